@@ -1,0 +1,38 @@
+# Everything happens in .venv. `make install` is repeated only when the lock or the project's own metadata changes.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: install demo test check lint bench lock clean
+
+install: .venv/installed
+
+.venv/installed: requirements-uv.lock requirements-dev.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; set PYTHON=...")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-uv.lock
+	@$(BIN)/uv pip sync -q --python $(BIN)/python --require-hashes requirements-dev.lock
+	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: install
+	@sh docs/demo.sh
+
+test: install
+	$(BIN)/python -m pytest tests -n 2
+
+check: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	@! grep -n '://' requirements-*.lock || (echo 'a lock file names a host' >&2; exit 1)
+
+bench: install
+	$(BIN)/python -m tests.bench
+
+lock:
+	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --python-version 3.11 pyproject.toml --group dev -o requirements-dev.lock
+	echo 'uv==0.13.8' | $(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --python-version 3.11 - -o requirements-uv.lock
+
+clean:
+	rm -rf .venv var

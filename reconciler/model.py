@@ -1,0 +1,196 @@
+"""What was observed, what differs, what is to be done: frozen values. Pure.
+
+Observed state keeps direct and inherited assignments apart, tells unknown (None) from none (empty), and carries
+when it was read. A plan is data with a digest: dry run, approval, apply, audit and rollback name the same one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from desired_state.model import GroupId, LineKey, PlanId, ProductKey, SkuId, UserId
+
+
+class PlanState(StrEnum):
+    """provisioningStatus of one service plan for one user (graph.md section 5). New words read as WAITING."""
+
+    SUCCESS = "Success"
+    DISABLED = "Disabled"
+    PENDING_INPUT = "PendingInput"
+    PENDING_ACTIVATION = "PendingActivation"
+    PENDING_PROVISIONING = "PendingProvisioning"
+    ERROR = "Error"
+    WAITING = "Waiting"  # a word this version does not know
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """One row of licenseAssignmentStates. `group` None is direct. `error` is "" when fine ("None" or null remotely)."""
+
+    sku: SkuId
+    group: GroupId | None
+    disabled_plans: frozenset[PlanId]
+    state: str  # Active, ActiveWithError, Disabled, Error, or a new word
+    error: str = ""
+    updated_at: datetime | None = None
+
+    @property
+    def is_in_force(self) -> bool:
+        return self.state in ("Active", "ActiveWithError")
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedUser:
+    """One user as the directory showed them at `read_at`. None is "not shown", never "none"."""
+
+    id: UserId
+    upn: str
+    read_at: datetime
+    display_name: str | None = None
+    is_enabled: bool | None = None
+    usage_location: str | None = None  # "" is known to be unset, None is not known
+    country: str | None = None
+    user_type: str | None = None  # Member, Guest
+    is_synced: bool | None = None
+    employee_id: str | None = None
+    department: str | None = None
+    employee_type: str | None = None
+    created_at: datetime | None = None
+    skus: frozenset[SkuId] | None = None  # assignedLicenses: direct and inherited, not told apart
+    assignments: tuple[Assignment, ...] | None = None  # licenseAssignmentStates
+    enabled_plans: frozenset[PlanId] | None = None  # assignedPlans with capabilityStatus Enabled or Warning
+
+
+@dataclass(frozen=True, slots=True)
+class SkuDetail:
+    """licenseDetails of one SKU of one user: the state of each of its plans that applies to users."""
+
+    sku: SkuId
+    part_number: str
+    plans: Mapping[PlanId, PlanState]
+    plan_names: Mapping[PlanId, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SubscribedSku:
+    """One SKU the tenant owns. Units are whole licences."""
+
+    sku: SkuId
+    part_number: str
+    capability: str  # Enabled, Warning, Suspended, Deleted, LockedOut
+    applies_to: str  # User, Company
+    enabled: int
+    warning: int
+    suspended: int
+    consumed: int
+    plans: Mapping[PlanId, str]  # plans that apply to users, id -> name
+
+    @property
+    def seats_free(self) -> int:
+        """Units that are certainly free; units in grace are not counted (graph.md section 5)."""
+        if self.capability not in ("Enabled", "Warning"):
+            return 0
+        return max(0, self.enabled - self.consumed)
+
+
+@dataclass(frozen=True, slots=True)
+class Organization:
+    tenant_id: str
+    display_name: str
+    country: str  # countryLetterCode
+
+
+class Verdict(StrEnum):
+    """On a line whose ticket says it is fulfilled. Unknown is never guessed."""
+
+    TRUE = "true"
+    FALSE = "false"
+    PENDING = "pending"
+    UNKNOWN = "unknown"
+
+
+# --- actions ------------------------------------------------------------------------------------------------
+
+
+class ActionKind(StrEnum):
+    SET_USAGE_LOCATION = "set_usage_location"
+    ASSIGN_LICENSE = "assign_license"
+    ADD_GROUP_MEMBER = "add_group_member"
+    REMOVE_LICENSE = "remove_license"
+    REMOVE_GROUP_MEMBER = "remove_group_member"
+    REPROCESS = "reprocess"
+
+
+class Undo(StrEnum):
+    REVERSIBLE = "reversible"
+    REVERSIBLE_UNTIL = "reversible_until"
+    IRREVERSIBLE = "irreversible"
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """One SKU to assign, with the complete list of its plans that stay off."""
+
+    sku: SkuId
+    disabled_plans: frozenset[PlanId] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One change of one user. `before` and `after` are plain JSON values that people are shown.
+
+    Exactly one of the payloads is set, by kind. `inverse` says in JSON what would undo it, None for irreversible.
+    """
+
+    kind: ActionKind
+    user: UserId
+    product: ProductKey
+    keys: tuple[LineKey, ...]
+    before: Mapping[str, Any]
+    after: Mapping[str, Any]
+    undo: Undo
+    inverse: Mapping[str, Any] | None = None
+    country: str | None = None  # set_usage_location
+    sources: tuple[str, ...] = ()  # set_usage_location: who agrees on the country
+    add: tuple[Grant, ...] = ()  # assign_license
+    remove: tuple[SkuId, ...] = ()  # assign_license, remove_license
+
+
+class Result(StrEnum):
+    PLANNED = "planned"
+    APPLIED = "applied"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+    ROLLED_BACK = "rolled_back"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one action. `request_id` is the remote system's own, "" when none came back."""
+
+    action: Action
+    result: Result
+    why: str = ""
+    request_id: str = ""
+    cause: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a write's response tells: that it was accepted, and the ids for support. Never proof of anything."""
+
+    request_id: str
+    client_request_id: str
+    status: int = 200
+
+
+class AnswerKind(StrEnum):
+    NOTE = "note"
+    QUESTION = "question"
+    TASK = "task"
+    REOPENED = "reopened"
+    CLOSED = "closed"
