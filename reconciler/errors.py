@@ -47,9 +47,7 @@ class Conflicted(RemoteError):
     then = Next.REQUEUE
 
     def __init__(self, system: str, *, retry_after_s: float | None = None, request_id: str = "") -> None:
-        super().__init__(
-            f"{system} is busy with another write of this tenant", system=system, request_id=request_id
-        )
+        super().__init__(f"{system} is busy with another write of this tenant", system=system, request_id=request_id)
         self.retry_after_s = retry_after_s
 
 
@@ -89,9 +87,7 @@ class Rejected(RemoteError):
     then = Next.BLOCK
 
     def __init__(self, system: str, *, status: int, code: str, detail: str, request_id: str = "") -> None:
-        super().__init__(
-            f"{system} refused ({status} {code}): {detail}", system=system, request_id=request_id
-        )
+        super().__init__(f"{system} refused ({status} {code}): {detail}", system=system, request_id=request_id)
         self.status, self.code, self.detail = status, code, detail
 
 
