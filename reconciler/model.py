@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from desired_state.model import GroupId, LineKey, PlanId, ProductKey, SkuId, UserId
+from reconciler.lifecycle import Phase
 
 
 class PlanState(StrEnum):
@@ -194,3 +195,30 @@ class AnswerKind(StrEnum):
     TASK = "task"
     REOPENED = "reopened"
     CLOSED = "closed"
+
+
+# --- lines through a cycle ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class LineState:
+    """What is remembered of one line between cycles; a row is written only when one of these changed.
+
+    `episode` counts the decisions about a line: it grows when its ticket makes it news again, so that an answer
+    can be given once per change and episode (I6). `note` is the sentence people are shown for the phase.
+    """
+
+    key: LineKey
+    phase: Phase
+    verdict: Verdict | None = None
+    first_verdict: Verdict | None = None
+    cause: str | None = None
+    tier: str | None = None
+    user: UserId | None = None
+    attempts: int = 0
+    next_at: datetime | None = None
+    since: datetime | None = None  # when the phase began
+    granted_at: datetime | None = None
+    ends_at: datetime | None = None
+    episode: int = 1
+    note: str = ""
