@@ -255,6 +255,8 @@ class Product:
     price: Decimal | None = None  # list price a month, None: not configured
     window_s: float = 86400.0  # how long provisioning may take before it counts as failed
     note: str = ""
+    replaces: tuple[ProductKey, ...] = ()  # products whose licence may be removed for this one, as declared (I3)
+    held: str = ""  # why nothing is granted at the moment, "" when it is
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,272 @@
+"""What can be asked for, and what an answer on a form means: item and variables -> product. Pure after loading.
+
+Built-in products come from products.toml beside this file; a site overlays them. Ids decide, names are for people.
+An answer is either one product or a sentence that names the choices: nothing here guesses (invariant I18's spirit).
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from importlib import resources
+from typing import Any
+
+from desired_state.items import Item
+from desired_state.model import GroupId, Path, PlanId, Product, ProductKey, SkuId, Tier, Why
+from desired_state.overlays import ProductOverlay
+from desired_state.text import one_line
+
+_GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_YES, _NO = frozenset({"true", "yes", "1", "on"}), frozenset({"false", "no", "0", "off"})
+_CHOICES_MAX = 6
+
+
+class UnknownName(ValueError):
+    """A product or SKU that the catalogue does not have; `closest` is the nearest word, "" when none is near."""
+
+    def __init__(self, where: str, what: str, word: str, *, closest: str = "", hint: str = "") -> None:
+        near = f"; did you mean '{closest}'?" if closest else ""
+        super().__init__(f"{where}: there is no {what} '{word}'{near}{hint}")
+        self.where, self.word, self.closest = where, word, closest
+
+
+@dataclass(frozen=True, slots=True)
+class Unclear:
+    """An answer that is not one product; `sentence` is for the requester and names the choices."""
+
+    why: Why  # PRODUCT_AMBIGUOUS or PRODUCT_UNMAPPED
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Products by key, and names of SKUs and plans: id -> (part number or plan name, display name)."""
+
+    products: Mapping[ProductKey, Product]
+    skus: Mapping[SkuId, tuple[str, str]]
+    plans: Mapping[PlanId, tuple[str, str]]
+    _names: Mapping[str, ProductKey] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        names: dict[str, ProductKey] = {}
+        for product in self.products.values():
+            for name in (product.key, product.name, *product.aliases):
+                taken = names.setdefault(_folded(name), product.key)
+                if taken != product.key:
+                    raise ValueError(f"the name '{name}' belongs to two products, {taken} and {product.key}")
+        object.__setattr__(self, "_names", names)
+
+    def product(self, key: str) -> Product | None:
+        return self.products.get(ProductKey(key))
+
+    def product_name(self, key: str) -> str:
+        product = self.product(key)
+        return product.name if product else key
+
+    def named(self, text: str) -> ProductKey | None:
+        """The product with this key, name or alias; letter case and spacing do not matter."""
+        return self._names.get(_folded(text))
+
+    def sku_name(self, sku: str) -> str:
+        """Display name for people; the id itself when the table does not have it (never hide an unknown SKU)."""
+        return self.skus[SkuId(sku)][1] if sku in self.skus else sku
+
+    def sku_part_number(self, sku: str) -> str:
+        return self.skus[SkuId(sku)][0] if sku in self.skus else sku
+
+    def plan_name(self, plan: str) -> str:
+        """Display name for people; the id itself when the table does not have it."""
+        return self.plans[PlanId(plan)][1] if plan in self.plans else plan
+
+    def closest(self, key: str) -> str:
+        """The product key nearest to a mistyped one, "" when none is near."""
+        return next(iter(difflib.get_close_matches(key, [str(k) for k in self.products], n=1, cutoff=0.6)), "")
+
+    def overlay(self, settings: Mapping[str, ProductOverlay]) -> Catalogue:
+        """The catalogue with a site's changes.
+
+        Raises:
+            UnknownName: a key, a SKU, `like` or `replaces` that names nothing.
+            ValueError: two products would share a name, or a group path has no group.
+        """
+        skus = dict(self.skus)
+        for over in settings.values():
+            skus |= {SkuId(k.lower()): (v, v) for k, v in over.sku_names.items()}
+        products = dict(self.products)
+        for key, over in settings.items():
+            base = self._base(key, over)
+            products[ProductKey(key)] = _changed(base, over, skus)
+        for key, over in settings.items():
+            for other in over.replaces:
+                if ProductKey(other) not in products:
+                    raise UnknownName(f"products.{key}.replaces", "product", other, closest=self.closest(other))
+        return Catalogue(products, skus, self.plans)
+
+    def _base(self, key: str, over: ProductOverlay) -> Product:
+        if over.like is not None:
+            like = self.product(over.like)
+            if like is None:
+                raise UnknownName(f"products.{key}.like", "product", over.like, closest=self.closest(over.like))
+            return replace(like, key=ProductKey(key), name=over.name or key, aliases=())
+        base = self.product(key)
+        if base is None:
+            hint = '; a new product starts from an old one with like = "KEY"'
+            raise UnknownName(f"products.{key}", "product", key, closest=self.closest(key), hint=hint)
+        return base
+
+    def item_product(self, item: Item, variables: Mapping[str, str]) -> ProductKey | Unclear:
+        """Which product an item's form asks for. `variables` are those of one line, names as the form spells them."""
+        if item.product:
+            return ProductKey(item.product)
+        name = (item.rows.product if item.rows else None) or item.variables.product or ""
+        answer = variables.get(name)
+        if answer is None:
+            return Unclear(
+                Why.PRODUCT_UNMAPPED, f"The form's answer '{name}' could not be read, so the product is not known."
+            )
+        if not answer.strip():
+            return Unclear(
+                Why.PRODUCT_AMBIGUOUS,
+                f"The form's answer '{name}' is empty. Please say which product is needed{self._choices(item)}.",
+            )
+        return self._meaning(item, name, answer)
+
+    def _meaning(self, item: Item, name: str, answer: str) -> ProductKey | Unclear:
+        shown = one_line(answer, 80)
+        mapped = _mapped(item.products, answer)
+        if isinstance(mapped, str):
+            return ProductKey(mapped)
+        if mapped:
+            names = _either([self.product_name(key) for key in mapped])
+            return Unclear(
+                Why.PRODUCT_AMBIGUOUS, f"'{shown}' in '{name}' can mean {names}. Please say which one is needed."
+            )
+        key = self.named(answer)
+        if key is not None:
+            return key
+        near = self._mentioned(answer)
+        if len(near) > 1:
+            names = _either([self.product_name(key) for key in near])
+            return Unclear(Why.PRODUCT_AMBIGUOUS, f"'{shown}' in '{name}' can mean {names}. Please name exactly one.")
+        choices = f"; did you mean {self.product_name(near[0])}?" if near else self._choices(item) + "."
+        return Unclear(Why.PRODUCT_UNMAPPED, f"'{shown}' in '{name}' is no product that we know{choices}")
+
+    def _mentioned(self, answer: str) -> list[ProductKey]:
+        """Products whose names stand in a free text, longest names first; else those spelt nearly so."""
+        text = f" {_folded(answer)} "
+        found: list[ProductKey] = []
+        for name in sorted(self._names, key=lambda n: (-len(n), n)):
+            if f" {name} " in text:
+                text = text.replace(f" {name} ", "  ")
+                found.append(self._names[name])
+        if not found:
+            close = difflib.get_close_matches(_folded(answer)[:120], list(self._names), n=3, cutoff=0.75)
+            found = [self._names[name] for name in close]
+        return list(dict.fromkeys(found))
+
+    def _choices(self, item: Item) -> str:
+        """': A, B or C' from the item's own mapping, "" when it has none or too many to list."""
+        keys = dict.fromkeys(item.product_keys())
+        names = [self.product_name(key) for key in keys]
+        return f": {_either(names)}" if 0 < len(names) <= _CHOICES_MAX else ""
+
+
+def load_builtin() -> Catalogue:
+    """Read products.toml. Some ten milliseconds; the caller keeps the result."""
+    text = resources.files("desired_state").joinpath("products.toml").read_text(encoding="utf-8")
+    data: dict[str, Any] = tomllib.loads(text)
+    products = {ProductKey(key): _product(key, row) for key, row in data["products"].items()}
+    skus = {SkuId(i): (part, name) for i, (part, name) in data["skus"].items()}
+    plans = {PlanId(i): (plan, name) for i, (plan, name) in data["plans"].items()}
+    return Catalogue(products, skus, plans)
+
+
+def _product(key: str, row: Mapping[str, Any]) -> Product:
+    return Product(
+        key=ProductKey(key),
+        name=row["name"],
+        kind=row["kind"],
+        candidate_skus=tuple(row["candidate_skus"]),
+        proof_plans=tuple(row["proof_plans"]),
+        proof_mode=row["proof_mode"],
+        prerequisite_plans=tuple(row.get("prerequisite_plans", ())),
+        prerequisite_mode=row.get("prerequisite_mode", "any"),
+        decoy_plans=tuple(row.get("decoy_plans", ())),
+        covering_skus=tuple(row.get("covering_skus", ())),
+        aliases=tuple(row.get("aliases", ())),
+        tier=Tier(row.get("tier", Tier.V2)),
+        note=row.get("note", ""),
+    )
+
+
+def _changed(base: Product, over: ProductOverlay, skus: Mapping[SkuId, tuple[str, str]]) -> Product:
+    path = over.path or base.path
+    group = _group(over.group) if over.group else base.group
+    if path is Path.GROUP and group is None:
+        raise ValueError(f'products.{base.key}: path = "group" needs group = "name or object id of the group"')
+    candidates, covering = base.candidate_skus, base.covering_skus
+    if over.skus is not None:
+        candidates = tuple(_sku(base.key, word, skus) for word in over.skus)
+        if not candidates:
+            raise ValueError(f"products.{base.key}.skus: at least one SKU is needed")
+        # What is no longer assigned still proves: somebody may hold it.
+        covering = tuple(s for s in (*base.candidate_skus, *base.covering_skus) if s not in candidates)
+    return replace(
+        base,
+        name=over.name or base.name,
+        aliases=(*base.aliases, *over.aliases),
+        path=path,
+        group=group,
+        price=base.price if over.price is None else over.price,
+        tier=over.tier or base.tier,
+        window_s=over.window.total_seconds() if over.window else base.window_s,
+        candidate_skus=candidates,
+        covering_skus=covering,
+        replaces=tuple(ProductKey(key) for key in over.replaces) or base.replaces,
+        held=over.held,
+    )
+
+
+def _group(name_or_id: str) -> GroupId:
+    text = name_or_id.strip()
+    return GroupId(text.lower() if _GUID.fullmatch(text.lower()) else text)
+
+
+def _sku(key: str, word: str, skus: Mapping[SkuId, tuple[str, str]]) -> SkuId:
+    """A SKU by id, or by part number when only one SKU has it."""
+    where, wanted = f"products.{key}.skus", word.strip()
+    if SkuId(wanted.lower()) in skus:
+        return SkuId(wanted.lower())
+    if _GUID.fullmatch(wanted.lower()):
+        hint = f'; if the tenant has it, name it: sku_names = {{ "{wanted.lower()}" = "PART_NUMBER" }}'
+        raise UnknownName(where, "SKU", wanted, hint=hint)
+    found = [sku for sku, (part, _) in skus.items() if part.casefold() == wanted.casefold()]
+    if len(found) > 1:
+        raise ValueError(f"{where}: '{wanted}' is the part number of {len(found)} SKUs; give the id of one of them")
+    if not found:
+        near = difflib.get_close_matches(wanted.upper(), [part for part, _ in skus.values()], n=1, cutoff=0.6)
+        raise UnknownName(where, "SKU", wanted, closest=next(iter(near), ""))
+    return found[0]
+
+
+def _mapped(products: Mapping[str, str | tuple[str, ...]], answer: str) -> str | tuple[str, ...]:
+    """What the item's own mapping says, () for nothing. Yes and no are read in every spelling of a check box."""
+    folded = {_folded(value): keys for value, keys in products.items()}
+    spellings = {_folded(answer)}
+    for words in (_YES, _NO):
+        if spellings & words:
+            spellings = spellings | words
+    exact = folded.get(_folded(answer))
+    hits = [exact] if exact is not None else [keys for value, keys in folded.items() if value in spellings]
+    return hits[0] if len(hits) == 1 else ()
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.split()).casefold()
+
+
+def _either(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"

@@ -1,0 +1,51 @@
+"""What a site changes about a product, as `[products.KEY]` of config.toml declares it. Pure values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from desired_state.durations import duration
+from desired_state.model import Path, Tier
+
+
+def _as_duration(value: Any) -> Any:
+    return duration(value) if isinstance(value, str) else value
+
+
+def _as_price(value: Any) -> Any:
+    """A TOML float is read by its digits, so 13.7 is 13.70 and not 13.69999…"""
+    return Decimal(str(value)) if isinstance(value, float) else value
+
+
+Span = Annotated[timedelta, BeforeValidator(_as_duration)]
+Price = Annotated[Decimal, BeforeValidator(_as_price), Field(ge=0, le=1_000_000)]
+
+
+class ProductOverlay(BaseModel):
+    """Changes to one product; None leaves the built-in word. SKUs are ids or part numbers, in order of preference.
+
+    `like` makes a new product from an old one (a subsidiary with its own group). `sku_names` (id -> part number)
+    names SKUs that the built-in table does not have. `mode` and `answers` narrow the tenant's for this product.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    like: str | None = None
+    name: str | None = None
+    aliases: tuple[str, ...] = ()  # added to the built-in ones
+    path: Path | None = None
+    group: str | None = None  # display name or object id; resolved against the directory
+    price: Price | None = None  # list price a month
+    tier: Tier | None = None
+    window: Span | None = None  # how long provisioning may take before it counts as failed
+    skus: tuple[str, ...] | None = None
+    sku_names: Mapping[str, str] = Field(default_factory=dict)
+    replaces: tuple[str, ...] = ()
+    held: str = ""
+    mode: Literal["observe", "suggest", "enforce"] | None = None
+    answers: Literal["silent", "note", "task", "full"] | None = None

@@ -1,0 +1,25 @@
+"""Text from outside, made safe to keep and to show (invariant I17). Pure.
+
+Control characters, line breaks, bidirectional overrides and lone surrogates never get past this module: they can
+forge a second line in a log or a note, or reorder what a reader sees. What is left is cut to a length.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+
+_CUT = "…"
+
+
+def one_line(text: str, length_max: int) -> str:
+    """`text` on one line of at most `length_max` characters, without anything invisible that steers display."""
+    kept = "".join(_safe(char) for char in text[: 20 * length_max])
+    line = " ".join(kept.split())
+    return line if len(line) <= length_max else line[: length_max - 1].rstrip() + _CUT
+
+
+def _safe(char: str) -> str:
+    category = unicodedata.category(char)
+    if category in ("Zs", "Zl", "Zp") or char in "\t\n\r\v\f":
+        return " "
+    return "" if category in ("Cc", "Cf", "Cs", "Co", "Cn") else char
