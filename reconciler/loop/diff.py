@@ -1,0 +1,298 @@
+"""Stage 2: desired against observed, line by line. Pure.
+
+A finding is believed only from what was read: a value that was not shown is unknown and never "nothing". The cause is
+the most specific one that the facts support. What a ticket says decides how it is answered, never what is true.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from desired_state.model import Path, PlanId, Product, Refusal, Request, Says, SkuId
+from reconciler.causes import Cause
+from reconciler.lifecycle import Phase
+from reconciler.model import (
+    Access,
+    Assignment,
+    Drift,
+    DriftKind,
+    Finding,
+    Gone,
+    Known,
+    Line,
+    Observed,
+    ObservedUser,
+    PlanState,
+    Proof,
+    Rest,
+    SkuDetail,
+    Unread,
+    Verdict,
+)
+
+
+class _Found(Protocol):
+    def __call__(
+        self, rest: Rest, cause: Cause, sentence: str, *, verdict: Verdict = ..., drift: Drift | None = ...
+    ) -> Finding: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """How long a thing may take before it counts as failed."""
+
+    user_sync: timedelta = timedelta(days=3)  # a joiner's account reaches the directory
+    group: timedelta = timedelta(hours=24)  # group processing; over a day is a support case (graph.md section 8)
+
+
+def diff(lines: Iterable[Line], observed: Observed, *, at: datetime, windows: Windows) -> tuple[Finding, ...]:
+    """Judge every line; oldest request first, so that scarce things go to who asked first."""
+    findings = (_find(line, observed, at, windows) for line in lines)
+    return tuple(sorted(findings, key=lambda f: (_asked_at(f.line), f.key)))
+
+
+def _asked_at(line: Line) -> datetime:
+    return line.declared.requested_at if isinstance(line.declared, Request) else line.ticket.opened_at
+
+
+def _find(line: Line, observed: Observed, at: datetime, windows: Windows) -> Finding:
+    declared = line.declared
+    match declared.says:
+        case Says.REJECTED:
+            return Finding(line, Rest.REFUSE, sentence="The request was rejected in ServiceNow.")
+        case Says.CANCELLED:
+            return Finding(line, Rest.CANCEL, sentence="The request was cancelled in ServiceNow.")
+    if isinstance(declared, Refusal):
+        return _not_taken_in(line, declared)
+    if declared.says is Says.WAITING:
+        return Finding(line, Rest.AWAIT, sentence="The ticket waits for an approval in ServiceNow.")
+    unbound = _unbound(line, declared, at, windows)
+    if unbound is not None:
+        return unbound
+    assert line.product is not None and line.binding.user is not None
+    user = observed.users.get(line.binding.user, Unread("it was not asked for"))
+    match user:
+        case Unread(why):
+            return _unknown(line, Cause.REMOTE_FAILING, f"The account could not be read: {why}.")
+        case Gone():
+            return _unknown(
+                line, Cause.USER_MISSING, "The account that this line was bound to is gone.", rest=Rest.REVIEW
+            )
+    return _judge(line, declared, line.product, user, observed, at, windows)
+
+
+def _not_taken_in(line: Line, refusal: Refusal) -> Finding:
+    """A line that could not be read as a request is reported and left to people."""
+    verdict = Verdict.UNKNOWN if refusal.says in (Says.FULFILLED, Says.INCONSISTENT) else None
+    rest = Rest.REVIEW if refusal.needs_person else Rest.HOLD
+    return Finding(line, rest, verdict, Cause(refusal.why.value), refusal.sentence)
+
+
+def _unbound(line: Line, request: Request, at: datetime, windows: Windows) -> Finding | None:
+    fulfilled = request.says is Says.FULFILLED
+    match line.binding.known:
+        case Known.BOUND:
+            return None
+        case Known.MISMATCH:
+            return _unknown(line, Cause.IDENTITY_MISMATCH, line.binding.why, rest=Rest.REVIEW)
+        case Known.UNREAD:
+            return _unknown(line, Cause.REMOTE_FAILING, f"The account could not be looked up: {line.binding.why}.")
+    if at - request.due_since < windows.user_sync:
+        until = request.due_since + windows.user_sync
+        return Finding(
+            line,
+            Rest.WAIT,
+            Verdict.PENDING if fulfilled else None,
+            Cause.USER_MISSING,
+            f"There is no account yet; a new one may take until {until:%Y-%m-%d %H:%M} UTC to arrive.",
+        )
+    return Finding(
+        line,
+        Rest.HAND_BACK,
+        Verdict.FALSE if fulfilled else None,
+        Cause.USER_MISSING,
+        f"{line.binding.why} No sync takes this long.",
+    )
+
+
+def _unknown(line: Line, cause: Cause, sentence: str, *, rest: Rest = Rest.HOLD) -> Finding:
+    verdict = Verdict.UNKNOWN if line.says in (Says.FULFILLED, Says.INCONSISTENT) else None
+    return Finding(line, rest, verdict, cause, sentence)
+
+
+def _judge(
+    line: Line,
+    request: Request,
+    product: Product,
+    user: ObservedUser,
+    observed: Observed,
+    at: datetime,
+    windows: Windows,
+) -> Finding:
+    hidden = _hidden(user)
+    if hidden:
+        return _with(user, _unknown(line, Cause.PERMISSION_MISSING, f"The directory does not show {hidden}."))
+    assert user.assignments is not None and user.skus is not None
+    if user.is_enabled is False:
+        sentence = "The account is disabled, so nothing is assigned."
+        verdict = Verdict.FALSE if request.says is Says.FULFILLED else None
+        return Finding(line, Rest.CANCEL, verdict, Cause.SUBJECT_LEFT, sentence, user)
+    if (user.user_type or "Member").lower() == "guest":
+        return _with(user, _unknown(line, Cause.USER_OUT_OF_SCOPE, "The account is a guest's."))
+    if {a.sku for a in user.assignments if a.is_in_force} != user.skus:
+        sentence = "The directory's two lists of this account's licences disagree; they are read again later."
+        return _with(user, _unknown(line, Cause.UNKNOWN, sentence))
+    details = observed.details.get(user.id, Unread("it was not asked for"))
+    if isinstance(details, Unread):
+        return _with(
+            user,
+            _unknown(line, Cause.REMOTE_FAILING, f"The state of the service plans is not readable: {details.why}."),
+        )
+    proof = prove(product, details)
+    if line.skipped:
+        return Finding(line, Rest.HOLD, None, _period_cause(line, proof), line.skipped, user, proof)
+    if proof.access is Access.PROVEN:
+        own = proof.sku in product.candidate_skus
+        verdict = Verdict.TRUE if request.says is Says.FULFILLED else None
+        return Finding(line, Rest.PROVEN, verdict, None, "", user, proof, covered_by=None if own else proof.sku)
+    return _drifted(line, request, product, user, proof, details, at, windows)
+
+
+def _period_cause(line: Line, proof: Proof) -> Cause | None:
+    over = line.state is not None and line.state.phase in (Phase.GRANTED, Phase.EXPIRING, Phase.REVOKING)
+    return Cause.EXPIRED_NOT_REMOVED if over and proof.access is Access.PROVEN else None
+
+
+def _with(user: ObservedUser, finding: Finding) -> Finding:
+    return Finding(finding.line, finding.rest, finding.verdict, finding.cause, finding.sentence, user)
+
+
+def _hidden(user: ObservedUser) -> str:
+    """Name what a decision needs and the directory did not show, "" when everything is there."""
+    shown = {
+        "whether the account is enabled": user.is_enabled is not None,
+        "its licences": user.skus is not None,
+        "how its licences were assigned": user.assignments is not None,
+        "its usage location": user.usage_location is not None,
+    }
+    return " and ".join(what for what, is_shown in shown.items() if not is_shown)
+
+
+_ORDER = (Access.PROVEN, Access.PENDING, Access.ERROR, Access.DISABLED, Access.ABSENT)
+_ACCESS = {PlanState.SUCCESS: Access.PROVEN, PlanState.ERROR: Access.ERROR, PlanState.DISABLED: Access.DISABLED}
+
+
+def prove(product: Product, details: Iterable[SkuDetail]) -> Proof:
+    """What the product's proof plans say, at tier V2: provisioned and enabled for this user.
+
+    Look-alike plans and the SKU's name never count. With `any` the best plan speaks, with `all` the worst; with
+    `all+sku` only the product's own SKUs are asked, because its plans cannot tell it from a lower product.
+    """
+    held = list(details)
+    if product.proof_mode == "all+sku":
+        held = [d for d in held if d.sku in product.candidate_skus]
+    per_plan = [_best(plan, held) for plan in product.proof_plans]
+    choose = min if product.proof_mode == "any" else max
+    return choose(per_plan, key=lambda p: _ORDER.index(p.access))
+
+
+def _best(plan: PlanId, details: Iterable[SkuDetail]) -> Proof:
+    states = [Proof(_ACCESS.get(d.plans[plan], Access.PENDING), plan, d.sku) for d in details if plan in d.plans]
+    return min(states, key=lambda p: (_ORDER.index(p.access), p.sku or ""), default=Proof(Access.ABSENT, plan))
+
+
+def _drifted(
+    line: Line,
+    request: Request,
+    product: Product,
+    user: ObservedUser,
+    proof: Proof,
+    details: tuple[SkuDetail, ...],
+    at: datetime,
+    windows: Windows,
+) -> Finding:
+    """The product is not proven: say why, and what could be done."""
+    fulfilled = request.says is Says.FULFILLED
+
+    def found(
+        rest: Rest, cause: Cause, sentence: str, *, verdict: Verdict = Verdict.FALSE, drift: Drift | None = None
+    ) -> Finding:
+        return Finding(line, rest, verdict if fulfilled else None, cause, sentence, user, proof, drift)
+
+    if line.state is not None and line.state.phase in (Phase.GRANTED, Phase.DRIFTED):
+        return found(
+            Rest.HOLD, Cause.REMOVED_LATER, "The access was proven once and is not there now; nothing is written."
+        )
+    assert user.assignments is not None
+    window = timedelta(seconds=product.window_s)
+    since = max((a.updated_at for a in user.assignments if a.sku == proof.sku and a.updated_at), default=None)
+    is_late = at - (since or request.due_since) > window
+    match proof.access:
+        case Access.PENDING:
+            sentence = "Microsoft is still setting the service up."
+            if is_late:
+                return found(Rest.HOLD, Cause.PROVISIONING_PENDING, sentence + " It takes longer than it should.")
+            return found(Rest.WAIT, Cause.PROVISIONING_PENDING, sentence, verdict=Verdict.PENDING)
+        case Access.ERROR:
+            sentence = "Microsoft reports an error for the service of this account."
+            if is_late:
+                return found(Rest.HOLD, Cause.PROVISIONING_ERROR, sentence)
+            return found(Rest.WAIT, Cause.PROVISIONING_PENDING, sentence, verdict=Verdict.PENDING)
+        case Access.DISABLED:
+            return _plan_off(product, user, details, found)
+    if product.path is Path.GROUP:
+        return _group(product, user, request, at, windows, found)
+    needs_location = not user.usage_location
+    cause = Cause.USAGE_LOCATION_MISSING if needs_location else Cause.NEVER_ASSIGNED
+    sentence = (
+        "No usage location is set, and the licence is not assigned."
+        if needs_location
+        else "The licence is not assigned to the account."
+    )
+    return found(Rest.ACT, cause, sentence, drift=Drift(DriftKind.MISSING, needs_location))
+
+
+def _plan_off(product: Product, user: ObservedUser, details: tuple[SkuDetail, ...], found: _Found) -> Finding:
+    """Switch on what proves the product in a direct assignment; leave every other plan as it was."""
+    assert user.assignments is not None
+    bearing = {d.sku: frozenset(d.plans) for d in details if set(product.proof_plans) & set(d.plans)}
+    rows: list[Assignment] = [a for a in user.assignments if a.is_in_force and a.sku in bearing]
+    direct = sorted((a for a in rows if a.group is None), key=lambda a: (_rank(product, a.sku), a.sku))
+    sentence = "The licence is there, but the service is switched off in it."
+    if not direct:
+        return found(
+            Rest.HOLD,
+            Cause.PLAN_DISABLED,
+            sentence + " It comes from a group, which is not changed for one person.",
+        )
+    chosen = direct[0]
+    wanted = frozenset(product.proof_plans) & bearing[chosen.sku]
+    drift = Drift(
+        DriftKind.PLAN_OFF,
+        needs_location=not user.usage_location,
+        sku=chosen.sku,
+        disabled_before=chosen.disabled_plans,
+        disabled_after=chosen.disabled_plans - wanted,
+    )
+    return found(Rest.ACT, Cause.PLAN_DISABLED, sentence, drift=drift)
+
+
+def _rank(product: Product, sku: SkuId) -> int:
+    return product.candidate_skus.index(sku) if sku in product.candidate_skus else len(product.candidate_skus)
+
+
+def _group(
+    product: Product, user: ObservedUser, request: Request, at: datetime, windows: Windows, found: _Found
+) -> Finding:
+    """The group path is observed and explained; it is not written yet."""
+    assert user.assignments is not None
+    rows = [a for a in user.assignments if a.group is not None and a.sku in product.candidate_skus]
+    if any(a.state == "Error" for a in rows):
+        words = ", ".join(sorted({a.error for a in rows if a.error})) or "no further word"
+        return found(Rest.HOLD, Cause.GROUP_ERROR, f"The licence group reports an error for the account: {words}.")
+    if at - request.due_since < windows.group and not rows:
+        return found(Rest.WAIT, Cause.GROUP_PENDING, "The group may still be being processed.", verdict=Verdict.PENDING)
+    return found(Rest.HOLD, Cause.NOT_IN_GROUP, "No group gives the licence to the account.")

@@ -1,0 +1,162 @@
+"""Where a line stands at the end of a cycle, from what was found, judged, sent and seen. Pure.
+
+The only place that turns findings into phases. A line always ends in a phase with an owner; what cannot be decided
+stays where a person can see it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from desired_state.model import Says
+from reconciler.backoff import delay
+from reconciler.causes import Cause
+from reconciler.lifecycle import FINAL, Phase
+from reconciler.model import Decision, Ending, Finding, Gated, LineState, Outcome, Rest, Result, Verdict
+
+RETRY_BASE_S, RETRY_CAP_S = 60.0, 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Stand:
+    phase: Phase
+    cause: Cause | None
+    note: str
+    failed: bool = False
+
+
+def end(
+    gated: Gated, last: Finding, outcomes: tuple[Outcome, ...], *, at: datetime, retry_window: timedelta, chance: float
+) -> Ending:
+    """The line's new state. `last` is the latest finding, equal to the first one when nothing was looked at again."""
+    first = gated.proposal.finding
+    old = first.line.state
+    stand = _stand(gated, last, outcomes, at=at, retry_window=retry_window)
+    phase = stand.phase
+    if old is not None and old.phase in FINAL:
+        return Ending(gated, old, last, outcomes)
+    attempts = old.attempts if old is not None else 0
+    attempts += 1 if any(o.result in (Result.APPLIED, Result.FAILED) for o in outcomes) else 0
+    next_at = None
+    if phase is Phase.CONVERGING:
+        wait_s = delay(max(attempts, 1), base_s=RETRY_BASE_S, cap_s=RETRY_CAP_S, chance=chance)
+        next_at = at + timedelta(seconds=wait_s) if stand.failed else (old.next_at if old else None)
+    same = old is not None and old.phase is phase
+    state = LineState(
+        key=first.key,
+        phase=phase,
+        verdict=first.verdict,
+        first_verdict=_first_verdict(old, first),
+        cause=stand.cause.value if stand.cause is not None else None,
+        tier=_tier(last, phase),
+        user=first.line.binding.user,
+        attempts=attempts,
+        next_at=next_at,
+        since=old.since if same and old is not None else at,
+        granted_at=(old.granted_at if old is not None and old.granted_at else at)
+        if phase is Phase.GRANTED
+        else (old.granted_at if old is not None else None),
+        ends_at=old.ends_at if old is not None else None,
+        episode=old.episode if old is not None else 1,
+        note=stand.note,
+    )
+    return Ending(gated, state, last, outcomes)
+
+
+def _first_verdict(old: LineState | None, first: Finding) -> Verdict | None:
+    """The first definite word on the line: true or false, never pending or unknown."""
+    if old is not None and old.first_verdict is not None:
+        return old.first_verdict
+    return first.verdict if first.verdict in (Verdict.TRUE, Verdict.FALSE) else None
+
+
+def _tier(last: Finding, phase: Phase) -> str | None:
+    """The tier that was reached, not the one that was asked for."""
+    return "V2" if phase is Phase.GRANTED and last.rest is Rest.PROVEN else None
+
+
+def _stand(
+    gated: Gated, last: Finding, outcomes: tuple[Outcome, ...], *, at: datetime, retry_window: timedelta
+) -> _Stand:
+    first = gated.proposal.finding
+    old = first.line.state
+    if gated.decision is not Decision.CLEARED:
+        return _not_cleared(gated, old, at)
+    if last.rest is Rest.PROVEN:
+        return _Stand(Phase.GRANTED, None, "")
+    if outcomes:
+        return _after_writes(last, outcomes, old, at, retry_window)
+    if last.rest is Rest.ACT:  # it shares the change of another line
+        return _Stand(Phase.VERIFYING, last.cause, last.sentence)
+    return _at_rest(first, old)
+
+
+def _not_cleared(gated: Gated, old: LineState | None, at: datetime) -> _Stand:
+    cause, note = gated.cause, gated.sentence
+    if gated.decision is Decision.AWAITING:
+        return _Stand(Phase.AWAITING_APPROVAL, cause, note)
+    if old is not None and (old.phase is Phase.REVIEW or (old.phase is Phase.CONVERGING and _backs_off(old, at))):
+        return _Stand(old.phase, Cause(old.cause) if old.cause else cause, old.note)
+    if gated.proposal.finding.cause is Cause.REMOVED_LATER:
+        return _Stand(Phase.DRIFTED, Cause.REMOVED_LATER, note)
+    return _Stand(Phase.HELD, cause, note)
+
+
+def _backs_off(state: LineState, at: datetime) -> bool:
+    return state.next_at is not None and state.next_at > at
+
+
+def _after_writes(
+    last: Finding, outcomes: tuple[Outcome, ...], old: LineState | None, at: datetime, retry_window: timedelta
+) -> _Stand:
+    broken = next((o for o in outcomes if o.result in (Result.FAILED, Result.SKIPPED)), None)
+    if broken is None:
+        return _Stand(Phase.VERIFYING, Cause.PROVISIONING_PENDING, "The change was accepted; its effect is awaited.")
+    cause = Cause(broken.cause) if broken.cause else last.cause
+    if broken.result is Result.SKIPPED:
+        return _Stand(Phase.CONVERGING, cause, broken.why)
+    started = old.since if old is not None and old.phase is Phase.CONVERGING and old.since else at
+    if cause in (Cause.REMOTE_FAILING, Cause.USAGE_LOCATION_MISSING):
+        if at - started >= retry_window:
+            return _Stand(Phase.REVIEW, Cause.UNKNOWN, f"It was tried for {retry_window} without success: {broken.why}")
+        return _Stand(Phase.CONVERGING, cause, broken.why, failed=True)
+    if cause in (Cause.NO_SEAT, Cause.PERMISSION_MISSING):
+        return _Stand(Phase.HELD, cause, broken.why)
+    return _Stand(Phase.REVIEW, cause, broken.why)
+
+
+def _at_rest(first: Finding, old: LineState | None) -> _Stand:
+    phase = {
+        Rest.AWAIT: Phase.AWAITING_APPROVAL,
+        Rest.WAIT: Phase.VERIFYING,
+        Rest.HOLD: Phase.HELD,
+        Rest.HAND_BACK: Phase.REVIEW,
+        Rest.REVIEW: Phase.REVIEW,
+        Rest.REFUSE: Phase.REFUSED,
+        Rest.CANCEL: Phase.CANCELLED,
+    }[first.rest]
+    if first.cause is Cause.REMOVED_LATER:
+        phase = Phase.DRIFTED
+    if first.cause is Cause.USER_MISSING and first.rest is Rest.WAIT and first.line.says is Says.APPROVED:
+        phase = Phase.APPROVED
+    if phase is Phase.HELD and old is not None and old.phase is Phase.GRANTED:
+        # What could not be read says nothing about what was proven: a grant stands until a look disproves it (I4).
+        return _Stand(Phase.GRANTED, first.cause, first.sentence)
+    return _Stand(phase, first.cause, first.sentence)
+
+
+def renewed(state: LineState, at: datetime) -> LineState:
+    """The state of a line whose ticket made it news again: a new decision, a new episode."""
+    return replace(
+        state,
+        phase=Phase.RECEIVED,
+        verdict=None,
+        cause=None,
+        tier=None,
+        attempts=0,
+        next_at=None,
+        since=at,
+        episode=state.episode + 1,
+        note="",
+    )

@@ -1,0 +1,207 @@
+"""Stage 5: what is cleared, in order, through `send`. Licence writes are serial per tenant (graph.md, rule 1).
+
+Just before a person is changed, that person is read again: when the world has moved since the plan was made, nothing
+is sent and the next cycle plans anew. A reply is a hint; `verify` decides what is true.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from desired_state.model import LineKey, PlanId
+from reconciler.causes import Cause
+from reconciler.clients.graph import Graph
+from reconciler.clients.graph.refusals import Refusal, RefusalReason, read_refusal
+from reconciler.clock import Clock
+from reconciler.errors import Forbidden, Next, NotFound, Rejected, RemoteError
+from reconciler.loop.diff import Windows, diff
+from reconciler.loop.guards import lane_of
+from reconciler.loop.look import look, subjects
+from reconciler.loop.send import Sender, Stopped, Write
+from reconciler.model import (
+    Action,
+    ActionKind,
+    Decision,
+    Finding,
+    Gated,
+    Observed,
+    ObservedUser,
+    Outcome,
+    Reply,
+    Result,
+)
+
+LOCATION_WAITS_S = (1.0, 2.0, 4.0, 8.0, 15.0)  # a replica may lag behind a write by seconds (graph.md section 8)
+
+
+@dataclass(frozen=True, slots=True)
+class Hands:
+    """What execute works with."""
+
+    graph: Graph
+    sender: Sender
+    clock: Clock
+    windows: Windows
+    plan_names: Mapping[PlanId, str]
+
+
+def execute(
+    gated: Iterable[Gated], observed: Observed, hands: Hands, *, plan_digest: str, progress: Callable[[str], None]
+) -> dict[LineKey, tuple[Outcome, ...]]:
+    """Carry out the cleared proposals, oldest first; every action gets an outcome."""
+    cleared = [g for g in gated if g.decision is Decision.CLEARED and g.proposal.actions]
+    if not cleared:
+        return {}
+    fresh = _fresh(cleared, observed, hands)
+    outcomes: dict[LineKey, tuple[Outcome, ...]] = {}
+    stop = ""
+    for g in cleared:
+        actions, finding = g.proposal.actions, g.proposal.finding
+        if stop:
+            outcomes[finding.key] = tuple(Outcome(a, Result.SKIPPED, stop) for a in actions)
+            continue
+        if not _is_unmoved(finding, fresh[finding.key]):
+            why = "The account changed while the plan was made; it is planned anew."
+            outcomes[finding.key] = tuple(Outcome(a, Result.SKIPPED, why) for a in actions)
+            continue
+        progress(f"{finding.key}: {', '.join(a.kind.value for a in actions)}")
+        outcomes[finding.key], stop = _carry_out(g, hands, plan_digest)
+    return outcomes
+
+
+def _fresh(cleared: list[Gated], observed: Observed, hands: Hands) -> dict[LineKey, Finding]:
+    lines = [g.proposal.finding.line for g in cleared]
+    at = hands.clock.now()
+    again = look(hands.graph, subjects(lines), observed.skus.values(), at=at)
+    return {f.key: f for f in diff(lines, again, at=at, windows=hands.windows)}
+
+
+def _is_unmoved(planned: Finding, now: Finding) -> bool:
+    """What the plan was made from is still there: the same drift, from the same country and licences."""
+    before, after = planned.user, now.user
+    return (
+        planned.drift == now.drift
+        and before is not None
+        and after is not None
+        and (before.usage_location, before.country, before.skus) == (after.usage_location, after.country, after.skus)
+    )
+
+
+def _carry_out(gated: Gated, hands: Hands, plan_digest: str) -> tuple[tuple[Outcome, ...], str]:
+    """Outcomes of one line's actions, and why nothing more may be sent in this cycle ("" when it may)."""
+    done: list[Outcome] = []
+    actions = gated.proposal.actions
+    for n, action in enumerate(actions):
+        outcome, stop = _do(action, gated, hands, plan_digest)
+        done.append(outcome)
+        if outcome.result is not Result.APPLIED:
+            rest = "An earlier step of this change was not done."
+            done.extend(Outcome(a, Result.SKIPPED, rest) for a in actions[n + 1 :])
+            return tuple(done), stop
+    return tuple(done), ""
+
+
+def _do(action: Action, gated: Gated, hands: Hands, plan_digest: str) -> tuple[Outcome, str]:
+    write = Write(
+        system="graph",
+        kind=action.kind.value,
+        lane=lane_of(action),
+        subject=action.user,
+        keys=action.keys,
+        body={
+            "before": action.before,
+            "after": action.after,
+            "undo": action.undo.value,
+            "inverse": action.inverse,
+            "product": action.product,
+        },
+        digest=gated.proposal.digest,
+        plan_digest=plan_digest,
+    )
+    try:
+        reply = _send(action, write, hands)
+    except Stopped as stopped:
+        return Outcome(action, Result.SKIPPED, str(stopped)), str(stopped)
+    except RemoteError as error:
+        return _failed(action, error, hands), str(error) if error.then is Next.STOP else ""
+    if action.kind is ActionKind.SET_USAGE_LOCATION and not _location_is_seen(action, hands):
+        return Outcome(
+            action,
+            Result.FAILED,
+            "The usage location was accepted and is not readable yet; the licence waits for it.",
+            reply.request_id,
+            Cause.USAGE_LOCATION_MISSING.value,
+        ), ""
+    return Outcome(action, Result.APPLIED, "", reply.request_id), ""
+
+
+def _send(action: Action, write: Write, hands: Hands) -> Reply:
+    """One write; a refusal that only says "the location is not replicated yet" is waited out, bounded."""
+    graph, send = hands.graph, hands.sender.send
+    if action.kind is ActionKind.SET_USAGE_LOCATION:
+        country = action.country
+        assert country is not None
+        return send(write, lambda: graph.set_usage_location(action.user, country))
+    assert action.kind is ActionKind.ASSIGN_LICENSE, f"{action.kind} is planned by no stage yet"
+    for wait_s in (2.0, 8.0, 0.0):
+        try:
+            return send(write, lambda: graph.assign_license(action.user, add=action.add, remove=action.remove))
+        except Rejected as refused:
+            reason = read_refusal(refused.status, refused.code, refused.detail).reason
+            if reason is not RefusalReason.USAGE_LOCATION or not wait_s:
+                raise
+            hands.clock.sleep(wait_s)
+    raise AssertionError("unreachable: the last try returns or raises")
+
+
+def _location_is_seen(action: Action, hands: Hands) -> bool:
+    for wait_s in (0.0, *LOCATION_WAITS_S):
+        hands.clock.sleep(wait_s)
+        found = hands.graph.users([action.user]).get(action.user)
+        if isinstance(found, ObservedUser) and found.usage_location == action.country:
+            return True
+    return False
+
+
+_CAUSES = {
+    RefusalReason.USAGE_LOCATION: Cause.USAGE_LOCATION_REFUSED,
+    RefusalReason.NO_SEAT: Cause.NO_SEAT,
+    RefusalReason.EXCLUSIVE: Cause.PLAN_CONFLICT,
+    RefusalReason.DEPENDENCY: Cause.DEPENDENCY_MISSING,
+}
+
+
+def _failed(action: Action, error: RemoteError, hands: Hands) -> Outcome:
+    match error:
+        case Rejected():
+            refusal = read_refusal(error.status, error.code, error.detail)
+            cause = _CAUSES.get(refusal.reason, Cause.UNKNOWN)
+            why = _sentence(refusal, error, hands.plan_names)
+        case Forbidden():
+            cause, why = Cause.PERMISSION_MISSING, str(error)
+        case NotFound():
+            cause, why = Cause.USER_MISSING, str(error)
+        case _:
+            cause, why = Cause.REMOTE_FAILING, str(error)
+    return Outcome(action, Result.FAILED, why, error.request_id, cause.value)
+
+
+def _sentence(refusal: Refusal, error: Rejected, names: Mapping[PlanId, str]) -> str:
+    plans = [names.get(p, p) for p in refusal.plans]
+    match refusal.reason:
+        case RefusalReason.EXCLUSIVE if len(plans) == 2:
+            return f"{plans[0]} and {plans[1]} exclude each other."
+        case RefusalReason.DEPENDENCY if len(plans) > 1:
+            return f"{plans[0]} needs {' or '.join(plans[1:])}."
+        case _:
+            return f"Microsoft Graph refused it ({error.code}): {error.detail}"
+
+
+def acted_on(outcomes: Mapping[LineKey, tuple[Outcome, ...]]) -> frozenset[LineKey]:
+    """Lines for which something was sent whose effect has to be looked at: applied, or of unknown outcome."""
+    return frozenset(
+        key
+        for key, done in outcomes.items()
+        if any(o.result is Result.APPLIED or (o.result is Result.FAILED and o.cause == "remote_failing") for o in done)
+    )

@@ -1,0 +1,218 @@
+"""Stage 4: plan, rules, approvals and guards decide what may be sent: cleared, held, awaiting, planned, stopped. Pure.
+
+Rules judge what is not fulfilled yet; a ticket that was approved and closed under older rules is verified, not judged
+again. Deny wins; missing data means ask, never allow. Whatever is not cleared here is not sent, and the choke-point
+in `send` checks mode and lease once more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from desired_state.model import ProductKey, Request, Says
+from desired_state.rules import RuleFacts, RuleHit, Rules, evaluate
+from reconciler.causes import Cause
+from reconciler.lifecycle import Phase
+from reconciler.loop.guards import Limits, lane_of, within
+from reconciler.model import Decision, DriftKind, Finding, Gated, Lane, Plan, Proposal, Rest, Trip, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the configuration allows for one tenant. `modes` overrides `mode` per product."""
+
+    mode: str = "observe"  # observe, suggest, enforce
+    modes: Mapping[ProductKey, str] = field(default_factory=dict)
+    act_on_tickets_since: datetime | None = None  # None: no ticket is too old by date
+    act_max_age: timedelta = timedelta(days=30)
+    held_tickets: Mapping[str, str] = field(default_factory=dict)
+    held_products: Mapping[ProductKey, str] = field(default_factory=dict)
+    agents: frozenset[str] = frozenset()  # user names of integration and agent accounts
+    allow_domains: frozenset[str] = frozenset()  # of sign-in names; empty: all
+    deny_users: frozenset[str] = frozenset()  # sign-in names or object ids, lower case
+    limits: Limits = field(default_factory=Limits)
+
+    def mode_of(self, product: ProductKey) -> str:
+        return self.modes.get(product, self.mode)
+
+
+@dataclass(frozen=True, slots=True)
+class Gates:
+    """Every proposal after judgement, in order, and the guards that tripped."""
+
+    gated: tuple[Gated, ...]
+    trips: tuple[Trip, ...]
+    plan_digest: str
+
+
+def gate(plan: Plan, rules: Rules, *, policy: Policy, used_today: Mapping[Lane, int], at: datetime) -> Gates:
+    """Judge each proposal, then each lane as a whole."""
+    judged = tuple(_judge(proposal, rules, policy, at) for proposal in plan.proposals)
+    trips = _trips(judged, policy.limits, used_today, plan.digest)
+    frozen = {trip.lane: trip for trip in trips}
+    return Gates(tuple(_stop(g, frozen) for g in judged), trips, plan.digest)
+
+
+def _judge(proposal: Proposal, rules: Rules, policy: Policy, at: datetime) -> Gated:
+    finding = proposal.finding
+    if finding.rest in (Rest.REFUSE, Rest.CANCEL) and finding.cause is None:
+        return Gated(proposal, Decision.CLEARED)
+    kept = policy.held_tickets.get(finding.key.ticket)
+    if kept is None and finding.line.product is not None:
+        kept = policy.held_products.get(finding.line.product.key)
+    if kept is not None:
+        return _kept(proposal, kept)
+    resting = _resting(finding, at)
+    if resting:
+        return Gated(proposal, Decision.HELD, finding.cause, resting)
+    old = _too_old(finding, policy, at)
+    if old and finding.rest is not Rest.PROVEN:
+        return Gated(proposal, Decision.HELD, finding.cause, old)
+    if finding.rest is not Rest.ACT:
+        return Gated(proposal, Decision.CLEARED)
+    if proposal.blocked is not None:
+        return Gated(proposal, Decision.HELD, proposal.blocked, proposal.sentence)
+    return _may_write(proposal, rules, policy)
+
+
+def _kept(proposal: Proposal, reason: str) -> Gated:
+    """A line that the configuration keeps our hands off is reported, and its access is not vouched for."""
+    finding = proposal.finding
+    if finding.verdict is Verdict.TRUE:
+        finding = replace(finding, verdict=Verdict.UNKNOWN, cause=Cause.UNKNOWN)
+    return Gated(replace(proposal, finding=finding, actions=()), Decision.HELD, finding.cause, reason)
+
+
+def _too_old(finding: Finding, policy: Policy, at: datetime) -> str:
+    declared = finding.line.declared
+    since = declared.due_since if isinstance(declared, Request) else finding.line.ticket.updated_at
+    if policy.act_on_tickets_since is not None and since < policy.act_on_tickets_since:
+        return f"The ticket is older than {policy.act_on_tickets_since:%Y-%m-%d}; it is reported only."
+    if at - since > policy.act_max_age:
+        return f"The ticket is older than {policy.act_max_age.days} days; it is reported only."
+    return ""
+
+
+def _resting(finding: Finding, at: datetime) -> str:
+    """Why a line is not taken up again now although it may differ: a person has it, or its backoff runs."""
+    state = finding.line.state
+    if state is None or finding.rest is Rest.PROVEN:
+        return ""
+    if state.phase is Phase.REVIEW:
+        return state.note or "A person has this line."
+    if state.phase is Phase.CONVERGING and state.next_at is not None and state.next_at > at:
+        return f"The last attempt failed; the next one is due at {state.next_at:%Y-%m-%d %H:%M:%S} UTC."
+    return ""
+
+
+def _may_write(proposal: Proposal, rules: Rules, policy: Policy) -> Gated:
+    finding = proposal.finding
+    request, product, user = finding.line.declared, finding.line.product, finding.user
+    assert isinstance(request, Request) and product is not None and user is not None
+
+    def decided(decision: Decision, cause: Cause | None, sentence: str, hits: tuple[RuleHit, ...] = ()) -> Gated:
+        return Gated(proposal, decision, cause, sentence, tuple(_as_json(h) for h in hits))
+
+    upn = user.upn.lower()
+    if upn in policy.deny_users or user.id in policy.deny_users:
+        return decided(Decision.HELD, Cause.USER_OUT_OF_SCOPE, "The account is on the list of those never changed.")
+    if policy.allow_domains and upn.rpartition("@")[2] not in policy.allow_domains:
+        return decided(Decision.HELD, Cause.USER_OUT_OF_SCOPE, "The account's domain is not in scope.")
+    if not request.period.is_open:
+        return decided(
+            Decision.HELD, finding.cause, "The request has an end, and ending a grant is not supported yet (I9)."
+        )
+    hits: tuple[RuleHit, ...] = ()
+    if request.says is Says.APPROVED:
+        if request.opened_by in policy.agents:
+            sentence = "The order came from an integration or agent account, which can only propose."
+            return decided(Decision.AWAITING, None, sentence)
+        hits = evaluate(rules, _facts(finding, request))
+        approving = frozenset(r.id for r in rules.rules if r.kind == "auto_approve")
+        stopped = _ruled(hits, approving)
+        if stopped is not None:
+            decision, cause, sentence = stopped
+            return decided(decision, cause, sentence, hits)
+    mode = policy.mode_of(product.key)
+    if mode == "enforce":
+        return decided(Decision.CLEARED, None, "", hits)
+    if mode == "suggest":
+        return decided(Decision.AWAITING, finding.cause, "In mode suggest every change needs a person.", hits)
+    return decided(Decision.PLANNED, finding.cause, "In mode observe nothing is changed.", hits)
+
+
+def _facts(finding: Finding, request: Request) -> RuleFacts:
+    user, person, product = finding.user, finding.line.person, finding.line.product
+    assert user is not None and product is not None and finding.drift is not None
+    switches_on = finding.drift.kind is DriftKind.PLAN_OFF
+    return RuleFacts(
+        product=product.key,
+        product_name=product.name,
+        price=Decimal(0) if switches_on else product.price,
+        department=(person.department if person is not None else None) or user.department,
+        cost_center=request.cost_center or (person.cost_center if person is not None else None) or None,
+        employee_type=user.employee_type,
+        country=user.usage_location or user.country,
+        title=person.title if person is not None else None,
+        has_end=not request.period.is_open,
+        period_days=request.period.duration_days,
+        says=request.says,
+        change="enable_plan" if switches_on else "assign",
+    )
+
+
+def _ruled(hits: tuple[RuleHit, ...], approving: frozenset[str]) -> tuple[Decision, Cause, str] | None:
+    """The strictest thing the rules say: deny, then hold, then what a person must decide, else nothing.
+
+    A rule that would approve by itself and cannot tell, merely does not approve: the ticket's own approval stands.
+    """
+    for effect in ("deny", "hold"):
+        for hit in hits:
+            if hit.effect == effect and hit.outcome == "hit":
+                return Decision.HELD, Cause.POLICY_REFUSED, hit.sentence
+    approves = any(h.effect == "auto_approve" and h.outcome == "hit" for h in hits)
+    for hit in hits:
+        unclear = hit.outcome == "cannot_tell" and hit.rule not in approving
+        staged = hit.effect == "require_stage" and hit.outcome == "hit"
+        asks = hit.effect == "ask" and hit.outcome == "hit" and not approves
+        if unclear or staged or asks:
+            return Decision.AWAITING, Cause.POLICY_REFUSED, hit.sentence
+    return None
+
+
+def _as_json(hit: RuleHit) -> Mapping[str, Any]:
+    return {
+        "rule": hit.rule,
+        "outcome": hit.outcome,
+        "effect": hit.effect,
+        "sentence": hit.sentence,
+        "inputs": dict(hit.inputs),
+    }
+
+
+def _trips(judged: tuple[Gated, ...], limits: Limits, used_today: Mapping[Lane, int], digest: str) -> tuple[Trip, ...]:
+    users: dict[Lane, set[str]] = {}
+    for g in judged:
+        if g.decision is Decision.CLEARED:
+            for action in g.proposal.actions:
+                users.setdefault(lane_of(action), set()).add(action.user)
+    found = (
+        within(lane, len(who), used_today=used_today.get(lane, 0), limits=limits, digest=digest)
+        for lane, who in sorted(users.items())
+    )
+    return tuple(trip for trip in found if trip is not None)
+
+
+def _stop(gated: Gated, frozen: Mapping[Lane, Trip]) -> Gated:
+    """A change of one person is whole or not at all: one frozen lane holds all of its actions."""
+    if gated.decision is not Decision.CLEARED:
+        return gated
+    for action in gated.proposal.actions:
+        trip = frozen.get(lane_of(action))
+        if trip is not None:
+            return replace(gated, decision=Decision.STOPPED, cause=gated.proposal.finding.cause, sentence=trip.sentence)
+    return gated

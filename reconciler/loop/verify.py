@@ -1,0 +1,56 @@
+"""Stage 6: observe again, and believe the directory instead of the reply.
+
+What was changed is watched for a short while, because a direct assignment is often provisioned within a minute; what
+takes longer is left to the next cycle. Only an account read after the write can prove anything (I5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from datetime import timedelta
+
+from desired_state.model import LineKey
+from reconciler.clients.graph import Graph
+from reconciler.clock import Clock
+from reconciler.loop.diff import Windows, diff
+from reconciler.loop.look import look, subjects
+from reconciler.model import Finding, Line, Observed, Rest
+
+FIRST_LOOK_S, LONGEST_S = 5.0, 40.0
+
+
+def verify(
+    lines: Iterable[Line],
+    acted: Collection[LineKey],
+    observed: Observed,
+    *,
+    graph: Graph,
+    clock: Clock,
+    windows: Windows,
+    watch: timedelta,
+    progress: Callable[[str], None],
+) -> dict[LineKey, Finding]:
+    """Watch the accounts that were changed until they are proven or `watch` is over.
+
+    Returns the last finding of every line of those accounts, lines that merely share the assignment included.
+    """
+    every = tuple(lines)
+    users = subjects(line for line in every if line.key in acted)
+    watched = tuple(line for line in every if line.binding.user in users)
+    last: dict[LineKey, Finding] = {}
+    open_ = watched
+    until, wait_s = clock.now() + watch, FIRST_LOOK_S
+    while open_:
+        at = clock.now()
+        again = look(graph, subjects(open_), observed.skus.values(), at=at)
+        last |= {f.key: f for f in diff(open_, again, at=at, windows=windows)}
+        open_ = tuple(
+            line for line in open_ if line.key in acted and last[line.key].rest in (Rest.WAIT, Rest.ACT, Rest.HOLD)
+        )
+        left_s = (until - clock.now()).total_seconds()
+        if not open_ or left_s <= 0:
+            break
+        progress(f"waiting for {len(open_)} of {len(acted)} to be provisioned")
+        clock.sleep(min(wait_s, left_s))
+        wait_s = min(wait_s * 2, LONGEST_S)
+    return last
