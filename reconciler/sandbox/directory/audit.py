@@ -105,7 +105,8 @@ class AuditLog:
 
     def entries(self) -> list[dict[str, Any]]:
         """What is still kept, newest first."""
-        return sorted(reversed(self._kept()), key=lambda e: str(e["activityDateTime"]), reverse=True)
+        order = sorted(enumerate(self._kept()), key=lambda ne: (str(ne[1]["activityDateTime"]), ne[0]), reverse=True)
+        return [entry for _, entry in order]
 
     def _kept(self) -> list[dict[str, Any]]:
         oldest = iso_fine(self._clock.now() - KEPT)
