@@ -1,0 +1,26 @@
+"""Microsoft Graph: people, seats, licences, groups. Start with `client.Graph`."""
+
+from reconciler.clients.graph.client import Graph
+from reconciler.clients.graph.dialect import GRAPH_DIALECT, SYSTEM, GraphDialect
+from reconciler.clients.graph.groups import ObservedGroup
+from reconciler.clients.graph.permissions import ENFORCE, OBSERVE, PERMISSIONS, missing
+from reconciler.clients.graph.refusals import Refusal, RefusalReason, read_refusal
+from reconciler.clients.graph.scan import ScanRow, UserPage, states
+
+__all__ = [
+    "ENFORCE",
+    "GRAPH_DIALECT",
+    "OBSERVE",
+    "PERMISSIONS",
+    "SYSTEM",
+    "Graph",
+    "GraphDialect",
+    "ObservedGroup",
+    "Refusal",
+    "RefusalReason",
+    "ScanRow",
+    "UserPage",
+    "missing",
+    "read_refusal",
+    "states",
+]

@@ -1,0 +1,197 @@
+"""Microsoft Graph: people, seats and licences. One method says one thing to Graph: typed in, typed out, no policy.
+
+A write's reply is a hint, never proof: nothing of its body is read. Licence writes of a tenant must be serial; that
+is the caller's duty (graph.md section 1). Every method may raise what `Wire` raises: Throttled, Unavailable,
+SignInFailed, Forbidden, Malformed; writes raise OutcomeUnknown instead of Unavailable once something was sent.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import TypeVar
+from urllib.parse import quote
+
+import msgspec
+
+from desired_state.model import GroupId, SkuId, UserId
+from reconciler.clients.graph import groups, shapes
+from reconciler.clients.graph.batch import read_many
+from reconciler.clients.graph.dialect import SYSTEM
+from reconciler.clients.graph.scan import SCAN_SELECT, UserPage, scan, scan_users
+from reconciler.clients.wire import Answer, Wire
+from reconciler.clients.wire.words import cut
+from reconciler.clock import Clock
+from reconciler.errors import Malformed, RemoteError
+from reconciler.model import Grant, ObservedUser, Organization, Reply, SkuDetail, SubscribedSku
+
+T = TypeVar("T")
+U = TypeVar("U")
+_GUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
+_COUNTRY = re.compile(r"[A-Z]{2}")
+_USER = msgspec.json.Decoder(shapes.UserRow)
+_USERS = msgspec.json.Decoder(shapes.UserList)
+_DETAILS = msgspec.json.Decoder(shapes.DetailList)
+_SKUS = msgspec.json.Decoder(shapes.SkuList)
+_ORGANIZATION = msgspec.json.Decoder(shapes.OrganizationList)
+_GROUP = msgspec.json.Decoder(groups.GroupRow)
+
+
+class Graph:
+    """One tenant's directory. Safe for threads as far as `wire` is."""
+
+    def __init__(self, wire: Wire, clock: Clock) -> None:
+        self.wire, self._clock = wire, clock
+
+    def organization(self) -> Organization:
+        """The tenant: its id and the country that groups give to people without a usage location."""
+        rows = _typed(_ORGANIZATION, self.wire.get("/organization", operation="organization")).value
+        if len(rows) != 1:
+            raise Malformed(SYSTEM, f"{len(rows)} organizations instead of one")
+        return shapes.organization(rows[0])
+
+    def subscribed_skus(self) -> tuple[SubscribedSku, ...]:
+        """All SKUs that the tenant owns, with seats counted by Graph. One page, no options (graph.md section 5)."""
+        answer = self.wire.get("/subscribedSkus", operation="subscribed_skus", cost=3)
+        found = _typed(_SKUS, answer)
+        if found.next_link is not None:
+            raise Malformed(SYSTEM, "subscribedSkus came in pages", request_id=answer.request_id)
+        return tuple(shapes.sku(row) for row in found.value)
+
+    def users(self, ids: Collection[UserId]) -> dict[UserId, ObservedUser | RemoteError]:
+        """Users by object id. Every id that was asked has a value: NotFound when there is none, other errors as such.
+
+        Fresh reads by id, the only kind that verifies a write (graph.md section 3).
+        """
+        urls = {user: f"/users/{_guid(user)}?$select={shapes.USER_SELECT}" for user in ids}
+        rows = read_many(self.wire, urls, _USER, operation="users")
+        return {key: _same(key, self._user(row)) for key, row in rows.items()}
+
+    def users_by_upn(self, upns: Collection[str]) -> dict[str, ObservedUser | RemoteError]:
+        """Users by sign-in name, keyed as asked. A former name finds nobody: only the current one is matched."""
+        urls = {upn: f"/users/{quote(_text(upn), safe='')}?$select={shapes.USER_SELECT}" for upn in upns}
+        rows = read_many(self.wire, urls, _USER, operation="users_by_upn")
+        return {key: self._user(row) for key, row in rows.items()}
+
+    def users_by_employee_id(self, employee_id: str) -> tuple[ObservedUser, ...]:
+        """All users who carry this employee id: none, one, or several when it is not kept unique."""
+        wanted = _text(employee_id).replace("'", "''")
+        params = {"$filter": f"employeeId eq '{wanted}'", "$select": shapes.USER_SELECT, "$top": "20"}
+        answer = self.wire.get("/users", params=params, operation="users_by_employee_id")
+        found = _typed(_USERS, answer)
+        users = tuple(shapes.user(row, read_at=self._clock.now()) for row in found.value)
+        if found.next_link is not None or any((u.employee_id or "").lower() != employee_id.lower() for u in users):
+            raise Malformed(SYSTEM, "the filter on employeeId was not applied", request_id=answer.request_id)
+        return users
+
+    def license_details(self, ids: Collection[UserId]) -> dict[UserId, tuple[SkuDetail, ...] | RemoteError]:
+        """Provisioning state of every plan that applies to users, for each user who was asked about."""
+        urls = {user: f"/users/{_guid(user)}/licenseDetails?$select={_DETAIL_SELECT}" for user in ids}
+        lists = read_many(self.wire, urls, _DETAILS, operation="license_details")
+        return {key: self._mapped(found, _details) for key, found in lists.items()}
+
+    def scan(self, select: str = SCAN_SELECT) -> Iterator[UserPage]:
+        """Every user of the tenant, page by page, compact and raw; see `scan.UserPage.is_restart`."""
+        return scan(self.wire, select)
+
+    def scan_users(self) -> Iterator[ObservedUser]:
+        """Every user of the tenant once, in full."""
+        return scan_users(self.wire)
+
+    def group(self, group: GroupId) -> groups.ObservedGroup:
+        """One group with its licences and processing state. Raises NotFound."""
+        answer = self.wire.get(f"/groups/{_guid(group)}", params={"$select": groups.GROUP_SELECT}, operation="group")
+        return groups.group(_typed(_GROUP, answer))
+
+    def set_usage_location(self, user: UserId, country: str) -> Reply:
+        """Set the country (ISO 3166 alpha-2, upper case) that direct licences need. It cannot be cleared again.
+
+        Raises:
+            Rejected: refused for good; read it with `refusals.read_refusal`.
+            OutcomeUnknown: it may have landed.
+        Source: graph.md section 6.
+        """
+        if not _COUNTRY.fullmatch(country):
+            raise ValueError("a usage location is two upper-case letters")
+        body = {"usageLocation": country}
+        return _reply(self.wire.patch(f"/users/{_guid(user)}", json=body, operation="set_usage_location"))
+
+    def assign_license(self, user: UserId, *, add: Sequence[Grant] = (), remove: Sequence[SkuId] = ()) -> Reply:
+        """Set and clear licences of one user in one request. Each grant carries the complete list of its plans that
+        stay off: it replaces the old one, and an empty list turns everything on.
+
+        Raises:
+            Conflicted: another licence write of the tenant went on for longer than we wait. Nothing was done.
+            Throttled: told to wait longer than we do here. Nothing was done.
+            Rejected: refused for good; read it with `refusals.read_refusal`.
+            NotFound: no such user, or not replicated yet.
+            OutcomeUnknown: it may have landed.
+        Source: graph.md section 6.
+        """
+        added = [grant.sku.lower() for grant in add]
+        removed = [sku.lower() for sku in remove]
+        if not added and not removed:
+            raise ValueError("a licence change without a change is not sent")
+        if len({*added, *removed}) != len(added) + len(removed):
+            raise ValueError("a SKU may occur once in a licence change")
+        body = {
+            "addLicenses": [
+                {"skuId": _guid(grant.sku), "disabledPlans": sorted(_guid(plan) for plan in grant.disabled_plans)}
+                for grant in add
+            ],
+            "removeLicenses": [_guid(sku) for sku in remove],
+        }
+        return _reply(self.wire.post(f"/users/{_guid(user)}/assignLicense", json=body, operation="assign_license"))
+
+    def _user(self, row: shapes.UserRow | RemoteError) -> ObservedUser | RemoteError:
+        return self._mapped(row, lambda shown: shapes.user(shown, read_at=self._clock.now()))
+
+    def _mapped(self, found: T | RemoteError, read: Callable[[T], U]) -> U | RemoteError:
+        if isinstance(found, RemoteError):
+            return found
+        try:
+            return read(found)
+        except _Paged:
+            return Malformed(SYSTEM, "licenseDetails came in pages")
+
+
+class _Paged(Exception):
+    """A collection that is one page by contract named a next one."""
+
+
+_DETAIL_SELECT = "skuId,skuPartNumber,servicePlans"
+
+
+def _details(found: shapes.DetailList) -> tuple[SkuDetail, ...]:
+    if found.next_link is not None:
+        raise _Paged
+    return tuple(shapes.detail(row) for row in found.value)
+
+
+def _same(asked: str, found: ObservedUser | RemoteError) -> ObservedUser | RemoteError:
+    if isinstance(found, ObservedUser) and found.id != asked.lower():
+        return Malformed(SYSTEM, "another user than the one asked for")
+    return found
+
+
+def _guid(text: str) -> str:
+    if not _GUID.fullmatch(text):
+        raise ValueError(f"not an object id: {cut(text, limit=60)}")
+    return text.lower()
+
+
+def _text(text: str) -> str:
+    if not text or text != text.strip() or any(ord(c) < 32 for c in text) or text in (".", ".."):
+        raise ValueError("a name to look up is empty, padded or holds control characters")
+    return text
+
+
+def _typed(decoder: msgspec.json.Decoder[T], answer: Answer) -> T:
+    try:
+        return decoder.decode(answer.body)
+    except msgspec.DecodeError as error:
+        raise Malformed(SYSTEM, cut(error), request_id=answer.request_id) from None
+
+
+def _reply(answer: Answer) -> Reply:
+    return Reply(answer.request_id, answer.client_request_id, answer.status)

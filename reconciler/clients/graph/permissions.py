@@ -1,0 +1,48 @@
+"""Which application permission each of our Graph operations needs, for `doctor`. Pure.
+
+Any one of the listed names is enough. Source: graph.md section 12.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+_READ_USERS = ("User.Read.All", "User.ReadWrite.All", "Directory.Read.All", "Directory.ReadWrite.All")
+_READ_LICENSES = (
+    "LicenseAssignment.Read.All",
+    "LicenseAssignment.ReadWrite.All",
+    "User.Read.All",
+    "User.ReadWrite.All",
+    "Organization.Read.All",
+    "Directory.Read.All",
+    "Directory.ReadWrite.All",
+)
+_READ_GROUPS = ("Group.Read.All", "Group.ReadWrite.All", "Directory.Read.All", "Directory.ReadWrite.All")
+
+PERMISSIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "users": _READ_USERS,
+        "scan_users": _READ_USERS,
+        "license_details": _READ_LICENSES,
+        "subscribed_skus": _READ_LICENSES,
+        "organization": (
+            "Organization.Read.All",
+            "Organization.ReadWrite.All",
+            "User.Read.All",
+            "User.ReadWrite.All",
+            "Directory.Read.All",
+            "Directory.ReadWrite.All",
+        ),
+        "group": _READ_GROUPS,
+        "assign_license": ("LicenseAssignment.ReadWrite.All", "User.ReadWrite.All", "Directory.ReadWrite.All"),
+        "set_usage_location": ("User.ReadWrite.All", "Directory.ReadWrite.All"),  # no finer one exists
+    }
+)
+OBSERVE = ("users", "scan_users", "license_details", "subscribed_skus", "organization", "group")
+ENFORCE = (*OBSERVE, "assign_license", "set_usage_location")
+
+
+def missing(roles: frozenset[str], operations: tuple[str, ...] = ENFORCE) -> dict[str, str]:
+    """Operations that a token with these roles cannot do, each with the least permission that is missing."""
+    return {name: PERMISSIONS[name][0] for name in operations if not roles.intersection(PERMISSIONS[name])}

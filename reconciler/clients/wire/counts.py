@@ -1,0 +1,43 @@
+"""What was sent, for reports, metrics and logs. Safe for threads."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One request that was sent and what came of it. `status` 0: no reply. Holds no address, body or secret."""
+
+    system: str
+    operation: str
+    method: str
+    status: int
+    seconds: float
+    request_id: str
+    client_request_id: str
+    attempt: int
+    is_write: bool
+
+
+class Counts:
+    """Requests sent to one system, and how many of them were writes. A retry counts again; what never left does not."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._requests = 0
+        self._writes = 0
+
+    @property
+    def requests(self) -> int:
+        return self._requests
+
+    @property
+    def writes(self) -> int:
+        return self._writes
+
+    def add(self, *, is_write: bool) -> None:
+        with self._lock:
+            self._requests += 1
+            self._writes += is_write

@@ -1,0 +1,248 @@
+"""One HTTP discipline for both systems: correlation, time limits, bounded retries, honest errors.
+
+A read is asked again a few times. A write is sent once; it is sent again only after a reply that says nothing was
+done (401, 429, tenant busy) or when nothing left this machine. Any other trouble with a write is OutcomeUnknown.
+Errors and exchanges never hold a URL, header, token or whole body.
+"""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import msgspec
+
+from reconciler.backoff import delay
+from reconciler.clients.wire.budget import Budget
+from reconciler.clients.wire.counts import Counts, Exchange
+from reconciler.clients.wire.links import leads_home
+from reconciler.clients.wire.signs import Answer, Dialect, Judgement, Sign
+from reconciler.clients.wire.words import cut, http_date, retry_after_s
+from reconciler.clock import Clock
+from reconciler.errors import Malformed, OutcomeUnknown, RemoteError, SignInFailed, Unavailable
+
+BUSY_BASE_S = 6.0  # the first wait is 3 to 6 s: graph.md section 9 asks for "from about 4 s"
+SIZE_MAX = 32 * 1024 * 1024
+NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How often and how long one call may try. `wait_s` is the sum of its waits, in seconds."""
+
+    attempts: int = 5
+    wait_s: float = 90.0
+
+
+class Wire:
+    """Requests to one system. Safe for threads.
+
+    `authorize` gives the headers of sign-in; `refresh` renews them after a 401, told which ones were refused, and
+    returns False when there is nothing to renew (asking again would only count towards a lock-out).
+    """
+
+    def __init__(
+        self,
+        system: str,
+        http: httpx.Client,
+        base_url: str,
+        authorize: Callable[[], dict[str, str]],
+        refresh: Callable[[Mapping[str, str]], bool],
+        clock: Clock,
+        rng: random.Random,
+        budget: Budget | None = None,
+        *,
+        dialect: Dialect,
+        patience: Patience = Patience(),
+        on_exchange: Callable[[Exchange], None] | None = None,
+        counts: Counts | None = None,
+        deadline_s: float = 120.0,
+        size_max: int = SIZE_MAX,
+    ) -> None:
+        if urlsplit(base_url).scheme != "https":
+            raise ValueError(f"{system} must be reached over https")
+        self.system, self.base_url = system, base_url.rstrip("/")
+        self.dialect, self.clock, self.rng, self.patience = dialect, clock, rng, patience
+        self.counts = counts or Counts()
+        self.budget = budget
+        self._http, self._authorize, self._refresh = http, authorize, refresh
+        self._on_exchange, self._deadline_s, self._size_max = on_exchange, deadline_s, size_max
+
+    def get(self, path: str, *, operation: str, params: Mapping[str, str] | None = None, **more: Any) -> Answer:
+        """Read. Raises Throttled, Unavailable, NotFound, Forbidden, Rejected, SignInFailed, Malformed."""
+        return self._call("GET", self._url(path), operation, params=params, **more)
+
+    def follow(self, link: str, *, operation: str, under: str = "", headers: Mapping[str, str] | None = None) -> Answer:
+        """Read a link that the server gave. Raises Malformed when it leads elsewhere; see `links.leads_home`."""
+        if not leads_home(link, self.base_url, under=under):
+            raise Malformed(self.system, f"a link of {operation} leads to another place than the configured one")
+        return self._call("GET", link, operation, headers=headers)
+
+    def ask(self, path: str, *, operation: str, json: object, **more: Any) -> Answer:
+        """Read by POST ($batch of reads): retried like a read, not counted as a write."""
+        return self._call("POST", self._url(path), operation, content=msgspec.json.encode(json), **more)
+
+    def post(self, path: str, *, operation: str, json: object = None, **more: Any) -> Answer:
+        """Write. Raises Throttled, Conflicted, OutcomeUnknown, NotFound, Forbidden, Rejected, SignInFailed;
+        Unavailable only when nothing was sent."""
+        return self._write("POST", path, operation, json, **more)
+
+    def patch(self, path: str, *, operation: str, json: object, **more: Any) -> Answer:
+        """Write; errors as for `post`."""
+        return self._write("PATCH", path, operation, json, **more)
+
+    def put(self, path: str, *, operation: str, json: object, **more: Any) -> Answer:
+        """Write; errors as for `post`."""
+        return self._write("PUT", path, operation, json, **more)
+
+    def delete(self, path: str, *, operation: str, **more: Any) -> Answer:
+        """Write; errors as for `post`."""
+        return self._write("DELETE", path, operation, None, **more)
+
+    def _write(self, method: str, path: str, operation: str, json: object, **more: Any) -> Answer:
+        if json is not None:
+            more["content"] = msgspec.json.encode(json)
+        return self._call(method, self._url(path), operation, is_write=True, **more)
+
+    def _url(self, path: str) -> str:
+        if not path.startswith("/"):
+            raise ValueError("a path starts with /")
+        return self.base_url + path
+
+    def _call(
+        self,
+        method: str,
+        url: str,
+        operation: str,
+        *,
+        is_write: bool = False,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        content: bytes | None = None,
+        content_type: str = "application/json",
+        cost: float = 1.0,
+    ) -> Answer:
+        waited, has_renewed = 0.0, False
+        for attempt in range(1, self.patience.attempts + 2):  # one more for a renewed token
+            if self.budget is not None:
+                self.clock.sleep(self.budget.take(cost))
+            signed = self._authorize()
+            sent = {**(headers or {}), **signed, "client-request-id": self._new_id()}
+            if content is not None:
+                sent["Content-Type"] = content_type
+            request = self._http.build_request(
+                method, url, params=params, headers=sent, content=content, extensions=self._limits()
+            )
+            try:
+                answer, judgement = self._send(request, operation, attempt, is_write)
+            except NOT_SENT as error:
+                why = f"nothing was sent: {type(error).__name__} {cut(error, limit=160)}"
+                answer, judgement = None, Judgement(Sign.WAIT, Unavailable(self.system, why))
+            except (httpx.HTTPError, httpx.InvalidURL) as error:
+                judgement = self._lost(error, is_write=is_write)
+                answer = None
+            if judgement.error is None and answer is not None:
+                if self.budget is not None:
+                    self.budget.went_well()
+                return answer
+            error_now = judgement.error or Malformed(self.system, "no reply")
+            if judgement.sign is Sign.STALE:
+                if has_renewed or not self._refresh(signed):
+                    raise error_now
+                has_renewed = True
+                continue
+            wait = self._wait(judgement, attempt - has_renewed)
+            if not self._may_try_again(judgement, attempt - has_renewed, waited + wait, is_write=is_write):
+                raise error_now
+            self.clock.sleep(wait)
+            waited += wait
+        raise Malformed(self.system, f"{operation} never ended")  # the last attempt above raises
+
+    def _may_try_again(self, judgement: Judgement, attempt: int, waited: float, *, is_write: bool) -> bool:
+        if attempt >= self.patience.attempts or waited > self.patience.wait_s:
+            return False
+        if is_write:
+            return judgement.sign in (Sign.WAIT, Sign.BUSY)
+        return judgement.sign in (Sign.WAIT, Sign.BUSY, Sign.FAILING)
+
+    def _wait(self, judgement: Judgement, attempt: int) -> float:
+        chance, wish = self.rng.random(), judgement.retry_after_s
+        if judgement.sign is Sign.BUSY:
+            return delay(attempt, retry_after_s=wish, base_s=BUSY_BASE_S, chance=chance)
+        if judgement.sign is Sign.WAIT and self.budget is not None and wish is not None:
+            self.budget.throttled(min(wish, self.patience.wait_s))
+        return delay(attempt, retry_after_s=wish, chance=chance)
+
+    def _send(self, request: httpx.Request, operation: str, attempt: int, is_write: bool) -> tuple[Answer, Judgement]:
+        started, status, request_id, left_us = self.clock.monotonic(), 0, "", True
+        try:
+            response = self._http.send(request, stream=True)
+            try:
+                status = response.status_code
+                request_id = cut(self.dialect.request_id(response.headers), limit=100)
+                body = self._body(response)
+            finally:
+                response.close()
+        except NOT_SENT:
+            left_us = False
+            raise
+        finally:
+            if left_us:
+                self._note(request, operation, attempt, status, started, request_id, is_write=is_write)
+        answer = Answer(status, response.headers, body, request_id, request.headers["client-request-id"])
+        date = http_date(response.headers.get("Date")) or self.clock.now()
+        wish = retry_after_s(response.headers.get("Retry-After"), now=date)
+        return answer, self.dialect.judge(answer, operation=operation, is_write=is_write, retry_after_s=wish)
+
+    def _body(self, response: httpx.Response) -> bytes:
+        parts: list[bytes] = []
+        size = 0
+        for part in response.iter_bytes():
+            size += len(part)
+            if size > self._size_max:
+                raise httpx.DecodingError(f"the reply is larger than {self._size_max} bytes")
+            parts.append(part)
+        return b"".join(parts)
+
+    def _lost(self, error: Exception, *, is_write: bool) -> Judgement:
+        why = f"no complete reply: {type(error).__name__} {cut(error, limit=160)}".rstrip()
+        trouble: RemoteError
+        trouble = OutcomeUnknown(self.system, why) if is_write else Unavailable(self.system, why)
+        return Judgement(Sign.FAILING, trouble)
+
+    def _note(
+        self,
+        request: httpx.Request,
+        operation: str,
+        attempt: int,
+        status: int,
+        started: float,
+        request_id: str,
+        *,
+        is_write: bool,
+    ) -> None:
+        self.counts.add(is_write=is_write)
+        if self._on_exchange is not None:
+            seconds = self.clock.monotonic() - started
+            client_id = request.headers["client-request-id"]
+            self._on_exchange(
+                Exchange(
+                    self.system, operation, request.method, status, seconds, request_id, client_id, attempt, is_write
+                )
+            )
+
+    def _limits(self) -> dict[str, Any]:
+        return {"deadline_s": self._deadline_s, "timeout": self._http.timeout.as_dict()}
+
+    def _new_id(self) -> str:
+        return str(uuid.UUID(int=self.rng.getrandbits(128), version=4))
+
+
+def not_accepted(system: str, detail: str, *, hint: str, request_id: str) -> SignInFailed:
+    """The error of a 401 that a fresh token did not cure."""
+    return SignInFailed(system, cut(detail) or "it does not accept our credentials", hint=hint, request_id=request_id)
