@@ -87,6 +87,8 @@ class User(msgspec.Struct):
     job_title: str | None = None
     mail: str | None = None
     manager_id: str | None = None
+    telephone_number: str | None = None
+    """The number that Teams voice rings; without one no licence makes a phone work."""
     deleted_at: datetime | None = None
     assignments: list[Assignment] = msgspec.field(default_factory=list)
     plans: dict[str, PlanState] = msgspec.field(default_factory=dict)
