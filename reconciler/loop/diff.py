@@ -72,7 +72,9 @@ def _find(line: Line, observed: Observed, at: datetime, windows: Windows) -> Fin
     unbound = _unbound(line, declared, at, windows)
     if unbound is not None:
         return unbound
-    assert line.product is not None and line.binding.user is not None
+    if line.product is None:
+        return _unknown(line, Cause.PRODUCT_UNMAPPED, f"The product {declared.product} is not set up any more.")
+    assert line.binding.user is not None
     user = observed.users.get(line.binding.user, Unread("it was not asked for"))
     match user:
         case Unread(why):

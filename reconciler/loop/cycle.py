@@ -1,0 +1,184 @@
+"""The pass itself: seven stages, in order. Read this first.
+
+Level-triggered: a cycle asks what differs now, never what happened. Crash, lost reply, manual edit and restart are
+one case. A dry run takes the same path up to the gate and keeps nothing.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlmodel import Session
+
+from desired_state.model import LineKey, PlanId
+from desired_state.rules import Rules
+from reconciler.clients.graph import Graph
+from reconciler.clock import Clock
+from reconciler.loop.diff import Windows, diff
+from reconciler.loop.ending import end
+from reconciler.loop.execute import Hands, acted_on, execute
+from reconciler.loop.gate import Gates, Policy, gate
+from reconciler.loop.observe import Scope, Seen, observe
+from reconciler.loop.plan import Bounds, plan
+from reconciler.loop.pull import Reader, pull
+from reconciler.loop.record import Desk, Told, deliver, record
+from reconciler.loop.send import Sender, Write
+from reconciler.loop.verify import verify
+from reconciler.model import Ending, Finding, Lane, Outcome
+from reconciler.report import CycleReport
+from reconciler.store import journal
+from reconciler.store.database import Database
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Deps:
+    """Everything that a cycle of one tenant works with; built once in `wiring`."""
+
+    tenant: str
+    tenant_id: str
+    mode: str
+    level: str  # of answers
+    database: Database
+    clock: Clock
+    graph: Graph
+    reader: Reader
+    desk: Desk
+    rules: Rules
+    policy: Policy
+    windows: Windows
+    bounds: Bounds
+    plan_names: Mapping[PlanId, str]
+    watch: timedelta
+    retry_window: timedelta
+    rng: random.Random
+    progress: Progress
+    requests: Callable[[], Mapping[str, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One cycle: its name, what it is about, and the check that its lease still holds."""
+
+    cycle: str
+    scope: Scope
+    is_dry: bool
+    guard: Callable[[Session], None]
+
+
+def cycle(d: Deps, run: Run) -> CycleReport:
+    """One pass over the lines in scope.
+
+    Raises:
+        RemoteError: a system could not be read at all; nothing was written.
+    """
+    at = d.clock.now()
+    d.progress("reading tickets and accounts")
+    seen = observe(d.reader, d.graph, scope=run.scope, tenant_id=d.tenant_id, cycle=run.cycle, at=at)
+    findings = diff(seen.lines, seen.observed, at=at, windows=d.windows)
+    proposed = plan(findings, seen.observed, d.bounds)
+    gates = gate(proposed, d.rules, policy=d.policy, used_today=_used_today(d, at), at=at)
+    sender = _sender(d, run)
+    outcomes = _execute(d, run, sender, seen, gates)
+    last = _verify(d, seen, outcomes)
+    endings = _endings(d, gates, outcomes, last)
+    told = _record(d, run, sender, gates, endings)
+    return _report(d, run, at, gates, endings, told, sender)
+
+
+def _used_today(d: Deps, at: datetime) -> dict[Lane, int]:
+    with d.database.read() as session:
+        return {lane: journal.subjects_since(session, d.tenant, lane.value, at - timedelta(hours=24)) for lane in Lane}
+
+
+def _sender(d: Deps, run: Run) -> Sender:
+    def refuse(write: Write) -> str:
+        if run.is_dry:
+            return "this is a dry run"
+        if write.system == "graph" and d.mode != "enforce":
+            return f"mode {d.mode} writes nothing to the directory"
+        if write.system == "servicenow" and d.level == "silent":
+            return "answers are silent"
+        return ""
+
+    return Sender(d.database, d.tenant, run.cycle, d.clock, run.guard, refuse)
+
+
+def _execute(d: Deps, run: Run, sender: Sender, seen: Seen, gates: Gates) -> dict[LineKey, tuple[Outcome, ...]]:
+    if run.is_dry:
+        return {}
+    hands = Hands(d.graph, sender, d.clock, d.windows, d.plan_names)
+    return execute(gates.gated, seen.observed, hands, plan_digest=gates.plan_digest, progress=d.progress)
+
+
+def _verify(d: Deps, seen: Seen, outcomes: Mapping[LineKey, tuple[Outcome, ...]]) -> dict[LineKey, Finding]:
+    acted = acted_on(outcomes)
+    if not acted:
+        return {}
+    return verify(
+        seen.lines,
+        acted,
+        seen.observed,
+        graph=d.graph,
+        clock=d.clock,
+        windows=d.windows,
+        watch=d.watch,
+        progress=d.progress,
+    )
+
+
+def _endings(
+    d: Deps, gates: Gates, outcomes: Mapping[LineKey, tuple[Outcome, ...]], last: Mapping[LineKey, Finding]
+) -> tuple[Ending, ...]:
+    at = d.clock.now()
+    ended = (
+        end(
+            g,
+            last.get(g.proposal.finding.key, g.proposal.finding),
+            outcomes.get(g.proposal.finding.key, ()),
+            at=at,
+            retry_window=d.retry_window,
+            chance=d.rng.random(),
+        )
+        for g in gates.gated
+    )
+    return tuple(sorted(ended, key=lambda e: e.state.key))
+
+
+def _record(d: Deps, run: Run, sender: Sender, gates: Gates, endings: tuple[Ending, ...]) -> Told:
+    if run.is_dry:
+        return Told()
+    record(endings, d.desk, plan_digest=gates.plan_digest, cycle=run.cycle, at=d.clock.now())
+    told = deliver(d.desk, sender, plan_digest=gates.plan_digest, only=run.scope.tickets)
+    if told.given:
+        pull(d.reader, cycle=run.cycle)  # take in our own updates now, so that they are no news later (I6, I10)
+    return told
+
+
+def _report(
+    d: Deps, run: Run, at: datetime, gates: Gates, endings: tuple[Ending, ...], told: Told, sender: Sender
+) -> CycleReport:
+    with d.database.read() as session:
+        head = journal.head(session, d.tenant)
+    return CycleReport(
+        cycle=run.cycle,
+        tenant=d.tenant,
+        mode=d.mode,
+        answers=d.level,
+        is_dry_run=run.is_dry,
+        started_at=at,
+        finished_at=d.clock.now(),
+        endings=endings,
+        plan_digest=gates.plan_digest,
+        given=told.given,
+        trips=(*gates.trips, *told.trips),
+        requests=d.requests(),
+        writes={"graph": sender.sent.graph, "servicenow": sender.sent.servicenow},
+        audit_head=head.hash,
+        audit_size=head.size,
+        problems=tuple(told.problems),
+    )

@@ -1,0 +1,165 @@
+"""Stage 1: tickets into the ledger, lines to accounts, accounts, licences and seats as they are now.
+
+Nothing is decided here. What cannot be read becomes a value that says so; a cycle goes on with what it could read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from desired_state import ledger
+from desired_state.model import Entitlement, LineKey, Refusal, Request, Says, Ticket
+from desired_state.resolve import resolve
+from reconciler.clients.graph import Graph
+from reconciler.errors import RemoteError
+from reconciler.lifecycle import FINAL
+from reconciler.loop.bind import bind, look_up
+from reconciler.loop.look import look, subjects
+from reconciler.loop.pull import Reader, pull
+from reconciler.model import Binding, Known, Line, LineState, Observed
+from reconciler.store import journal, lines, tickets
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Which lines a cycle is about; nothing named means all."""
+
+    tickets: frozenset[str] = frozenset()
+    users: frozenset[str] = frozenset()  # sign-in names, lower case
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the cycle works on."""
+
+    lines: tuple[Line, ...]
+    observed: Observed
+    tickets_read: int
+
+
+def observe(reader: Reader, graph: Graph, *, scope: Scope, tenant_id: str, cycle: str, at: datetime) -> Seen:
+    """Read everything that this cycle needs.
+
+    Raises:
+        RemoteError: the tickets, the seats or the sign-in could not be read at all.
+    """
+    count = pull(reader, cycle=cycle, numbers=scope.tickets)
+    standings, states, copies = _remembered(reader, scope)
+    wanted = {k: s for k, s in standings.items() if s.declaration is not None and s.key.ticket in copies}
+    unbound = {
+        key: standing.request
+        for key, standing in wanted.items()
+        if isinstance(standing.declaration, Request) and _needs_account(standing.declaration, states.get(key))
+    }
+    names = look_up(graph, (r for r in unbound.values() if r is not None))
+    before = {s.entitlement.upn.lower(): s.entitlement.user for s in standings.values() if s.entitlement is not None}
+    bindings: dict[LineKey, Binding] = {}
+    for key, request in unbound.items():
+        assert request is not None
+        bindings[key] = bind(request, copies[key.ticket], names, taken=before)
+    _keep_bindings(reader, unbound, bindings, names, tenant_id, cycle, at)
+    entitlements = [s.entitlement for s in wanted.values() if s.entitlement is not None]
+    granted = {k: s.granted_at for k, s in standings.items() if s.granted_at is not None}
+    skipped = resolve(entitlements, reader.catalogue, at=at, granted_at=granted, zone=reader.zone).skipped
+    found = tuple(
+        _line(reader, standing, states.get(key), copies[key.ticket], bindings.get(key), skipped.get(key, ""))
+        for key, standing in sorted(wanted.items())
+    )
+    skus = graph.subscribed_skus()
+    observed = look(graph, subjects(line for line in found if not _is_over(line)), skus, at=at)
+    return Seen(_in_scope(found, observed, scope), observed, count)
+
+
+def _remembered(
+    reader: Reader, scope: Scope
+) -> tuple[dict[LineKey, ledger.Standing], dict[LineKey, LineState], dict[str, Ticket]]:
+    only = set(scope.tickets) or None
+    with reader.database.read() as session:
+        return (
+            ledger.standings(session, reader.tenant, tickets=only),
+            lines.load(session, reader.tenant, tickets=only),
+            tickets.load(session, reader.tenant, numbers=only),
+        )
+
+
+def _needs_account(request: Request, state: LineState | None) -> bool:
+    if state is not None and state.phase in FINAL:
+        return False
+    return request.says in (Says.APPROVED, Says.FULFILLED)
+
+
+def _is_over(line: Line) -> bool:
+    return line.state is not None and line.state.phase in FINAL
+
+
+def _keep_bindings(
+    reader: Reader,
+    unbound: Mapping[LineKey, Request | None],
+    bindings: Mapping[LineKey, Binding],
+    names: Mapping[str, object],
+    tenant_id: str,
+    cycle: str,
+    at: datetime,
+) -> None:
+    """A person is bound once: from now on the object id counts, whatever happens to the name."""
+    upns = {getattr(u, "id", None): getattr(u, "upn", "") for u in names.values() if not isinstance(u, RemoteError)}
+    certain = {k: b.user for k, b in bindings.items() if b.known is Known.BOUND and b.user is not None}
+    if not certain:
+        return
+    with reader.database.write() as session:
+        for key, user in certain.items():
+            request = unbound[key]
+            assert request is not None
+            entitlement = Entitlement(request, tenant_id, user, upns.get(user, ""), at)
+            if ledger.append(session, reader.tenant, ledger.Bound(entitlement), at):
+                journal.append(
+                    session,
+                    reader.tenant,
+                    kind="bound",
+                    subject=str(key),
+                    body={"tenant_id": tenant_id, "user": user, "upn": entitlement.upn},
+                    at=at,
+                    cycle=cycle,
+                )
+
+
+def _line(
+    reader: Reader,
+    standing: ledger.Standing,
+    state: LineState | None,
+    ticket: Ticket,
+    binding: Binding | None,
+    skipped: str,
+) -> Line:
+    declaration = standing.declaration
+    match declaration:
+        case Refusal() as refusal:
+            product = reader.catalogue.product(refusal.product) if refusal.product else None
+            return Line(refusal, ticket, Binding(Known.UNREAD, why="the line was not taken in"), product, None, state)
+        case Entitlement() as entitlement:
+            request, bound = entitlement.request, Binding(Known.BOUND, entitlement.user)
+        case Request() as request:
+            user = binding.user if binding is not None else None
+            bound = binding or Binding(Known.UNREAD, user, "it was not asked for")
+        case None:
+            raise AssertionError("a withdrawn line is not taken up")
+    person = request.claim.person
+    product = reader.catalogue.product(request.product)
+    return Line(request, ticket, bound, product, person, state, skipped)
+
+
+def _in_scope(found: tuple[Line, ...], observed: Observed, scope: Scope) -> tuple[Line, ...]:
+    if not scope.users:
+        return found
+    ids = {u for u, user in observed.users.items() if getattr(user, "upn", "").lower() in scope.users}
+    return tuple(line for line in found if line.binding.user in ids or _claims(line) & scope.users)
+
+
+def _claims(line: Line) -> frozenset[str]:
+    if isinstance(line.declared, Refusal):
+        return frozenset({line.declared.person.lower()})
+    claim = line.declared.claim
+    names: Collection[str | None] = (claim.upn, claim.person.email if claim.person else None)
+    return frozenset(n.lower() for n in names if n)

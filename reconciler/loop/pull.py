@@ -1,0 +1,134 @@
+"""Tickets into the ledger: every ticket that moved is read again in full and declared again (level-triggered).
+
+The watermark is saved in the transaction of the rows that it stands for, so a crash repeats a page and loses none.
+Declaring what is known already adds no row. A ticket that we reopened ourselves is not news (I6).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, tzinfo
+
+from sqlmodel import Session
+
+from desired_state import ledger
+from desired_state.catalogue import Catalogue
+from desired_state.intake import intake
+from desired_state.items import Item
+from desired_state.model import LineKey, Person, Request, Says, Ticket
+from desired_state.says import TicketWords
+from reconciler.clients.servicenow import ServiceNow
+from reconciler.clock import Clock
+from reconciler.lifecycle import FINAL, Phase
+from reconciler.loop.ending import renewed
+from reconciler.model import LineState
+from reconciler.store import journal, lines, tickets, watermarks
+from reconciler.store.database import Database
+
+OUR_MARK = "m365r:"
+SOURCE = "servicenow"
+_SYS_ID = re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """How tickets of one tenant are read. `items` maps the sys_id of a catalogue item to what it means."""
+
+    tenant: str
+    servicenow: ServiceNow
+    database: Database
+    clock: Clock
+    catalogue: Catalogue
+    items: Mapping[str, Item]
+    words: TicketWords
+    zone: tzinfo
+    our_groups: frozenset[str] = frozenset()  # sys_ids
+    our_accounts: frozenset[str] = frozenset()  # sys_ids
+    page_size: int = field(default=200)
+
+
+def pull(reader: Reader, *, cycle: str, numbers: Collection[str] = ()) -> int:
+    """Read what changed since the watermark, or the named tickets; returns how many tickets were read."""
+    count = 0
+    if numbers:
+        found = reader.servicenow.tickets_by_number(sorted(numbers))
+        _take_in(reader, found, cycle, watermark=None)
+        return len(found)
+    with reader.database.read() as session:
+        mark = watermarks.load(session, reader.tenant, SOURCE)
+    pages = reader.servicenow.tickets(items=tuple(sorted(reader.items)), watermark=mark, page_size=reader.page_size)
+    for page in pages:
+        _take_in(reader, page.tickets, cycle, watermark=page.watermark)
+        count += len(page.tickets)
+    return count
+
+
+def _take_in(reader: Reader, found: Iterable[Ticket], cycle: str, watermark: object | None) -> None:
+    read = tuple(t for t in found if t.item in reader.items)
+    people = reader.servicenow.people(sorted({sys_id for t in read for sys_id in _references(t)}))
+    at = reader.clock.now()
+    with reader.database.write() as session:
+        for ticket in read:
+            _declare(reader, session, ticket, people, cycle, at)
+        if watermark is not None:
+            watermarks.save(session, reader.tenant, SOURCE, watermark)
+
+
+def _references(ticket: Ticket) -> Iterable[str]:
+    """Values that look like sys_ids; those that are no person are simply not found."""
+    answers = [*(ticket.variables or {}).values(), *(v for row in ticket.rows for v in row.values())]
+    return (part for value in answers for part in value.replace(" ", "").split(",") if _SYS_ID.fullmatch(part))
+
+
+def _declare(
+    reader: Reader, session: Session, ticket: Ticket, people: Mapping[str, Person], cycle: str, at: datetime
+) -> None:
+    known = lines.load(session, reader.tenant, tickets={ticket.number})
+    is_new_copy = tickets.save(session, reader.tenant, ticket, at)
+    if not is_new_copy and known:
+        return
+    taken = intake(
+        ticket,
+        reader.items[ticket.item],
+        people,
+        reader.catalogue,
+        at=at,
+        our_groups=reader.our_groups,
+        our_accounts=reader.our_accounts,
+        words=reader.words,
+        zone=reader.zone,
+    )
+    if _is_our_reopening(ticket, taken.says, known):
+        return
+    for line in taken.lines:
+        change = ledger.Declared(line) if isinstance(line, Request) else ledger.Refused(line)
+        if ledger.append(session, reader.tenant, change, at):
+            _renew(reader, session, known.get(line.key), cycle, at)
+
+
+def _is_our_reopening(ticket: Ticket, says: Says, known: Mapping[LineKey, LineState]) -> bool:
+    """A ticket that carries our mark, is open, and whose lines are with a person: what we did, not what is asked."""
+    return (
+        ticket.correlation_id.startswith(OUR_MARK)
+        and says in (Says.APPROVED, Says.WAITING, Says.INCONSISTENT)
+        and any(state.phase is Phase.REVIEW for state in known.values())
+    )
+
+
+def _renew(reader: Reader, session: Session, state: LineState | None, cycle: str, at: datetime) -> None:
+    """A line that had come to its end is a new decision when its ticket says something new."""
+    if state is None or state.phase not in (FINAL | {Phase.REVIEW}):
+        return
+    fresh = renewed(state, at)
+    if lines.save(session, reader.tenant, fresh, at):
+        journal.append(
+            session,
+            reader.tenant,
+            kind="line_moved",
+            subject=str(state.key),
+            body={"from": state.phase.value, "to": fresh.phase.value, "why": "the ticket changed"},
+            at=at,
+            cycle=cycle,
+        )

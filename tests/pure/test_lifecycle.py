@@ -1,0 +1,141 @@
+"""Legal moves, and where a line stands after a cycle."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from desired_state.model import LineKey, Says
+from desired_state.rules import Rules
+from reconciler.backoff import delay
+from reconciler.causes import CAUSES, Cause
+from reconciler.digest import digest
+from reconciler.lifecycle import FINAL, MOVES, IllegalMove, Phase, move
+from reconciler.loop.diff import Windows, diff
+from reconciler.loop.ending import end
+from reconciler.loop.gate import Policy, gate
+from reconciler.loop.plan import Bounds, plan
+from reconciler.model import Ending, Line, LineState, Observed, Outcome, PlanState, Result, Verdict
+from tests.make import ADA, DAY, MONDAY, VISIO, VISIO_WEB, a_line, a_user, details_of, seen
+
+NOTHING, PROVEN = (
+    seen(a_user()),
+    seen(a_user(holds={VISIO: ()}), details={ADA: details_of({VISIO: {VISIO_WEB: PlanState.SUCCESS}})}),
+)
+DAY_LONG = timedelta(hours=24)
+
+
+def ended(line: Line, before: Observed, after: Observed | None = None, results: list[Outcome] | None = None) -> Ending:
+    findings = diff([line], before, at=MONDAY, windows=Windows())
+    gates = gate(plan(findings, before, Bounds()), Rules(), policy=Policy(mode="enforce"), used_today={}, at=MONDAY)
+    last = diff([line], after or before, at=MONDAY, windows=Windows())[0]
+    return end(gates.gated[0], last, tuple(results or ()), at=MONDAY, retry_window=DAY_LONG, chance=0.5)
+
+
+def outcome(line: Line, result: Result, cause: str | None = None) -> Outcome:
+    findings = diff([line], NOTHING, at=MONDAY, windows=Windows())
+    return Outcome(plan(findings, NOTHING, Bounds()).actions[0], result, "words", "req-1", cause)
+
+
+def state(phase: Phase, **more) -> LineState:
+    return LineState(LineKey("RITM0000001", 1), phase, **{"since": MONDAY - DAY, **more})
+
+
+def test_every_phase_has_a_row_and_every_cause_a_sentence_and_an_owner():
+    assert set(MOVES) == set(Phase)
+    assert set(CAUSES) == set(Cause)
+    assert all(facts.sentence.endswith(".") for facts in CAUSES.values())
+
+
+@given(old=st.sampled_from(Phase), new=st.sampled_from(Phase))
+def test_what_is_not_in_the_table_cannot_happen(old, new):
+    if new is old or new in (Phase.REVIEW, Phase.CANCELLED) or new in MOVES[old]:
+        assert move(old, new) is new
+    else:
+        with pytest.raises(IllegalMove):
+            move(old, new)
+
+
+def test_a_correction_that_is_proven_is_granted_and_its_verdict_stays_what_was_found():
+    line = a_line()
+
+    ending = ended(line, NOTHING, PROVEN, [outcome(line, Result.APPLIED)])
+
+    assert (ending.state.phase, ending.state.verdict, ending.state.tier) == (Phase.GRANTED, Verdict.FALSE, "V2")
+
+
+def test_a_correction_without_proof_is_verified_by_the_next_cycle():
+    line = a_line()
+
+    assert ended(line, NOTHING, NOTHING, [outcome(line, Result.APPLIED)]).state.phase is Phase.VERIFYING
+
+
+def test_a_remote_failure_backs_off_and_ends_with_a_person_after_the_window():
+    line = a_line()
+    failure = outcome(line, Result.FAILED, "remote_failing")
+
+    first = ended(line, NOTHING, None, [failure]).state
+    last = ended(a_line(state=state(Phase.CONVERGING, attempts=9)), NOTHING, None, [failure]).state
+
+    assert first.phase is Phase.CONVERGING and first.next_at is not None and first.next_at > MONDAY
+    assert last.phase is Phase.REVIEW
+
+
+def test_a_refusal_nobody_knows_goes_to_a_person_at_once():
+    line = a_line()
+
+    ending = ended(line, NOTHING, None, [outcome(line, Result.FAILED, "unknown")])
+
+    assert (ending.state.phase, ending.state.cause) == (Phase.REVIEW, "unknown")
+
+
+def test_a_grant_stands_while_it_cannot_be_looked_at():
+    hidden = seen(a_user(assignments=None))
+
+    ending = ended(a_line(state=state(Phase.GRANTED)), hidden)
+
+    assert ending.state.phase is Phase.GRANTED
+    assert ending.state.verdict is Verdict.UNKNOWN
+
+
+def test_a_grant_that_is_seen_to_be_gone_has_drifted():
+    ending = ended(a_line(state=state(Phase.GRANTED)), NOTHING)
+
+    assert (ending.state.phase, ending.state.cause) == (Phase.DRIFTED, "removed_later")
+
+
+def test_access_that_a_person_restored_ends_a_review():
+    assert ended(a_line(state=state(Phase.REVIEW)), PROVEN).state.phase is Phase.GRANTED
+
+
+@pytest.mark.parametrize("phase", sorted(FINAL))
+def test_what_is_over_stays_over(phase):
+    assert ended(a_line(state=state(phase)), PROVEN).state.phase is phase
+
+
+@pytest.mark.parametrize(
+    ("says", "phase"),
+    [
+        (Says.WAITING, Phase.AWAITING_APPROVAL),
+        (Says.REJECTED, Phase.REFUSED),
+        (Says.CANCELLED, Phase.CANCELLED),
+    ],
+)
+def test_what_the_ticket_says_decides_where_nothing_is_to_be_done(says, phase):
+    assert ended(a_line(says=says), NOTHING).state.phase is phase
+
+
+@given(attempt=st.integers(1, 60), chance=st.floats(0, 0.999), wish=st.none() | st.floats(0, 7200))
+def test_a_wait_is_never_shorter_than_the_server_asked(attempt, chance, wish):
+    waited = delay(attempt, retry_after_s=wish, chance=chance)
+
+    assert waited >= (wish or 0)
+    assert waited <= max(300.0, (wish or 0) + 2)
+
+
+@given(st.dictionaries(st.text(max_size=5), st.integers(-(2**53) + 1, 2**53 - 1) | st.text(max_size=5), max_size=6))
+def test_a_digest_does_not_depend_on_order(value):
+    assert digest(value) == digest(dict(reversed(value.items())))
