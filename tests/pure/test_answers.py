@@ -1,0 +1,108 @@
+"""What a ticket is told: once, politely, with facts that are ours."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+from desired_state.model import Says, Task
+from desired_state.rules import Rules
+from reconciler.answers import Answer, Manners, Names, answers
+from reconciler.lifecycle import Phase
+from reconciler.loop.diff import Windows, diff
+from reconciler.loop.ending import end
+from reconciler.loop.gate import Policy, gate
+from reconciler.loop.plan import Bounds, plan
+from reconciler.model import AnswerKind, Ending, Line, Observed, Outcome, PlanState, Result
+from tests.make import ADA, DAY, MONDAY, VISIO, VISIO_WEB, a_line, a_ticket, a_user, details_of, seen
+
+K = AnswerKind
+FULL = Manners(level="full", may_reopen=True, follow_up_group="desk", closes="task", our_groups=frozenset({"desk"}))
+NOTHING = seen(a_user())
+PROVEN = seen(a_user(holds={VISIO: ()}), details={ADA: details_of({VISIO: {VISIO_WEB: PlanState.SUCCESS}})})
+
+
+def ending(line: Line, before: Observed, after: Observed | None = None, *, applied: bool = False, at=MONDAY) -> Ending:
+    findings = diff([line], before, at=at, windows=Windows())
+    proposed = plan(findings, before, Bounds())
+    gates = gate(proposed, Rules(), policy=Policy(mode="enforce"), used_today={}, at=at)
+    last = diff([line], after or before, at=at, windows=Windows())[0]
+    outcomes = tuple(Outcome(a, Result.APPLIED, "", "req-42") for a in proposed.actions) if applied else ()
+    return end(gates.gated[0], last, outcomes, at=at, retry_window=DAY, chance=0.5)
+
+
+def told(*endings: Ending, manners: Manners = FULL, before: Phase | None = None) -> tuple[Answer, ...]:
+    ticket = endings[0].finding.line.ticket
+    phases = {e.state.key: before for e in endings}
+    return answers(ticket, endings, phases, manners, Names(), tenant="contoso", at=MONDAY)
+
+
+def kinds(given: tuple[Answer, ...]) -> list[AnswerKind]:
+    return [a.kind for a in given]
+
+
+def test_a_closed_ticket_that_was_true_all_along_is_told_nothing():
+    assert told(ending(a_line(), PROVEN)) == ()
+
+
+def test_a_correction_is_told_in_one_note_with_proof_and_request_id():
+    given = told(ending(a_line(), NOTHING, PROVEN, applied=True))
+
+    assert kinds(given) == [K.NOTE]
+    assert "the access works" in given[0].text
+    assert "req-42" in given[0].text
+    assert str(VISIO_WEB) in given[0].text
+
+
+def test_an_approved_ticket_that_is_granted_gets_a_note_and_its_own_task_closed():
+    task = Task("task-1", "SCTASK1", "1", True, assignment_group="desk")
+    line = replace(a_line(says=Says.APPROVED), ticket=a_ticket(tasks=(task,)))
+
+    given = told(ending(line, NOTHING, PROVEN, applied=True))
+
+    assert kinds(given) == [K.NOTE, K.CLOSED]
+    assert given[1].target == "task-1"
+
+
+def test_a_colleagues_task_and_another_queues_task_are_not_closed():
+    theirs = Task("t1", "SCTASK1", "1", True, assignment_group="desk", assigned_to="grace")
+    foreign = Task("t2", "SCTASK2", "1", True, assignment_group="other")
+    line = replace(a_line(says=Says.APPROVED), ticket=a_ticket(tasks=(theirs, foreign)))
+
+    assert kinds(told(ending(line, NOTHING, PROVEN, applied=True))) == [K.NOTE]
+
+
+def test_a_closed_ticket_that_cannot_be_fixed_is_handed_back():
+    late = MONDAY + timedelta(days=5)
+
+    given = told(ending(a_line(user=None), seen(), at=late))
+
+    assert kinds(given) == [K.NOTE, K.TASK, K.REOPENED]
+    assert "does NOT work" in given[0].text
+    assert "identity team" in given[1].title
+
+
+def test_each_level_of_answers_goes_no_further_than_it_says():
+    handed_back = ending(a_line(user=None), seen(), at=MONDAY + timedelta(days=5))
+    by_level = {
+        level: kinds(told(handed_back, manners=replace(FULL, level=level))) for level in ("silent", "note", "task")
+    }
+
+    assert by_level == {"silent": [], "note": [K.NOTE], "task": [K.NOTE, K.TASK]}
+
+
+def test_a_leaver_is_told_in_a_note_and_nothing_is_reopened():
+    assert kinds(told(ending(a_line(), seen(a_user(is_enabled=False))))) == [K.NOTE]
+
+
+def test_the_same_news_has_the_same_key_and_other_news_another():
+    first = told(ending(a_line(), NOTHING, PROVEN, applied=True))
+    again = told(ending(a_line(), NOTHING, PROVEN, applied=True))
+    other = told(ending(a_line("RITM0000002"), NOTHING, PROVEN, applied=True))
+
+    assert first[0].key == again[0].key
+    assert first[0].key != other[0].key
+
+
+def test_a_line_that_stands_where_it_stood_is_no_news():
+    assert told(ending(a_line(), NOTHING, PROVEN, applied=True), before=Phase.GRANTED) == ()
