@@ -63,6 +63,7 @@ class Item(BaseModel):
 
     name: Name
     sys_id: Name | None = None  # decides when set; the name alone decides otherwise
+    tenants: tuple[str, ...] = ()  # () means all of them
     product: Name | None = None
     products: Mapping[str, str | tuple[str, ...]] = Field(default_factory=dict)
     variables: Variables = Variables()

@@ -1,0 +1,159 @@
+"""Everything that can be configured, as one frozen value. What each key means is told in config.toml beside it.
+
+Parts of the program take the section that they need, never all of it. Nothing here reads a file or the environment.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from desired_state.catalogue import Catalogue, load_builtin
+from desired_state.items import Item
+from desired_state.overlays import ProductOverlay
+from desired_state.rules import Rule, Rules
+from reconciler.config.secrets import read_secret
+from reconciler.config.tenants import Tenant
+from reconciler.config.values import File, HttpsUrl, Port, Section, Span
+
+TenantName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
+ProductName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+
+
+class Store(Section):
+    """Where our own rows are. "" is the embedded store, reconciler.db in the state folder."""
+
+    url: str = ""  # postgresql+psycopg://host/database; a password comes from url_file
+    url_file: File | None = None
+
+    def read_url(self) -> SecretStr | None:
+        """The address with its password, None for the embedded store."""
+        if self.url_file is None and not self.url:
+            return None
+        return read_secret(SecretStr(self.url) if self.url else None, self.url_file, what="store.url")
+
+
+class Schedule(Section):
+    """When the service looks."""
+
+    every: Span = timedelta(minutes=5)  # from the end of one cycle to the start of the next
+    full_scan_every: Span = timedelta(hours=6)  # tickets and users read whole, whatever the watermarks say
+
+
+class Web(Section):
+    """The pages and metrics of `reconciler run`."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8080
+    public_url: HttpsUrl | None = None  # what approvers' browsers reach; links in cards and tickets start with it
+    tls_certificate_file: File | None = None
+    tls_key_file: File | None = None
+
+    @model_validator(mode="after")
+    def _has_both_halves(self) -> Web:
+        if (self.tls_certificate_file is None) != (self.tls_key_file is None):
+            raise ValueError("tls_certificate_file and tls_key_file belong together; set both or neither")
+        return self
+
+
+class Notify(Section):
+    """Who is told. A webhook address is a secret: whoever has it can post."""
+
+    teams_webhook: SecretStr | None = None
+    teams_webhook_file: File | None = None
+    smtp_host: str = ""
+    smtp_port: Port = 25
+    mail_from: str = ""
+    mail_to: tuple[str, ...] = ()
+
+    def read_teams_webhook(self) -> SecretStr | None:
+        """The address, None when Teams is not told anything."""
+        if self.teams_webhook is None and self.teams_webhook_file is None:
+            return None
+        return read_secret(self.teams_webhook, self.teams_webhook_file, what="notify.teams_webhook")
+
+
+class Audit(Section):
+    """The account of everything that was done (approvals.md section 6)."""
+
+    key_file: File | None = None  # signs checkpoints; None: one is made in the state folder
+    checkpoint_every: Span = timedelta(minutes=15)
+    checkpoint_rows: Annotated[int, Field(ge=1, le=1_000_000)] = 100
+    checkpoint_copy: File | None = None  # heads are also appended here; a loss of rows is provable up to the last one
+
+
+class Sandbox(Section):
+    """The embedded twin of both remote systems."""
+
+    seed: int = 1
+    speed: Annotated[float, Field(ge=0, le=100_000)] = 1.0  # under `run`: sandbox seconds per second, 0 stands still
+    group_processing: Span = timedelta(minutes=10)  # from membership to licence
+    latency_ms: Annotated[int, Field(ge=0, le=60_000)] = 0  # of every reply
+    faults: bool = False
+
+
+class Settings(BaseSettings):
+    """The effective configuration. `source` names the file it came from, for messages."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, env_prefix="RECONCILER_")
+
+    source: str = ""
+    state_dir: Path = Path("var")
+    store: Store = Store()
+    schedule: Schedule = Schedule()
+    web: Web = Web()
+    notify: Notify = Notify()
+    audit: Audit = Audit()
+    sandbox: Sandbox = Sandbox()
+    tenants: dict[TenantName, Tenant] = Field(default_factory=dict)
+    products: dict[ProductName, ProductOverlay] = Field(default_factory=dict)
+    items: tuple[Item, ...] = ()
+    rules: tuple[Rule, ...] = ()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 (the library's signature)
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what `load` hands over: a value made in a test or a tool never reads the machine's environment."""
+        return (init_settings,)
+
+    def catalogue(self) -> Catalogue:
+        """The built-in products with this site's changes. Some ten milliseconds; the caller keeps it."""
+        return load_builtin().overlay(self.products)
+
+    def items_for(self, tenant: str) -> tuple[Item, ...]:
+        return tuple(item for item in self.items if not item.tenants or tenant in item.tenants)
+
+    def rules_for(self, tenant: str) -> Rules:
+        return Rules(rules=self.rules).for_tenant(tenant)
+
+    def digest(self) -> str:
+        """SHA-256 over the canonical JSON of everything that decides what is done, without secrets and places."""
+        plain = self.model_dump(mode="json", exclude={"state_dir", "source"})
+        text = json.dumps(_without_secrets(plain, self), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _without_secrets(plain: Any, value: Any) -> Any:
+    """The dumped value with every SecretStr gone: a digest must not change when a secret is rotated."""
+    if isinstance(value, BaseSettings | Section):
+        kept = {name: getattr(value, name) for name in type(value).model_fields if name in plain}
+        return {
+            name: _without_secrets(plain[name], inner)
+            for name, inner in kept.items()
+            if not isinstance(inner, SecretStr)
+        }
+    if isinstance(value, dict):
+        return {key: _without_secrets(plain[key], inner) for key, inner in value.items()}
+    return plain

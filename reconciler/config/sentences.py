@@ -1,0 +1,176 @@
+"""What is wrong with a configuration, as one sentence: file, line, key, what was expected, the closest right word.
+
+Values that may be secret are never repeated (invariant I15).
+"""
+
+from __future__ import annotations
+
+import difflib
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from reconciler.config.lines import Step, line_of
+from reconciler.config.model import Settings
+from reconciler.config.sources import is_secret
+
+_SHOWN_MAX = 60
+_EXPECTED = {
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "decimal_type": "a number",
+    "decimal_parsing": "a number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "string_type": 'text in quotes, like "text"',
+    "tuple_type": 'a list, like ["one", "two"]',
+    "list_type": 'a list, like ["one", "two"]',
+    "dict_type": "a table of keys and values",
+    "mapping_type": "a table of keys and values",
+    "model_type": "a table of keys and values",
+    "model_attributes_type": "a table of keys and values",
+    "path_type": "the path of a file, in quotes",
+    "date_from_datetime_parsing": "a date like 2026-12-31",
+    "date_type": "a date like 2026-12-31",
+    "date_parsing": "a date like 2026-12-31",
+}
+
+
+def sentence(
+    error: ValidationError, *, file: str, text: str, data: Mapping[str, Any], origins: Mapping[Any, str]
+) -> str:
+    """The first thing that is wrong, in the order of the file, and how many more there are."""
+    found = error.errors(include_url=False)
+    placed = []
+    for fault in found:
+        path = _path(fault["loc"], data)
+        origin = origins.get(tuple(step for step in path if isinstance(step, str)))
+        placed.append((origin, None if origin else line_of(text, path), path, fault))
+    # A value that fits none of several shapes is reported once a shape; the one that names choices says most.
+    placed.sort(key=lambda p: (p[0] is None, p[1] or 0, str(p[2]), p[3]["type"] != "literal_error"))
+    origin, line, path, fault = placed[0]
+    more = len({str(path) for _, _, path, _ in placed}) - 1
+    where = origin or place(file, line)
+    tail = f" ({more} more to mend after this)" if more else ""
+    return f"{where}: {_what(fault, path)}{tail}"
+
+
+def place(file: str, line: int | None) -> str:
+    return f"{file}, line {line}" if line else file
+
+
+def _what(fault: Mapping[str, Any], path: Sequence[Step]) -> str:
+    key, kind, context = _dotted(path), fault["type"], fault.get("ctx", {})
+    if kind == "extra_forbidden":
+        around = _dotted(path[:-1])
+        near = _near(str(path[-1]), _keys_at(fault["loc"][:-1]))
+        return f"there is no key '{path[-1]}'{f' in {around}' if around else ''}{near}"
+    if kind == "missing":
+        return f"{_dotted(path[:-1]) or 'the file'} needs the key '{path[-1]}'"
+    if kind == "union_tag_not_found":
+        return f'{key} needs kind = "…", one of {_tags(context)}'
+    if kind == "union_tag_invalid":
+        near = _near(str(context.get("tag")), _listed(context))
+        return f"{key} has the kind '{context.get('tag')}'; expected is one of {_tags(context)}{near}"
+    given = "" if is_secret(tuple(path)) else _shown(fault.get("input"))
+    if kind in ("literal_error", "enum"):
+        expected = str(context.get("expected", ""))
+        near = _near(str(fault.get("input")), [word.strip(" '\"") for word in expected.replace(" or ", ",").split(",")])
+        return f"{key} is {given or 'not right'}; expected is {expected}{near}"
+    if kind == "value_error":
+        return f"{key + ': ' if key else ''}{str(context.get('error', fault['msg'])).removeprefix('Value error, ')}"
+    expected = _EXPECTED.get(kind) or _bare(str(fault["msg"]))
+    return f"{key} is {given or 'not right'}; expected is {expected}"
+
+
+def _bare(message: str) -> str:
+    return message.removeprefix("Input should be ").removeprefix("a valid ") or message
+
+
+def _path(loc: Sequence[Step], data: Any) -> list[Step]:
+    """A location without the steps that pydantic adds for unions: what is left are keys and indices of the data."""
+    path: list[Step] = []
+    node = data
+    for position, step in enumerate(loc):
+        is_last = position == len(loc) - 1
+        if isinstance(node, Mapping) and isinstance(step, str):
+            if step in node:
+                node = node[step]
+            elif not is_last or node.get("kind") == step:
+                continue
+        elif isinstance(node, list | tuple) and isinstance(step, int) and step < len(node):
+            node = node[step]
+        elif not isinstance(node, Mapping | list | tuple):
+            continue
+        path.append(step)
+    return [step for step in path if step != "[key]"]
+
+
+def _dotted(path: Sequence[Step]) -> str:
+    """items.0.close reads as "[[items]] number 1, close"; tables read as they are written."""
+    if len(path) > 1 and isinstance(path[1], int):
+        rest = ".".join(str(step) for step in path[2:])
+        return f"[[{path[0]}]] number {path[1] + 1}" + (f", {rest}" if rest else "")
+    return ".".join(str(step) for step in path)
+
+
+def _keys_at(loc: Sequence[Step]) -> list[str]:
+    """The keys that a section has, found by walking the types along a location."""
+    nodes: list[Any] = [Settings]
+    for step in loc:
+        following: list[Any] = []
+        for node in nodes:
+            if isinstance(node, type) and issubclass(node, BaseModel):
+                field = node.model_fields.get(str(step))
+                if field is not None:
+                    following.append(field.annotation)
+                elif (kind := node.model_fields.get("kind")) and step in typing.get_args(kind.annotation):
+                    following.append(node)
+            else:
+                following.extend(_models(node))
+        nodes = [model for node in following for model in (_models(node) or [node])]
+    return [
+        key for node in nodes if isinstance(node, type) and issubclass(node, BaseModel) for key in node.model_fields
+    ]
+
+
+def _models(node: Any) -> list[Any]:
+    """The sections inside an annotation: X | None, tuple[X, ...], dict[str, X], Annotated[X | Y, …]."""
+    if isinstance(node, type) and issubclass(node, BaseModel):
+        return [node]
+    inner = typing.get_args(node)
+    origin = typing.get_origin(node)
+    if origin is typing.Annotated:
+        inner = inner[:1]
+    elif origin not in (dict, tuple, typing.Union, types.UnionType):
+        return []
+    return [model for part in inner for model in _models(part)]
+
+
+def _near(word: str, choices: Sequence[str]) -> str:
+    close = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.6)
+    return f"; did you mean '{close[0]}'?" if close else ""
+
+
+def _listed(context: Mapping[str, Any]) -> list[str]:
+    return [tag.strip(" '\"") for tag in str(context.get("expected_tags", "")).split(",")]
+
+
+def _tags(context: Mapping[str, Any]) -> str:
+    return ", ".join(_listed(context)) or "eligibility, role_product, end_date_required, auto_approve, stage_required"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return f"'{value[:_SHOWN_MAX]}'"
+    if isinstance(value, int | float):
+        return str(value)
+    return "a list" if isinstance(value, list | tuple) else "a table" if isinstance(value, Mapping) else ""

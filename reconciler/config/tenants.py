@@ -1,0 +1,221 @@
+"""`[tenants.NAME]`: one directory and one ServiceNow instance, and what may be done to them."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, model_validator
+
+from desired_state.rules import Stage
+from desired_state.says import TicketWords
+from reconciler.config.secrets import read_secret
+from reconciler.config.values import Count, Country, File, Guid, HttpsUrl, Lowered, Section, Span, Zone
+
+Mode = Literal["observe", "suggest", "enforce"]
+Answers = Literal["silent", "note", "task", "full"]
+_WORDS = TicketWords()
+
+# graph.md section 12
+_CLOUDS = {
+    "global": ("https://graph.microsoft.com", "https://login.microsoftonline.com"),
+    "usgov_l4": ("https://graph.microsoft.us", "https://login.microsoftonline.us"),
+    "usgov_l5": ("https://dod-graph.microsoft.us", "https://login.microsoftonline.us"),
+    "china": ("https://microsoftgraph.chinacloudapi.cn", "https://login.partner.microsoftonline.cn"),
+}
+
+
+def _ordered(words: frozenset[str]) -> tuple[str, ...]:
+    return tuple(sorted(words))
+
+
+class ServiceNow(Section):
+    """Where tickets come from, how we sign in there, and the words that this instance uses."""
+
+    instance: HttpsUrl | None = None
+    auth: Literal["oauth", "basic", "api_key"] = "oauth"
+    client_id: str = ""
+    client_secret: SecretStr | None = None
+    client_secret_file: File | None = None
+    username: str = ""
+    password: SecretStr | None = None
+    password_file: File | None = None
+    api_key: SecretStr | None = None
+    api_key_file: File | None = None
+    our_groups: tuple[str, ...] = ()  # names of the groups whose tasks are ours
+    agents: tuple[str, ...] = ()  # user names of integration and agent accounts: what they order is a proposal
+    country_field: str = "country"  # of sys_user
+    page_size: Annotated[int, Field(ge=1, le=1000)] = 500
+    ca_file: File | None = None
+    open_states: Lowered = _ordered(_WORDS.open_states)
+    complete_states: Lowered = _ordered(_WORDS.complete_states)
+    ended_states: Lowered = _ordered(_WORDS.ended_states)
+    cancelled_stages: Lowered = _ordered(_WORDS.cancelled_stages)
+    completed_stages: Lowered = _ordered(_WORDS.completed_stages)
+
+    @model_validator(mode="after")
+    def _a_state_means_one_thing(self) -> ServiceNow:
+        states = [*self.open_states, *self.complete_states, *self.ended_states]
+        twice = sorted({state for state in states if states.count(state) > 1})
+        if twice:
+            raise ValueError(f"state '{twice[0]}' is in two of open_states, complete_states and ended_states")
+        return self
+
+    def words(self) -> TicketWords:
+        return TicketWords(
+            open_states=frozenset(self.open_states),
+            complete_states=frozenset(self.complete_states),
+            ended_states=frozenset(self.ended_states),
+            cancelled_stages=frozenset(self.cancelled_stages),
+            completed_stages=frozenset(self.completed_stages),
+        )
+
+    def read_client_secret(self) -> SecretStr:
+        return read_secret(self.client_secret, self.client_secret_file, what="servicenow.client_secret")
+
+    def read_password(self) -> SecretStr:
+        return read_secret(self.password, self.password_file, what="servicenow.password")
+
+    def read_api_key(self) -> SecretStr:
+        return read_secret(self.api_key, self.api_key_file, what="servicenow.api_key")
+
+    def lacks(self) -> str:
+        """What is missing to sign in, in words; "" when nothing is."""
+        if self.instance is None:
+            return 'instance = "https://NAME.service-now.com"'
+        if self.auth == "api_key":
+            return "" if self.api_key or self.api_key_file else "api_key_file"
+        if self.auth == "basic":
+            has_password = self.password or self.password_file
+            return "" if self.username and has_password else "username and password_file"
+        return (
+            ""
+            if self.client_id and (self.client_secret or self.client_secret_file)
+            else ("client_id and client_secret_file")
+        )
+
+
+class Graph(Section):
+    """Which directory, in which cloud, and as which application. Exactly one proof of identity."""
+
+    tenant_id: Guid | None = None
+    client_id: Guid | None = None
+    client_secret: SecretStr | None = None
+    client_secret_file: File | None = None
+    certificate_file: File | None = None  # PEM with private key and certificate
+    federated_token_file: File | None = None  # workload identity; read anew each time, it rotates
+    managed_identity: bool = False  # system-assigned, or user-assigned when client_id is set
+    cloud: Literal["global", "usgov_l4", "usgov_l5", "china"] = "global"
+    base_url: HttpsUrl | None = None
+    authority: HttpsUrl | None = None
+    ca_file: File | None = None
+
+    @model_validator(mode="after")
+    def _has_one_proof(self) -> Graph:
+        proofs = {
+            "client_secret_file": self.client_secret_file,
+            "client_secret": self.client_secret,
+            "certificate_file": self.certificate_file,
+            "federated_token_file": self.federated_token_file,
+            "managed_identity": self.managed_identity or None,
+        }
+        given = [name for name, value in proofs.items() if value is not None]
+        if len(given) > 1:
+            raise ValueError(f"only one of {' and '.join(given)} can be used")
+        if (self.base_url is None) != (self.authority is None):
+            raise ValueError("base_url and authority belong together; set both or neither")
+        return self
+
+    def endpoints(self) -> tuple[str, str]:
+        """Base address of Graph and of the authority."""
+        if self.base_url and self.authority:
+            return self.base_url, self.authority
+        return _CLOUDS[self.cloud]
+
+    def read_client_secret(self) -> SecretStr:
+        return read_secret(self.client_secret, self.client_secret_file, what="graph.client_secret")
+
+    def read_certificate(self) -> SecretStr:
+        return read_secret(None, self.certificate_file, what="graph.certificate_file")
+
+    def lacks(self) -> str:
+        """What is missing to sign in, in words; "" when nothing is."""
+        if self.tenant_id is None:
+            return "tenant_id"
+        if self.managed_identity:
+            return ""
+        proofs = (self.client_secret, self.client_secret_file, self.certificate_file, self.federated_token_file)
+        if self.client_id is None or not any(proofs):
+            return "client_id and one of certificate_file, client_secret_file, federated_token_file, managed_identity"
+        return ""
+
+
+class Guards(Section):
+    """Who is in scope, and how much may change. A deny list wins over an allow list."""
+
+    allow_groups: tuple[str, ...] = ()  # object ids or names; with all allow lists empty, everybody is in scope
+    allow_domains: Lowered = ()
+    allow_users: Lowered = ()
+    deny_groups: tuple[str, ...] = ()
+    deny_domains: Lowered = ()
+    deny_users: Lowered = ()
+    countries: tuple[Country, ...] = ()  # usage locations that may be set; empty: any
+    grants_per_cycle: Count = 50
+    grants_per_day: Count = 50
+    removals_per_cycle: Count = 5
+    removals_per_day: Count = 5
+    usage_locations_per_cycle: Count = 50
+    usage_locations_per_day: Count = 50
+    answers_per_cycle: Count = 20
+    answers_per_day: Count = 20
+    answers_per_group: Count = 5
+    held_tickets: dict[str, str] = Field(default_factory=dict)  # number -> reason
+
+
+class Approvals(Section):
+    """Who may approve what, and for how long an approval holds (approvals.md section 4)."""
+
+    approvers: dict[Stage, Lowered] = Field(default_factory=dict)  # stage -> sign-in names
+    fallback: Lowered = ()  # asked when a stage has nobody
+    accept_configuration: Lowered = ()  # who may accept a configuration that allows more
+    remind_after: Span = timedelta(days=1)
+    escalate_after: Span = timedelta(days=2)
+    expire_after: Span = timedelta(days=5)
+    valid_for: Span = timedelta(hours=24)
+
+    @model_validator(mode="after")
+    def _clocks_are_in_order(self) -> Approvals:
+        if not self.remind_after <= self.escalate_after <= self.expire_after:
+            raise ValueError("remind_after, escalate_after and expire_after have to grow in this order")
+        return self
+
+
+class Tenant(Section):
+    """One tenant. A new one observes and says nothing."""
+
+    mode: Mode = "observe"
+    answers: Answers = "silent"
+    sandbox: bool = False  # both remote systems are the embedded ones
+    act_on_tickets_since: Literal["all"] | date | None = None  # None: since this tenant left observe
+    act_max_age: Span = timedelta(days=30)
+    user_sync_window: Span = timedelta(days=3)
+    retry_window: Span = timedelta(hours=24)
+    watch: Span = timedelta(minutes=2)  # how long one cycle watches a direct assignment arrive
+    timezone: Zone = "UTC"
+    servicenow: ServiceNow = ServiceNow()
+    graph: Graph = Graph()
+    guards: Guards = Guards()
+    approvals: Approvals = Approvals()
+
+    @model_validator(mode="after")
+    def _can_sign_in(self) -> Tenant:
+        if self.sandbox:
+            given = [name for name in ("instance",) if getattr(self.servicenow, name)]
+            given += [name for name in ("tenant_id", "base_url") if getattr(self.graph, name)]
+            if given:
+                raise ValueError(f"sandbox = true brings its own systems; remove {given[0]}, or set sandbox = false")
+            return self
+        for name, lacks in (("servicenow", self.servicenow.lacks()), ("graph", self.graph.lacks())):
+            if lacks:
+                raise ValueError(f'mode "{self.mode}" needs credentials: [….{name}] lacks {lacks}')
+        return self

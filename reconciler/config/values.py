@@ -1,0 +1,80 @@
+"""Kinds of value that config.toml is made of, each with a sentence for when it is wrong. Pure."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from desired_state.durations import duration
+
+
+class Section(BaseModel):
+    """One table of the file: frozen, and a key that it does not know is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+def _span(value: Any) -> timedelta:
+    if isinstance(value, timedelta):
+        return value
+    if not isinstance(value, str):
+        raise ValueError(  # noqa: TRY004 (the library reports only ValueError as a wrong value)
+            'a duration is written as a number and s, m, h, d or w, for example "15m" or "30d"'
+        )
+    return duration(value)
+
+
+def _positive(value: timedelta) -> timedelta:
+    if value <= timedelta(0):
+        raise ValueError('a duration longer than nothing is expected, for example "15m"')
+    return value
+
+
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("the name of a time zone is expected, for example 'Europe/Berlin' or 'UTC'") from None
+    return name
+
+
+def _https(url: str) -> str:
+    """An address without path, query or password; what is sent there carries a token."""
+    try:
+        parts = urlsplit(url)
+        is_fine = parts.scheme == "https" and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        is_fine = False
+    if not is_fine or parts.username or parts.query or parts.fragment or parts.path.strip("/"):
+        raise ValueError("an https address without a path is expected, for example 'https://contoso.service-now.com'")
+    return url.rstrip("/")
+
+
+def _guid(text: str) -> str:
+    lowered = text.strip().lower()
+    groups = [len(part) for part in lowered.split("-")]
+    if groups != [8, 4, 4, 4, 12] or any(char not in "0123456789abcdef-" for char in lowered):
+        raise ValueError("an id like '72f988bf-86f1-41af-91ab-2d7cd011db47' is expected")
+    return lowered
+
+
+def _lowered(words: Any) -> Any:
+    if isinstance(words, list | tuple):
+        return tuple(word.strip().lower() if isinstance(word, str) else word for word in words)
+    return words
+
+
+Span = Annotated[timedelta, BeforeValidator(_span), AfterValidator(_positive)]
+Zone = Annotated[str, AfterValidator(_zone)]
+HttpsUrl = Annotated[str, AfterValidator(_https)]
+Guid = Annotated[str, AfterValidator(_guid)]
+File = Path  # relative ones count from the folder of the configuration file
+Lowered = Annotated[tuple[str, ...], BeforeValidator(_lowered)]
+Count = Annotated[int, Field(ge=0, le=1_000_000)]
+Country = Annotated[str, Field(pattern=r"^[A-Z]{2}$")]
+Port = Annotated[int, Field(ge=0, le=65535)]
