@@ -74,6 +74,8 @@ class Switches(msgspec.Struct):
     # --- Graph: limits (section 10)
     throttling: bool = True
     page_size_default: int = 100
+    empty_pages: float = 0.0
+    """Share of list pages that come empty, with a nextLink."""
     unknown_select: Literal["ignored", "refused"] = "refused"
     """What an unknown name in $select does."""
 

@@ -163,8 +163,9 @@ class Licensing:
         due: dict[float, list[str]] = {}
         for plan_id in sorted(after - before):
             ending = self.ending_of(user.user_id, plan_id)
-            waits_for_ever = ending.status == "PendingProvisioning"
-            status = ending.status if provisioned or waits_for_ever else "PendingInput"
+            # A plan for the company is provisioned once for the tenant; a pending one waits for ever.
+            walks = self._rules.plans[plan_id].applies_to == "User" and ending.status != "PendingProvisioning"
+            status = "PendingInput" if walks and not provisioned else ending.status
             user.plans[plan_id] = PlanState(status, at)
             if status != ending.status:
                 due.setdefault(ending.after_s, []).append(plan_id)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import random
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
@@ -63,6 +64,8 @@ class Store:
         self._seats: Counter[str] = Counter()
         self._seats_of_deleted: Counter[str] = Counter()
         self._past: dict[str, list[Version]] = {}
+        self._last_change: dict[str, int] = {}
+        self._seq_log: list[tuple[datetime, int]] = []
 
     # --- making
 
@@ -73,12 +76,36 @@ class Store:
     def next_seq(self) -> int:
         """The number of the next change."""
         self.seq += 1
+        now = self.clock.now()
+        if self._seq_log and self._seq_log[-1][0] >= now:
+            self._seq_log[-1] = (now, self.seq)
+        else:
+            self._seq_log.append((now, self.seq))
         return self.seq
+
+    def seq_at(self, at: datetime) -> int:
+        """The number of the last change made at or before an instant; of the last one that was not kept, if older."""
+        place = bisect_right(self._seq_log, at, key=lambda entry: entry[0])
+        return self._seq_log[place - 1][1] if place else 0
+
+    def changed_after(self, seq: int) -> list[str]:
+        """Users with a change of a number above `seq`, in order of their last change."""
+        found = []
+        for user_id, last in reversed(self._last_change.items()):
+            if last <= seq:
+                break
+            found.append(user_id)
+        return found[::-1]
+
+    def _note_change(self, user_id: str, seq: int) -> None:
+        self._last_change.pop(user_id, None)
+        self._last_change[user_id] = seq
 
     def put_user(self, user: User) -> None:
         """Let a user exist from now on."""
         self.remember(user.user_id)
         user.created_seq = self.next_seq()
+        self._note_change(user.user_id, user.created_seq)
         self.users[user.user_id] = user
         self._order.append(user.user_id)
         self._by_upn[user.upn.casefold()] = user.user_id
@@ -165,6 +192,8 @@ class Store:
         seq = self.next_seq()
         for name in properties:
             obj.changed[name] = seq
+        if isinstance(obj, User):
+            self._note_change(obj.user_id, seq)
 
     def set_deleted(self, user: User, at: datetime | None) -> None:
         """Soft-delete a user, or restore one with None."""
@@ -284,3 +313,6 @@ class Store:
         self._seats, self._seats_of_deleted, self._past = Counter(), Counter(), {}
         for user in self.users.values():
             self._count(user, user.assignments, +1)
+        last = {u.user_id: max((u.created_seq, *u.changed.values())) for u in self.users.values()}
+        self._last_change = dict(sorted(last.items(), key=lambda item: item[1]))
+        self._seq_log = [(self.clock.now(), self.seq)]

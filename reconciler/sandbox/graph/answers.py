@@ -17,6 +17,8 @@ class Answer(msgspec.Struct):
     status: int
     body: Any = None
     headers: dict[str, str] = msgspec.field(default_factory=dict)
+    text: str | None = None
+    """A plain text instead of a body."""
 
 
 class Problem(Exception):
@@ -52,6 +54,9 @@ def not_implemented(what: str) -> Problem:
 
 def encode(answer: Answer) -> httpx.Response:
     """The answer as it goes over the wire."""
+    if answer.text is not None:
+        headers = {"Content-Type": "text/plain", **answer.headers}
+        return httpx.Response(answer.status, headers=headers, content=answer.text.encode())
     if answer.body is None:
         return httpx.Response(answer.status, headers=answer.headers)
     headers = {"Content-Type": JSON_TYPE, **answer.headers}
