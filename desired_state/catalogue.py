@@ -20,6 +20,7 @@ from desired_state.overlays import ProductOverlay
 from desired_state.text import one_line
 
 _GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_WORD = re.compile(r"[^\s,;:.!?]+")
 _YES, _NO = frozenset({"true", "yes", "1", "on"}), frozenset({"false", "no", "0", "off"})
 _CHOICES_MAX = 6
 
@@ -29,7 +30,7 @@ class UnknownName(ValueError):
 
     def __init__(self, where: str, what: str, word: str, *, closest: str = "", hint: str = "") -> None:
         near = f"; did you mean '{closest}'?" if closest else ""
-        super().__init__(f"{where}: there is no {what} '{word}'{near}{hint}")
+        super().__init__(f"{where}: there is no {what} '{word}'{hint}{near}")
         self.where, self.word, self.closest = where, word, closest
 
 
@@ -53,7 +54,7 @@ class Catalogue:
     def __post_init__(self) -> None:
         names: dict[str, ProductKey] = {}
         for product in self.products.values():
-            for name in (product.key, product.name, *product.aliases):
+            for name in _names_of(product):
                 taken = names.setdefault(_folded(name), product.key)
                 if taken != product.key:
                     raise ValueError(f"the name '{name}' belongs to two products, {taken} and {product.key}")
@@ -93,8 +94,11 @@ class Catalogue:
             ValueError: two products would share a name, or a group path has no group.
         """
         skus = dict(self.skus)
-        for over in settings.values():
-            skus |= {SkuId(k.lower()): (v, v) for k, v in over.sku_names.items()}
+        for key, over in settings.items():
+            for sku, part_number in over.sku_names.items():
+                if not _GUID.fullmatch(sku.lower()):
+                    raise ValueError(f"products.{key}.sku_names: '{sku}' is no id of a SKU")
+                skus[SkuId(sku.lower())] = (part_number, part_number)
         products = dict(self.products)
         for key, over in settings.items():
             base = self._base(key, over)
@@ -103,7 +107,18 @@ class Catalogue:
             for other in over.replaces:
                 if ProductKey(other) not in products:
                     raise UnknownName(f"products.{key}.replaces", "product", other, closest=self.closest(other))
+        for key in settings:
+            self._check_names(products, ProductKey(key))
         return Catalogue(products, skus, self.plans)
+
+    def _check_names(self, products: Mapping[ProductKey, Product], key: ProductKey) -> None:
+        """A changed product may not take a name that another one has: an answer would mean either."""
+        mine = {_folded(name): name for name in _names_of(products[key])}
+        for other in products.values():
+            for name in _names_of(other) if other.key != key else ():
+                if _folded(name) in mine:
+                    taken = mine[_folded(name)]
+                    raise ValueError(f"products.{key}: the name '{taken}' belongs to the product {other.key} already")
 
     def _base(self, key: str, over: ProductOverlay) -> Product:
         if over.like is not None:
@@ -113,7 +128,7 @@ class Catalogue:
             return replace(like, key=ProductKey(key), name=over.name or key, aliases=())
         base = self.product(key)
         if base is None:
-            hint = '; a new product starts from an old one with like = "KEY"'
+            hint = ' (a new one starts from an old one, with like = "KEY")'
             raise UnknownName(f"products.{key}", "product", key, closest=self.closest(key), hint=hint)
         return base
 
@@ -147,25 +162,27 @@ class Catalogue:
         key = self.named(answer)
         if key is not None:
             return key
-        near = self._mentioned(answer)
-        if len(near) > 1:
-            names = _either([self.product_name(key) for key in near])
+        mentioned = self._mentioned(answer)
+        if len(mentioned) > 1:
+            names = _either([self.product_name(key) for key in mentioned])
             return Unclear(Why.PRODUCT_AMBIGUOUS, f"'{shown}' in '{name}' can mean {names}. Please name exactly one.")
-        choices = f"; did you mean {self.product_name(near[0])}?" if near else self._choices(item) + "."
+        near = [self.product_name(key) for key in mentioned or self._spelt_nearly(answer)]
+        choices = f"; did you mean {_either(near)}?" if near else self._choices(item) + "."
         return Unclear(Why.PRODUCT_UNMAPPED, f"'{shown}' in '{name}' is no product that we know{choices}")
 
     def _mentioned(self, answer: str) -> list[ProductKey]:
-        """Products whose names stand in a free text, longest names first; else those spelt nearly so."""
-        text = f" {_folded(answer)} "
+        """Products whose names stand in a free text; a longer name hides the shorter ones inside it."""
+        text = f" {_folded(' '.join(_WORD.findall(answer)))} "
         found: list[ProductKey] = []
         for name in sorted(self._names, key=lambda n: (-len(n), n)):
             if f" {name} " in text:
                 text = text.replace(f" {name} ", "  ")
                 found.append(self._names[name])
-        if not found:
-            close = difflib.get_close_matches(_folded(answer)[:120], list(self._names), n=3, cutoff=0.75)
-            found = [self._names[name] for name in close]
         return list(dict.fromkeys(found))
+
+    def _spelt_nearly(self, answer: str) -> list[ProductKey]:
+        close = difflib.get_close_matches(_folded(answer)[:120], list(self._names), n=3, cutoff=0.75)
+        return list(dict.fromkeys(self._names[name] for name in close))
 
     def _choices(self, item: Item) -> str:
         """': A, B or C' from the item's own mapping, "" when it has none or too many to list."""
@@ -262,6 +279,10 @@ def _mapped(products: Mapping[str, str | tuple[str, ...]], answer: str) -> str |
     exact = folded.get(_folded(answer))
     hits = [exact] if exact is not None else [keys for value, keys in folded.items() if value in spellings]
     return hits[0] if len(hits) == 1 else ()
+
+
+def _names_of(product: Product) -> tuple[str, ...]:
+    return (product.key, product.name, *product.aliases)
 
 
 def _folded(text: str) -> str:

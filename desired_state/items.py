@@ -78,9 +78,9 @@ class Item(BaseModel):
     def _says_what_the_product_is(self) -> Item:
         asks = self.variables.product or (self.rows and self.rows.product)
         if self.product and (self.products or asks):
-            raise ValueError(f"item '{self.name}' names a product and also asks for one; keep one of the two")
+            raise ValueError("names a product and also asks for one; keep one of the two")
         if not self.product and not asks:
-            raise ValueError(f"item '{self.name}' needs product = \"KEY\", or variables.product = the form's variable")
+            raise ValueError('needs product = "KEY", or variables.product = the form\'s variable')
         return self
 
     def product_keys(self) -> tuple[str, ...]:

@@ -9,12 +9,13 @@ person, and which approves nothing), and a rule that approves by itself has posi
 from __future__ import annotations
 
 import fnmatch
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from desired_state.model import ProductKey, Says
 from desired_state.overlays import Price
@@ -63,10 +64,16 @@ class RuleHit:
     stages: tuple[str, ...] = ()  # for require_stage, in order
 
 
+def _slug(name: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,62}", name):
+        raise ValueError("an id is written with lower-case letters, digits and -")
+    return name
+
+
 class _Rule(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+    id: Annotated[str, AfterValidator(_slug)]
     tenants: tuple[str, ...] = ()  # () means all of them
     products: tuple[str, ...] = ()  # () means all of them
 

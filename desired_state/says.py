@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from desired_state.items import Item
 from desired_state.model import Says, Ticket
+from desired_state.text import one_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +137,8 @@ def _approvals(ticket: Ticket) -> str:
 
 
 def _disagrees(fields: str) -> Said:
-    return Said(Says.INCONSISTENT, f"The ticket contradicts itself: {fields[0].lower()}{fields[1:]}.")
+    told = one_line(f"{fields[0].lower()}{fields[1:]}", 400)  # stages and states are text of the ticket (I17)
+    return Said(Says.INCONSISTENT, f"The ticket contradicts itself: {told}.")
 
 
 def _folded(text: str) -> str:

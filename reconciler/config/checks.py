@@ -39,7 +39,7 @@ def faults(settings: Settings) -> Iterator[Fault]:
 def _items(settings: Settings, catalogue: Catalogue) -> Iterator[Fault]:
     seen: dict[tuple[str, str], int] = {}
     for index, item in enumerate(settings.items):
-        where = f"[[items]] number {index + 1} '{item.name}'"
+        where = f"item '{item.name}'"
         for key in item.product_keys():
             if catalogue.product(key) is None:
                 yield ("items", index, "product"), f"{where} names the product '{key}', {_none(key, catalogue)}"
@@ -49,7 +49,10 @@ def _items(settings: Settings, catalogue: Catalogue) -> Iterator[Fault]:
         for name in item.tenants or settings.tenants:
             same = seen.setdefault((name, item.sys_id or item.name.strip().casefold()), index)
             if same != index:
-                yield ("items", index, "name"), f"{where} is declared twice; number {same + 1} is the same item"
+                yield (
+                    ("items", index, "name"),
+                    f"{where} is declared twice; [[items]] number {same + 1} is the same one",
+                )
                 break
     if any(item.close == "task" for item in settings.items):
         for name, tenant in settings.tenants.items():

@@ -20,10 +20,7 @@ from desired_state.overlays import ProductOverlay
 from desired_state.rules import Rule, Rules
 from reconciler.config.secrets import read_secret
 from reconciler.config.tenants import Tenant
-from reconciler.config.values import File, HttpsUrl, Port, Section, Span
-
-TenantName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
-ProductName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+from reconciler.config.values import File, HttpsUrl, KeyName, Port, Section, Span
 
 
 class Store(Section):
@@ -111,8 +108,8 @@ class Settings(BaseSettings):
     notify: Notify = Notify()
     audit: Audit = Audit()
     sandbox: Sandbox = Sandbox()
-    tenants: dict[TenantName, Tenant] = Field(default_factory=dict)
-    products: dict[ProductName, ProductOverlay] = Field(default_factory=dict)
+    tenants: dict[KeyName, Tenant] = Field(default_factory=dict)
+    products: dict[KeyName, ProductOverlay] = Field(default_factory=dict)
     items: tuple[Item, ...] = ()
     rules: tuple[Rule, ...] = ()
 

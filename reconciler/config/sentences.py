@@ -58,21 +58,21 @@ def sentence(
     more = len({str(path) for _, _, path, _ in placed}) - 1
     where = origin or place(file, line)
     tail = f" ({more} more to mend after this)" if more else ""
-    return f"{where}: {_what(fault, path)}{tail}"
+    return f"{where}: {_what(fault, path, data)}{tail}"
 
 
 def place(file: str, line: int | None) -> str:
     return f"{file}, line {line}" if line else file
 
 
-def _what(fault: Mapping[str, Any], path: Sequence[Step]) -> str:
-    key, kind, context = _dotted(path), fault["type"], fault.get("ctx", {})
+def _what(fault: Mapping[str, Any], path: Sequence[Step], data: Mapping[str, Any]) -> str:
+    key, kind, context = _dotted(path, data), fault["type"], fault.get("ctx", {})
     if kind == "extra_forbidden":
-        around = _dotted(path[:-1])
+        around = _dotted(path[:-1], data)
         near = _near(str(path[-1]), _keys_at(fault["loc"][:-1]))
         return f"there is no key '{path[-1]}'{f' in {around}' if around else ''}{near}"
     if kind == "missing":
-        return f"{_dotted(path[:-1]) or 'the file'} needs the key '{path[-1]}'"
+        return f"{_dotted(path[:-1], data) or 'the file'} needs the key '{path[-1]}'"
     if kind == "union_tag_not_found":
         return f'{key} needs kind = "…", one of {_tags(context)}'
     if kind == "union_tag_invalid":
@@ -85,8 +85,13 @@ def _what(fault: Mapping[str, Any], path: Sequence[Step]) -> str:
         return f"{key} is {given or 'not right'}; expected is {expected}{near}"
     if kind == "value_error":
         return f"{key + ': ' if key else ''}{str(context.get('error', fault['msg'])).removeprefix('Value error, ')}"
-    expected = _EXPECTED.get(kind) or _bare(str(fault["msg"]))
+    expected = _EXPECTED.get(kind) or _bound(kind, context) or _bare(str(fault["msg"]))
     return f"{key} is {given or 'not right'}; expected is {expected}"
+
+
+def _bound(kind: str, context: Mapping[str, Any]) -> str:
+    words = {"less_than_equal": ("at most", "le"), "greater_than_equal": ("at least", "ge")}
+    return f"{words[kind][0]} {context.get(words[kind][1])}" if kind in words else ""
 
 
 def _bare(message: str) -> str:
@@ -112,45 +117,53 @@ def _path(loc: Sequence[Step], data: Any) -> list[Step]:
     return [step for step in path if step != "[key]"]
 
 
-def _dotted(path: Sequence[Step]) -> str:
-    """items.0.close reads as "[[items]] number 1, close"; tables read as they are written."""
-    if len(path) > 1 and isinstance(path[1], int):
-        rest = ".".join(str(step) for step in path[2:])
-        return f"[[{path[0]}]] number {path[1] + 1}" + (f", {rest}" if rest else "")
-    return ".".join(str(step) for step in path)
+def _dotted(path: Sequence[Step], data: Mapping[str, Any]) -> str:
+    """Tables read as they are written; entries of [[items]] and [[rules]] by their own name where they have one."""
+    if len(path) < 2 or not isinstance(path[1], int):
+        return ".".join(str(step) for step in path)
+    entry = data[str(path[0])][path[1]]
+    name = next((entry[k] for k in ("id", "name") if isinstance(entry, Mapping) and isinstance(entry.get(k), str)), "")
+    which = f"{str(path[0]).removesuffix('s')} '{name[:_SHOWN_MAX]}'" if name else f"[[{path[0]}]] number {path[1] + 1}"
+    rest = ".".join(str(step) for step in path[2:] if isinstance(step, str))
+    return f"{which}, {rest}" if rest else which
 
 
 def _keys_at(loc: Sequence[Step]) -> list[str]:
     """The keys that a section has, found by walking the types along a location."""
     nodes: list[Any] = [Settings]
     for step in loc:
-        following: list[Any] = []
-        for node in nodes:
-            if isinstance(node, type) and issubclass(node, BaseModel):
-                field = node.model_fields.get(str(step))
-                if field is not None:
-                    following.append(field.annotation)
-                elif (kind := node.model_fields.get("kind")) and step in typing.get_args(kind.annotation):
-                    following.append(node)
-            else:
-                following.extend(_models(node))
-        nodes = [model for node in following for model in (_models(node) or [node])]
-    return [
-        key for node in nodes if isinstance(node, type) and issubclass(node, BaseModel) for key in node.model_fields
-    ]
+        nodes = [inner for node in nodes for inner in _inside(node, step)]
+    return [key for node in nodes for model in _sections(node) for key in model.model_fields]
 
 
-def _models(node: Any) -> list[Any]:
-    """The sections inside an annotation: X | None, tuple[X, ...], dict[str, X], Annotated[X | Y, …]."""
-    if isinstance(node, type) and issubclass(node, BaseModel):
-        return [node]
-    inner = typing.get_args(node)
+def _inside(node: Any, step: Step) -> list[Any]:
+    """What one step of a location leads to: a field of a section, a member of a table or list, a kind of rule."""
+    found: list[Any] = []
+    for part in _parts(node):
+        if typing.get_origin(part) in (dict, tuple):
+            found.append([a for a in typing.get_args(part) if a is not Ellipsis][-1])
+        elif isinstance(part, type) and issubclass(part, BaseModel):
+            field = part.model_fields.get(str(step))
+            kind = part.model_fields.get("kind")
+            if field is not None:
+                found.append(field.annotation)
+            elif kind is not None and step in typing.get_args(kind.annotation):
+                found.append(part)
+    return found
+
+
+def _sections(node: Any) -> list[type[BaseModel]]:
+    return [part for part in _parts(node) if isinstance(part, type) and issubclass(part, BaseModel)]
+
+
+def _parts(node: Any) -> list[Any]:
+    """The alternatives of an annotation: X | None and Annotated[X | Y, …] taken apart."""
     origin = typing.get_origin(node)
     if origin is typing.Annotated:
-        inner = inner[:1]
-    elif origin not in (dict, tuple, typing.Union, types.UnionType):
-        return []
-    return [model for part in inner for model in _models(part)]
+        return _parts(typing.get_args(node)[0])
+    if origin in (typing.Union, types.UnionType):
+        return [part for inner in typing.get_args(node) for part in _parts(inner)]
+    return [node]
 
 
 def _near(word: str, choices: Sequence[str]) -> str:

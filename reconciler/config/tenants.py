@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import timedelta
 from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, model_validator
@@ -10,7 +10,7 @@ from pydantic import Field, SecretStr, model_validator
 from desired_state.rules import Stage
 from desired_state.says import TicketWords
 from reconciler.config.secrets import read_secret
-from reconciler.config.values import Count, Country, File, Guid, HttpsUrl, Lowered, Section, Span, Zone
+from reconciler.config.values import Count, Country, File, Guid, HttpsUrl, Lowered, Section, Since, Span, Zone
 
 Mode = Literal["observe", "suggest", "enforce"]
 Answers = Literal["silent", "note", "task", "full"]
@@ -196,7 +196,7 @@ class Tenant(Section):
     mode: Mode = "observe"
     answers: Answers = "silent"
     sandbox: bool = False  # both remote systems are the embedded ones
-    act_on_tickets_since: Literal["all"] | date | None = None  # None: since this tenant left observe
+    act_on_tickets_since: Since | None = None  # None: since this tenant left observe
     act_max_age: Span = timedelta(days=30)
     user_sync_window: Span = timedelta(days=3)
     retry_window: Span = timedelta(hours=24)
@@ -210,12 +210,11 @@ class Tenant(Section):
     @model_validator(mode="after")
     def _can_sign_in(self) -> Tenant:
         if self.sandbox:
-            given = [name for name in ("instance",) if getattr(self.servicenow, name)]
-            given += [name for name in ("tenant_id", "base_url") if getattr(self.graph, name)]
-            if given:
-                raise ValueError(f"sandbox = true brings its own systems; remove {given[0]}, or set sandbox = false")
+            given = {"servicenow.instance": self.servicenow.instance, "graph.tenant_id": self.graph.tenant_id}
+            for name in (name for name, value in given.items() if value):
+                raise ValueError(f"sandbox = true brings its own systems; remove {name}, or set sandbox = false")
             return self
         for name, lacks in (("servicenow", self.servicenow.lacks()), ("graph", self.graph.lacks())):
             if lacks:
-                raise ValueError(f'mode "{self.mode}" needs credentials: [….{name}] lacks {lacks}')
+                raise ValueError(f'mode "{self.mode}" needs credentials, and the section {name} lacks {lacks}')
         return self

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import re
+from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
 
 from desired_state.durations import duration
 
@@ -63,6 +64,28 @@ def _guid(text: str) -> str:
     return lowered
 
 
+def _country(code: str) -> str:
+    if len(code) != 2 or not (code.isascii() and code.isalpha() and code.isupper()):
+        raise ValueError(f"'{code[:20]}' is no country code; two capital letters are expected, for example 'DE'")
+    return code
+
+
+def _name(name: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,62}", name):
+        raise ValueError("a name is written with lower-case letters, digits, - and _")
+    return name
+
+
+def _since(value: Any) -> Any:
+    """A date as TOML has it, or as text, or "all"."""
+    if value == "all" or (isinstance(value, date) and not isinstance(value, datetime)):
+        return value
+    try:
+        return date.fromisoformat(value)
+    except (TypeError, ValueError):
+        raise ValueError('a date without quotes is expected, for example 2026-12-31, or "all"') from None
+
+
 def _lowered(words: Any) -> Any:
     if isinstance(words, list | tuple):
         return tuple(word.strip().lower() if isinstance(word, str) else word for word in words)
@@ -76,5 +99,7 @@ Guid = Annotated[str, AfterValidator(_guid)]
 File = Path  # relative ones count from the folder of the configuration file
 Lowered = Annotated[tuple[str, ...], BeforeValidator(_lowered)]
 Count = Annotated[int, Field(ge=0, le=1_000_000)]
-Country = Annotated[str, Field(pattern=r"^[A-Z]{2}$")]
+Country = Annotated[str, AfterValidator(_country)]
+KeyName = Annotated[str, AfterValidator(_name)]
+Since = Annotated[date | Literal["all"], PlainValidator(_since)]
 Port = Annotated[int, Field(ge=0, le=65535)]
