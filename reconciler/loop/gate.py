@@ -18,7 +18,19 @@ from desired_state.rules import RuleFacts, RuleHit, Rules, evaluate
 from reconciler.causes import Cause
 from reconciler.lifecycle import Phase
 from reconciler.loop.guards import Limits, lane_of, within
-from reconciler.model import Decision, DriftKind, Finding, Gated, Lane, Plan, Proposal, Rest, Trip, Verdict
+from reconciler.model import (
+    Decision,
+    DriftKind,
+    Finding,
+    Gated,
+    Lane,
+    ObservedUser,
+    Plan,
+    Proposal,
+    Rest,
+    Trip,
+    Verdict,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +44,10 @@ class Policy:
     held_tickets: Mapping[str, str] = field(default_factory=dict)
     held_products: Mapping[ProductKey, str] = field(default_factory=dict)
     agents: frozenset[str] = frozenset()  # user names of integration and agent accounts
-    allow_domains: frozenset[str] = frozenset()  # of sign-in names; empty: all
-    deny_users: frozenset[str] = frozenset()  # sign-in names or object ids, lower case
+    allow_domains: frozenset[str] = frozenset()  # of sign-in names
+    allow_users: frozenset[str] = frozenset()  # sign-in names or object ids, lower case; both lists empty: all
+    deny_domains: frozenset[str] = frozenset()
+    deny_users: frozenset[str] = frozenset()
     limits: Limits = field(default_factory=Limits)
 
     def mode_of(self, product: ProductKey) -> str:
@@ -117,11 +131,9 @@ def _may_write(proposal: Proposal, rules: Rules, policy: Policy) -> Gated:
     def decided(decision: Decision, cause: Cause | None, sentence: str, hits: tuple[RuleHit, ...] = ()) -> Gated:
         return Gated(proposal, decision, cause, sentence, tuple(_as_json(h) for h in hits))
 
-    upn = user.upn.lower()
-    if upn in policy.deny_users or user.id in policy.deny_users:
-        return decided(Decision.HELD, Cause.USER_OUT_OF_SCOPE, "The account is on the list of those never changed.")
-    if policy.allow_domains and upn.rpartition("@")[2] not in policy.allow_domains:
-        return decided(Decision.HELD, Cause.USER_OUT_OF_SCOPE, "The account's domain is not in scope.")
+    outside = _outside(user, policy)
+    if outside:
+        return decided(Decision.HELD, Cause.USER_OUT_OF_SCOPE, outside)
     if not request.period.is_open:
         return decided(
             Decision.HELD, finding.cause, "The request has an end, and ending a grant is not supported yet (I9)."
@@ -143,6 +155,18 @@ def _may_write(proposal: Proposal, rules: Rules, policy: Policy) -> Gated:
     if mode == "suggest":
         return decided(Decision.AWAITING, finding.cause, "In mode suggest every change needs a person.", hits)
     return decided(Decision.PLANNED, finding.cause, "In mode observe nothing is changed.", hits)
+
+
+def _outside(user: ObservedUser, policy: Policy) -> str:
+    """Why an account may not be changed, "" when it may. A deny list wins over an allow list."""
+    names, domain = {user.upn.lower(), user.id}, user.upn.lower().rpartition("@")[2]
+    if names & policy.deny_users or domain in policy.deny_domains:
+        return "The account is on the list of those that are never changed."
+    if not policy.allow_users and not policy.allow_domains:
+        return ""
+    if names & policy.allow_users or domain in policy.allow_domains:
+        return ""
+    return "The account is not in scope: it is on none of the allow lists."
 
 
 def _facts(finding: Finding, request: Request) -> RuleFacts:

@@ -1,0 +1,39 @@
+"""`reconciler db`: the store's schema."""
+
+from __future__ import annotations
+
+import click
+
+from reconciler.cli.main import options
+
+
+@click.group()
+def db() -> None:
+    """Bring the store's tables to this version, or check them."""
+
+
+@db.command()
+@click.pass_context
+def upgrade(ctx: click.Context) -> int:
+    """Bring the store to this version. Safe to repeat."""
+    from reconciler.wiring import connect_store
+
+    with connect_store(options(ctx).settings) as database:
+        database.upgrade()
+        click.echo(f"{database.name} is at version {database.check().version}.")
+    return 0
+
+
+@db.command()
+@click.pass_context
+def check(ctx: click.Context) -> int:
+    """Compare tables and rows with what this version needs; changes nothing. Exit code 1 when something is wrong."""
+    from reconciler.wiring import connect_store
+
+    with connect_store(options(ctx).settings) as database:
+        found = database.check()
+        for fault in found.faults:
+            click.echo(f"{database.name}: {fault}", err=True)
+        if found.is_ok:
+            click.echo(f"{database.name} is at version {found.version} and sound.")
+    return 0 if found.is_ok else 1

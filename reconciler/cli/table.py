@@ -1,0 +1,115 @@
+"""The report of a cycle for people: what was found and done, line by line, and what is left."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from reconciler.lifecycle import Phase
+from reconciler.model import Ending, Result, Verdict
+from reconciler.report import CycleReport, actions_of, cause_of, user_name
+
+STYLES = {
+    Phase.GRANTED: "green",
+    Phase.REVIEW: "yellow",
+    Phase.HELD: "yellow",
+    Phase.DRIFTED: "red",
+    Phase.CONVERGING: "cyan",
+    Phase.VERIFYING: "cyan",
+}
+PIPE_WIDTH = 160
+
+
+def console() -> Console:
+    """Standard output, as wide as the terminal, or a fixed width in a pipe so that nothing is cut."""
+    width = shutil.get_terminal_size((PIPE_WIDTH, 24)).columns if sys.stdout.isatty() else PIPE_WIDTH
+    return Console(width=int(os.environ.get("COLUMNS") or width), highlight=False)
+
+
+def show(report: CycleReport) -> None:
+    """Print the report."""
+    out = console()
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("ticket", "person", "product", "verdict", "cause", "phase", "done", "told"):
+        table.add_column(name, overflow="fold", no_wrap=name in ("ticket", "verdict", "phase"))
+    for ending in report.endings:
+        table.add_row(*_cells(report, ending))
+    dry = " (dry run: nothing was written)" if report.is_dry_run else ""
+    out.print(f"Tenant {report.tenant}, mode {report.mode}, answers {report.answers}{dry}")
+    out.print()
+    out.print(table)
+    out.print()
+    _left(out, report)
+    _sums(out, report)
+
+
+def _cells(report: CycleReport, ending: Ending) -> tuple[Text, ...]:
+    state, first = ending.state, ending.gated.proposal.finding
+    number = state.key.ticket if state.key.line == 1 else f"{state.key.ticket}/{state.key.line}"
+    product = first.line.product.name if first.line.product is not None else "?"
+    phase = Text(state.phase.value, style=STYLES.get(state.phase, ""))
+    verdict = Text(first.verdict.value if first.verdict else "-", style="red" if first.verdict is Verdict.FALSE else "")
+    told = ", ".join(kind.value for kind in report.given.get(state.key.ticket, ()))
+    return (
+        Text(number),
+        Text(user_name(ending) or "?"),
+        Text(product),
+        verdict,
+        Text(cause_of(ending) or "-"),
+        phase,
+        Text(_done(ending)),
+        Text(told or "-"),
+    )
+
+
+def _done(ending: Ending) -> str:
+    parts = []
+    for action in actions_of(ending):
+        after = action["after"]
+        if "usage_location" in after:
+            what = f"location {after['usage_location']}"
+        else:
+            before = (action["before"].get("licence") or {}).get("disabled_plans", [])
+            now = after["licence"]["disabled_plans"]
+            turned = [p for p in before if p not in now]
+            what = f"{', '.join(turned)} on" if turned else f"{after['licence']['sku']} assigned"
+        parts.append(what if action["result"] == Result.APPLIED.value else f"{what} ({action['result']})")
+    return "; ".join(parts) or "-"
+
+
+def _left(out: Console, report: CycleReport) -> None:
+    """Why each line that is not at ease is where it is."""
+    left = [e for e in report.endings if e.state.note and e.state.phase is not Phase.GRANTED]
+    if not left:
+        return
+    out.print(Text("Not done, and why", style="bold"))
+    for ending in left:
+        out.print(Text(f"  {ending.state.key}  {ending.state.phase.value}: {ending.state.note}"), soft_wrap=True)
+    out.print()
+    for trip in report.trips:
+        out.print(Text(f"  guard {trip.guard}: {trip.sentence}", style="red"), soft_wrap=True)
+
+
+def _sums(out: Console, report: CycleReport) -> None:
+    counts = report.counts()
+    false, corrected = counts["false"], counts["corrected"]
+    closed = counts["true"] + false + counts["pending"] + counts["unknown"]
+    out.print(
+        f"{counts['lines']} lines: {closed} say fulfilled, of which {counts['true']} true, {false} false, "
+        f"{counts['pending']} pending, {counts['unknown']} unknown."
+    )
+    out.print(
+        f"{corrected} corrected and proven, {counts['handed_back']} handed back, {counts['granted']} granted in all, "
+        f"{counts['held']} held, {counts['awaiting_approval']} awaiting approval, {counts['review']} with a person."
+    )
+    out.print(
+        f"Requests: {report.requests.get('graph', 0)} Graph, {report.requests.get('servicenow', 0)} ServiceNow; "
+        f"writes: {report.writes.get('graph', 0)} Graph, {report.writes.get('servicenow', 0)} ServiceNow."
+    )
+    out.print(f"Audit log: {report.audit_size} rows, head {report.audit_head[:16] or '-'}.")
+    out.print("Converged." if report.is_converged else "Not converged: see above.")
