@@ -90,7 +90,7 @@ class Users:
 
     def patch(self, call: Call, key: str) -> Answer:
         """PATCH /users/{id}: only usageLocation."""
-        changes = call.json()
+        changes = {name: value for name, value in call.json().items() if not name.startswith("@odata.")}
         user = call.store.live_user(key)
         if set(changes) != {"usageLocation"}:
             raise not_implemented(f"changing {', '.join(sorted(changes)) or 'nothing'} of a user")
