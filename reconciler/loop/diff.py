@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from desired_state.model import Path, PlanId, Product, Refusal, Request, Says, SkuId
+from desired_state.resolve import OVER
 from reconciler.causes import Cause
 from reconciler.lifecycle import Phase
 from reconciler.model import (
@@ -164,8 +165,9 @@ def _judge(
 
 
 def _period_cause(line: Line, proof: Proof) -> Cause | None:
-    over = line.state is not None and line.state.phase in (Phase.GRANTED, Phase.EXPIRING, Phase.REVOKING)
-    return Cause.EXPIRED_NOT_REMOVED if over and proof.access is Access.PROVEN else None
+    """Access that is still there when its period is over is a fact; whose licence it is, is not judged here."""
+    is_over = line.skipped.startswith(OVER)
+    return Cause.EXPIRED_NOT_REMOVED if is_over and proof.access is Access.PROVEN else None
 
 
 def _with(user: ObservedUser, finding: Finding) -> Finding:

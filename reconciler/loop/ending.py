@@ -126,6 +126,9 @@ def _after_writes(
     return _Stand(Phase.REVIEW, cause, broken.why)
 
 
+_UNSEEN = (Cause.REMOTE_FAILING, Cause.PERMISSION_MISSING, Cause.UNKNOWN)
+
+
 def _at_rest(first: Finding, old: LineState | None) -> _Stand:
     phase = {
         Rest.AWAIT: Phase.AWAITING_APPROVAL,
@@ -140,7 +143,7 @@ def _at_rest(first: Finding, old: LineState | None) -> _Stand:
         phase = Phase.DRIFTED
     if first.cause is Cause.USER_MISSING and first.rest is Rest.WAIT and first.line.says is Says.APPROVED:
         phase = Phase.APPROVED
-    if phase is Phase.HELD and old is not None and old.phase is Phase.GRANTED:
+    if phase is Phase.HELD and old is not None and old.phase is Phase.GRANTED and first.cause in _UNSEEN:
         # What could not be read says nothing about what was proven: a grant stands until a look disproves it (I4).
         return _Stand(Phase.GRANTED, first.cause, first.sentence)
     return _Stand(phase, first.cause, first.sentence)

@@ -14,7 +14,7 @@ from desired_state.model import Entitlement, LineKey, Refusal, Request, Says, Ti
 from desired_state.resolve import resolve
 from reconciler.clients.graph import Graph
 from reconciler.errors import RemoteError
-from reconciler.lifecycle import FINAL
+from reconciler.lifecycle import FINAL, Phase
 from reconciler.loop.bind import bind, look_up
 from reconciler.loop.look import look, subjects
 from reconciler.loop.pull import Reader, pull
@@ -64,7 +64,14 @@ def observe(reader: Reader, graph: Graph, *, scope: Scope, tenant_id: str, cycle
     granted = {k: s.granted_at for k, s in standings.items() if s.granted_at is not None}
     skipped = resolve(entitlements, reader.catalogue, at=at, granted_at=granted, zone=reader.zone).skipped
     found = tuple(
-        _line(reader, standing, states.get(key), copies[key.ticket], bindings.get(key), skipped.get(key, ""))
+        _line(
+            reader,
+            standing,
+            _state(states.get(key), standing),
+            copies[key.ticket],
+            bindings.get(key),
+            skipped.get(key, ""),
+        )
         for key, standing in sorted(wanted.items())
     )
     skus = graph.subscribed_skus()
@@ -148,6 +155,13 @@ def _line(
     person = request.claim.person
     product = reader.catalogue.product(request.product)
     return Line(request, ticket, bound, product, person, state, skipped)
+
+
+def _state(state: LineState | None, standing: ledger.Standing) -> LineState | None:
+    """What is remembered; a grant that only the ledger knows (handed over from before) counts as one."""
+    if state is not None or standing.granted_at is None or standing.ended_at is not None:
+        return state
+    return LineState(standing.key, Phase.GRANTED, since=standing.granted_at, granted_at=standing.granted_at)
 
 
 def _in_scope(found: tuple[Line, ...], observed: Observed, scope: Scope) -> tuple[Line, ...]:

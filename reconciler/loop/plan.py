@@ -79,6 +79,9 @@ def _propose(finding: Finding, observed: Observed, bounds: Bounds, taken: _Taken
         return Proposal(finding, blocked=Cause.POLICY_REFUSED, sentence=dearer)
 
     actions: list[Action] = []
+    if finding.drift.needs_location and user.is_synced:
+        synced = "The usage location is unset and the account is synced from on-premises, which may overwrite it."
+        return Proposal(finding, blocked=Cause.USAGE_LOCATION_MISSING, sentence=synced)
     if finding.drift.needs_location and user.id not in taken.locations:
         country, sources, missing = _country(finding, user, bounds)
         if country is None:

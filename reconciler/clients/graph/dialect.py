@@ -63,6 +63,8 @@ def said(body: bytes) -> tuple[str, str] | None:
 class GraphDialect:
     """The Dialect of Graph, for whole replies and for the items of a batch."""
 
+    system = SYSTEM
+
     def request_id(self, headers: httpx.Headers) -> str:
         return str(headers.get("request-id", ""))
 

@@ -24,7 +24,7 @@ from reconciler.clients.wire.links import leads_home
 from reconciler.clients.wire.signs import Answer, Dialect, Judgement, Sign
 from reconciler.clients.wire.words import cut, http_date, retry_after_s
 from reconciler.clock import Clock
-from reconciler.errors import Malformed, OutcomeUnknown, RemoteError, SignInFailed, Unavailable
+from reconciler.errors import Malformed, OutcomeUnknown, RemoteError, Unavailable
 
 BUSY_BASE_S = 6.0  # the first wait is 3 to 6 s: graph.md section 9 asks for "from about 4 s"
 SIZE_MAX = 32 * 1024 * 1024
@@ -40,7 +40,7 @@ class Patience:
 
 
 class Wire:
-    """Requests to one system. Safe for threads.
+    """Requests to one system. Safe for threads. `system` is its label in logs and metrics.
 
     `authorize` gives the headers of sign-in; `refresh` renews them after a 401, told which ones were refused, and
     returns False when there is nothing to renew (asking again would only count towards a lock-out).
@@ -80,7 +80,9 @@ class Wire:
     def follow(self, link: str, *, operation: str, under: str = "", headers: Mapping[str, str] | None = None) -> Answer:
         """Read a link that the server gave. Raises Malformed when it leads elsewhere; see `links.leads_home`."""
         if not leads_home(link, self.base_url, under=under):
-            raise Malformed(self.system, f"a link of {operation} leads to another place than the configured one")
+            raise Malformed(
+                self.dialect.system, f"a link of {operation} leads to another place than the configured one"
+            )
         return self._call("GET", link, operation, headers=headers)
 
     def ask(self, path: str, *, operation: str, json: object, **more: Any) -> Answer:
@@ -142,7 +144,7 @@ class Wire:
                 answer, judgement = self._send(request, operation, attempt, is_write)
             except NOT_SENT as error:
                 why = f"nothing was sent: {type(error).__name__} {cut(error, limit=160)}"
-                answer, judgement = None, Judgement(Sign.WAIT, Unavailable(self.system, why))
+                answer, judgement = None, Judgement(Sign.WAIT, Unavailable(self.dialect.system, why))
             except (httpx.HTTPError, httpx.InvalidURL) as error:
                 judgement = self._lost(error, is_write=is_write)
                 answer = None
@@ -150,7 +152,7 @@ class Wire:
                 if self.budget is not None:
                     self.budget.went_well()
                 return answer
-            error_now = judgement.error or Malformed(self.system, "no reply")
+            error_now = judgement.error or Malformed(self.dialect.system, "no reply")
             if judgement.sign is Sign.STALE:
                 if has_renewed or not self._refresh(signed):
                     raise error_now
@@ -161,7 +163,7 @@ class Wire:
                 raise error_now
             self.clock.sleep(wait)
             waited += wait
-        raise Malformed(self.system, f"{operation} never ended")  # the last attempt above raises
+        raise Malformed(self.dialect.system, f"{operation} never ended")  # the last attempt above raises
 
     def _may_try_again(self, judgement: Judgement, attempt: int, waited: float, *, is_write: bool) -> bool:
         if attempt >= self.patience.attempts or waited > self.patience.wait_s:
@@ -194,7 +196,9 @@ class Wire:
         finally:
             if left_us:
                 self._note(request, operation, attempt, status, started, request_id, is_write=is_write)
-        answer = Answer(status, response.headers, body, request_id, request.headers["client-request-id"])
+        answer = Answer(
+            status, response.headers, body, request_id, request.headers["client-request-id"], request.method
+        )
         date = http_date(response.headers.get("Date")) or self.clock.now()
         wish = retry_after_s(response.headers.get("Retry-After"), now=date)
         return answer, self.dialect.judge(answer, operation=operation, is_write=is_write, retry_after_s=wish)
@@ -212,7 +216,7 @@ class Wire:
     def _lost(self, error: Exception, *, is_write: bool) -> Judgement:
         why = f"no complete reply: {type(error).__name__} {cut(error, limit=160)}".rstrip()
         trouble: RemoteError
-        trouble = OutcomeUnknown(self.system, why) if is_write else Unavailable(self.system, why)
+        trouble = OutcomeUnknown(self.dialect.system, why) if is_write else Unavailable(self.dialect.system, why)
         return Judgement(Sign.FAILING, trouble)
 
     def _note(
@@ -237,12 +241,7 @@ class Wire:
             )
 
     def _limits(self) -> dict[str, Any]:
-        return {"deadline_s": self._deadline_s, "timeout": self._http.timeout.as_dict()}
+        return {"deadline_s": self._deadline_s}
 
     def _new_id(self) -> str:
         return str(uuid.UUID(int=self.rng.getrandbits(128), version=4))
-
-
-def not_accepted(system: str, detail: str, *, hint: str, request_id: str) -> SignInFailed:
-    """The error of a 401 that a fresh token did not cure."""
-    return SignInFailed(system, cut(detail) or "it does not accept our credentials", hint=hint, request_id=request_id)

@@ -23,6 +23,7 @@ class Answer:
     body: bytes
     request_id: str
     client_request_id: str
+    method: str = "GET"
 
 
 class Sign(StrEnum):
@@ -49,7 +50,10 @@ FINE = Judgement(Sign.FINE)
 
 
 class Dialect(Protocol):
-    """How one system spells success and failure."""
+    """How one system spells success and failure. `system` is its name for people."""
+
+    @property
+    def system(self) -> str: ...
 
     def request_id(self, headers: httpx.Headers) -> str:
         """The id this system gave the exchange, "" when it names none."""
