@@ -13,8 +13,14 @@ from desired_state.durations import duration
 from desired_state.model import Path, Tier
 
 
-def _as_duration(value: Any) -> Any:
-    return duration(value) if isinstance(value, str) else value
+def _as_duration(value: Any) -> timedelta:
+    """Only text: a bare number would leave the unit to the reader."""
+    if isinstance(value, timedelta):
+        return value
+    span = duration(value if isinstance(value, str) else "")
+    if span <= timedelta(0):
+        raise ValueError('a duration longer than nothing is expected, for example "15m"')
+    return span
 
 
 def _as_price(value: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -11,29 +11,13 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
 
-from desired_state.durations import duration
+from desired_state.overlays import Span as Span
 
 
 class Section(BaseModel):
     """One table of the file: frozen, and a key that it does not know is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-def _span(value: Any) -> timedelta:
-    if isinstance(value, timedelta):
-        return value
-    if not isinstance(value, str):
-        raise ValueError(  # noqa: TRY004 (the library reports only ValueError as a wrong value)
-            'a duration is written as a number and s, m, h, d or w, for example "15m" or "30d"'
-        )
-    return duration(value)
-
-
-def _positive(value: timedelta) -> timedelta:
-    if value <= timedelta(0):
-        raise ValueError('a duration longer than nothing is expected, for example "15m"')
-    return value
 
 
 def _zone(name: str) -> str:
@@ -92,7 +76,6 @@ def _lowered(words: Any) -> Any:
     return words
 
 
-Span = Annotated[timedelta, BeforeValidator(_span), AfterValidator(_positive)]
 Zone = Annotated[str, AfterValidator(_zone)]
 HttpsUrl = Annotated[str, AfterValidator(_https)]
 Guid = Annotated[str, AfterValidator(_guid)]
