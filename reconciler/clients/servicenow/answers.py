@@ -1,0 +1,225 @@
+"""Writing back: notes, tasks, reopening, closing, attachments. Source: servicenow.md sections 9 and 10.
+
+Every write is sent once and carries a key that can be looked for afterwards: the first line of a note, the
+correlation_id of a task, the name of a file. A reply shows what was accepted, not what a rule made of it a moment
+later: whatever changes a state is read back. Ticket text is data: nothing in it can become markup.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+
+import msgspec
+
+from desired_state.model import Task, Ticket
+from reconciler.clients.servicenow import records
+from reconciler.clients.servicenow.dialect import SYSTEM
+from reconciler.clients.servicenow.queries import equal, is_sys_id, key, sys_id
+from reconciler.clients.servicenow.records import ITEM_TABLE, TASK_FIELDS, TASK_TABLE
+from reconciler.clients.servicenow.tables import Row, Tables, reply
+from reconciler.errors import Forbidden, Malformed, OutcomeUnknown, Rejected, RemoteError, SignInFailed
+from reconciler.model import Reply
+
+US = "m365-reconciler"  # correlation_display: by convention the name of the other system
+JOURNAL = "sys_journal_field"
+ATTACHMENTS = "/api/now/attachment"
+NOTE_MAX, SHORT_MAX, CLOSE_MAX = 3800, 160, 3900  # columns cut longer texts silently (servicenow.md section 19)
+_MARKUP = re.compile(r"\[(/?)code\]", re.IGNORECASE)
+_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_STATE_FIELDS = ("state", "active", "stage", "approval", "sys_updated_on", "sys_updated_by", "sys_mod_count")
+
+
+@dataclass(frozen=True, slots=True)
+class ItemState:
+    """A ticket's own word about itself at one moment. `request_id` is the write's, "" for a mere look."""
+
+    state: str
+    is_active: bool | None
+    stage: str
+    approval: str
+    updated_at: datetime
+    updated_by: str
+    mod_count: int
+    request_id: str = ""
+
+
+def marker(note_key: str) -> str:
+    """The first line of a note with this key."""
+    return f"[m365r:{key(note_key)}]"
+
+
+def plain(text: str, limit: int) -> str:
+    """Text that shows as typed whether or not the instance renders [code], cut visibly rather than silently."""
+    clean = "".join(c for c in _MARKUP.sub(r"(\1code)", text) if c in "\n\t" or c.isprintable())
+    return clean if len(clean) <= limit else clean[: limit - 1] + "…"
+
+
+def add_note(tables: Tables, ticket: str, text: str, *, note_key: str, visible_to_requester: bool) -> Reply:
+    body = f"{marker(note_key)}\n{plain(text, NOTE_MAX)}"
+    name = "comments" if visible_to_requester else "work_notes"
+    return tables.update(ITEM_TABLE, ticket, {name: body}, operation="add_note")
+
+
+def has_note(tables: Tables, ticket: str, note_key: str) -> bool | None:
+    """True when the note is there, False when the journal was read without it, None when it cannot be read."""
+    mark = marker(note_key)
+    query = f"{equal('element_id', sys_id(ticket))}^valueLIKE{mark}^ORDERBYsys_id"
+    try:
+        page = tables.page(JOURNAL, query, ("element_id", "element", "value"), limit=10, operation="has_note")
+    except (Forbidden, Rejected):
+        return None
+    for row in page.rows:
+        value = row.text("value")
+        if row.text("element_id") != ticket or (value is not None and mark not in value):
+            raise Malformed(SYSTEM, "a journal row that was not asked for: a part of the query is ignored")
+        if value is not None:
+            return True
+    if page.rows or page.has_more or page.total:
+        return None  # there is something that we are not shown
+    return False if page.total == 0 or _journal_is_readable(tables) else None
+
+
+def _journal_is_readable(tables: Tables) -> bool:
+    page = tables.page(JOURNAL, "ORDERBYsys_id", ("element_id",), limit=1, operation="has_note")
+    return bool(page.rows)
+
+
+def create_task(
+    tables: Tables,
+    ticket: Ticket,
+    *,
+    task_key: str,
+    short_description: str,
+    description: str,
+    assignment_group: str,
+    work_notes: str,
+) -> Task:
+    body = {
+        "request_item": sys_id(ticket.sys_id),
+        "parent": ticket.sys_id,
+        "short_description": plain(short_description, SHORT_MAX),
+        "description": plain(description, CLOSE_MAX),
+        "state": "1",
+        "correlation_id": key(task_key),
+        "correlation_display": US,
+    }
+    if ticket.request:
+        body["request"] = ticket.request
+    if assignment_group:
+        body["assignment_group"] = sys_id(assignment_group)
+    if work_notes:
+        body["work_notes"] = f"{marker(task_key)}\n{plain(work_notes, NOTE_MAX)}"
+    row, _ = tables.create(TASK_TABLE, body, TASK_FIELDS, operation="create_task")
+    return records.task(row)
+
+
+def find_task(tables: Tables, task_key: str) -> Task | None:
+    """The oldest task that carries the key, None when no visible one does."""
+    found = list(
+        tables.rows(
+            TASK_TABLE,
+            equal("correlation_id", key(task_key)),
+            TASK_FIELDS,
+            operation="find_task",
+            fits=lambda row: (row.text("correlation_id") or "").lower() == task_key.lower(),
+        )
+    )
+    ours = sorted((r for r in found if r.text("correlation_id") == task_key), key=_age)
+    return records.task(ours[0]) if ours else None
+
+
+def _age(row: Row) -> tuple[str, str]:
+    return row.text("sys_created_on") or "", row.need("sys_id")
+
+
+def close(tables: Tables, table: str, record: str, *, state: str, close_notes: str, work_notes: str) -> Reply:
+    """One PATCH with everything that closing may demand: a second one may meet a closed, read-only record."""
+    body = {"state": state, "close_notes": plain(close_notes, CLOSE_MAX)}
+    if work_notes:
+        body["work_notes"] = plain(work_notes, NOTE_MAX)
+    return tables.update(table, record, body, operation="close")
+
+
+def set_correlation(tables: Tables, ticket: str, correlation: str, display: str) -> Reply:
+    body = {"correlation_id": key(correlation), "correlation_display": plain(display, 100)}
+    return tables.update(ITEM_TABLE, ticket, body, operation="set_correlation")
+
+
+def reopen(tables: Tables, ticket: str, *, state: str, stage: str | None) -> ItemState:
+    body = {"state": state, "active": "true"} | ({"stage": stage} if stage is not None else {})
+    sent = tables.update(ITEM_TABLE, ticket, body, operation="reopen")
+    return read_back(tables, ticket, sent)
+
+
+def read_back(tables: Tables, ticket: str, sent: Reply) -> ItemState:
+    """What a write made of the ticket. Raises OutcomeUnknown when that cannot be seen."""
+    try:
+        return state_of(tables, ticket, request_id=sent.request_id)
+    except RemoteError as error:
+        raise unseen(error, sent) from None
+
+
+def unseen(error: RemoteError, sent: Reply) -> RemoteError:
+    """The error of a write that was accepted but whose effect cannot be read."""
+    if isinstance(error, SignInFailed):
+        return error
+    return OutcomeUnknown(SYSTEM, f"accepted, but not readable afterwards: {error}", request_id=sent.request_id)
+
+
+def state_of(tables: Tables, ticket: str, *, request_id: str = "") -> ItemState:
+    row = tables.one(ITEM_TABLE, ticket, _STATE_FIELDS, operation="state_of")
+    return ItemState(
+        state=row.need("state"),
+        is_active=row.flag("active"),
+        stage=row.text("stage") or "",
+        approval=row.text("approval") or "",
+        updated_at=records.updated(row),
+        updated_by=row.text("sys_updated_by") or "",
+        mod_count=int(row.text("sys_mod_count") or "0"),
+        request_id=request_id,
+    )
+
+
+class _Attached(msgspec.Struct):
+    sys_id: str
+
+
+class _Result(msgspec.Struct):
+    result: _Attached
+
+
+class _Results(msgspec.Struct):
+    result: list[dict[str, object]]
+
+
+def attach(tables: Tables, ticket: str, file_name: str, content_type: str, data: bytes) -> str:
+    if not _FILE.fullmatch(file_name):
+        raise ValueError("a file name is 1 to 100 characters of A-Z a-z 0-9 . _ -")
+    params = {"table_name": ITEM_TABLE, "table_sys_id": sys_id(ticket), "file_name": file_name}
+    answer = tables.wire.post(
+        f"{ATTACHMENTS}/file", params=params, content=data, content_type=content_type, operation="attach"
+    )
+    try:
+        return msgspec.json.decode(answer.body, type=_Result).result.sys_id
+    except msgspec.DecodeError:
+        raise OutcomeUnknown(
+            SYSTEM, "the reply names no attachment", status=answer.status, request_id=reply(answer).request_id
+        ) from None
+
+
+def find_attachment(tables: Tables, ticket: str, file_name: str) -> str | None:
+    """sys_id of the ticket's attachment of that name, None when no visible one is there."""
+    query = f"{equal('table_sys_id', sys_id(ticket))}^{equal('file_name', file_name)}"
+    params = {"sysparm_query": query, "sysparm_limit": "100"}
+    answer = tables.wire.get(ATTACHMENTS, params=params, operation="find_attachment")
+    try:
+        found = msgspec.json.decode(answer.body, type=_Results).result
+    except msgspec.DecodeError:
+        raise Malformed(SYSTEM, "the list of attachments", request_id=answer.request_id) from None
+    for row in found:
+        if row.get("table_sys_id") != ticket:
+            raise Malformed(SYSTEM, "an attachment that was not asked for: a part of the query is ignored")
+    same = sorted(str(row.get("sys_id")) for row in found if row.get("file_name") == file_name)
+    return next((one for one in same if is_sys_id(one)), None)

@@ -1,0 +1,157 @@
+"""ServiceNow: tickets in, answers out. One method says one thing to the instance: typed in, typed out, no policy.
+
+Every method may raise what `Wire` raises: Throttled, Unavailable, SignInFailed, Forbidden, NotFound, Malformed.
+Writes are sent once and raise OutcomeUnknown when they may have landed; look for their key before anything is sent
+again. After OutcomeUnknown with `status` 403 and nothing found, the credentials lack the right to create.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from desired_state.model import Person, Task, Ticket
+from reconciler.clients.servicenow import answers, hydrate, names, probes, reading, records
+from reconciler.clients.servicenow.answers import ItemState
+from reconciler.clients.servicenow.probes import Probe
+from reconciler.clients.servicenow.reading import TicketPage, Watermark
+from reconciler.clients.servicenow.records import ITEM_TABLE, TASK_FIELDS, TASK_TABLE, TicketFields
+from reconciler.clients.servicenow.tables import Tables
+from reconciler.clients.wire import Wire
+from reconciler.clock import Clock
+from reconciler.errors import Rejected, RemoteError
+from reconciler.model import Reply
+
+
+class ServiceNow:
+    """One instance. Safe for threads as far as `wire` is; keep at most four requests going (servicenow.md 13)."""
+
+    def __init__(self, wire: Wire, clock: Clock, fields: TicketFields | None = None) -> None:
+        self.wire, self._clock, self._fields = wire, clock, fields or TicketFields()
+        self._tables = Tables(wire)
+
+    # --- reading --------------------------------------------------------------------------------------------
+
+    def tickets(
+        self, *, items: Collection[str], watermark: Watermark | None = None, page_size: int = 200
+    ) -> Iterator[TicketPage]:
+        """Tickets of the catalogue items (sys_ids) that changed since the watermark, oldest change first, hydrated.
+
+        Starts 120 s before the watermark, so some come again: upsert by sys_id and mod_count. Keep a page's watermark
+        only once its tickets are stored.
+        """
+        if not items:
+            return iter(())
+        return reading.changed(
+            self._tables, self._clock, self._fields, items=items, watermark=watermark, page_size=page_size
+        )
+
+    def tickets_by_number(self, numbers: Collection[str]) -> tuple[Ticket, ...]:
+        """The tickets of these numbers. Who is missing is not there or not visible, and is never to be acted on."""
+        return reading.by_number(self._tables, self._fields, numbers)
+
+    def items(self, names_: Collection[str]) -> dict[str, str | Rejected]:
+        """sys_id of the catalogue item of each exact name; Rejected (code "ambiguous") for a name of several."""
+        return names.items(self._tables, names_)
+
+    def people(self, sys_ids: Collection[str]) -> dict[str, Person]:
+        """People by sys_id; what is no sys_id, not there or not visible is left out."""
+        return hydrate.people(self._tables, sys_ids, self._fields)
+
+    def person_by(self, *, email: str | None = None, user_name: str | None = None) -> Person | None:
+        """The one person of an address or a user name. Raises Rejected (code "ambiguous") when it means several."""
+        return names.person_by(self._tables, self._fields, email=email, user_name=user_name)
+
+    def group(self, name: str) -> str | None:
+        """sys_id of the group of that exact name. Raises Rejected (code "ambiguous") when it means several."""
+        return names.group(self._tables, name)
+
+    # --- looking before and after a write -------------------------------------------------------------------
+
+    def has_note(self, ticket: str, key: str) -> bool | None:
+        """Whether the note of this key is in the ticket's journal; None when the journal cannot be read."""
+        return answers.has_note(self._tables, ticket, key)
+
+    def find_task(self, key: str) -> Task | None:
+        """The task that was created with this key."""
+        return answers.find_task(self._tables, key)
+
+    def find_attachment(self, ticket: str, file_name: str) -> str | None:
+        """sys_id of the attachment of that name."""
+        return answers.find_attachment(self._tables, ticket, file_name)
+
+    def state_of(self, ticket: str) -> ItemState:
+        """What the ticket says about itself now. Raises NotFound."""
+        return answers.state_of(self._tables, ticket)
+
+    # --- writing --------------------------------------------------------------------------------------------
+
+    def add_note(self, ticket: str, text: str, *, key: str, visible_to_requester: bool = False) -> Reply:
+        """Append to the ticket's work notes, or to the comments that its requester sees (and may get by e-mail).
+
+        The first line is `[m365r:<key>]`. Every call appends again: ask `has_note` before a second one.
+        """
+        return answers.add_note(self._tables, ticket, text, note_key=key, visible_to_requester=visible_to_requester)
+
+    def create_task(
+        self,
+        ticket: Ticket,
+        *,
+        key: str,
+        short_description: str,
+        description: str,
+        assignment_group: str = "",
+        work_notes: str = "",
+    ) -> Task:
+        """Create a catalogue task under the ticket, with the key as its correlation_id. Starts no flow and reopens
+        nothing by itself. `assignment_group` is a sys_id; a wrong one would be stored without an error.
+        """
+        return answers.create_task(
+            self._tables,
+            ticket,
+            task_key=key,
+            short_description=short_description,
+            description=description,
+            assignment_group=assignment_group,
+            work_notes=work_notes,
+        )
+
+    def close_task(self, task: str, *, close_notes: str, work_notes: str = "", state: str = "3") -> Task:
+        """Close one of our tasks and read it back: a rule may have refused or undone it, so look at its state."""
+        sent = answers.close(
+            self._tables, TASK_TABLE, task, state=state, close_notes=close_notes, work_notes=work_notes
+        )
+        try:
+            return records.task(self._tables.one(TASK_TABLE, task, TASK_FIELDS, operation="close"))
+        except RemoteError as error:
+            raise answers.unseen(error, sent) from None
+
+    def close_item(self, ticket: str, *, close_notes: str, work_notes: str = "", state: str = "3") -> ItemState:
+        """Close a ticket that no flow owns, and read it back."""
+        sent = answers.close(
+            self._tables, ITEM_TABLE, ticket, state=state, close_notes=close_notes, work_notes=work_notes
+        )
+        return answers.read_back(self._tables, ticket, sent)
+
+    def reopen(self, ticket: str, *, state: str = "2", stage: str | None = None) -> ItemState:
+        """Ask for a closed ticket to be worked on again, and read it back: only `state` and `is_active` of the result
+        say whether it was, and a rule may still turn it back later (`state_of`). Restarts no flow.
+
+        Raises:
+            Forbidden: an ACL or a business rule keeps closed tickets closed.
+        Source: servicenow.md section 10; inferred there, hence the reading back.
+        """
+        return answers.reopen(self._tables, ticket, state=state, stage=stage)
+
+    def set_correlation(self, ticket: str, key: str, display: str = answers.US) -> Reply:
+        """Mark the ticket as known to us. Overwrites."""
+        return answers.set_correlation(self._tables, ticket, key, display)
+
+    def attach(self, ticket: str, file_name: str, content_type: str, data: bytes) -> str:
+        """Attach a file to the ticket; its sys_id. Every call attaches again: ask `find_attachment` before."""
+        return answers.attach(self._tables, ticket, file_name, content_type, data)
+
+    # --- self test ------------------------------------------------------------------------------------------
+
+    def probe(self, *, items: Collection[str] = (), group: str = "") -> tuple[Probe, ...]:
+        """What the credentials can and cannot read, and how the instance treats queries. Read-only."""
+        return probes.probe(self._tables, self._clock, self._fields, items=items, group=group)

@@ -1,0 +1,109 @@
+"""Everything that hangs on a page of tickets, read in bulk: a page costs the same few requests for 1 or 100 tickets."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Sequence
+
+from desired_state.model import Person, Ticket
+from reconciler.clients.servicenow import records
+from reconciler.clients.servicenow.queries import among, chunks, is_sys_id
+from reconciler.clients.servicenow.records import TASK_TABLE, USER_TABLE, TicketFields
+from reconciler.clients.servicenow.tables import Row, Tables
+
+IDS_MAX = 100  # ids in one IN list: 3,300 characters, below what instances and gateways take (servicenow.md section 2)
+
+
+def people(tables: Tables, sys_ids: Collection[str], fields: TicketFields) -> dict[str, Person]:
+    """People by sys_id. Who is not in the result is not there or not visible; what is no sys_id is left out."""
+    found: dict[str, Person] = {}
+    for row in _linked(tables, USER_TABLE, ("sys_id",), sys_ids, fields.of_users(), "people"):
+        found[row.need("sys_id")] = records.person(row, fields)
+    return found
+
+
+def hydrate(tables: Tables, rows: Sequence[Row], fields: TicketFields) -> tuple[tuple[Ticket, ...], dict[str, Person]]:
+    """The rows as tickets, and everybody they mention, by sys_id."""
+    items = [row.need("sys_id") for row in rows]
+    subjects = [*items, *(row.text("request") or "" for row in rows)]
+    options = _grouped(
+        _linked(tables, "sc_item_option_mtom", ("request_item",), items, records.VARIABLE_FIELDS, "variables"),
+        "request_item",
+    )
+    cells = _grouped(
+        _linked(tables, records.MULTI_ROW, ("parent_id",), items, records.CELL_FIELDS, "multi_rows"), "parent_id"
+    )
+    tasks = _grouped(
+        _linked(tables, TASK_TABLE, ("request_item",), items, records.TASK_FIELDS, "tasks"), "request_item"
+    )
+    asked = _approvals(tables, subjects)
+    read = {item: records.variables(options.get(item, ())) for item in items}
+    lines = {item: records.multi_rows(cells.get(item, ())) for item in items}
+    known = people(tables, _mentioned(rows, read, lines.values()), fields)
+    return tuple(
+        records.ticket(
+            row,
+            people=known,
+            read=read[item],
+            rows=lines[item][0],
+            approvals=tuple(records.approval(a) for a in _of(asked, item, row.text("request") or "")),
+            tasks=tuple(records.task(t) for t in sorted(tasks.get(item, ()), key=_created)),
+        )
+        for item, row in zip(items, rows, strict=True)
+    ), known
+
+
+def _mentioned(
+    rows: Sequence[Row],
+    read: dict[str, records.Variables],
+    lines: Iterable[tuple[object, frozenset[str]]],
+) -> set[str]:
+    wanted = {records.requested_for(row) for row in rows}
+    wanted.update(row.text(name) or "" for row in rows for name in ("opened_by", "closed_by"))
+    for variables in read.values():
+        wanted |= variables.people
+    for _, named in lines:
+        wanted |= named
+    return wanted
+
+
+def _approvals(tables: Tables, subjects: Collection[str]) -> dict[str, list[Row]]:
+    """Approver rows by the record they are about. Some flows fill only document_id (servicenow.md section 9)."""
+    found: dict[str, list[Row]] = defaultdict(list)
+    fields = ("sysapproval", "document_id")
+    for row in _linked(tables, "sysapproval_approver", fields, subjects, records.APPROVAL_FIELDS, "approvals"):
+        for subject in {row.text("sysapproval"), row.text("document_id")} - {None, ""}:
+            found[str(subject)].append(row)
+    return found
+
+
+def _of(asked: dict[str, list[Row]], *subjects: str) -> list[Row]:
+    unique = {row.need("sys_id"): row for subject in subjects if subject for row in asked.get(subject, ())}
+    return sorted(unique.values(), key=_created)
+
+
+def _created(row: Row) -> tuple[str, str]:
+    return row.text("sys_created_on") or "", row.need("sys_id")
+
+
+def _linked(
+    tables: Tables, table: str, links: Sequence[str], ids: Iterable[str], fields: Sequence[str], operation: str
+) -> list[Row]:
+    """Rows of `table` that point with any of `links` at one of `ids`."""
+    wanted = sorted({one for one in ids if is_sys_id(one)})
+    found: list[Row] = []
+    for chunk in chunks(wanted, IDS_MAX):
+        query = "^OR".join(among(link, chunk) for link in links)
+        found.extend(tables.rows(table, query, fields, operation=operation, fits=_points(links, set(chunk))))
+    return found
+
+
+def _points(links: Sequence[str], ids: set[str]) -> Callable[[Row], bool]:
+    return lambda row: any(row.text(link) in ids for link in links)
+
+
+def _grouped(rows: Iterable[Row], link: str) -> dict[str, list[Row]]:
+    groups: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[row.need(link)].append(row)
+    return groups

@@ -1,0 +1,85 @@
+"""From names that people configure to the one record they mean. A name that means two records is an error.
+
+Names are compared exactly; the server compares in any case (servicenow.md section 2), so what it returns beside the
+exact one is dropped, and what is not even similar means that the query was ignored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from desired_state.model import Person
+from reconciler.clients.servicenow import records
+from reconciler.clients.servicenow.dialect import SYSTEM
+from reconciler.clients.servicenow.queries import any_of, chunks, equal
+from reconciler.clients.servicenow.records import USER_TABLE, TicketFields
+from reconciler.clients.servicenow.tables import Row, Tables
+from reconciler.errors import Rejected
+
+NAMES_MAX = 20  # of one query
+
+
+def items(tables: Tables, names: Collection[str]) -> dict[str, str | Rejected]:
+    """sys_id of the active catalogue item of each name; names that nothing carries are left out."""
+    return _by_name(tables, "sc_cat_item", names, "items")
+
+
+def group(tables: Tables, name: str) -> str | None:
+    """sys_id of the active group of that name, None when there is none. Raises Rejected when it means several."""
+    found = _by_name(tables, "sys_user_group", [name], "group").get(name)
+    if isinstance(found, Rejected):
+        raise found
+    return found
+
+
+def person_by(tables: Tables, fields: TicketFields, *, email: str | None, user_name: str | None) -> Person | None:
+    """The one person of an address or user name, active ones first. Raises Rejected when it means several."""
+    if (email is None) == (user_name is None):
+        raise ValueError("give either an email or a user name")
+    column, value = ("email", email) if email is not None else ("user_name", user_name)
+    assert value is not None
+    rows = tables.rows(
+        USER_TABLE,
+        equal(column, value),
+        fields.of_users(),
+        operation="person_by",
+        fits=lambda row: (row.text(column) or "").lower() == value.lower(),
+    )
+    found = [records.person(row, fields) for row in rows]
+    meant = [one for one in found if one.is_active] or found
+    if len(meant) > 1:
+        raise _ambiguous(value, len(meant), "people")
+    return meant[0] if meant else None
+
+
+def _by_name(tables: Tables, table: str, names: Collection[str], operation: str) -> dict[str, str | Rejected]:
+    found: dict[str, list[Row]] = {}
+    for chunk in chunks(sorted(set(names)), NAMES_MAX):
+        for row in _named(tables, table, chunk, operation):
+            found.setdefault(row.need("name"), []).append(row)
+    meant: dict[str, str | Rejected] = {}
+    for name in set(names) & found.keys():
+        # An inactive record is no competition to an active one; where nobody says, it counts as active.
+        active = [row for row in found[name] if row.flag("active") is not False]
+        if len(active) > 1:
+            meant[name] = _ambiguous(name, len(active), "records")
+        elif active:
+            meant[name] = active[0].need("sys_id")
+    return meant
+
+
+def _named(tables: Tables, table: str, names: Sequence[str], operation: str) -> list[Row]:
+    similar = {name.lower() for name in names}
+    return list(
+        tables.rows(
+            table,
+            any_of("name", names),
+            ("name", "active"),
+            operation=operation,
+            fits=lambda row: (row.text("name") or "").lower() in similar,
+        )
+    )
+
+
+def _ambiguous(name: str, count: int, what: str) -> Rejected:
+    return Rejected(SYSTEM, status=200, code="ambiguous", detail=f"{count} {what} are called {name!r}")

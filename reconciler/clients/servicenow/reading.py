@@ -1,0 +1,124 @@
+"""Tickets that changed since a watermark, page by page, none skipped on a live table.
+
+Pages continue from the last row's (sys_updated_on, sys_id), never from an offset, because rows move while one reads.
+Each run starts a little before the watermark, as a row can become visible late with an older time stamp; the reader
+upserts. A watermark is safe to keep once the page's tickets are stored. Source: servicenow.md sections 4 and 6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from desired_state.model import Person, Ticket
+from reconciler.clients.servicenow import records
+from reconciler.clients.servicenow.dialect import SYSTEM
+from reconciler.clients.servicenow.hydrate import hydrate
+from reconciler.clients.servicenow.queries import among, instant, number, sys_id
+from reconciler.clients.servicenow.records import ITEM_TABLE, TICKET_FIELDS, TicketFields
+from reconciler.clients.servicenow.tables import Page, Tables
+from reconciler.clock import Clock
+from reconciler.errors import Malformed
+
+OVERLAP = timedelta(seconds=120)
+SETTLING = timedelta(seconds=5)  # rows of these last seconds may still be joined by others of the same second
+PAGES_MAX = 10_000
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Watermark:
+    """Everything up to this row has been read. `sys_id` "" stands before all rows of its second."""
+
+    at: datetime
+    sys_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TicketPage:
+    """Tickets in the order they changed, the watermark to keep once they are stored, and everybody they mention."""
+
+    tickets: tuple[Ticket, ...]
+    watermark: Watermark | None
+    people: Mapping[str, Person] = field(default_factory=dict)
+
+
+def changed(
+    tables: Tables,
+    clock: Clock,
+    fields: TicketFields,
+    *,
+    items: Collection[str],
+    watermark: Watermark | None,
+    page_size: int,
+) -> Iterator[TicketPage]:
+    """Pages of tickets of the catalogue items (sys_ids), oldest change first; at least one page, perhaps empty.
+
+    Raises:
+        Malformed: the server ignored a part of the query, or the order.
+        ValueError: an item is no sys_id, or none was given.
+    """
+    wanted = frozenset(sys_id(item) for item in items)
+    base = among("cat_item", sorted(wanted))
+    since = None if watermark is None else watermark.at - OVERLAP
+    key: Watermark | None = None
+    began_at: datetime | None = None
+    kept = watermark
+    for _ in range(PAGES_MAX):
+        page = _page(tables, f"{base}{_after(key, since)}", page_size)
+        served_at = page.served_at or clock.now()
+        began_at = began_at or served_at
+        for row in page.rows:
+            here = Watermark(records.updated(row), row.need("sys_id"))
+            if row.need("cat_item") not in wanted or (since and here.at < since) or (key and here <= key):
+                raise Malformed(SYSTEM, "a ticket that was not asked for: a part of the query or its order is ignored")
+            key = here
+        kept = _advanced(kept, key, served_at)
+        tickets, known = hydrate(tables, page.rows, fields)
+        yield TicketPage(tickets, kept, known)
+        # What changed after we began belongs to the next run; otherwise a busy table would never let us end.
+        if not page.has_more or not page.rows or (key and key.at > began_at):
+            return
+    raise Malformed(SYSTEM, "the list of tickets does not end")
+
+
+def by_number(tables: Tables, fields: TicketFields, numbers: Collection[str]) -> tuple[Ticket, ...]:
+    """The tickets of these numbers that are there and visible, by number."""
+    if not numbers:
+        return ()
+    wanted = {number(one) for one in numbers}
+    rows = list(
+        tables.rows(
+            ITEM_TABLE,
+            among("number", sorted(wanted)),
+            TICKET_FIELDS,
+            operation="tickets",
+            fits=lambda row: row.text("number") in wanted,
+        )
+    )
+    tickets, _ = hydrate(tables, rows, fields)
+    return tuple(sorted(tickets, key=lambda ticket: ticket.number))
+
+
+def _page(tables: Tables, query: str, limit: int) -> Page:
+    ordered = f"{query}^ORDERBYsys_updated_on^ORDERBYsys_id"
+    page = tables.page(ITEM_TABLE, ordered, TICKET_FIELDS, limit=limit, operation="tickets")
+    while not page.rows and page.has_more:
+        page = tables.more(page, ITEM_TABLE, limit=limit, operation="tickets")
+    return page
+
+
+def _after(key: Watermark | None, since: datetime | None) -> str:
+    if key is not None:
+        stamp = instant(key.at)
+        return f"^sys_updated_on>={stamp}^sys_updated_on>{stamp}^ORsys_id>{key.sys_id}"
+    return "" if since is None else f"^sys_updated_on>={instant(since)}"
+
+
+def _advanced(kept: Watermark | None, key: Watermark | None, served_at: datetime) -> Watermark | None:
+    """Up to the last row read, never ahead of what can be settled by now, and never backwards."""
+    if key is None:
+        return kept
+    settled = Watermark((served_at - SETTLING).replace(microsecond=0))
+    reached = min(key, settled)
+    return reached if kept is None or reached > kept else kept
