@@ -125,6 +125,10 @@ class World:
         """When the next event falls due, or None."""
         return self._events[0][0] if self._events else None
 
+    def events_pending(self) -> int:
+        """How many events have not happened yet."""
+        return len(self._events)
+
     def run_next_event(self) -> None:
         """Let the earliest event happen now."""
         _, _, event = heapq.heappop(self._events)
