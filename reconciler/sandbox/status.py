@@ -11,19 +11,18 @@ STATES = {"-5": "pending", "1": "open", "2": "in progress", "3": "closed complet
 
 
 def status(world: World) -> dict[str, Any]:
-    """`{"now", "users", "groups", "skus", "tickets": {state: n}, "tasks", "events", "next_event_at", "faults"}`."""
+    """`{"now", "users", "groups", "tickets": {state: n}, "events", "next_event_at", "faults"}`."""
     with world.lock:
-        data = world.to_json()
         tickets = world.instance.records("sc_req_item")
         next_at = world.next_event_at()
         return {
             "now": world.clock.now().isoformat(),
-            "users": len(data["directory"]["users"]),
-            "groups": len(data["directory"]["groups"]),
+            "users": len(world.directory.store.users),
+            "groups": len(world.directory.store.groups),
             "tickets": dict(sorted(Counter(_state(str(t["state"])) for t in tickets).items())),
-            "events": len(data["events"]),
+            "events": world.events_pending(),
             "next_event_at": next_at.isoformat() if next_at else None,
-            "faults": len(data["faults"]["rules"]),
+            "faults": len(world.faults.to_json()["rules"]),
         }
 
 

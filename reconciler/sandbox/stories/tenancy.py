@@ -171,7 +171,7 @@ class Tenancy:
             self.ids["Quentin Moreau"], "PROJECT_P1", actor=self.actor("Tom Weber"), at=START - timedelta(hours=18.5)
         )
         self._grant("Rachel Stone", "PROJECTPROFESSIONAL", at=closed_at("RITM0010018"))
-        self._directory.overwrite_usage_location(self.ids["Tara Kowalska"], None)
+        self._directory.overwrite_usage_location(self.ids["Tara Kowalska"], None, every_s=1800.0)
         self._grant("Ulrich Baum", "PROJECTPROFESSIONAL", at=closed_at("RITM0010021"))
         self._join("William Clarke", POWER_PLATFORM, closed_at("RITM0010024"))
         self._directory.fail_assignments(self.ids["Xenia Popova"], 500)
