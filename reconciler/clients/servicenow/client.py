@@ -65,6 +65,10 @@ class ServiceNow:
         """sys_id of the group of that exact name. Raises Rejected (code "ambiguous") when it means several."""
         return names.group(self._tables, name)
 
+    def task(self, task: str) -> Task:
+        """One catalogue task by sys_id. Raises NotFound."""
+        return records.task(self._tables.one(TASK_TABLE, task, TASK_FIELDS, operation="task"))
+
     # --- looking before and after a write -------------------------------------------------------------------
 
     def has_note(self, ticket: str, key: str) -> bool | None:
