@@ -39,6 +39,7 @@ OBSERVE_ROLES: Final = (
     "Group.Read.All",
     "AuditLog.Read.All",
     "Organization.Read.All",
+    "TeamsUserConfiguration.Read.All",  # to prove Teams voice
 )
 ENFORCE_ROLES: Final = (
     *OBSERVE_ROLES,

@@ -13,6 +13,7 @@ from reconciler.sandbox.graph.licences import Licences
 from reconciler.sandbox.graph.properties import Properties
 from reconciler.sandbox.graph.tenant import Tenant
 from reconciler.sandbox.graph.users import Users
+from reconciler.sandbox.graph.voice import Voice
 
 Handler = Callable[..., Answer]
 
@@ -42,6 +43,7 @@ READ_MEMBERSHIPS = READ_USERS | {"GroupMember.Read.All", "Group.Read.All"}
 READ_ERRORS = frozenset({"Group.Read.All", "Group.ReadWrite.All", *_DIRECTORY})
 READ_ORGANIZATION = frozenset({"Organization.Read.All", "User.Read.All", "User.ReadWrite.All", *_DIRECTORY})
 READ_OBJECTS = frozenset(_DIRECTORY)
+READ_VOICE = frozenset({"TeamsUserConfiguration.Read.All"})
 READ_AUDITS = frozenset({"AuditLog.Read.All"})
 
 
@@ -103,6 +105,7 @@ def routes(properties: Properties) -> list[Route]:
         Route("GET", "/organization", tenant.organization, READ_ORGANIZATION, 1),
         Route("GET", "/organization/{id}", tenant.organization_by_id, READ_ORGANIZATION, 1),
         Route("POST", "/directoryObjects/getByIds", tenant.by_ids, READ_OBJECTS, 3),
+        Route("GET", "/admin/teams/userConfigurations/{id}", Voice().get, READ_VOICE, 1),
         Route("GET", "/auditLogs/directoryAudits", tenant.audits, READ_AUDITS, 1, is_audit=True),
         Route("GET", "/auditLogs/directoryAudits/{id}", tenant.audit, READ_AUDITS, 1, is_audit=True),
     ]
