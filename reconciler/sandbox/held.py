@@ -1,0 +1,188 @@
+"""A hold on a sandbox's world: owned by this process, or another's and reached through its ports.
+
+`Owned` and `Remote` speak the same words (`addresses`, `transport`, `clock`, `advance`, `status`, `reset`), so whoever
+drives the sandbox need not know which it has. A write that a client was told of is kept before the answer leaves; a
+large world is saved less often (`SAVE_SHARE`), which is for load tests only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from reconciler.clock import Clock
+from reconciler.sandbox import hosts
+from reconciler.sandbox.control import ControlClient, ControlService, RemoteClock
+from reconciler.sandbox.server import SAFE_METHODS, Services, Serving
+from reconciler.sandbox.status import status
+from reconciler.sandbox.stories import build
+from reconciler.sandbox.tls import client_context
+from reconciler.sandbox.transport import SandboxTransport
+from reconciler.sandbox.world import World
+from reconciler.sandbox.world_file import keep_world, write_atomically
+
+SAVE_SHARE = 0.2  # at most this share of the time goes into saving after single writes
+SAVE_CHEAP_S = 0.05  # what is saved faster than this is saved after every write
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where a client finds each system. `graph` ends in /v1.0."""
+
+    graph: str
+    login: str
+    servicenow: str
+    teams: str
+    mail: str
+
+
+IN_PROCESS = Addresses(
+    graph=f"{hosts.GRAPH_URL}/v1.0",
+    login=hosts.LOGIN_URL,
+    servicenow=hosts.SERVICENOW_URL,
+    teams="https://teams.contoso.invalid",
+    mail="https://mail.contoso.invalid",
+)
+
+
+class Owned:
+    """A world that this process owns. `clock` is the world's."""
+
+    def __init__(self, directory: Path, world: World, story: str, *, wall: Clock) -> None:
+        self.world = world
+        self.story = story
+        self.addresses = IN_PROCESS
+        self.writes = 0
+        self._directory = directory
+        self._wall = wall
+        self._saving = threading.Lock()
+        self._services: Services | None = None
+        self._saved_at = wall.monotonic()
+        self._save_took_s = 0.0
+
+    @property
+    def clock(self) -> Clock:
+        return self.world.clock
+
+    def transport(self) -> httpx.BaseTransport:
+        """The services in this process, by the hosts of `addresses`; each write is kept before it is answered."""
+        return _Keeping(self)
+
+    def now(self) -> datetime:
+        return self.world.clock.now()
+
+    def advance(self, by: timedelta) -> datetime:
+        """Turn the clock, let what is due happen, keep the world. Raises ValueError when `by` is negative."""
+        self.world.clock.advance(by)
+        self.save()
+        return self.now()
+
+    def status(self) -> dict[str, Any]:
+        """The figures of `status.status`, and the story and the write requests this process has seen."""
+        return {"story": self.story, **status(self.world), "writes": self.writes}
+
+    def reset(self, story: str | None = None) -> None:
+        """Start over, with another story when one is named. Raises ValueError for an unknown story."""
+        self.story = story or self.story
+        self.world = build(self.story)
+        if self._services is not None:
+            self._services.replace(self.world)
+        self.save()
+
+    def save(self) -> None:
+        """Keep the world as it is now."""
+        with self._saving:
+            began = self._wall.monotonic()
+            keep_world(self._directory / "world.json", self.world, self.story)
+            self._saved_at = self._wall.monotonic()
+            self._save_took_s = self._saved_at - began
+
+    def written(self) -> None:
+        """A client wrote something: keep it, unless keeping is so slow that it would take over (`SAVE_SHARE`)."""
+        self.writes += 1
+        if (
+            self._wall.monotonic() - self._saved_at >= self._save_took_s / SAVE_SHARE
+            or self._save_took_s < SAVE_CHEAP_S
+        ):
+            self.save()
+
+    @contextmanager
+    def serving(self, *, port: int = 0) -> Iterator[Serving]:
+        """Serve the world on loopback ports, and let other processes control it, until the block ends.
+
+        Raises OSError when a port is taken.
+        """
+        token = secrets.token_urlsafe(32)
+        self._services = Services(self.world, on_write=self.written)
+        control_file = self._directory / "control.json"
+        extra = {"control": ControlService(self, token)}
+        try:
+            with Serving(self._services, directory=self._directory, port=port, extra=extra) as ports:
+                known = {**ports.line(), "control": ports.extra["control"], "token": token, "pid": os.getpid()}
+                write_atomically(control_file, json.dumps(known).encode())
+                yield ports
+        finally:
+            control_file.unlink(missing_ok=True)
+            self._services = None
+
+
+class Remote:
+    """A world that another process owns and serves; the same words as `Owned`, over its ports."""
+
+    def __init__(self, known: dict[str, Any]) -> None:
+        self._tls = client_context(Path(known["ca_file"]))
+        self.addresses = Addresses(**{name: known[name] for name in Addresses.__dataclass_fields__})
+        self.ca_file = Path(known["ca_file"])
+        self._control = ControlClient(known["control"], known["token"], transport=self.transport())
+        self.clock: Clock = RemoteClock(self._control)
+
+    def transport(self) -> httpx.BaseTransport:
+        """A transport that trusts the sandbox's authority and nothing else."""
+        return httpx.HTTPTransport(verify=self._tls, trust_env=False)
+
+    def now(self) -> datetime:
+        return self._control.now()
+
+    def advance(self, by: timedelta) -> datetime:
+        """As `Owned.advance`."""
+        return self._control.advance(by)
+
+    def status(self) -> dict[str, Any]:
+        """As `Owned.status`."""
+        return self._control.status()
+
+    def reset(self) -> None:
+        """Start the same story over; the serving process chose it."""
+        self._control.reset()
+
+    def close(self) -> None:
+        self._control.close()
+
+
+class _Keeping(httpx.BaseTransport):
+    """The world in this process, kept after each request that may have changed it."""
+
+    def __init__(self, owned: Owned) -> None:
+        self._owned = owned
+        self._world = owned.world
+        self._inner = SandboxTransport(owned.world)
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        if self._world is not self._owned.world:
+            self._world = self._owned.world
+            self._inner = SandboxTransport(self._world)
+        try:
+            return self._inner.handle_request(request)
+        finally:  # a reply that is lost on purpose leaves a change too
+            if request.method not in SAFE_METHODS and request.url.host != hosts.LOGIN_HOST:
+                self._owned.written()
