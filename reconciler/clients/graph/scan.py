@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import msgspec
-from msgspec import field
+from msgspec import UNSET, UnsetType, field
 
 from desired_state.model import UserId
 from reconciler.clients.graph import shapes
@@ -28,16 +28,26 @@ RESTARTS_MAX = 3
 T = TypeVar("T")
 
 
+class _Paged(Protocol):
+    """A decoded page, whatever its rows are."""
+
+    next_link: str | None
+
+
+P = TypeVar("P", bound=_Paged)
+
+
 class ScanRow(msgspec.Struct, gc=False):
     """One user of a scan. Ids as sent. `states` is the raw JSON array, b"" when it was not shown.
 
-    Few different arrays exist in a tenant, so a reader looks `bytes(row.states)` up instead of decoding each.
+    It is left raw because each row of it carries an instant of its own: a reader decodes the fields it needs and no
+    more. `usage_location` UNSET is "not shown"; None is "shown to be unset".
     """
 
     id: str
     upn: str = field(name="userPrincipalName", default="")
     is_enabled: bool | None = field(name="accountEnabled", default=None)
-    usage_location: str | None = field(name="usageLocation", default=None)
+    usage_location: str | UnsetType | None = field(name="usageLocation", default=UNSET)
     states: msgspec.Raw = field(name="licenseAssignmentStates", default=msgspec.Raw(b""))
 
 
@@ -48,11 +58,15 @@ class _ScanList(msgspec.Struct, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class UserPage:
-    """Up to 999 users. `is_restart`: the listing began anew; whatever was kept of it before has to be dropped."""
+    """Up to 999 users. `is_restart`: the listing began anew; whatever was kept of it before has to be dropped.
+
+    `is_last`: the server named no next page. Only a listing that was read up to such a page has shown everybody.
+    """
 
     rows: list[ScanRow]
     read_at: datetime
     is_restart: bool = False
+    is_last: bool = False
 
 
 _ROWS = msgspec.json.Decoder(_ScanList)
@@ -67,29 +81,28 @@ def states(raw: msgspec.Raw | bytes) -> list[shapes.StateRow] | None:
 
 def scan(wire: Wire, select: str = SCAN_SELECT) -> Iterator[UserPage]:
     """Pages of all users. Raises what `Wire.get` raises; Malformed when links run in a circle."""
-    for answer, is_restart in _pages(wire, select):
-        read_at = wire.clock.now()
-        yield UserPage(_decode(_ROWS, answer).value, read_at, is_restart)
+    for page, is_restart in _pages(wire, select, _ROWS):
+        yield UserPage(page.value, wire.clock.now(), is_restart, is_last=page.next_link is None)
 
 
 def scan_users(wire: Wire) -> Iterator[ObservedUser]:
     """All users once, with everything that `Graph.users` shows of them."""
     seen: set[UserId] = set()
-    for answer, _ in _pages(wire, shapes.USER_SELECT):
+    for page, _ in _pages(wire, shapes.USER_SELECT, _USERS):
         read_at = wire.clock.now()
-        for row in _decode(_USERS, answer).value:
+        for row in page.value:
             user = shapes.user(row, read_at=read_at)
             if user.id not in seen:
                 seen.add(user.id)
                 yield user
 
 
-def _pages(wire: Wire, select: str) -> Iterator[tuple[Answer, bool]]:
+def _pages(wire: Wire, select: str, decoder: msgspec.json.Decoder[P]) -> Iterator[tuple[P, bool]]:
     for restart in range(RESTARTS_MAX + 1):
         try:
             is_first = True
-            for answer in _listing(wire, select):
-                yield answer, is_first and restart > 0
+            for page in _listing(wire, select, decoder):
+                yield page, is_first and restart > 0
                 is_first = False
             return
         except Rejected as error:
@@ -98,31 +111,21 @@ def _pages(wire: Wire, select: str) -> Iterator[tuple[Answer, bool]]:
     raise Unavailable(SYSTEM, "the listing of users expired again and again before its end")
 
 
-def _listing(wire: Wire, select: str) -> Iterator[Answer]:
+def _listing(wire: Wire, select: str, decoder: msgspec.json.Decoder[P]) -> Iterator[P]:
+    """One listing from its start. A page is decoded once, its next link with it, before anybody sees its rows."""
     followed: set[str] = set()
     params = {"$select": select, "$top": "999"}
     answer = wire.get("/users", params=params, headers=LOW, operation="scan_users")
     while True:
-        yield answer
-        link = next_link(answer)
+        page, request_id = _decode(decoder, answer), answer.request_id
+        link = page.next_link
+        yield page
         if link is None:
             return
         if link in followed:
-            raise Malformed(SYSTEM, "the pages of the listing run in a circle", request_id=answer.request_id)
+            raise Malformed(SYSTEM, "the pages of the listing run in a circle", request_id=request_id)
         followed.add(link)
         answer = wire.follow(link, operation="scan_users", under="/users", headers=LOW)
-
-
-class _Link(msgspec.Struct, gc=False):
-    next_link: str | None = field(name="@odata.nextLink", default=None)
-
-
-_LINK = msgspec.json.Decoder(_Link)
-
-
-def next_link(answer: Answer) -> str | None:
-    """The link to the next page, None on the last one."""
-    return _decode(_LINK, answer).next_link
 
 
 def _decode(decoder: msgspec.json.Decoder[T], answer: Answer) -> T:
