@@ -108,7 +108,7 @@ REQUESTERS = (
     Person("Ivan Petrov", "100209", "PL", "Engineering", "Consultant", contractor=True),
     Person("Julia Costa", "100210", "ES", "Marketing", "Freelance Planner", contractor=True),
     Person("Karim Aziz", "100211", "FR", "Legal", "Paralegal", known=False),
-    Person("Lena Fischer", "100212", "DE", "Finance", "Financial Analyst"),
+    Person("Lena Fischer", "100212", "DE", "Legal", "Compliance Analyst"),
     Person("Marco Bianchi", "100213", "DE", "Procurement", "Buyer"),
     Person("Noor Jansen", "100214", "NL", "Finance", "Process Automation Specialist"),
     Person("Oscar Nilsson", "100215", "SE", "Sales", "Sales Engineer"),
