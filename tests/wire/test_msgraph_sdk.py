@@ -299,3 +299,17 @@ def test_changes_are_followed_by_delta(sandbox: Serving, world: World) -> None:
     changed = with_graph(sandbox, task)
 
     assert world.directory.user(ANNA).user_id in changed
+
+
+@pytest.mark.parametrize(("upn", "numbers"), [("farid.haddad", ["+44 20 7946 0106"]), ("hanna.virtanen", [])])
+def test_teams_tells_who_can_be_called(sandbox: Serving, upn: str, numbers: list[str]) -> None:
+    async def task(graph: GraphServiceClient) -> Any:
+        user = await graph.users.by_user_id(f"{upn}@contoso.example").get()
+        configurations = graph.admin.teams.user_configurations
+        return await configurations.by_teams_user_configuration_id(user.id).get()
+
+    configuration = with_graph(sandbox, task)
+
+    assert [number.telephone_number for number in configuration.telephone_numbers] == numbers
+    assert configuration.is_enterprise_voice_enabled == bool(numbers)
+    assert "PhoneSystem" in configuration.feature_types
