@@ -56,11 +56,15 @@ def _chunk(
     wire: Wire, urls: Mapping[K, str], decoder: msgspec.json.Decoder[T], operation: str
 ) -> dict[K, T | RemoteError]:
     found: dict[K, T | RemoteError] = {}
-    left, waited, attempt = dict(urls), 0.0, 0
+    left, waited, attempt, has_renewed = dict(urls), 0.0, 0, False
     while left:
         attempt += 1
         judged = _ask(wire, left, decoder, operation)
         again: list[Judgement] = []
+        if not has_renewed and any(judgement.sign is Sign.STALE for _, judgement in judged.values()):
+            has_renewed = True
+            if wire.renew():
+                continue
         for key, (value, judgement) in judged.items():
             found[key] = value
             if judgement.sign in (Sign.WAIT, Sign.FAILING, Sign.BUSY):

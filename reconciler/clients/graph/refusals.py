@@ -60,7 +60,7 @@ PATTERNS: tuple[tuple[re.Pattern[str], RefusalReason], ...] = tuple(
         (r"does not have a corresponding licen[sc]e", R.NOT_HELD),
         (r"inherited from a group membership", R.INHERITED),
         (r"no licen[sc]e changes provided", R.EMPTY),
-        (r"cannot convert the literal .* edm\.guid", R.BAD_GUID),
+        (r"cannot convert the literal .*edm\.guid", R.BAD_GUID),
         (r"on-premises mastered directory sync objects", R.SYNCED),
         (r"cannot update a mail-enabled security groups?", R.MAIL_GROUP),
         (r"dynamic member", R.DYNAMIC_GROUP),

@@ -106,6 +106,10 @@ class Wire:
         """Write; errors as for `post`."""
         return self._write("DELETE", path, operation, None, **more)
 
+    def renew(self) -> bool:
+        """Renew the sign-in after a refusal that was found inside a reply; False when there is nothing to renew."""
+        return self._refresh(self._authorize())
+
     def _write(self, method: str, path: str, operation: str, json: object, **more: Any) -> Answer:
         if json is not None:
             more["content"] = msgspec.json.encode(json)
