@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import httpx
 import msal
 import msgspec
+from msal.exceptions import MsalError
 
 from reconciler.clients.wire.words import cut
 from reconciler.errors import SignInFailed, Unavailable
@@ -82,10 +83,17 @@ class HttpxForMsal:
         return self._http.get(url, params=params, headers=headers, extensions=LIMIT)
 
     def post(self, url: str, params: Any = None, data: Any = None, headers: Any = None, **_: object) -> httpx.Response:
-        return self._http.post(url, params=params, data=data, headers=headers, extensions=LIMIT)
+        return self._http.post(url, params=params, data=_form(data), headers=headers, extensions=LIMIT)
 
     def close(self) -> None:
         """The client belongs to whoever made it."""
+
+
+def _form(data: Any) -> Any:
+    """msal signs assertions into bytes; httpx would send their repr."""
+    if not isinstance(data, dict):
+        return data
+    return {k: v.decode("ascii") if isinstance(v, bytes) else v for k, v in data.items() if v is not None}
 
 
 class EntraTokens:
@@ -146,6 +154,8 @@ class EntraTokens:
         except httpx.HTTPStatusError as error:
             status = error.response.status_code
             raise Unavailable(SYSTEM, f"status {status} from the sign-in service", status=status) from None
+        except MsalError as error:
+            raise Unavailable(SYSTEM, cut(error, limit=160)) from None
         except httpx.HTTPError as error:
             raise Unavailable(SYSTEM, f"{type(error).__name__} {cut(error, limit=160)}".rstrip()) from None
         except OSError as error:

@@ -45,7 +45,7 @@ class _Detail(msgspec.Struct):
 
 class _Envelope(msgspec.Struct):
     error: _Detail | str | None = None
-    result: msgspec.Raw | None = None
+    result: msgspec.Raw = msgspec.Raw(b"")
 
 
 _ENVELOPE = msgspec.json.Decoder(_Envelope)
@@ -86,7 +86,7 @@ class ServiceNowDialect:
             if is_write:
                 return self._broken(why, answer, is_write)
             return Judgement(Sign.FINAL, Truncated(SYSTEM, why, request_id=answer.request_id))
-        if envelope.result is None:
+        if bytes(envelope.result) in (b"", b"null"):
             return self._broken(f"{operation} has no result", answer, is_write)
         return FINE
 
