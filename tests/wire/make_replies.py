@@ -207,7 +207,7 @@ class Instance:
         self._pages, self._tables = list(pages), tables
 
     def __call__(self, request: httpx.Request) -> Reply:
-        table = request.url.path.split("/")[5] if request.url.path.startswith("/api/now/table/") else ""
+        table = request.url.path.split("/")[4] if request.url.path.startswith("/api/now/table/") else ""
         if table == "sc_req_item":
             return self._pages.pop(0) if len(self._pages) > 1 else self._pages[0]
         return listed(*self._tables.get(table, []))
