@@ -54,7 +54,10 @@ USER_NULLS = frozenset(
     )
 )
 USER_EMPTIES = frozenset(
-    _words("businessPhones identities imAddresses onPremisesProvisioningErrors otherMails serviceProvisioningErrors")
+    _words(
+        "businessPhones identities imAddresses interests onPremisesProvisioningErrors otherMails pastProjects "
+        "responsibilities schools serviceProvisioningErrors skills"
+    )
 )
 GROUP_NULLS = frozenset(
     _words(
@@ -73,6 +76,10 @@ GROUP_EMPTIES = frozenset(
         "resourceProvisioningOptions serviceProvisioningErrors"
     )
 )
+
+
+NO_DATE = "0001-01-01T08:00:00Z"
+"""How Graph says "never set" for dates that cannot be null."""
 
 
 class Properties:
@@ -99,6 +106,9 @@ class Properties:
             "userType": lambda u: u.user_type,
             "createdDateTime": lambda u: iso(u.created_at),
             "deletedDateTime": lambda u: iso_or_none(u.deleted_at),
+            "birthday": lambda _: NO_DATE,
+            "hireDate": lambda _: NO_DATE,
+            "deviceEnrollmentLimit": lambda _: 15,
             "assignedLicenses": self.assigned_licences,
             "licenseAssignmentStates": lambda u: [self.assignment_state(a) for a in u.assignments],
             "assignedPlans": self.assigned_plans,

@@ -90,6 +90,11 @@ class GraphService:
             if gate_held:
                 self._licence_gate.release()
 
+    @property
+    def is_writing_licences(self) -> bool:
+        """Whether a licence write is under way right now."""
+        return self._licence_gate.locked()
+
     def _find(self, call: Call) -> tuple[Route, tuple[str, ...]] | None:
         if not call.segments or call.segments[0].lower() != BASE_PATH.strip("/"):
             return None
