@@ -72,7 +72,8 @@ class Owned:
 
     @property
     def clock(self) -> Clock:
-        return self.world.clock
+        """The world's clock; a wait turns it, and is kept too."""
+        return _KeptClock(self)
 
     def transport(self) -> httpx.BaseTransport:
         """The services in this process, by the hosts of `addresses`; each write is kept before it is answered."""
@@ -108,7 +109,7 @@ class Owned:
             self._save_took_s = self._saved_at - began
 
     def written(self) -> None:
-        """A client wrote something: keep it, unless keeping is so slow that it would take over (`SAVE_SHARE`)."""
+        """A client wrote something."""
         self.writes += 1
         if (
             self._wall.monotonic() - self._saved_at >= self._save_took_s / SAVE_SHARE
@@ -167,6 +168,24 @@ class Remote:
 
     def close(self) -> None:
         self._control.close()
+
+
+class _KeptClock:
+    """The clock of the world that is owned now, also after a reset."""
+
+    def __init__(self, owned: Owned) -> None:
+        self._owned = owned
+
+    def now(self) -> datetime:
+        return self._owned.world.clock.now()
+
+    def monotonic(self) -> float:
+        return self._owned.world.clock.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        if seconds > 0:
+            self._owned.world.clock.sleep(seconds)
+            self._owned.changed()
 
 
 class _Keeping(httpx.BaseTransport):

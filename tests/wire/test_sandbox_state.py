@@ -267,3 +267,10 @@ def test_the_world_serves_as_a_clock(tmp_path: Path) -> None:
         visio = owned.world.directory.sku("VISIOCLIENT")
         chloe = owned.world.directory.assign_states("chloe.martin@contoso.example")
         assert [a.state for a in chloe if a.sku_id == visio] == ["Active"]
+
+
+def test_a_wait_is_kept_too_so_that_the_clock_is_never_behind_what_was_done(tmp_path: Path) -> None:
+    with SandboxState(tmp_path).open() as owned:
+        owned.clock.sleep(90)
+
+        assert read_world(tmp_path / "world.json")[0].clock.now() == START + timedelta(seconds=90)
