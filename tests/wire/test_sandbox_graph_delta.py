@@ -301,3 +301,19 @@ def test_a_tracker_survives_the_world_being_kept():
     t.directory.load(t.directory.to_json())
 
     assert [r["id"] for r in reader.round()] == [ada]
+
+
+def test_nobody_is_skipped_when_people_change_between_the_pages_of_a_round():
+    t = Tenant(delta_page_size=1)
+    crowd = [t.person(f"p{n}") for n in range(4)]
+    reader = Reader(t, "/users/delta?$select=usageLocation")
+    reader.round()
+    for person in crowd:
+        t.graph.patch(f"/users/{person}", json={"usageLocation": "FR"})
+
+    first = t.graph.get(reader.link).json()
+    t.graph.patch(f"/users/{crowd[0]}", json={"usageLocation": "IT"})
+    rest = Reader(t, first["@odata.nextLink"])
+
+    assert [r["id"] for r in first["value"] + rest.round()] == crowd
+    assert [r["id"] for r in rest.round()] == crowd[:1]

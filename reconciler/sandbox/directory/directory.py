@@ -22,7 +22,7 @@ from reconciler.sandbox.directory.changes import Changes
 from reconciler.sandbox.directory.grouping import GroupLicensing
 from reconciler.sandbox.directory.happenings import Event, Happenings
 from reconciler.sandbox.directory.licensing import Licensing, Schedule
-from reconciler.sandbox.directory.records import Assignment, Ending, Group, GroupKind, Sku, User
+from reconciler.sandbox.directory.records import Assignment, Ending, Group, GroupKind, PlanState, Sku, User
 from reconciler.sandbox.directory.store import Store
 from reconciler.sandbox.faults import rng_from_json, rng_to_json
 from reconciler.sandbox.switches import Switches
@@ -254,9 +254,9 @@ class Directory:
         for entry in user.assignments:
             if entry.group_id == group_id and at is not None:
                 entry.updated_at = at
-        for plan in user.plans.values():
-            if plan.status == "PendingInput" and at is not None:
-                plan.assigned_at = at
+        if at is not None:
+            fresh = {p: s for p, s in user.plans.items() if s.status == "PendingInput"}
+            user.plans.update(dict.fromkeys(fresh, PlanState("PendingInput", at)))
         self.licensing.finish_provisioning(object_id, list(user.plans))
 
     # --- looking at the truth

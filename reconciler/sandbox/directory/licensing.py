@@ -158,15 +158,15 @@ class Licensing:
     def _walk_plans(self, user: User, before: set[str], *, at: datetime, provisioned: bool) -> None:
         after = enabled_plans(user.assignments, self._store.skus)
         for plan_id in before - after:
-            user.plans[plan_id].capability = "Deleted"
-            user.plans[plan_id].status = "Disabled"
+            user.plans[plan_id] = PlanState("Disabled", user.plans[plan_id].assigned_at, "Deleted")
         due: dict[float, list[str]] = {}
+        states: dict[str, PlanState] = {}
         for plan_id in sorted(after - before):
             ending = self.ending_of(user.user_id, plan_id)
             # A plan for the company is provisioned once for the tenant; a pending one waits for ever.
             walks = self._rules.plans[plan_id].applies_to == "User" and ending.status != "PendingProvisioning"
             status = "PendingInput" if walks and not provisioned else ending.status
-            user.plans[plan_id] = PlanState(status, at)
+            user.plans[plan_id] = states.setdefault(status, PlanState(status, at))
             if status != ending.status:
                 due.setdefault(ending.after_s, []).append(plan_id)
         for after_s, plan_ids in due.items():
@@ -187,6 +187,7 @@ class Licensing:
         if user is None:
             return
         moved = False
+        shared: dict[tuple[str, datetime], PlanState] = {}
         for plan_id in plan_ids:
             state = user.plans.get(plan_id)
             if state is None or state.status != "PendingInput":
@@ -194,7 +195,9 @@ class Licensing:
             if not moved:
                 self._store.remember(user_id)
             moved = True
-            state.status = self.ending_of(user_id, plan_id).status
+            status = self.ending_of(user_id, plan_id).status
+            key = (status, state.assigned_at)
+            user.plans[plan_id] = shared.setdefault(key, PlanState(status, state.assigned_at))
         if moved:
             self._store.touch(user, "assignedPlans", "provisionedPlans")
 

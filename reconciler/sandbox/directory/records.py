@@ -6,8 +6,9 @@ section 11, "Wrong SKU case"). Instants are aware UTC.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -61,8 +62,8 @@ class Assignment(msgspec.Struct):
         return self.state in IN_FORCE
 
 
-class PlanState(msgspec.Struct):
-    """How far one plan of one user has come."""
+class PlanState(msgspec.Struct, frozen=True):
+    """How far a plan of a user has come. Plans that came together share one value."""
 
     status: str
     assigned_at: datetime
@@ -135,6 +136,23 @@ class Group(msgspec.Struct):
     @property
     def is_mail_enabled(self) -> bool:
         return self.kind in ("microsoft365", "microsoft365_unsecured", "mail_enabled", "distribution")
+
+
+def user_to_json(user: User) -> dict[str, Any]:
+    """A user, JSON-plain. Plans are kept by the state they share: `[state, plan ids]`."""
+    data: dict[str, Any] = msgspec.to_builtins(msgspec.structs.replace(user, plans={}))
+    together: dict[PlanState, list[str]] = {}
+    for plan_id, state in user.plans.items():
+        together.setdefault(state, []).append(plan_id)
+    return data | {"plans": [[msgspec.to_builtins(state), ids] for state, ids in together.items()]}
+
+
+def user_from_json(data: Mapping[str, Any]) -> User:
+    """What `user_to_json` wrote."""
+    user = msgspec.convert({**data, "plans": {}}, User)
+    for state, plan_ids in data["plans"]:
+        user.plans.update(dict.fromkeys(plan_ids, msgspec.convert(state, PlanState)))
+    return user
 
 
 class Ending(msgspec.Struct, frozen=True):

@@ -19,7 +19,7 @@ import msgspec
 
 from reconciler.clock import Clock
 from reconciler.sandbox.directory import refusals
-from reconciler.sandbox.directory.records import Assignment, Group, Sku, User
+from reconciler.sandbox.directory.records import Assignment, Group, Sku, User, user_from_json, user_to_json
 from reconciler.sandbox.switches import Switches
 
 T = TypeVar("T", User, Group)
@@ -59,6 +59,7 @@ class Store:
         self.skus: dict[str, Sku] = {}
         self.seq = 0
         self._order: list[str] = []
+        self._positions: dict[str, int] = {}
         self._by_upn: dict[str, str] = {}
         self._groups_of: dict[str, dict[str, None]] = {}
         self._seats: Counter[str] = Counter()
@@ -88,14 +89,15 @@ class Store:
         place = bisect_right(self._seq_log, at, key=lambda entry: entry[0])
         return self._seq_log[place - 1][1] if place else 0
 
-    def changed_after(self, seq: int) -> list[str]:
-        """Users with a change of a number above `seq`, in order of their last change."""
+    def changed_after(self, seq: int) -> list[int]:
+        """Positions, rising, of users with a change of a number above `seq`."""
         found = []
         for user_id, last in reversed(self._last_change.items()):
             if last <= seq:
                 break
-            found.append(user_id)
-        return found[::-1]
+            if user_id in self._positions:
+                found.append(self._positions[user_id])
+        return sorted(found)
 
     def _note_change(self, user_id: str, seq: int) -> None:
         self._last_change.pop(user_id, None)
@@ -107,6 +109,7 @@ class Store:
         user.created_seq = self.next_seq()
         self._note_change(user.user_id, user.created_seq)
         self.users[user.user_id] = user
+        self._positions[user.user_id] = len(self._order)
         self._order.append(user.user_id)
         self._by_upn[user.upn.casefold()] = user.user_id
         self._count(user, user.assignments, +1)
@@ -290,8 +293,8 @@ class Store:
     def to_json(self) -> dict[str, Any]:
         """Everything but what replicas still believe, which is forgotten, JSON-plain."""
         return {
-            "users": [msgspec.to_builtins(u) for u in self.users.values()],
-            "unborn": [msgspec.to_builtins(u) for u in self.unborn.values()],
+            "users": [user_to_json(u) for u in self.users.values()],
+            "unborn": [user_to_json(u) for u in self.unborn.values()],
             "groups": [msgspec.to_builtins(g) for g in self.groups.values()],
             "skus": [msgspec.to_builtins(s) for s in self.skus.values()],
             "seq": self.seq,
@@ -299,12 +302,13 @@ class Store:
 
     def load(self, data: Mapping[str, Any]) -> None:
         """Become what `to_json` wrote."""
-        self.users = {u.user_id: u for u in msgspec.convert(data["users"], list[User])}
-        self.unborn = {u.user_id: u for u in msgspec.convert(data["unborn"], list[User])}
+        self.users = {u.user_id: u for u in map(user_from_json, data["users"])}
+        self.unborn = {u.user_id: u for u in map(user_from_json, data["unborn"])}
         self.groups = {g.group_id: g for g in msgspec.convert(data["groups"], list[Group])}
         self.skus = {s.sku_id: s for s in msgspec.convert(data["skus"], list[Sku])}
         self.seq = data["seq"]
         self._order = list(self.users)
+        self._positions = {user_id: n for n, user_id in enumerate(self._order)}
         self._by_upn = {u.upn.casefold(): u.user_id for u in self.users.values() if "purged" not in u.changed}
         self._groups_of = {}
         for group in self.groups.values():

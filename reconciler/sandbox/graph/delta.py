@@ -7,7 +7,8 @@ chance and the switches.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import itertools
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -22,6 +23,9 @@ UNTRACKED = frozenset({"licenseAssignmentStates"})
 LICENCE_PROPERTIES = frozenset({"assignedLicenses", "assignedPlans", "provisionedPlans"})
 
 Row = dict[str, Any]
+Place = tuple[int, int]
+"""Position of an object in order of creation, and of a part of it."""
+START: Place = (0, 0)
 
 
 class Round(NamedTuple):
@@ -32,10 +36,11 @@ class Round(NamedTuple):
     until: int
     select: list[str] | None
     ids: list[str] | None
-    position: int
+    position: Place
+    """Where to go on."""
     issued_at: datetime
 
-    def pack(self, *, position: int | None = None) -> str:
+    def pack(self, *, position: Place | None = None) -> str:
         """As a skip token (with a position) or as the delta token of the next round."""
         head = {"u": self.until} if position is None else {"s": self.since, "u": self.until, "p": position}
         issued = {"t": int(self.issued_at.timestamp())}
@@ -58,7 +63,7 @@ class Delta:
 
     # --- rounds
 
-    def _answer(self, call: Call, kind: str, rows_of: Callable[[Call, Round], list[Row]]) -> Answer:
+    def _answer(self, call: Call, kind: str, rows_of: Callable[[Call, Round], Iterator[tuple[Place, Row]]]) -> Answer:
         call.refuse_options("$select", "$filter", "$deltatoken", "$skiptoken", "$count")
         body: Row = {"@odata.context": call.context(kind)}
         link = call.url(f"/{kind}/delta")
@@ -66,13 +71,13 @@ class Delta:
             latest = self._first(call, kind)
             return Answer(200, body | {"@odata.deltaLink": f"{link}?$deltatoken={latest.pack()}", "value": []})
         here = self._round(call, kind)
-        rows = rows_of(call, here)
-        end = here.position + call.switches.delta_page_size
-        page = rows[here.position : end]
+        # One more than the page: it tells where the next page begins, whatever changes until it is asked for.
+        placed = list(itertools.islice(rows_of(call, here), call.switches.delta_page_size + 1))
+        page = [row for _, row in placed[: call.switches.delta_page_size]]
         chance = call.world.rng.random
         again = [row for row in page if call.switches.delta_duplicates and chance() < call.switches.delta_duplicates]
-        if end < len(rows):
-            body["@odata.nextLink"] = f"{link}?$skiptoken={here.pack(position=end)}"
+        if len(placed) > len(page):
+            body["@odata.nextLink"] = f"{link}?$skiptoken={here.pack(position=placed[-1][0])}"
         else:
             body["@odata.deltaLink"] = f"{link}?$deltatoken={here.pack()}"
             if kind == "users" and here.since >= 0 and chance() < call.switches.delta_replays:
@@ -84,7 +89,7 @@ class Delta:
         if kind == "users":
             self._properties.user_names(select, unknown=call.switches.unknown_select, in_list=True)
         ids = _filtered_ids(call)
-        return Round(-1, _covered(call), select, ids, 0, call.world.clock.now())
+        return Round(-1, _covered(call), select, ids, START, call.world.clock.now())
 
     def _round(self, call: Call, kind: str) -> Round:
         token = call.query.get("$skiptoken") or call.query.get("$deltatoken")
@@ -111,8 +116,8 @@ class Delta:
                 headers={"Location": empty},
             )
         if "p" in data:
-            return Round(data["s"], data["u"], data["c"], data["i"], data["p"], issued_at)
-        return Round(data["u"], _covered(call), data["c"], data["i"], 0, now)
+            return Round(data["s"], data["u"], data["c"], data["i"], tuple(data["p"]), issued_at)
+        return Round(data["u"], _covered(call), data["c"], data["i"], START, now)
 
     def _replay(self, call: Call, here: Round) -> list[Row]:
         """An object that did not change, told again."""
@@ -124,30 +129,28 @@ class Delta:
 
     # --- users
 
-    def _user_rows(self, call: Call, here: Round) -> list[Row]:
+    def _user_rows(self, call: Call, here: Round) -> Iterator[tuple[Place, Row]]:
         names = self._select(here.select, USER_DEFAULTS)
         untracked = UNTRACKED if call.switches.delta_tracks_licences else UNTRACKED | LICENCE_PROPERTIES
         tracked = None if here.select is None else set(names) - untracked
         minimal = "return=minimal" in call.headers.get("prefer", "").replace(" ", "").lower()
-        ids: Iterable[str] = call.store.user_ids() if here.since < 0 else call.store.changed_after(here.since)
-        rows: list[Row] = []
-        for user_id in ids:
-            user = call.store.users.get(user_id)
-            if user is None or (here.ids is not None and user_id not in here.ids) or user.created_seq > here.until:
+        ids = call.store.user_ids()
+        positions: Iterable[int] = range(len(ids)) if here.since < 0 else call.store.changed_after(here.since)
+        for position in positions:
+            user = call.store.users[ids[position]]
+            is_meant = here.ids is None or user.user_id in here.ids
+            if position < here.position[0] or not is_meant or user.created_seq > here.until:
                 continue
+            place = (position, 0)
             changed = {n for n, seq in user.changed.items() if here.since < seq <= here.until}
             if user.deleted_at is not None:
                 if here.since >= 0 and changed & {"deletedDateTime", "purged"}:
-                    rows.append(_removed(user.user_id, "deleted" if "purged" in user.changed else "changed"))
-                continue
-            is_new = user.created_seq > here.since or "deletedDateTime" in changed
-            relevant = changed - untracked if tracked is None else changed & tracked
-            if is_new:
-                rows.append(self._user_row(user, names))
-            elif relevant:
+                    yield place, _removed(user.user_id, "deleted" if "purged" in user.changed else "changed")
+            elif user.created_seq > here.since or "deletedDateTime" in changed:
+                yield place, self._user_row(user, names)
+            elif changed - untracked if tracked is None else changed & tracked:
                 shown = [n for n in names if n == "id" or n in changed] if minimal else names
-                rows.append(self._user_row(user, shown, all_named=minimal))
-        return rows
+                yield place, self._user_row(user, shown, all_named=minimal)
 
     def _user_row(self, user: User, names: list[str], *, all_named: bool = False) -> Row:
         """Never-set properties are absent; with `all_named` each name is there."""
@@ -159,28 +162,31 @@ class Delta:
 
     # --- groups
 
-    def _group_rows(self, call: Call, here: Round) -> list[Row]:
+    def _group_rows(self, call: Call, here: Round) -> Iterator[tuple[Place, Row]]:
         names = self._select(here.select, GROUP_DEFAULTS)
-        rows: list[Row] = []
-        for group in call.store.groups.values():
-            if (here.ids is not None and group.group_id not in here.ids) or group.created_seq > here.until:
+        for position, group in enumerate(call.store.groups.values()):
+            is_meant = here.ids is None or group.group_id in here.ids
+            if position < here.position[0] or not is_meant or group.created_seq > here.until:
                 continue
-            if group.deleted_at is not None:
-                if here.since >= 0 and here.since < group.changed.get("deletedDateTime", 0) <= here.until:
-                    rows.append(_removed(group.group_id, "changed"))
-                continue
-            members = self._member_changes(call, group, here) if "members" in names else []
-            changed = {n for n, seq in group.changed.items() if here.since < seq <= here.until}
-            if group.created_seq > here.since or changed or members:
-                shown = self._properties.group(group, [n for n in names if n != "members"])
-                row = {k: v for k, v in shown.items() if v is not None} | {"id": group.group_id}
-                size = call.switches.delta_page_size
-                rows.append(row | ({"members@delta": members[:size]} if members else {}))
-                rows += [
-                    {"id": group.group_id, "members@delta": members[at : at + size]}
-                    for at in range(size, len(members), size)
-                ]
-        return rows
+            for part, row in enumerate(self._group_parts(call, group, here, names)):
+                if (position, part) >= here.position:
+                    yield (position, part), row
+
+    def _group_parts(self, call: Call, group: Group, here: Round, names: list[str]) -> list[Row]:
+        """A group's row, and more rows for members that do not fit into it."""
+        changed = {n for n, seq in group.changed.items() if here.since < seq <= here.until}
+        if group.deleted_at is not None:
+            is_news = here.since >= 0 and "deletedDateTime" in changed
+            return [_removed(group.group_id, "changed")] if is_news else []
+        members = self._member_changes(call, group, here) if "members" in names else []
+        if not (group.created_seq > here.since or changed or members):
+            return []
+        shown = self._properties.group(group, [n for n in names if n != "members"])
+        row = {k: v for k, v in shown.items() if v is not None} | {"id": group.group_id}
+        size = call.switches.delta_page_size
+        parts = [row | ({"members@delta": members[:size]} if members else {})]
+        more = range(size, len(members), size)
+        return parts + [{"id": group.group_id, "members@delta": members[at : at + size]} for at in more]
 
     def _member_changes(self, call: Call, group: Group, here: Round) -> list[Row]:
         rows: list[Row] = []
