@@ -19,6 +19,7 @@ SYNCED = (
     ("message", "reason"),
     [
         ("License assignment cannot be done for user with invalid usage location.", R.USAGE_LOCATION),
+        ("Invalid value specified for property 'usageLocation' of resource 'User'.", R.USAGE_LOCATION),
         (f"Subscription with SKU {A} does not have any available licenses.", R.NO_SEAT),
         (f"License {A} does not correspond to a valid company License.", R.UNKNOWN_SKU),
         ("User does not have a corresponding license.", R.NOT_HELD),

@@ -126,7 +126,7 @@ class GraphDialect:
         if status == 403:
             error = Forbidden(SYSTEM, operation=operation, detail=detail or code or "403", request_id=request_id)
         elif status == 404:
-            error = NotFound(SYSTEM, f"object for {operation}", request_id=request_id)
+            error = NotFound(SYSTEM, f"such object ({operation})", request_id=request_id)
         elif status in (412, 423):  # the object moved under us: look again, then decide
             error = Conflicted(SYSTEM, retry_after_s=retry_after_s, request_id=request_id)
         else:

@@ -54,7 +54,7 @@ PATTERNS: tuple[tuple[re.Pattern[str], RefusalReason], ...] = tuple(
         (r"concurrent requests being made to the tenant", R.LOCK),
         (r"mutually exclusive", R.EXCLUSIVE),
         (r"depends on the service plan", R.DEPENDENCY),
-        (r"invalid usage location", R.USAGE_LOCATION),
+        (r"invalid[^.]{0,60}usage ?location", R.USAGE_LOCATION),
         (r"does not have any available licen[sc]es", R.NO_SEAT),
         (r"does not correspond to a valid company licen[sc]e", R.UNKNOWN_SKU),
         (r"does not have a corresponding licen[sc]e", R.NOT_HELD),

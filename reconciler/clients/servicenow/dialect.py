@@ -107,7 +107,9 @@ class ServiceNowDialect:
             if not is_write and _API_ACL in sentence.lower():
                 return Judgement(Sign.FAILING, error)
         elif status == 404:
-            error = NotFound(SYSTEM, f"record for {operation}: it is not there or not visible", request_id=request_id)
+            error = NotFound(
+                SYSTEM, f"such record ({operation}): it is not there or not visible to us", request_id=request_id
+            )
         else:
             code = cut(said.message if isinstance(said, _Detail) else said or "", limit=100)
             error = Rejected(SYSTEM, status=status, code=code, detail=sentence, request_id=request_id)
