@@ -1,0 +1,304 @@
+"""The ledger of entitlements: every declaration about a line, in the order it was made, never changed.
+
+A line's standing is the fold of its changes. A change that would leave the standing as it is appends nothing, so a
+cycle may declare everything it read again (level-triggered) and a converged one adds no row (I10). Two facets are
+kept apart: what is wished (declared, bound, refused, withdrawn) and what came of it (granted, ended). Reading an old
+ticket again therefore never revives an entitlement that has ended.
+
+The functions work on a session they are handed; the caller decides what else belongs to the same transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import msgspec
+from sqlalchemy import Index
+from sqlmodel import Field, Session, col, select
+
+from desired_state.model import Claim, Entitlement, LineKey, Refusal, Request
+from desired_state.rows import Row, RowId, UtcDateTime
+
+CHUNK = 400  # tickets in one IN list: SQLite takes at least 999 parameters
+
+
+class LedgerRow(Row, table=True):
+    """One change of one line. Triggers refuse UPDATE and DELETE."""
+
+    __tablename__ = "ledger"
+    __table_args__ = (Index(None, "tenant", "ticket", "id"), {"sqlite_autoincrement": True})
+
+    id: int | None = Field(default=None, primary_key=True, sa_type=RowId)
+    tenant: str
+    ticket: str
+    line: int
+    kind: str
+    body: str
+    at: datetime = Field(sa_type=UtcDateTime)
+
+
+# --- changes ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """A line was read as a request."""
+
+    request: Request
+
+    @property
+    def key(self) -> LineKey:
+        return self.request.key
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A request was bound to one person of one directory (I18)."""
+
+    entitlement: Entitlement
+
+    @property
+    def key(self) -> LineKey:
+        return self.entitlement.key
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A line could not be read as a request, or was refused."""
+
+    refusal: Refusal
+
+    @property
+    def key(self) -> LineKey:
+        return self.refusal.key
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """A fresh observation proved the access at `at`; it is due until `until` (None: open). `by_us`: we gave it."""
+
+    key: LineKey
+    at: datetime
+    until: datetime | None = None
+    by_us: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The entitlement is over: revoked, returned, reclaimed, left. `why` is a word of ours."""
+
+    key: LineKey
+    at: datetime
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """The wish itself is gone: the ticket was cancelled, rejected or deleted."""
+
+    key: LineKey
+    why: str = ""
+
+
+LedgerChange = Declared | Bound | Refused | Granted | Ended | Withdrawn
+Declaration = Request | Entitlement | Refusal
+
+KINDS: dict[str, type[LedgerChange]] = {
+    "declared": Declared,
+    "bound": Bound,
+    "refused": Refused,
+    "granted": Granted,
+    "ended": Ended,
+    "withdrawn": Withdrawn,
+}
+_KIND_OF = {cls: kind for kind, cls in KINDS.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One change as it was recorded."""
+
+    change: LedgerChange
+    recorded_at: datetime
+
+    @property
+    def key(self) -> LineKey:
+        return self.change.key
+
+
+def encode(change: LedgerChange) -> tuple[str, str]:
+    """The kind and the JSON text of a change. `decode` gives back an equal value."""
+    return _KIND_OF[type(change)], msgspec.json.encode(change, order="deterministic").decode()
+
+
+def decode(kind: str, body: str) -> LedgerChange:
+    """The change that `encode` wrote.
+
+    Raises:
+        ValueError: no such kind, or the text is not that of a change of this kind.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"the ledger knows no change of kind {kind!r}")
+    return msgspec.json.decode(body, type=KINDS[kind])
+
+
+# --- standing: the fold ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What all changes of one line amount to. `declaration` is the last word about the wish, None when withdrawn."""
+
+    key: LineKey
+    declaration: Declaration | None = None
+    withdrawn_why: str | None = None
+    granted_at: datetime | None = None
+    until: datetime | None = None
+    is_by_us: bool = False
+    ended_at: datetime | None = None
+    ended_why: str = ""
+
+    @property
+    def request(self) -> Request | None:
+        match self.declaration:
+            case Entitlement(request=request):
+                return request
+            case Request() as request:
+                return request
+            case _:
+                return None
+
+    @property
+    def entitlement(self) -> Entitlement | None:
+        return self.declaration if isinstance(self.declaration, Entitlement) else None
+
+    @property
+    def is_current(self) -> bool:
+        """Still wished for and not over."""
+        return self.declaration is not None and self.ended_at is None
+
+
+def fold(standing: Standing, change: LedgerChange) -> Standing:
+    """The standing after `change`; equal to `standing` when the change says nothing new. Pure."""
+    match change:
+        case Declared(request):
+            return _declared(standing, request)
+        case Bound(entitlement):
+            known = standing.entitlement
+            if known is not None and (known.tenant_id, known.user) == (entitlement.tenant_id, entitlement.user):
+                entitlement = replace(known, request=entitlement.request)  # bound once: the first binding stands
+            return replace(_declared(standing, entitlement.request), declaration=entitlement)
+        case Refused(refusal):
+            return replace(standing, declaration=refusal, withdrawn_why=None)
+        case Withdrawn(_, why):
+            return standing if standing.withdrawn_why is not None else _withdrawn(standing, why)
+        case Granted(_, at, until, by_us):
+            if standing.granted_at is not None and standing.ended_at is None:
+                # The first grant started the period. Who gave it is settled once: later proof changes only the end.
+                return replace(standing, until=until)
+            return replace(standing, granted_at=at, until=until, is_by_us=by_us, ended_at=None, ended_why="")
+        case Ended(_, at, why):
+            return standing if standing.ended_at is not None else replace(standing, ended_at=at, ended_why=why)
+
+
+def _withdrawn(standing: Standing, why: str) -> Standing:
+    return replace(standing, declaration=None, withdrawn_why=why)
+
+
+def _declared(standing: Standing, request: Request) -> Standing:
+    """A request again: the person stays bound while the claim is the same; a new wish starts a new period."""
+    before = standing.request
+    known = standing.entitlement
+    is_same_person = known is not None and _who(known.request.claim) == _who(request.claim)
+    declaration: Declaration = replace(known, request=request) if known is not None and is_same_person else request
+    after = replace(standing, declaration=declaration, withdrawn_why=None)
+    is_same_wish = before is None or (before.product, before.period) == (request.product, request.period)
+    if is_same_wish and (known is None or is_same_person):
+        return after
+    if before is not None and before.product == request.product and is_same_person and standing.ended_at is None:
+        return after  # a new period of what is granted already: only its end moves, and `granted` says so
+    return replace(after, granted_at=None, until=None, is_by_us=False, ended_at=None, ended_why="")
+
+
+def _who(claim: Claim) -> tuple[str | None, str | None]:
+    """What identifies the person; their department may change without making them someone else."""
+    return (claim.upn.lower() if claim.upn else None, claim.person.sys_id if claim.person else None)
+
+
+# --- reading and appending --------------------------------------------------------------------------------------
+
+
+def append(session: Session, tenant: str, change: LedgerChange, at: datetime) -> bool:
+    """Record one change; False when it says nothing new and no row was added."""
+    return append_all(session, tenant, (change,), at) == 1
+
+
+def append_all(session: Session, tenant: str, news: Iterable[LedgerChange], at: datetime) -> int:
+    """Record several changes in their order, reading each line's standing once. Returns the number of rows added."""
+    news = tuple(news)
+    known = standings(session, tenant, tickets={change.key.ticket for change in news})
+    added = 0
+    for change in news:
+        before = known.get(change.key, Standing(change.key))
+        after = fold(before, change)
+        if after == before:
+            continue
+        known[change.key] = after
+        kind, body = encode(change)
+        key = change.key
+        session.add(LedgerRow(tenant=tenant, ticket=key.ticket, line=key.line, kind=kind, body=body, at=at))
+        session.flush()  # one at a time: ids give the order of changes
+        added += 1
+    return added
+
+
+def changes(session: Session, tenant: str, ticket: str | None = None) -> list[Entry]:
+    """Every change of a tenant, or of one ticket, oldest first."""
+    return list(_entries(session, tenant, None if ticket is None else (ticket,)))
+
+
+def standings(session: Session, tenant: str, tickets: Collection[str] | None = None) -> dict[LineKey, Standing]:
+    """The standing of every line that was ever declared, or of the lines of some tickets."""
+    known: dict[LineKey, Standing] = {}
+    for entry in _entries(session, tenant, tickets):
+        known[entry.key] = fold(known.get(entry.key, Standing(entry.key)), entry.change)
+    return known
+
+
+def current(session: Session, tenant: str, tickets: Collection[str] | None = None) -> dict[LineKey, Declaration]:
+    """The last declaration of each line that is neither withdrawn nor over: a request, an entitlement or a refusal."""
+    return {
+        key: standing.declaration
+        for key, standing in standings(session, tenant, tickets).items()
+        if standing.declaration is not None and standing.is_current
+    }
+
+
+def is_empty(session: Session, tenant: str) -> bool:
+    """Nothing was ever declared for this tenant."""
+    return session.exec(select(LedgerRow.id).where(LedgerRow.tenant == tenant).limit(1)).first() is None
+
+
+def import_history(session: Session, tenant: str, past: Sequence[tuple[LedgerChange, datetime]]) -> int:
+    """Give an empty ledger its past, oldest first; a ledger that has one keeps it. Returns the number of rows added.
+
+    Each change is recorded under its own instant, so that "granted by us last month" reads so ever after.
+    """
+    if not is_empty(session, tenant):
+        return 0
+    return sum(append(session, tenant, change, at) for change, at in past)
+
+
+def _entries(session: Session, tenant: str, tickets: Collection[str] | None) -> Iterator[Entry]:
+    query = select(LedgerRow.kind, LedgerRow.body, LedgerRow.at).where(LedgerRow.tenant == tenant)
+    query = query.order_by(col(LedgerRow.id))
+    if tickets is None:
+        chunks = [query]
+    else:
+        ordered = sorted(tickets)
+        chunks = [query.where(col(LedgerRow.ticket).in_(ordered[i : i + CHUNK])) for i in range(0, len(ordered), CHUNK)]
+    for chunk in chunks:
+        for kind, body, at in session.exec(chunk):
+            yield Entry(decode(kind, body), at)

@@ -1,0 +1,285 @@
+"""Opening the store: engine, pragmas, transactions, and the sentences people read when it cannot be opened.
+
+What always holds: a write transaction begins IMMEDIATE, so two writers queue instead of failing halfway; a commit is
+on the disk when it returns (synchronous=FULL), because the intent must survive the effect (I1); whatever the database
+refuses to keep raises, so that nothing is sent. A fresh embedded store appears complete or not at all.
+
+SQLite is the default. PostgreSQL is the same code by one URL: there, `reconciler db upgrade` creates the schema.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from pathlib import Path
+
+from sqlalchemy import URL, Connection, Engine, QueuePool, StaticPool, create_engine, event, func, make_url, select
+from sqlalchemy.exc import ArgumentError
+from sqlmodel import Session
+
+from reconciler.errors import UserError
+from reconciler.store import schema
+from reconciler.store.sentences import sentences
+from reconciler.store.tables import METADATA
+
+BUSY_TIMEOUT_S = 10.0
+
+
+class Database:
+    """One open store. `write` and `read` are the only ways to a session; close it when done."""
+
+    def __init__(self, engine: Engine, *, name: str, read_only: bool = False) -> None:
+        self._engine = engine
+        self._writer = engine.execution_options(immediate=True)
+        self.name = name
+        self.read_only = read_only
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """One write transaction: committed at exit, rolled back when the body raises.
+
+        Raises:
+            UserError: the store is locked, full, read-only or damaged; nothing was kept.
+        """
+        if self.read_only:
+            raise UserError(f"{self.name} was opened for reading only", exit_code=1)
+        with sentences(self.name), Session(self._writer, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """One read transaction: a single view of the store, beside any writer. What it adds is not kept.
+
+        Raises:
+            UserError: the store is locked or damaged.
+        """
+        with sentences(self.name), Session(self._engine, expire_on_commit=False, autoflush=False) as session:
+            yield session
+            session.rollback()
+
+    def dry(self) -> AbstractContextManager[Database]:
+        """A rehearsal: a store with the same rows whose writes are all rolled back at the end.
+
+        An embedded store is copied into memory first, so a rehearsal of any length holds up no writer. On
+        PostgreSQL it is one long transaction: rows it touches make other writers of the same tenant wait.
+        """
+        return _rehearsal(self)
+
+    def upgrade(self) -> None:
+        """Bring the schema to this version's, in one transaction. Two processes at once: the second finds it done."""
+        with sentences(self.name), self._writer.begin() as connection:
+            schema.upgrade(connection)
+
+    def check(self) -> schema.Check:
+        """Compare schema and rows with what this version needs; reads everything once, changes nothing."""
+        with sentences(self.name), self._engine.connect() as connection:
+            return schema.check(connection)
+
+    def close(self) -> None:
+        """Give back all connections; the store can be opened again."""
+        self._engine.dispose()
+
+    def __enter__(self) -> Database:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def open_database(
+    url: str | os.PathLike[str], *, read_only: bool = False, busy_timeout_s: float = BUSY_TIMEOUT_S
+) -> Database:
+    """Open a store whose schema is this version's. A path, or a database URL.
+
+    An embedded store that does not exist yet is created with its directory (modes 0600 and 0700), unless
+    `read_only`. `busy_timeout_s` is how long a transaction waits for another writer.
+
+    Raises:
+        UserError: no such store, not a store of ours, older or newer than this version, damaged, locked, or in a
+            place that cannot be written; the sentence says what to do.
+    """
+    database = connect(url, read_only=read_only, busy_timeout_s=busy_timeout_s)
+    try:
+        _make_current(database)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _make_current(database: Database) -> None:
+    with sentences(database.name), database._engine.connect() as connection:
+        is_blank = schema.is_blank(connection)
+        if not is_blank:
+            schema.require(connection, database.name)
+    if not is_blank:
+        return
+    if database.read_only or database._engine.dialect.name != "sqlite":
+        raise UserError(f"{database.name} is empty; create its tables with `reconciler db upgrade`", exit_code=1)
+    database.upgrade()
+
+
+def connect(
+    url: str | os.PathLike[str], *, read_only: bool = False, busy_timeout_s: float = BUSY_TIMEOUT_S
+) -> Database:
+    """Open a store whatever its version is: for `db upgrade` and `db check`. Otherwise as `open_database`."""
+    parsed = _parsed(url)
+    if parsed.get_backend_name() != "sqlite":
+        engine = create_engine(parsed, pool_pre_ping=True)
+        return Database(engine, name=parsed.render_as_string(hide_password=True), read_only=read_only)
+    if parsed.database in (None, "", ":memory:"):
+        raise UserError("an embedded store needs a file: a store in memory would forget what it granted", exit_code=1)
+    assert parsed.database is not None
+    path = Path(parsed.database).absolute()
+    if not path.exists():
+        if read_only:
+            raise UserError(f"there is no store at {path}; a first `reconciler reconcile` creates it", exit_code=1)
+        _create(path, busy_timeout_s)
+    return Database(_sqlite_engine(path, read_only, busy_timeout_s), name=str(path), read_only=read_only)
+
+
+def row_counts(session: Session) -> dict[str, int]:
+    """How many rows each table has: what a converged cycle must leave alone (I10)."""
+    return {
+        name: session.execute(select(func.count()).select_from(table)).scalar_one()
+        for name, table in sorted(METADATA.tables.items())
+    }
+
+
+# --- SQLite -------------------------------------------------------------------------------------------------
+
+
+def _parsed(url: str | os.PathLike[str]) -> URL:
+    text = os.fspath(url)
+    if "://" not in text:
+        return URL.create("sqlite", database=text)
+    try:
+        return make_url(text)
+    except ArgumentError:
+        # The text is not shown: it may carry a password (I15).
+        raise UserError("the store's URL cannot be read; expected a path or postgresql://…", exit_code=1) from None
+
+
+def _create(path: Path, busy_timeout_s: float) -> None:
+    """Build a complete store beside `path` and link it into place, so that nobody ever meets half a store.
+
+    Of two processes that do so at once, the first to link wins and the other uses what it finds.
+    """
+    with sentences(str(path)):
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600
+        os.close(handle)
+        new = Path(name)
+        try:
+            with closing(sqlite3.connect(new)) as connection:
+                connection.execute("PRAGMA journal_mode=WAL")
+            with Database(_sqlite_engine(new, False, busy_timeout_s), name=str(path)) as fresh:
+                fresh.upgrade()
+            if not path.exists():
+                _link(new, path)
+        finally:
+            for suffix in ("", "-wal", "-shm"):
+                Path(f"{name}{suffix}").unlink(missing_ok=True)
+
+
+def _link(new: Path, path: Path) -> None:
+    try:
+        path.hardlink_to(new)
+    except FileExistsError:
+        return
+    except OSError:  # a file system without hard links
+        new.rename(path)
+
+
+def _sqlite_engine(path: Path, read_only: bool, busy_timeout_s: float) -> Engine:
+    def opened() -> sqlite3.Connection:
+        uri = f"{path.as_uri()}?mode={'ro' if read_only else 'rw'}"
+        return sqlite3.connect(uri, uri=True, timeout=busy_timeout_s, isolation_level=None, check_same_thread=False)
+
+    engine = create_engine("sqlite+pysqlite://", creator=opened, poolclass=QueuePool)
+    _prepare(engine, read_only=read_only)
+    return engine
+
+
+def _prepare(engine: Engine, *, read_only: bool) -> None:
+    """Pragmas on each connection; BEGIN is ours, so that savepoints and DDL are transactional."""
+
+    @event.listens_for(engine, "connect")
+    def _pragmas(connection: sqlite3.Connection, _: object) -> None:
+        connection.isolation_level = None
+        connection.execute("PRAGMA foreign_keys=ON")
+        if not read_only:
+            connection.execute("PRAGMA synchronous=FULL")
+            connection.execute("PRAGMA recursive_triggers=ON")  # REPLACE then fires the triggers that refuse DELETE
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        is_write = connection.get_execution_options().get("immediate", False)
+        # A write in a read transaction would be rolled back in silence; so it is refused at once.
+        connection.exec_driver_sql(f"PRAGMA query_only={'OFF' if is_write else 'ON'}")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if is_write else "BEGIN")
+
+
+# --- rehearsal ----------------------------------------------------------------------------------------------
+
+
+class _Rehearsal(Database):
+    """Every transaction is a savepoint of one outer transaction, which is never committed."""
+
+    def __init__(self, connection: Connection, name: str) -> None:
+        super().__init__(connection.engine, name=name)
+        self._connection = connection
+        self._turn = threading.RLock()  # one connection: threads take turns
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        with self._turn, sentences(self.name), self._session() as session, session.begin():
+            yield session
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        with self._turn, sentences(self.name), self._session() as session:
+            yield session
+            session.rollback()
+
+    def dry(self) -> AbstractContextManager[Database]:
+        raise AssertionError("a rehearsal is not rehearsed")
+
+    def close(self) -> None:
+        """The rehearsal ends with its context."""
+
+    def _session(self) -> Session:
+        return Session(self._connection, join_transaction_mode="create_savepoint", expire_on_commit=False)
+
+
+@contextmanager
+def _rehearsal(database: Database) -> Iterator[Database]:
+    is_embedded = database._engine.dialect.name == "sqlite"
+    with sentences(database.name):
+        engine = _copy(database._engine) if is_embedded else database._engine
+    try:
+        with engine.execution_options(immediate=True).connect() as connection:
+            outer = connection.begin()
+            try:
+                yield _Rehearsal(connection, database.name)
+            finally:
+                outer.rollback()
+    finally:
+        if is_embedded:
+            engine.dispose()
+
+
+def _copy(engine: Engine) -> Engine:
+    """The store in memory, by SQLite's own backup: one view, while others go on writing."""
+    memory = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    with engine.connect() as connection:
+        source = connection.connection.driver_connection
+        assert isinstance(source, sqlite3.Connection)
+        source.backup(memory)
+    copy = create_engine("sqlite+pysqlite://", creator=lambda: memory, poolclass=StaticPool)
+    _prepare(copy, read_only=False)
+    return copy

@@ -1,0 +1,67 @@
+"""What may stand in an audit body: JSON with one canonical form, and no secret (I15). Pure.
+
+Names are ours, so a name that calls a secret is a defect and is refused. Values may be other people's text (a ticket,
+an error message), so what looks like a secret in them is replaced, and nobody can stop a cycle by typing one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import rfc8785
+
+from reconciler.digest import plain
+
+REDACTED = "[redacted]"
+_SECRET_NAME = re.compile(
+    r"password|passwd|secret|token|authorization|apikey|cookie|privatekey|webhook|credential|bearer|assertion"
+)
+_SECRET_VALUE = re.compile(
+    r"(?i:bearer|basic)\s+[A-Za-z0-9._~+/-]{16,}=*"  # an Authorization header
+    r"|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"  # a signed token
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
+    r"|(?<=[?&;])(?i:sig|signature|code|access_token|client_secret|password)=[^&\s\"']+"  # in an address
+    r"|(?i:client_secret|password|api[_-]?key)\s*[=:]\s*[^\s&,;\"']+"
+)
+
+
+class UnfitBody(TypeError):
+    """A defect of ours: an audit body with a float, a number beyond 2^53, or a name that calls a secret."""
+
+
+def fit(body: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """The body as plain JSON values, and its canonical text (RFC 8785).
+
+    Raises:
+        UnfitBody: it has no one true JSON form, or names a secret.
+    """
+    try:
+        value = _clean(plain(body))
+        return value, rfc8785.dumps(value).decode()
+    except (rfc8785.CanonicalizationError, TypeError) as error:
+        raise UnfitBody(f"an audit body cannot be kept: {error}") from error
+
+
+def _clean(value: Any) -> Any:
+    match value:
+        case str():
+            return redact(value)
+        case dict():
+            for name in value:
+                if _SECRET_NAME.search(re.sub(r"[^a-z]", "", name.lower())):
+                    raise UnfitBody(f"the name {name!r} calls a secret")
+            return {_unicode(name): _clean(v) for name, v in value.items()}
+        case list():
+            return [_clean(v) for v in value]
+    return value
+
+
+def redact(text: str) -> str:
+    """Text without what looks like a secret, and without halves of characters that no file can hold."""
+    return _SECRET_VALUE.sub(REDACTED, _unicode(text))
+
+
+def _unicode(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()

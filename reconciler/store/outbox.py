@@ -1,0 +1,137 @@
+"""Answers that tickets are owed: kept whole, in the transaction of the state that calls for them, until given (I6).
+
+The key of an answer is derived from what happened and stands for one answer for ever: deciding it again adds nothing.
+An answer goes intended → sent → confirmed | failed. What was sent without a trustworthy reply stays owed, and `tries`
+tells whoever sends it again to look for it on the ticket first. What is confirmed stays so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+import msgspec
+from sqlalchemy import func, update
+from sqlmodel import Session, col, select
+
+from reconciler.answers import Answer
+from reconciler.store.tables import AnswerRow
+
+
+class State(StrEnum):
+    """Where an answer stands."""
+
+    INTENDED = "intended"
+    SENT = "sent"  # the request may have left; its outcome is not known
+    CONFIRMED = "confirmed"
+    FAILED = "failed"  # refused for good; a person has to look
+
+
+_BEFORE: dict[State, tuple[State, ...]] = {
+    State.INTENDED: (),
+    State.SENT: (State.INTENDED, State.SENT),
+    State.CONFIRMED: (State.INTENDED, State.SENT, State.FAILED),
+    State.FAILED: (State.INTENDED, State.SENT),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """One answer and what became of it so far. `tries` counts how often it was sent."""
+
+    answer: Answer
+    state: State
+    tries: int
+    remote_id: str
+    intended_at: datetime
+    sent_at: datetime | None = None
+
+
+class UnknownAnswer(Exception):
+    """A defect of ours: an answer was marked that is not in the outbox, or that cannot go there from where it is."""
+
+
+def intend(session: Session, tenant: str, answer: Answer, at: datetime) -> bool:
+    """Owe an answer; False, and nothing written, when its key is known already, whatever became of it."""
+    if get(session, tenant, answer.key) is not None:
+        return False
+    session.add(
+        AnswerRow(
+            tenant=tenant,
+            op_key=answer.key,
+            ticket=answer.ticket,
+            kind=answer.kind.value,
+            group=answer.group,
+            body=msgspec.json.encode(answer, order="deterministic").decode(),
+            state=State.INTENDED.value,
+            intended_at=at,
+            changed_at=at,
+        )
+    )
+    session.flush()  # one at a time: ids give the order of giving
+    return True
+
+
+def mark(session: Session, tenant: str, key: str, state: State, remote_id: str, at: datetime) -> None:
+    """Say what became of an answer; `remote_id` "" keeps what is known. Going to SENT counts as a try.
+
+    Raises:
+        UnknownAnswer: there is no such answer, or it cannot go there from where it stands.
+    """
+    values: dict[str, object] = {"state": state.value, "changed_at": at}
+    if remote_id:
+        values["remote_id"] = remote_id
+    if state is State.SENT:
+        values |= {"tries": AnswerRow.tries + 1, "sent_at": at}
+    claim = update(AnswerRow).where(
+        col(AnswerRow.tenant) == tenant,
+        col(AnswerRow.op_key) == key,
+        col(AnswerRow.state).in_([s.value for s in _BEFORE[state]]),
+    )
+    if session.connection().execute(claim.values(values)).rowcount != 1:
+        found = get(session, tenant, key)
+        stands = f"stands at {found.state}" if found is not None else "is not in the outbox"
+        raise UnknownAnswer(f"answer {key} cannot become {state}: it {stands}")
+
+
+def get(session: Session, tenant: str, key: str) -> Owed | None:
+    """The answer with this key; None when it was never owed."""
+    found = _find(session, tenant, AnswerRow.op_key == key)
+    return found[0] if found else None
+
+
+def unsent(session: Session, tenant: str) -> list[Owed]:
+    """What is owed and not known to be given, in the order in which it was decided."""
+    return _find(session, tenant, col(AnswerRow.state).in_([State.INTENDED.value, State.SENT.value]))
+
+
+def of_ticket(session: Session, tenant: str, ticket: str) -> list[Owed]:
+    """Every answer of one ticket, in the order in which they were decided."""
+    return _find(session, tenant, AnswerRow.ticket == ticket)
+
+
+def tickets_answered_since(session: Session, tenant: str, since: datetime) -> frozenset[str]:
+    """Tickets that were sent something at `since` or later, landed or not: what the answers' budget counts."""
+    query = select(AnswerRow.ticket).where(AnswerRow.tenant == tenant, col(AnswerRow.sent_at) >= since)
+    return frozenset(session.exec(query.distinct()))
+
+
+def groups_answered_since(session: Session, tenant: str, since: datetime) -> dict[str, int]:
+    """How many tickets of each assignment group (sys_id) were sent something at `since` or later."""
+    tickets = func.count(func.distinct(AnswerRow.ticket))
+    query = select(AnswerRow.group, tickets).where(
+        AnswerRow.tenant == tenant, AnswerRow.group != "", col(AnswerRow.sent_at) >= since
+    )
+    return dict(session.exec(query.group_by(AnswerRow.group)).all())
+
+
+def _find(session: Session, tenant: str, condition: object) -> list[Owed]:
+    query = select(AnswerRow).where(AnswerRow.tenant == tenant, condition)  # type: ignore[arg-type]
+    fresh = query.order_by(col(AnswerRow.id)).execution_options(populate_existing=True)  # `mark` goes around rows
+    return [_owed(row) for row in session.exec(fresh)]
+
+
+def _owed(row: AnswerRow) -> Owed:
+    answer = msgspec.json.decode(row.body, type=Answer)
+    return Owed(answer, State(row.state), row.tries, row.remote_id, row.intended_at, row.sent_at)

@@ -1,0 +1,162 @@
+"""Stops that people throw: the kill switch, and freezes of one lane or of everything for a while.
+
+Throwing and lifting one is told in the audit log in the same transaction, with who and why. A stop that was thrown for
+`EVERYONE` holds for each tenant. Planned freezes name their instants and need nobody to lift them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from sqlmodel import Session, col, select
+
+from reconciler.store import journal
+from reconciler.store.tables import EVERYONE, SwitchRow
+
+KILL = "kill-switch"
+EVERYTHING = "*"
+
+
+class SwitchKind(StrEnum):
+    KILL = "kill"
+    FREEZE = "freeze"
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """One stop. `scope` is a lane or EVERYTHING; without instants it holds until it is lifted."""
+
+    tenant: str
+    name: str
+    kind: SwitchKind
+    scope: str
+    is_on: bool
+    reason: str
+    by: str
+    changed_at: datetime
+    from_at: datetime | None = None
+    until_at: datetime | None = None
+
+    def stops(self, lane: str, at: datetime) -> bool:
+        """Whether it stops writes of this lane at this instant; the end instant itself is free again."""
+        return (
+            self.is_on
+            and self.scope in (EVERYTHING, lane)
+            and (self.from_at is None or self.from_at <= at)
+            and (self.until_at is None or at < self.until_at)
+        )
+
+
+def throw(session: Session, tenant: str, *, reason: str, by: str, at: datetime) -> bool:
+    """Throw the kill switch; False when it is thrown already. Works without a reason: stopping is never held up."""
+    return _set(session, Switch(tenant, KILL, SwitchKind.KILL, EVERYTHING, True, reason, by, at))
+
+
+def lift(session: Session, tenant: str, name: str, *, reason: str, by: str, at: datetime) -> bool:
+    """Lift the kill switch or a freeze; False when it is not on.
+
+    Raises:
+        ValueError: without a reason.
+    """
+    if not reason.strip():
+        raise ValueError("lifting a stop needs a reason")
+    row = session.get(SwitchRow, (tenant, name))
+    if row is None or not row.is_on:
+        return False
+    old = _switch(row)
+    return _set(session, Switch(tenant, name, old.kind, old.scope, False, reason, by, at, old.from_at, old.until_at))
+
+
+def freeze(
+    session: Session,
+    tenant: str,
+    name: str,
+    *,
+    reason: str,
+    by: str,
+    at: datetime,
+    scope: str = EVERYTHING,
+    from_at: datetime | None = None,
+    until_at: datetime | None = None,
+) -> bool:
+    """Freeze a lane or everything, at once or for a window; False when exactly this stands already.
+
+    Raises:
+        ValueError: the window ends before it begins, or the name is the kill switch's.
+    """
+    if name == KILL:
+        raise ValueError(f"{KILL} is not the name of a freeze")
+    if until_at is not None and until_at <= (from_at or at):
+        raise ValueError("a freeze ends after it begins")
+    return _set(session, Switch(tenant, name, SwitchKind.FREEZE, scope, True, reason, by, at, from_at, until_at))
+
+
+def stops(session: Session, tenant: str) -> list[Switch]:
+    """Every stop that is on for a tenant, its own and everyone's, planned ones included; by name."""
+    query = select(SwitchRow).where(col(SwitchRow.tenant).in_([tenant, EVERYONE]), col(SwitchRow.is_on).is_(True))
+    return sorted(map(_switch, session.exec(query)), key=lambda s: (s.name, s.tenant))
+
+
+def stopping(session: Session, tenant: str, lane: str, at: datetime) -> Switch | None:
+    """The stop that forbids a write of this lane now; the kill switch first. None: nothing does."""
+    found = [switch for switch in stops(session, tenant) if switch.stops(lane, at)]
+    return min(found, key=lambda s: s.kind is not SwitchKind.KILL, default=None)
+
+
+def _set(session: Session, switch: Switch) -> bool:
+    row = session.get(SwitchRow, (switch.tenant, switch.name))
+    if row is None:
+        row = SwitchRow(
+            tenant=switch.tenant,
+            name=switch.name,
+            kind=switch.kind.value,
+            scope=switch.scope,
+            is_on=False,
+            reason="",
+            by="",
+            changed_at=switch.changed_at,
+        )
+        session.add(row)
+    elif _effect(_switch(row)) == _effect(switch):
+        return False
+    row.scope, row.is_on, row.reason, row.by = switch.scope, switch.is_on, switch.reason, switch.by
+    row.changed_at, row.from_at, row.until_at = switch.changed_at, switch.from_at, switch.until_at
+    session.flush()
+    journal.append(
+        session,
+        switch.tenant,
+        kind="switch",
+        subject=switch.name,
+        body={
+            "kind": switch.kind,
+            "scope": switch.scope,
+            "on": switch.is_on,
+            "reason": switch.reason,
+            "from": switch.from_at,
+            "until": switch.until_at,
+        },
+        at=switch.changed_at,
+        actor=switch.by,
+    )
+    return True
+
+
+def _effect(switch: Switch) -> tuple[object, ...]:
+    return (switch.scope, switch.is_on, switch.from_at, switch.until_at)
+
+
+def _switch(row: SwitchRow) -> Switch:
+    return Switch(
+        tenant=row.tenant,
+        name=row.name,
+        kind=SwitchKind(row.kind),
+        scope=row.scope,
+        is_on=row.is_on,
+        reason=row.reason,
+        by=row.by,
+        changed_at=row.changed_at,
+        from_at=row.from_at,
+        until_at=row.until_at,
+    )

@@ -1,0 +1,176 @@
+"""The rows of the store. They stay in this folder: callers get frozen values.
+
+Every row carries its tenant. Text that is JSON is written by one writer in one form, so equal values are equal text
+and an unchanged row is never written again. The ledger's row is declared in `desired_state.ledger`.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import BigInteger, Float, Index, MetaData, UniqueConstraint
+from sqlmodel import Field
+
+import desired_state.ledger
+from desired_state.rows import Row, RowId, UtcDateTime
+
+EVERYONE = "*"  # the tenant of what concerns all tenants
+
+# The whole schema: naming the ledger's row here makes it part of what migrations and checks see.
+METADATA: MetaData = desired_state.ledger.LedgerRow.metadata
+
+
+class WatermarkRow(Row, table=True):
+    """How far a source was read: everything up to this instant and id is known."""
+
+    __tablename__ = "watermark"
+
+    tenant: str = Field(primary_key=True)
+    source: str = Field(primary_key=True)
+    at: datetime = Field(sa_type=UtcDateTime)
+    sys_id: str
+
+
+class LineRow(Row, table=True):
+    """What is remembered of one line between cycles."""
+
+    __tablename__ = "line"
+
+    tenant: str = Field(primary_key=True)
+    ticket: str = Field(primary_key=True)
+    line: int = Field(primary_key=True)
+    phase: str
+    verdict: str | None = None
+    first_verdict: str | None = None
+    cause: str | None = None
+    tier: str | None = None
+    user: str | None = None
+    attempts: int = 0
+    next_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    since: datetime = Field(sa_type=UtcDateTime)
+    granted_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    ends_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    episode: int = 1
+    note: str = ""
+    first_seen_at: datetime = Field(sa_type=UtcDateTime)
+    changed_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class AnswerRow(Row, table=True):
+    """One answer that a ticket is owed or has had, kept so that it is given once (I6). `id` is the order of giving."""
+
+    __tablename__ = "answer"
+    __table_args__ = (
+        UniqueConstraint("tenant", "op_key"),
+        Index(None, "tenant", "ticket"),
+        Index(None, "tenant", "state"),
+        Index(None, "tenant", "sent_at"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: int | None = Field(default=None, primary_key=True, sa_type=RowId)
+    tenant: str
+    op_key: str
+    ticket: str
+    kind: str
+    group: str
+    body: str
+    state: str
+    remote_id: str = ""
+    tries: int = 0
+    intended_at: datetime = Field(sa_type=UtcDateTime)
+    sent_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    changed_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class AuditRecord(Row, table=True):
+    """One row of the audit log. Triggers refuse UPDATE and DELETE; `hash` covers every other column."""
+
+    __tablename__ = "audit"
+    __table_args__ = (
+        Index(None, "tenant", "subject"),
+        Index(None, "tenant", "kind", "at"),
+    )
+
+    tenant: str = Field(primary_key=True)
+    seq: int = Field(primary_key=True, sa_type=BigInteger)
+    at: str  # UTC, microseconds, as hashed
+    kind: str
+    subject: str
+    actor: str
+    cycle: str
+    body: str  # canonical JSON, as hashed
+    prev: str
+    hash: str
+
+
+class AuditAbout(Row, table=True):
+    """An index into the audit log: further lines that a row is about. Evidence is the row's body, not this."""
+
+    __tablename__ = "audit_about"
+    __table_args__ = (Index(None, "tenant", "seq"),)
+
+    tenant: str = Field(primary_key=True)
+    subject: str = Field(primary_key=True)
+    seq: int = Field(primary_key=True, sa_type=BigInteger)
+
+
+class LeaseRow(Row, table=True):
+    """Who may write for a tenant, until when. Instants are seconds since 1970 by the database's own clock."""
+
+    __tablename__ = "lease"
+
+    tenant: str = Field(primary_key=True)
+    owner: str | None = None
+    epoch: int = Field(default=0, sa_type=BigInteger)
+    since_s: float = Field(default=0.0, sa_type=Float)
+    until_s: float = Field(default=0.0, sa_type=Float)
+
+
+class CycleRow(Row, table=True):
+    """The heartbeat: the last cycle of a tenant, updated in place, the only row a converged cycle writes (I10)."""
+
+    __tablename__ = "cycle"
+
+    tenant: str = Field(primary_key=True)
+    cycle: str
+    number: int
+    started_at: datetime = Field(sa_type=UtcDateTime)
+    finished_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    is_converged: bool | None = None
+    counts: str = "{}"
+    error: str = ""
+    audit_size: int = Field(default=0, sa_type=BigInteger)
+    audit_head: str = ""
+    last_finished_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class SwitchRow(Row, table=True):
+    """A stop that a person threw or planned: the kill switch, or a freeze of one lane or of everything."""
+
+    __tablename__ = "switch"
+
+    tenant: str = Field(primary_key=True)
+    name: str = Field(primary_key=True)
+    kind: str
+    scope: str
+    is_on: bool
+    reason: str
+    by: str
+    changed_at: datetime = Field(sa_type=UtcDateTime)
+    from_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    until_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class TicketRow(Row, table=True):
+    """A ticket as it was last read."""
+
+    __tablename__ = "ticket_copy"
+    __table_args__ = (Index(None, "tenant", "number"),)
+
+    tenant: str = Field(primary_key=True)
+    sys_id: str = Field(primary_key=True)
+    number: str
+    mod_count: int
+    body: str
+    read_at: datetime = Field(sa_type=UtcDateTime)
