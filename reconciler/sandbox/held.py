@@ -111,10 +111,12 @@ class Owned:
     def written(self) -> None:
         """A client wrote something."""
         self.writes += 1
-        if (
-            self._wall.monotonic() - self._saved_at >= self._save_took_s / SAVE_SHARE
-            or self._save_took_s < SAVE_CHEAP_S
-        ):
+        self.changed()
+
+    def changed(self) -> None:
+        """The world is not what it was: keep it, unless keeping is so slow that it would take over (`SAVE_SHARE`)."""
+        waited_s = self._wall.monotonic() - self._saved_at
+        if self._save_took_s < SAVE_CHEAP_S or waited_s >= self._save_took_s / SAVE_SHARE:
             self.save()
 
     @contextmanager
