@@ -22,18 +22,19 @@ steps = st.lists(
         st.tuples(st.just("join"), people, groups),
         st.tuples(st.just("leave"), people, groups),
         st.tuples(st.just("reprocess"), people),
-        st.tuples(st.just("wait"), st.integers(1, 30)),
+        st.tuples(st.just("wait"), st.integers(5, 30)),
         st.tuples(st.just("delete"), people),
         st.tuples(st.just("restore"), people),
     ),
-    max_size=25,
+    min_size=4,
+    max_size=30,
 )
 
 
 def a_tight_tenant() -> tuple[Tenant, list[str], list[str]]:
     t = Tenant(throttling=False)
     for part_number in SKUS:
-        t.own(part_number, seats=2)
+        t.own(part_number, seats=1)
     crowd = [t.person(f"p{n}") for n in range(PEOPLE)]
     made = [
         t.directory.add_group("Suite", licenses={"SPE_E3": ["TEAMS1", "SWAY"]}),
@@ -85,7 +86,7 @@ def test_no_order_of_requests_overspends_a_seat_or_breaks_a_rule(sequence: list[
                 if u.deleted_at is None and any(a.sku_id == sku_id and a.is_in_force for a in u.assignments)
             ]
             assert store.seats_used(sku_id) == len(holders)
-            assert len(holders) <= 2, f"{part_number} after {step}"
+            assert len(holders) <= 1, f"{part_number} after {step}"
         for user_id in crowd:
             enabled = enabled_plans(t.assignments(user_id), store.skus)
             assert violations(enabled, t.directory.catalogue, advisory=False) == set()
