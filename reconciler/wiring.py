@@ -344,9 +344,21 @@ class App:
             requests=lambda: {system: count.requests for system, count in self.counts.items()},
         )
 
+    def cycle_name(self) -> str:
+        """A name for one cycle: when it began, and a part that no other has."""
+        return f"{self.clock.now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+
+    def prepare(self) -> None:
+        """What has to be in the store before a cycle: the past that the sandbox hands to an empty one."""
+
     def policy(self) -> Policy:
         """What the configuration allows, for the gate."""
         guards, tenant = self.tenant.guards, self.tenant
+        if guards.allow_groups or guards.deny_groups:
+            raise UserError(
+                f"{self.settings.source}: tenants.{self.name}.guards: allow_groups and deny_groups are not supported "
+                "yet; use allow_users, allow_domains, deny_users and deny_domains"
+            )
         overlays = self.settings.products
         return Policy(
             mode=tenant.mode,

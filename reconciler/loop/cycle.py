@@ -17,6 +17,7 @@ from desired_state.model import LineKey, PlanId
 from desired_state.rules import Rules
 from reconciler.clients.graph import Graph
 from reconciler.clock import Clock
+from reconciler.errors import RemoteError
 from reconciler.loop.diff import Windows, diff
 from reconciler.loop.ending import end
 from reconciler.loop.execute import Hands, acted_on, execute
@@ -155,8 +156,17 @@ def _record(d: Deps, run: Run, sender: Sender, gates: Gates, endings: tuple[Endi
     record(endings, d.desk, plan_digest=gates.plan_digest, cycle=run.cycle, at=d.clock.now())
     told = deliver(d.desk, sender, plan_digest=gates.plan_digest, only=run.scope.tickets)
     if told.given:
-        pull(d.reader, cycle=run.cycle)  # take in our own updates now, so that they are no news later (I6, I10)
+        try:
+            pull(d.reader, cycle=run.cycle)  # take in our own updates now, so that they are no news later (I6, I10)
+        except RemoteError as error:
+            told.problems.append(f"the answered tickets could not be read again: {error}")
     return told
+
+
+def _unseen(run: Run, endings: tuple[Ending, ...]) -> tuple[str, ...]:
+    """Tickets that were asked for by name and are not among the lines."""
+    missing = sorted(run.scope.tickets - {e.state.key.ticket for e in endings})
+    return tuple(f"ServiceNow shows no ticket {n} of a configured catalogue item" for n in missing)
 
 
 def _report(
@@ -180,5 +190,5 @@ def _report(
         writes={"graph": sender.sent.graph, "servicenow": sender.sent.servicenow},
         audit_head=head.hash,
         audit_size=head.size,
-        problems=tuple(told.problems),
+        problems=(*told.problems, *_unseen(run, endings)),
     )

@@ -19,7 +19,7 @@ from desired_state.intake import intake
 from desired_state.items import Item
 from desired_state.model import LineKey, Person, Request, Says, Ticket
 from desired_state.says import TicketWords
-from reconciler.clients.servicenow import ServiceNow
+from reconciler.clients.servicenow import ServiceNow, Watermark
 from reconciler.clock import Clock
 from reconciler.lifecycle import FINAL, Phase
 from reconciler.loop.ending import renewed
@@ -58,14 +58,15 @@ def pull(reader: Reader, *, cycle: str, numbers: Collection[str] = ()) -> int:
         return len(found)
     with reader.database.read() as session:
         mark = watermarks.load(session, reader.tenant, SOURCE)
-    pages = reader.servicenow.tickets(items=tuple(sorted(reader.items)), watermark=mark, page_size=reader.page_size)
+    since = Watermark(mark.at, mark.sys_id) if mark is not None else None
+    pages = reader.servicenow.tickets(items=tuple(sorted(reader.items)), watermark=since, page_size=reader.page_size)
     for page in pages:
         _take_in(reader, page.tickets, cycle, watermark=page.watermark)
         count += len(page.tickets)
     return count
 
 
-def _take_in(reader: Reader, found: Iterable[Ticket], cycle: str, watermark: object | None) -> None:
+def _take_in(reader: Reader, found: Iterable[Ticket], cycle: str, watermark: Watermark | None) -> None:
     read = tuple(t for t in found if t.item in reader.items)
     people = reader.servicenow.people(sorted({sys_id for t in read for sys_id in _references(t)}))
     at = reader.clock.now()

@@ -6,19 +6,19 @@ a crash between deciding and telling loses none, and before one is sent again th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from sqlmodel import Session
 
 from desired_state import ledger
-from desired_state.model import LineKey, Ticket
+from desired_state.model import Ticket
 from reconciler.answers import Answer, Manners, Names, answers
 from reconciler.clients.servicenow import ServiceNow
 from reconciler.clock import Clock
 from reconciler.digest import digest
-from reconciler.errors import Next, RemoteError
+from reconciler.errors import Next, NotFound, Rejected, RemoteError
 from reconciler.lifecycle import Phase
 from reconciler.loop.guards import Limits, within
 from reconciler.loop.pull import OUR_MARK
@@ -28,6 +28,7 @@ from reconciler.store import journal, lines, outbox
 from reconciler.store.database import Database
 
 DAY = timedelta(hours=24)
+TRIES_MAX = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +108,10 @@ def deliver(desk: Desk, sender: Sender, *, plan_digest: str, only: frozenset[str
     with desk.database.read() as session:
         owed = [o for o in outbox.unsent(session, desk.tenant) if not only or o.answer.ticket in only]
         used = outbox.tickets_answered_since(session, desk.tenant, at - DAY)
+        by_group = outbox.groups_answered_since(session, desk.tenant, at - DAY)
     if not owed:
         return told
-    fresh = {o.answer.ticket for o in owed} - used
-    trip = within(
-        Lane.ANSWERS, len(fresh), used_today=len(used), limits=desk.limits, digest=plan_digest, what="tickets"
-    )
+    trip = _trip(owed, used, by_group, desk.limits, plan_digest)
     if trip is not None:
         told.trips = (trip,)
         return told
@@ -136,11 +135,34 @@ def deliver(desk: Desk, sender: Sender, *, plan_digest: str, only: frozenset[str
     return told
 
 
+def _trip(
+    owed: Sequence[outbox.Owed],
+    used: frozenset[str],
+    by_group: Mapping[str, int],
+    limits: Limits,
+    plan_digest: str,
+) -> Trip | None:
+    """The guard that keeps all answers back, None when they fit: tickets told, and tickets a group."""
+    fresh = [o for o in owed if o.answer.ticket not in used]
+    tickets = {o.answer.ticket for o in fresh}
+    trip = within(Lane.ANSWERS, len(tickets), used_today=len(used), limits=limits, digest=plan_digest, what="tickets")
+    if trip is not None:
+        return trip
+    for group in sorted({o.answer.group for o in fresh} - {""}):
+        wanted = by_group.get(group, 0) + len({o.answer.ticket for o in fresh if o.answer.group == group})
+        if wanted > limits.answers_per_group:
+            sentence = (
+                f"{wanted} tickets for group {group} are more than the {limits.answers_per_group} that one group "
+                "gets in a day; no ticket was answered."
+            )
+            return Trip("group budget", Lane.ANSWERS, wanted, limits.answers_per_group, plan_digest, sentence)
+    return None
+
+
 def _give(item: outbox.Owed, desk: Desk, sender: Sender, plan_digest: str) -> None:
     """Give one answer unless the ticket has it already, and remember that it was given."""
     answer = item.answer
-    if item.tries and _is_there(answer, desk.servicenow):
-        _mark(desk, answer.key, outbox.State.CONFIRMED, "found on the ticket")
+    if item.tries and _is_settled(item, desk):
         return
     _mark(desk, answer.key, outbox.State.SENT, "")
     write = Write(
@@ -167,29 +189,68 @@ def _mark(desk: Desk, key: str, state: outbox.State, remote_id: str) -> None:
         outbox.mark(session, desk.tenant, key, state, remote_id, desk.clock.now())
 
 
-def _is_there(answer: Answer, servicenow: ServiceNow) -> bool:
+def _is_settled(item: outbox.Owed, desk: Desk) -> bool:
+    """Look whether an answer that was sent before has reached its ticket. What cannot be seen is not sent twice."""
+    answer = item.answer
+    is_there = _is_there(answer, desk.servicenow)
+    if is_there is True:
+        _mark(desk, answer.key, outbox.State.CONFIRMED, "found on the ticket")
+        return True
+    if is_there is None or item.tries >= TRIES_MAX:
+        why = "its journal cannot be read" if is_there is None else f"it was not there after {item.tries} tries"
+        _mark(desk, answer.key, outbox.State.FAILED, why)
+        raise Stopped(f"the {answer.kind} is not repeated, because {why}; a person has to look")
+    return False
+
+
+def _is_there(answer: Answer, servicenow: ServiceNow) -> bool | None:
+    """Whether the ticket has the answer; None when that cannot be told."""
     match answer.kind:
         case AnswerKind.NOTE | AnswerKind.QUESTION:
-            return servicenow.has_note(answer.target, answer.key) is True
+            return servicenow.has_note(answer.target, answer.key)
         case AnswerKind.TASK:
-            return servicenow.find_task(f"{OUR_MARK}{answer.key}") is not None
+            return servicenow.find_task(_mark_of(answer)) is not None
         case AnswerKind.REOPENED:
-            return servicenow.state_of(answer.target).is_active is True
+            return servicenow.state_of(answer.target).is_active
         case AnswerKind.CLOSED:
-            return servicenow.task(answer.target).is_active is False
+            is_active = servicenow.task(answer.target).is_active
+            return None if is_active is None else not is_active
 
 
-def _call(answer: Answer, servicenow: ServiceNow, remote: list[str]) -> Reply: ...
+def _mark_of(answer: Answer) -> str:
+    return f"{OUR_MARK}{answer.key}"
 
 
-def told_by_ticket(told: Iterable[Told]) -> Mapping[str, tuple[AnswerKind, ...]]:
-    """Answers of several deliveries, by ticket."""
-    merged: dict[str, tuple[AnswerKind, ...]] = {}
-    for one in told:
-        for ticket, kinds in one.given.items():
-            merged[ticket] = (*merged.get(ticket, ()), *kinds)
-    return merged
-
-
-def _lines(answer: Answer) -> tuple[LineKey, ...]:
-    return answer.lines
+def _call(answer: Answer, servicenow: ServiceNow, remote: list[str]) -> Reply:
+    """Send one answer. What changes a state is believed only when it reads back so (servicenow.md section 10)."""
+    match answer.kind:
+        case AnswerKind.NOTE | AnswerKind.QUESTION:
+            visible = answer.kind is AnswerKind.QUESTION
+            return servicenow.add_note(answer.target, answer.text, key=answer.key, visible_to_requester=visible)
+        case AnswerKind.TASK:
+            tickets = servicenow.tickets_by_number([answer.ticket])
+            if not tickets:
+                raise NotFound("servicenow", f"ticket {answer.ticket}")
+            made = servicenow.create_task(
+                tickets[0],
+                key=_mark_of(answer),
+                short_description=answer.title,
+                description=answer.text,
+                assignment_group=answer.group,
+            )
+            remote.append(made.number)
+            return Reply("", "", 201)
+        case AnswerKind.REOPENED:
+            servicenow.set_correlation(answer.target, _mark_of(answer))
+            state = servicenow.reopen(answer.target)
+            if state.is_active is not True:
+                detail = "the ticket reads closed after it was reopened"
+                raise Rejected("servicenow", status=200, code="not_applied", detail=detail)
+            return Reply(state.request_id, "")
+        case AnswerKind.CLOSED:
+            task = servicenow.close_task(answer.target, close_notes=answer.text)
+            if task.is_active is not False:
+                detail = f"task {task.number} reads open after it was closed"
+                raise Rejected("servicenow", status=200, code="not_applied", detail=detail)
+            remote.append(task.number)
+            return Reply("", "")

@@ -1,0 +1,163 @@
+"""What the credentials can and cannot do, against both systems, read-only. The same against sandbox and real ones.
+
+Every check is a value: its name, whether it is well, and one sentence that says what to do when it is not. A check that
+fails never keeps the others from being made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from reconciler.clients.auth import roles
+from reconciler.clients.graph.permissions import ENFORCE, OBSERVE, PERMISSIONS, missing
+from reconciler.errors import NotFound, RemoteError, UserError
+from reconciler.model import ObservedUser
+from reconciler.store import journal
+from reconciler.wiring import App
+
+CLOCK_SKEW_S = 300.0
+
+
+class Health(StrEnum):
+    WELL = "ok"
+    WARNING = "warning"
+    FAULT = "fault"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check: `area` groups it, `sentence` says what was seen and, if it is not well, what to do."""
+
+    area: str
+    name: str
+    health: Health
+    sentence: str
+
+
+def examine(app: App) -> Iterator[Finding]:
+    """All checks, in an order in which the first fault explains later ones."""
+    yield from _own(app)
+    yield from _graph(app)
+    yield from _servicenow(app)
+    yield from _products(app)
+
+
+def _try(area: str, name: str, check: Callable[[], str]) -> Finding:
+    try:
+        return Finding(area, name, Health.WELL, check())
+    except (RemoteError, UserError) as error:
+        return Finding(area, name, Health.FAULT, str(error))
+
+
+def _own(app: App) -> Iterator[Finding]:
+    yield Finding("configuration", "file", Health.WELL, f"{app.settings.source}, digest {app.settings.digest()[:16]}")
+    yield Finding("configuration", "mode", Health.WELL, f"mode {app.tenant.mode}, answers {app.tenant.answers}")
+
+    def store() -> str:
+        with app.database.read() as session:
+            size = journal.head(session, app.name).size
+        return f"{app.database.name} can be read; its audit log has {size} rows"
+
+    yield _try("store", "database", store)
+
+
+def _graph(app: App) -> Iterator[Finding]:
+    granted: frozenset[str] = frozenset()
+
+    def token() -> str:
+        nonlocal granted
+        granted = roles(app.tokens.token())
+        return f"signed in as application {app.systems.client_id}; it holds {', '.join(sorted(granted)) or 'no role'}"
+
+    signed_in = _try("graph", "sign-in", token)
+    yield signed_in
+    if signed_in.health is Health.FAULT:
+        return
+
+    def tenant() -> str:
+        found = app.graph.organization()
+        if found.tenant_id.lower() != app.systems.tenant_id.lower():
+            raise UserError(f"the directory is {found.tenant_id}, not the configured {app.systems.tenant_id}")
+        return f"{found.display_name or 'the directory'} ({found.tenant_id}), default country {found.country or '-'}"
+
+    yield _try("graph", "organization", tenant)
+    yield _try("graph", "licences", lambda: f"{len(app.graph.subscribed_skus())} SKUs are owned")
+    yield _try("graph", "people", lambda: _people(app))
+    needed = ENFORCE if app.tenant.mode == "enforce" else OBSERVE
+    for operation, permission in missing(granted, needed).items():
+        yield Finding(
+            "graph", operation, Health.FAULT, f"{operation} needs {permission}; grant it to the application, as admin"
+        )
+    writes = sorted(set(ENFORCE) - set(OBSERVE))
+    could = [operation for operation in writes if granted & set(PERMISSIONS[operation])]
+    if could and app.tenant.mode != "enforce":
+        sentence = f"mode {app.tenant.mode} writes nothing, but the credentials could {', '.join(could)}"
+        yield Finding("graph", "more than needed", Health.WARNING, f"{sentence}; a reading application would be safer")
+
+
+def _people(app: App) -> str:
+    """Whether the properties that decisions rest on are shown: read one person by id."""
+    for page in app.graph.scan_users():
+        found = app.graph.users([page.id])[page.id]
+        if isinstance(found, NotFound):
+            continue
+        if isinstance(found, RemoteError):
+            raise found
+        return _shown(found)
+    return "the directory shows no people"
+
+
+def _shown(user: ObservedUser) -> str:
+    hidden = [
+        name
+        for name, value in (
+            ("accountEnabled", user.is_enabled),
+            ("usageLocation", user.usage_location),
+            ("assignedLicenses", user.skus),
+            ("licenseAssignmentStates", user.assignments),
+        )
+        if value is None
+    ]
+    if hidden:
+        raise UserError(f"the directory does not show {', '.join(hidden)} of people; grant User.Read.All")
+    return "people, their licences and how these were assigned are shown"
+
+
+def _servicenow(app: App) -> Iterator[Finding]:
+    yield _try("servicenow", "catalogue items", lambda: f"{len(app.items)} configured items found")
+    yield _try("servicenow", "groups", lambda: f"found {', '.join(sorted(app.groups)) or 'none configured'}")
+    try:
+        group = next(iter(app.groups), "")
+        for probe in app.servicenow.probe(items=tuple(app.items), group=group):
+            health = Health.WELL if probe.ok else (Health.WARNING if probe.ok is None else Health.FAULT)
+            yield Finding("servicenow", probe.name, health, probe.sentence)
+    except (RemoteError, UserError) as error:
+        yield Finding("servicenow", "self test", Health.FAULT, str(error))
+
+
+def _products(app: App) -> Iterator[Finding]:
+    """Whether the tenant owns what the configured items can ask for, and whether that proves it."""
+    try:
+        owned = {sku.sku: sku for sku in app.graph.subscribed_skus()}
+    except RemoteError as error:
+        yield Finding("products", "seats", Health.FAULT, str(error))
+        return
+    configured = sorted(app.settings.products)
+    for key in configured:
+        product = app.catalogue.product(key)
+        if product is None:
+            continue
+        usable = [owned[s] for s in product.candidate_skus if s in owned]
+        if not usable:
+            wanted = " or ".join(app.catalogue.sku_part_number(s) for s in product.candidate_skus)
+            yield Finding("products", key, Health.WARNING, f"the tenant owns none of {wanted}")
+            continue
+        proving = [s for s in usable if set(product.proof_plans) & set(s.plans)]
+        if not proving:
+            names = ", ".join(app.catalogue.plan_name(p) for p in product.proof_plans)
+            yield Finding("products", key, Health.FAULT, f"{usable[0].part_number} does not contain {names} here")
+            continue
+        free = sum(s.seats_free for s in proving)
+        yield Finding("products", key, Health.WELL, f"{proving[0].part_number}, {free} seats free")

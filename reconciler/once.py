@@ -1,0 +1,126 @@
+"""One cycle now: the lease around it, its heartbeat, and its report. What the one-shot and the service share.
+
+A dry run needs no lease and works on a rehearsal of the store, so it may run beside a cycle.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from datetime import datetime
+
+from sqlmodel import Session
+
+from reconciler.errors import UserError
+from reconciler.loop.cycle import Run, cycle
+from reconciler.loop.observe import Scope
+from reconciler.report import CycleReport
+from reconciler.store import heartbeat, journal, leases
+from reconciler.wiring import App, owner_name
+
+TTL_S = 60.0
+
+
+def once(app: App, scope: Scope, *, is_dry: bool = False) -> CycleReport:
+    """Run one cycle of one tenant.
+
+    Raises:
+        UserError: another cycle runs, or the lease was lost on the way.
+        RemoteError: a system could not be read at all; nothing was written.
+    """
+    name = app.cycle_name()
+    if is_dry:
+        with app.database.dry() as rehearsal:
+            dry = replace(app, database=rehearsal)
+            dry.prepare()
+            return cycle(dry.deps(), Run(name, scope, is_dry=True, guard=lambda _: None))
+    with _lease(app) as guard:
+        app.prepare()
+        with app.database.write() as session:
+            heartbeat.start(session, app.name, name, app.clock.now())
+        try:
+            report = cycle(app.deps(), Run(name, scope, is_dry=False, guard=guard))
+        except leases.LeaseLost as lost:
+            _finish(app, name, None, str(lost))
+            raise UserError(f"the cycle stopped: {lost}; nothing more was written", exit_code=1) from None
+        except BaseException as error:
+            with suppress(Exception):  # the first error is the one to report
+                _finish(app, name, None, str(error) or type(error).__name__)
+            raise
+        _finish(app, name, report, "; ".join(report.problems))
+        return report
+
+
+def _finish(app: App, name: str, report: CycleReport | None, error: str) -> None:
+    with app.database.write() as session:
+        heartbeat.finish(
+            session,
+            app.name,
+            name,
+            app.clock.now(),
+            is_converged=report is not None and report.is_converged,
+            counts=report.counts() if report is not None else {},
+            head=journal.head(session, app.name),
+            error=error[:500],
+        )
+
+
+@contextmanager
+def _lease(app: App) -> Iterator[Callable[[Session], None]]:
+    """Hold the tenant for a block; it is prolonged beside the cycle and checked in each intent's transaction."""
+    owner = owner_name()
+    lease = _claim(app, owner)
+    ended = threading.Event()
+
+    def prolong() -> None:
+        while not ended.wait(TTL_S / 3):
+            with suppress(UserError), app.database.write() as session:  # a locked store: the next turn tries again
+                if not leases.renew(session, lease, ttl_s=TTL_S):
+                    return
+
+    keeper = threading.Thread(target=prolong, name="lease", daemon=True)
+    keeper.start()
+    try:
+        yield lambda session: leases.guard(session, lease)
+    finally:
+        ended.set()
+        keeper.join(timeout=5)
+        with suppress(UserError), app.database.write() as session:
+            leases.release(session, lease)
+
+
+def _claim(app: App, owner: str) -> leases.Lease:
+    with app.database.write() as session:
+        found = leases.claim(session, app.name, owner, ttl_s=TTL_S)
+        if isinstance(found, leases.Held) and _is_dead(found.by):
+            leases.abandon(session, app.name, found.by)
+            found = leases.claim(session, app.name, owner, ttl_s=TTL_S)
+    if isinstance(found, leases.Held):
+        raise UserError(_refused(app.name, found), exit_code=1)
+    return found
+
+
+def _is_dead(owner: str) -> bool:
+    """The holder was a process of this machine and does not exist any more: it was killed."""
+    host, _, rest = owner.partition(":")
+    pid = rest.partition(":")[0]
+    if host != os.uname().nodename or not pid.isdigit():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
+def _refused(tenant: str, held: leases.Held) -> str:
+    since: datetime = held.since
+    return (
+        f"another cycle of tenant {tenant} is running: {held.by}, since {since:%Y-%m-%d %H:%M:%S} UTC; "
+        "wait until it ends"
+    )
