@@ -8,7 +8,6 @@ JSON-plain on request, so a world can be kept between commands and found again e
 from __future__ import annotations
 
 import heapq
-import importlib
 import random
 import threading
 from collections.abc import Callable, Mapping
@@ -19,15 +18,11 @@ import msgspec
 
 from reconciler.sandbox.directory import Directory
 from reconciler.sandbox.faults import Faults, rng_from_json, rng_to_json
+from reconciler.sandbox.servicenow import Instance
 from reconciler.sandbox.switches import Switches
 
 Event = dict[str, Any]
 Handler = Callable[[Event], None]
-
-
-def _instance_class() -> Any:
-    """The class of the ServiceNow half; found late, because the halves do not know each other."""
-    return importlib.import_module("reconciler.sandbox.servicenow").Instance
 
 
 class SandboxClock:
@@ -95,7 +90,7 @@ class World:
         )
         for kind, handler in self.directory.handlers().items():
             self.on(kind, handler)
-        self.instance: Any = _instance_class()(now=self.clock.now, rng=random.Random(f"instance-{seed}"))  # noqa: S311
+        self.instance = Instance(now=self.clock.now, rng=random.Random(f"instance-{seed}"))  # noqa: S311
 
     def on(self, kind: str, handler: Handler) -> None:
         """Say what happens when an event of this kind falls due.
@@ -165,7 +160,7 @@ class World:
         heapq.heapify(world._events)
         world._events_made = data["events_made"]
         world.directory.load(data["directory"])
-        world.instance = _instance_class().from_json(
+        world.instance = Instance.from_json(
             data["instance"],
             now=world.clock.now,
             rng=random.Random(f"instance-{world.seed}-{world._events_made}"),  # noqa: S311
