@@ -2,7 +2,8 @@
 
 What always holds: a write transaction begins IMMEDIATE, so two writers queue instead of failing halfway; a commit is
 on the disk when it returns (synchronous=FULL), because the intent must survive the effect (I1); whatever the database
-refuses to keep raises, so that nothing is sent. A fresh embedded store appears complete or not at all.
+refuses to keep raises, so that nothing is sent; no error shows the values of a statement (I15). A fresh embedded store
+appears complete or not at all.
 
 SQLite is the default. PostgreSQL is the same code by one URL: there, `reconciler db upgrade` creates the schema.
 """
@@ -23,7 +24,7 @@ from sqlmodel import Session
 
 from reconciler.errors import UserError
 from reconciler.store import schema
-from reconciler.store.sentences import sentences
+from reconciler.store.sentences import placing, sentences
 from reconciler.store.tables import METADATA
 
 BUSY_TIMEOUT_S = 10.0
@@ -129,8 +130,8 @@ def connect(
     """Open a store whatever its version is: for `db upgrade` and `db check`. Otherwise as `open_database`."""
     parsed = _parsed(url)
     if parsed.get_backend_name() != "sqlite":
-        engine = create_engine(parsed, pool_pre_ping=True)
-        return Database(engine, name=parsed.render_as_string(hide_password=True), read_only=read_only)
+        name = parsed.render_as_string(hide_password=True)
+        return Database(_server_engine(parsed, name), name=name, read_only=read_only)
     if parsed.database in (None, "", ":memory:"):
         raise UserError("an embedded store needs a file: a store in memory would forget what it granted", exit_code=1)
     assert parsed.database is not None
@@ -150,6 +151,13 @@ def row_counts(session: Session) -> dict[str, int]:
     }
 
 
+def _server_engine(url: URL, name: str) -> Engine:
+    try:
+        return create_engine(url, pool_pre_ping=True, hide_parameters=True)
+    except (ArgumentError, ImportError) as error:
+        raise UserError(f"{name} needs a database driver that is not installed: {error}", exit_code=1) from None
+
+
 # --- SQLite -------------------------------------------------------------------------------------------------
 
 
@@ -159,7 +167,7 @@ def _parsed(url: str | os.PathLike[str]) -> URL:
         return URL.create("sqlite", database=text)
     try:
         return make_url(text)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         # The text is not shown: it may carry a password (I15).
         raise UserError("the store's URL cannot be read; expected a path or postgresql://…", exit_code=1) from None
 
@@ -169,7 +177,7 @@ def _create(path: Path, busy_timeout_s: float) -> None:
 
     Of two processes that do so at once, the first to link wins and the other uses what it finds.
     """
-    with sentences(str(path)):
+    with placing(str(path)), sentences(str(path)):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600
         os.close(handle)
@@ -200,7 +208,7 @@ def _sqlite_engine(path: Path, read_only: bool, busy_timeout_s: float) -> Engine
         uri = f"{path.as_uri()}?mode={'ro' if read_only else 'rw'}"
         return sqlite3.connect(uri, uri=True, timeout=busy_timeout_s, isolation_level=None, check_same_thread=False)
 
-    engine = create_engine("sqlite+pysqlite://", creator=opened, poolclass=QueuePool)
+    engine = create_engine("sqlite+pysqlite://", creator=opened, poolclass=QueuePool, hide_parameters=True)
     _prepare(engine, read_only=read_only)
     return engine
 
@@ -280,6 +288,6 @@ def _copy(engine: Engine) -> Engine:
         source = connection.connection.driver_connection
         assert isinstance(source, sqlite3.Connection)
         source.backup(memory)
-    copy = create_engine("sqlite+pysqlite://", creator=lambda: memory, poolclass=StaticPool)
+    copy = create_engine("sqlite+pysqlite://", creator=lambda: memory, poolclass=StaticPool, hide_parameters=True)
     _prepare(copy, read_only=False)
     return copy

@@ -75,7 +75,8 @@ def append(
     """Add one row to the tenant's chain, in the caller's write transaction.
 
     `subject` is a line, a ticket, an object id, or a name of ours. The row is also found under what `about` names
-    and under each line of `body["lines"]`, with its ticket. Text that looks like a secret is replaced.
+    and under each line of `body["lines"]`, with its ticket; one that names an `intent` by its seq, under whatever the
+    intent is. Text that looks like a secret is replaced.
 
     Raises:
         UnfitBody: the body holds a float, or a name that calls a secret; nothing was added.
@@ -100,7 +101,7 @@ def append(
     }
     row |= {"prev": before.hash, "hash": row_hash(row, before.hash)}
     session.connection().execute(insert(AuditRecord), row | {"body": canonical})
-    further = _further(row["subject"], kept, about)
+    further = _further(row["subject"], kept, (*about, *_told_of(session, tenant, kept.get("intent"))))
     if further:
         rows = [{"tenant": tenant, "seq": row["seq"], "subject": name} for name in further]
         session.connection().execute(insert(AuditAbout), rows)
@@ -172,6 +173,12 @@ def _further(subject: str, body: Mapping[str, Any], about: Sequence[str]) -> lis
     named = [subject, *about, *(name for name in body.get("lines") or () if isinstance(name, str))]
     tickets = [name.rpartition("/")[0] for name in named if "/" in name]
     return sorted({*named, *tickets} - {subject})
+
+
+def _told_of(session: Session, tenant: str, seq: object) -> Sequence[str]:
+    if type(seq) is not int:
+        return ()
+    return session.exec(select(AuditAbout.subject).where(AuditAbout.tenant == tenant, AuditAbout.seq == seq)).all()
 
 
 def _body(written: object) -> object:

@@ -101,12 +101,12 @@ def get(session: Session, tenant: str, key: str) -> Owed | None:
     return found[0] if found else None
 
 
-def unsent(session: Session, tenant: str) -> list[Owed]:
+def unsent(session: Session, tenant: str) -> tuple[Owed, ...]:
     """What is owed and not known to be given, in the order in which it was decided."""
     return _find(session, tenant, col(AnswerRow.state).in_([State.INTENDED.value, State.SENT.value]))
 
 
-def of_ticket(session: Session, tenant: str, ticket: str) -> list[Owed]:
+def of_ticket(session: Session, tenant: str, ticket: str) -> tuple[Owed, ...]:
     """Every answer of one ticket, in the order in which they were decided."""
     return _find(session, tenant, AnswerRow.ticket == ticket)
 
@@ -126,10 +126,10 @@ def groups_answered_since(session: Session, tenant: str, since: datetime) -> dic
     return dict(session.exec(query.group_by(AnswerRow.group)).all())
 
 
-def _find(session: Session, tenant: str, condition: object) -> list[Owed]:
+def _find(session: Session, tenant: str, condition: object) -> tuple[Owed, ...]:
     query = select(AnswerRow).where(AnswerRow.tenant == tenant, condition)  # type: ignore[arg-type]
     fresh = query.order_by(col(AnswerRow.id)).execution_options(populate_existing=True)  # `mark` goes around rows
-    return [_owed(row) for row in session.exec(fresh)]
+    return tuple(_owed(row) for row in session.exec(fresh))
 
 
 def _owed(row: AnswerRow) -> Owed:

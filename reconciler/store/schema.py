@@ -42,8 +42,8 @@ def version(connection: Connection) -> str | None:
 
 
 def is_blank(connection: Connection) -> bool:
-    """There is not one table."""
-    return not inspect(connection).get_table_names()
+    """There is nothing in it yet, or nothing any more."""
+    return not set(inspect(connection).get_table_names()) - {_VERSION_TABLE} and version(connection) is None
 
 
 def require(connection: Connection, name: str) -> None:

@@ -51,13 +51,17 @@ def sentences(name: str) -> Iterator[None]:
         if sentence is None:
             raise
         raise UserError(sentence.format(name=name), exit_code=1) from error
+
+
+@contextmanager
+def placing(name: str) -> Iterator[None]:
+    """Turn what the file system refused while a store is created into a UserError with exit code 1."""
+    try:
+        yield
     except OSError as error:
-        if error.filename is None:
-            raise
         why = error.strerror or "it was refused"
         raise UserError(
-            f"{name} cannot be created ({why}: {error.filename}); choose a place that this account may write",
-            exit_code=1,
+            f"{name} cannot be created ({why}); choose a place where this account may write", exit_code=1
         ) from error
 
 

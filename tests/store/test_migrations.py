@@ -1,0 +1,120 @@
+"""Migrations go up and down, agree with the rows, and are part of the package."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from importlib.resources import files
+
+import pytest
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
+from alembic.script import ScriptDirectory
+from sqlalchemy import text
+
+from reconciler.errors import UserError
+from reconciler.store import schema
+from reconciler.store.database import connect
+from reconciler.store.tables import METADATA
+
+
+def objects(path) -> set[tuple[str, str]]:
+    with closing(sqlite3.connect(path)) as plain:
+        return set(plain.execute("SELECT type, name FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'"))
+
+
+def test_the_schema_goes_down_to_nothing_and_up_to_the_same_again(database, path):
+    before = objects(path)
+
+    with database.write() as session:
+        schema.downgrade(session.connection(), "base")
+    assert objects(path) == {("table", "alembic_version")}
+
+    with connect(path) as again:
+        again.upgrade()
+    assert objects(path) == before
+
+
+def test_migrating_a_store_that_is_current_changes_nothing(database):
+    database.upgrade()
+
+    assert database.check() == schema.Check(schema.HEAD, ())
+
+
+def test_the_version_that_an_open_compares_with_is_the_newest_migration():
+    config = Config()
+    config.set_main_option("script_location", str(files("reconciler.store") / "migrations"))
+
+    assert ScriptDirectory.from_config(config).get_heads() == [schema.HEAD]
+
+
+def test_a_schema_that_was_changed_by_hand_is_found(database):
+    with database.write() as session:
+        session.execute(text("ALTER TABLE line ADD COLUMN extra TEXT"))
+
+    faults = database.check().faults
+
+    assert len(faults) == 1
+    assert "extra" in faults[0]
+
+
+def test_a_store_with_tables_and_no_version_is_not_migrated(tmp_path):
+    path = tmp_path / "theirs.db"
+    with closing(sqlite3.connect(path)) as theirs:
+        theirs.execute("CREATE TABLE customers (id)")
+
+    with connect(path) as connected, pytest.raises(UserError, match="not a store of ours"):
+        connected.upgrade()
+
+    assert objects(path) == {("table", "customers")}
+
+
+@pytest.mark.parametrize("table", ["audit", "ledger"])
+@pytest.mark.parametrize(
+    "change",
+    ["UPDATE {t} SET body = '{{}}'", "DELETE FROM {t}", "REPLACE INTO {t} SELECT * FROM {t}"],
+)
+def test_the_log_and_the_ledger_refuse_to_be_changed(database, table, change):
+    with database.write() as session:
+        values = {
+            "audit": "('contoso', 1, 'at', 'kind', 's', 'a', 'c', '{\"a\":1}', 'p', 'h')",
+            "ledger": "(1, 'contoso', 'RITM1', 1, 'ended', '{\"a\":1}', '2026-11-02 00:00:00')",
+        }
+        session.execute(text(f"INSERT INTO {table} VALUES {values[table]}".replace(":", "\\:")))
+
+    with pytest.raises(Exception, match="append-only"), database.write() as session:
+        session.execute(text(change.format(t=table)))
+
+    with database.read() as session:
+        assert session.execute(text(f"SELECT body FROM {table}")).scalars().all() == ['{"a":1}']
+
+
+def test_an_ordinary_open_does_not_pay_for_the_migration_tool(database, path):
+    code = (
+        "import sys\n"
+        "from reconciler.store.database import open_database\n"
+        f"open_database({str(path)!r}).close()\n"
+        "print('alembic' in sys.modules)\n"
+    )
+
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+
+    assert said.stdout.strip() == "False"
+
+
+def test_postgresql_gets_the_same_tables_and_triggers():
+    said = io.StringIO()
+    context = MigrationContext.configure(dialect_name="postgresql", opts={"as_sql": True, "output_buffer": said})
+
+    with Operations.context(context):
+        importlib.import_module("reconciler.store.migrations.versions.0001_first").upgrade()
+
+    assert said.getvalue().count("CREATE TABLE") == len(METADATA.tables)
+    assert said.getvalue().count("BEFORE UPDATE OR DELETE") == 2
+    assert said.getvalue().count("TIMESTAMP WITH TIME ZONE") > 0
+    assert "TIMESTAMP WITHOUT" not in said.getvalue()
