@@ -85,7 +85,7 @@ class Desk:
             approval=approval,
             request_approval=request_approval,
             closed_at=story.closed,
-            closed_by="oliver.grant" if story.closed else "",
+            closed_by=self.ids["Oliver Grant"] if story.closed else "",
             approvers=self._approvers(story, person),
             task=task,
             price=story.price or PRICES[story.product],
@@ -119,6 +119,6 @@ class Desk:
 
 def add_access(instance: Instance) -> None:
     """The account that the sandbox's published credentials sign in to, by every way that ServiceNow has."""
-    instance.add_integration_user(hosts.SERVICENOW_USER, hosts.SERVICENOW_PASSWORD, roles=ROLES)
-    instance.add_oauth_client(hosts.SERVICENOW_CLIENT_ID, hosts.SERVICENOW_CLIENT_SECRET, hosts.SERVICENOW_USER)
-    instance.add_api_key(hosts.SERVICENOW_API_KEY, hosts.SERVICENOW_USER)
+    user = instance.add_integration_user(hosts.SERVICENOW_USER, hosts.SERVICENOW_PASSWORD, roles=ROLES)
+    instance.add_oauth_client(hosts.SERVICENOW_CLIENT_ID, hosts.SERVICENOW_CLIENT_SECRET, user)
+    instance.add_api_key(hosts.SERVICENOW_API_KEY, user)

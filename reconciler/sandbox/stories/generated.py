@@ -112,6 +112,5 @@ def _ticket(world: World, n: int, item: str, person: str, held: list[str], *, mi
         variables={"user": person, "product": has[0], "justification": "Needed for my daily work."},
         opened_at=START - timedelta(days=5),
         closed_at=START - timedelta(days=3),
-        closed_by="oliver.grant",
         price="10.00",
     )
