@@ -10,6 +10,7 @@ and the dictionary follows from the schema.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Literal
 
 import msgspec
@@ -17,7 +18,7 @@ import msgspec
 from reconciler.sandbox.servicenow.schema import Row, Schema
 from reconciler.sandbox.servicenow.switches import InstanceSwitches
 
-Operation = Literal["read", "write", "create", "delete"]
+Operation = Literal["read", "write", "create", "delete", "query_range"]
 
 READERS = frozenset({"itil", "sn_request_read", "sn_request_write"})
 WRITERS = frozenset({"itil", "sn_request_write"})
@@ -48,6 +49,10 @@ class Caller(msgspec.Struct, frozen=True):
     user_name: str
     roles: frozenset[str]
     time_zone: str
+
+    def has_any(self, roles: Collection[str]) -> bool:
+        """Whether the caller has one of these roles, or is an administrator."""
+        return ADMIN_ROLE in self.roles or not self.roles.isdisjoint(roles)
 
 
 class AclRule(msgspec.Struct, frozen=True):
@@ -87,6 +92,39 @@ class Access:
         if table == "sysapproval_approver":  # only its approver decides an approval (section 9)
             return row.get("approver") == caller.sys_id and (not column or column in APPROVERS_OWN)
         return True
+
+    def can_read(self, caller: Caller, table: str, row: Row) -> bool:
+        """Whether `caller` sees this row."""
+        return self.may(caller, "read", table, row=row)
+
+    def can_create(self, caller: Caller, table: str) -> bool:
+        """Whether `caller` may add rows."""
+        return self.may(caller, "create", table)
+
+    def can_write(self, caller: Caller, table: str, row: Row) -> bool:
+        """Whether `caller` may change this row."""
+        return self.may(caller, "write", table, row=row)
+
+    def can_write_column(self, caller: Caller, table: str, column: str, row: Row | None = None) -> bool:
+        """Whether `caller` may set this column, of this row or of a new one."""
+        return self.may(caller, "write", table, column=column, row=row)
+
+    def can_delete(self, caller: Caller, table: str, row: Row) -> bool:
+        """Whether `caller` may remove this row."""
+        return self.may(caller, "delete", table, row=row)
+
+    def can_read_column(self, caller: Caller, table: str, column: str) -> bool:
+        """Whether `caller` sees this column."""
+        return self.may(caller, "read", table, column=column)
+
+    def can_sort(self, caller: Caller, table: str, column: str) -> bool:
+        """Whether `caller` may sort by this column and ask for ranges of it (query ACLs, section 2).
+
+        The right to read covers it unless a rule names the operation `query_range`.
+        """
+        return self.may(caller, "read", table, column=column) and not any(
+            self._denies(rule, caller, "query_range", table, column, None) for rule in self.rules
+        )
 
     def _by_role(self, caller: Caller, operation: Operation, table: str) -> bool:
         is_admin = ADMIN_ROLE in caller.roles

@@ -6,6 +6,8 @@ calls give the same sys_ids. `to_json` and `from_json` keep everything but the r
 
 from __future__ import annotations
 
+import base64
+import hmac
 import random
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -14,7 +16,8 @@ from typing import Any
 import msgspec
 
 from reconciler.sandbox.servicenow import ordering
-from reconciler.sandbox.servicenow.access import AclRule, Access, Caller, Operation
+from reconciler.sandbox.servicenow.access import Access, AclRule, Caller, Operation
+from reconciler.sandbox.servicenow.acting import Acting
 from reconciler.sandbox.servicenow.credentials import Credentials, OAuthClient
 from reconciler.sandbox.servicenow.dictionary import DERIVED, write_dictionary
 from reconciler.sandbox.servicenow.records import Records
@@ -28,7 +31,7 @@ BORN = datetime(2020, 1, 1, tzinfo=UTC)
 """When the people and items of a story came to be."""
 
 
-class Instance:
+class Instance(Acting):
     """One instance: rows, rights, credentials and switches."""
 
     def __init__(self, *, now: Now, rng: random.Random) -> None:
@@ -37,8 +40,8 @@ class Instance:
         self.truth = Records(self.schema, now=now, rng=rng, switches=self.switches)
         self.access = Access(self.schema, self.switches)
         self.credentials = Credentials()
-        self.files: dict[str, str] = {}
-        """Contents of attachments, base64, by sys_id."""
+        self.attachments: dict[str, bytes] = {}
+        """Contents of attachments by sys_id."""
         self.hidden_until: dict[str, str] = {}
         """Rows that are not committed yet, by sys_id, and the stamp from which they show (section 6)."""
         self.rate_counts: dict[str, list[int]] = {}
@@ -214,7 +217,7 @@ class Instance:
         if row is None:
             raise KeyError(approver)
         values = {"state": state} | ({"comments": comments} if comments else {})
-        by = self.record("sys_user", approver)["user_name"]
+        by = self.truth.store.table("sys_user").by_id[approver]["user_name"]
         self.truth.update("sysapproval_approver", row["sys_id"], values, by=by, at=at)
 
     def change(self, table: str, sys_id: str, *, by: str = ADMIN, at: datetime | None = None, **values: str) -> None:
@@ -237,17 +240,40 @@ class Instance:
 
     def set_password(self, user: str, password: str) -> None:
         """Let a person sign in with Basic authentication."""
-        self.credentials.passwords[user] = password
+        self.credentials.passwords[self._account(user)] = password
 
     def add_oauth_client(
         self, client_id: str, client_secret: str, user: str, *, public_keys: Sequence[str] = ()
     ) -> None:
-        """Add an OAuth application whose application user is `user` (sys_id)."""
-        self.credentials.clients[client_id] = OAuthClient(client_secret, user, list(public_keys))
+        """Add an OAuth application whose application user is `user` (user name or sys_id)."""
+        self.credentials.clients[client_id] = OAuthClient(client_secret, self._account(user), list(public_keys))
 
     def add_api_key(self, key: str, user: str) -> None:
-        """Let `key` speak for `user` (sys_id)."""
-        self.credentials.api_keys[key] = user
+        """Let `key` speak for `user` (user name or sys_id)."""
+        self.credentials.api_keys[key] = self._account(user)
+
+    def check_password(self, user: str, password: str) -> bool:
+        """Whether this is the password of a user (user name) who is active and not locked out."""
+        sys_id = self.truth.user_id(user)
+        known = self.credentials.passwords.get(sys_id)
+        is_right = known is not None and hmac.compare_digest(known.encode(), password.encode())
+        return is_right and self.caller(sys_id) is not None
+
+    def oauth_client(self, client_id: str) -> OAuthClient | None:
+        """The OAuth application of that id."""
+        return self.credentials.clients.get(client_id)
+
+    def api_key_user(self, key: str) -> str | None:
+        """The user name that a key speaks for."""
+        row = self.truth.store.get("sys_user", self.credentials.api_keys.get(key, ""))
+        return row["user_name"] if row else None
+
+    def _account(self, user: str) -> str:
+        """The sys_id of a user given by user name or sys_id."""
+        sys_id = user if self.truth.store.get("sys_user", user) else self.truth.user_id(user)
+        if not sys_id:
+            raise ValueError(f"there is no user {user!r}")
+        return sys_id
 
     def add_acl(
         self, table: str, operation: Operation, *, column: str = "", row: str = "", roles: Sequence[str] = ()
@@ -276,32 +302,6 @@ class Instance:
         zone = row.get("time_zone") or self.switches.system_time_zone
         return Caller(sys_id, row["user_name"], frozenset(self.credentials.roles.get(sys_id, ())), zone)
 
-    # --- looking at the truth
-
-    def record(self, table: str, sys_id: str) -> dict[str, str]:
-        """One row with every column, "" where empty.
-
-        Raises:
-            KeyError: there is no such row.
-        """
-        found = self.truth.find(table, sys_id)
-        if found is None:
-            raise KeyError(f"{table}/{sys_id}")
-        name, row = found
-        return {column: row.get(column, "") for column in self.schema.columns(name)}
-
-    def records(self, table: str, **equals: str) -> list[dict[str, str]]:
-        """Rows whose columns have these values, oldest first."""
-        return [
-            {column: row.get(column, "") for column in self.schema.columns(name)}
-            for name, row in sorted(self.truth.all(table), key=lambda found: found[1].get("sys_created_on", ""))
-            if all(row.get(column, "") == value for column, value in equals.items())
-        ]
-
-    def notes(self, sys_id: str, element: str = "work_notes") -> list[str]:
-        """Texts of the journal of a record, in the order in which they were written."""
-        return [entry["value"] for entry in self.truth.journal(sys_id, element)]
-
     # --- keeping it
 
     def to_json(self) -> dict[str, Any]:
@@ -321,7 +321,7 @@ class Instance:
             "credentials": msgspec.to_builtins(self.credentials),
             "acl": msgspec.to_builtins(self.access.rules),
             "columns": msgspec.to_builtins(self._added_columns),
-            "files": dict(self.files),
+            "attachments": {key: base64.b64encode(value).decode() for key, value in self.attachments.items()},
             "hidden_until": dict(self.hidden_until),
             "rate_counts": {key: list(value) for key, value in self.rate_counts.items()},
         }
@@ -344,7 +344,7 @@ class Instance:
         made.truth.entries = data["entries"]
         made.credentials = msgspec.convert(data["credentials"], Credentials)
         made.access.rules.extend(msgspec.convert(data["acl"], list[AclRule]))
-        made.files.update(data["files"])
+        made.attachments.update({key: base64.b64decode(value) for key, value in data["attachments"].items()})
         made.hidden_until.update(data["hidden_until"])
         made.rate_counts.update({key: list(value) for key, value in data["rate_counts"].items()})
         return made

@@ -194,7 +194,7 @@ def put_order(
         "price": past.price if past.price is not None else item.get("price", "0"),
     }
     if closed:
-        common |= {"closed_at": stamp(closed_at), "closed_by": past.closed_by}
+        common |= {"closed_at": stamp(closed_at), "closed_by": _user_id(records, past.closed_by)}
     request = records.adopt(
         "sc_request",
         common
@@ -235,7 +235,7 @@ def put_order(
             last = max(last, decided_at)
     if task is not None:
         _put_task(records, ritm, request, task, by=by, at=max(last, past.opened_at))
-    fulfiller = _user_name(records, past.closed_by) if past.closed_by else FLOW
+    fulfiller = _fulfiller(records, past.closed_by)
     for table, sys_id in (("sc_req_item", ritm), ("sc_request", request)):
         if closed or last > past.opened_at:
             records.touch(table, sys_id, by=fulfiller if closed else FLOW, at=closed_at if closed else last)
@@ -269,6 +269,17 @@ def _request_state(past: Past, *, closed: bool) -> str:
     if past.request_approval == "rejected":
         return "closed_rejected"
     return "in_process" if past.approval == "approved" else "requested"
+
+
+def _fulfiller(records: Records, closed_by: str) -> str:
+    """The user name that closed an order; a name nobody has any more stays as it was written."""
+    row = records.store.get("sys_user", closed_by)
+    return row["user_name"] if row else closed_by or FLOW
+
+
+def _user_id(records: Records, user: str) -> str:
+    """The sys_id of somebody given by sys_id or user name, "" when the instance does not know them."""
+    return user if records.store.get("sys_user", user) else records.user_id(user)
 
 
 def _user_name(records: Records, user: str) -> str:

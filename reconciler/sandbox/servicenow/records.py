@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 
 from reconciler.sandbox.servicenow import rules
@@ -91,6 +92,12 @@ class Records:
         self.numbers[prefix] = value + 1
         return f"{prefix}{value:07d}"
 
+    def _count_number(self, prefix: str, number: str) -> None:
+        """Let automatic numbers come after one that was given."""
+        digits = number.removeprefix(prefix)
+        if digits.isdecimal():
+            self.numbers[prefix] = max(self.numbers.get(prefix, FIRST_NUMBER), int(digits) + 1)
+
     def insert(
         self, table: str, values: Mapping[str, str], *, by: str, at: datetime | None = None, sys_id: str = ""
     ) -> str:
@@ -128,12 +135,22 @@ class Records:
         row["sys_id"] = self.new_id()
         if self.is_task(table):
             row["sys_class_name"] = table
+            self._count_number(self.schema.tables[table].prefix, row.get("number", ""))
         self._stamp(table, row, by=by, at_text=stamp(at), created=True)
         self._put(table, row)
         return row["sys_id"]
 
-    def update(self, table: str, sys_id: str, values: Mapping[str, str], *, by: str, at: datetime | None = None) -> Row:
-        """Change one row under the business rules and return what it became.
+    def update(
+        self,
+        table: str,
+        sys_id: str,
+        values: Mapping[str, str],
+        *,
+        by: str,
+        at: datetime | None = None,
+        stamped: bool = True,
+    ) -> Row:
+        """Change one row under the business rules and return what it became; not `stamped`, without a trace of when.
 
         Raises:
             KeyError: there is no such row.
@@ -155,7 +172,8 @@ class Records:
         if {k: v for k, v in new.items() if v} != {k: v for k, v in old.items() if v} or (
             journals and self.switches.journal_bumps
         ):
-            self._stamp(name, new, by=by, at_text=at_text)
+            if stamped:
+                self._stamp(name, new, by=by, at_text=at_text)
             self._put(name, new)
         self._write_journals(name, sys_id, journals, by=by, at_text=at_text)
         self._after(name, old, new, at=at)
@@ -187,6 +205,13 @@ class Records:
         self._stamp(name, row, by=by, at_text=stamp(at or self.now()))
         self._put(name, row)
 
+    @contextmanager
+    def undone(self) -> Iterator[None]:
+        """Whatever is written inside is taken back at the end."""
+        with self.store.undone():
+            yield
+        self.version += 1
+
     def user_id(self, user_name: str) -> str:
         """The sys_id of a user by name, "" when there is none."""
         rows = self.store.table("sys_user")
@@ -203,7 +228,8 @@ class Records:
         kept: dict[str, str] = {}
         for name, value in values.items():
             column = self.schema.column(table, name)
-            if column is None or column.kind is Kind.JOURNAL_LIST:
+            # System fields are the platform's own (section 1).
+            if column is None or column.kind is Kind.JOURNAL_LIST or name.startswith("sys_"):
                 continue
             cut = column.length if column.length and self.switches.lengths_truncate else None
             kept[name] = value[:cut]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 
 class Refusal(Exception):
-    """A write or read that was refused; `status`, `message` and `detail` are those of the error envelope."""
+    """A write or read that was refused; `status`, `message` and `detail` are those of the envelope; "" is null."""
 
     status = 403
     message = "Operation Failed"
 
-    def __init__(self, detail: str | None = None) -> None:
+    def __init__(self, detail: str = "") -> None:
         super().__init__(detail or self.message)
         self.detail = detail
 
@@ -60,5 +60,5 @@ class InvalidTable(Refusal):
     status = 400
 
     def __init__(self, table: str) -> None:
-        super().__init__(None)
+        super().__init__()
         self.message = f"Invalid table {table}"
