@@ -82,7 +82,9 @@ def answers(
     keys = tuple(e.state.key for e in news)
 
     def answer(kind: AnswerKind, target: str, text: str, *, title: str = "", group: str = "") -> Answer:
-        key = digest({"tenant": tenant, "ticket": ticket.number, "kind": kind.value, "news": facts})[:20]
+        key = digest({"tenant": tenant, "ticket": ticket.number, "kind": kind.value, "target": target, "news": facts})[
+            :20
+        ]
         return Answer(kind, key, ticket.number, target, keys, text[:NOTE_LENGTH_MAX], title, group)
 
     text = _text(endings, news, names, at)
@@ -177,6 +179,8 @@ def _paragraph(ending: Ending, names: Names, at: datetime, *, numbered: bool) ->
     done = [_done(o) for o in ending.outcomes]
     if done:
         rows.append("What was done: " + "; ".join(done) + ".")
+    elif state.phase is Phase.GRANTED and state.attempts:
+        rows.append("What was done: an earlier cycle made the change; this one proved it.")
     elif state.phase is Phase.GRANTED:
         rows.append("What was done: nothing, the access was already there.")
     proof = ending.finding.proof

@@ -6,6 +6,7 @@ each change are rendered with deepdiff on the values that were recorded.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -123,8 +124,20 @@ def _changes(body: Mapping[str, Any]) -> tuple[str, ...]:
         return ()
     from deepdiff import DeepDiff
 
-    shown = DeepDiff(told["before"], told["after"], ignore_order=True, verbose_level=2).pretty()
-    return tuple(line for line in str(shown).splitlines() if line.strip())
+    shown = DeepDiff(_flat(told["before"]), _flat(told["after"]), ignore_order=True, verbose_level=2).pretty()
+    return tuple(_ROOT.sub(r"\1", line) for line in str(shown).splitlines() if line.strip())
+
+
+_ROOT = re.compile(r"root\['([^']+)'\]")
+
+
+def _flat(value: Mapping[str, Any]) -> dict[str, Any]:
+    """The recorded value with its licence spelled out, so that a difference reads as a sentence."""
+    flat = {name: inner for name, inner in value.items() if name != "licence"}
+    if "licence" in value:
+        licence = value["licence"] or {}
+        flat |= {"licence": licence.get("sku", "none"), "plans switched off": licence.get("disabled_plans", [])}
+    return flat
 
 
 def as_json(chain: Chain, catalogue: Catalogue) -> dict[str, Any]:

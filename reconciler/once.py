@@ -17,8 +17,9 @@ from sqlmodel import Session
 from reconciler.errors import UserError
 from reconciler.loop.cycle import Run, cycle
 from reconciler.loop.observe import Scope
+from reconciler.loop.send import Stopped, Write
 from reconciler.report import CycleReport
-from reconciler.store import heartbeat, journal, leases
+from reconciler.store import heartbeat, journal, leases, switches
 from reconciler.wiring import App, owner_name
 
 TTL_S = 60.0
@@ -35,10 +36,10 @@ def once(app: App, scope: Scope, *, is_dry: bool = False) -> CycleReport:
     if is_dry:
         with app.database.dry() as rehearsal:
             dry = replace(app, database=rehearsal)
-            dry.prepare()
-            return cycle(dry.deps(), Run(name, scope, is_dry=True, guard=lambda _: None))
+            dry.prepare(name)
+            return cycle(dry.deps(), Run(name, scope, is_dry=True, guard=lambda *_: None))
     with _lease(app) as guard:
-        app.prepare()
+        app.prepare(name)
         with app.database.write() as session:
             heartbeat.start(session, app.name, name, app.clock.now())
         try:
@@ -69,7 +70,7 @@ def _finish(app: App, name: str, report: CycleReport | None, error: str) -> None
 
 
 @contextmanager
-def _lease(app: App) -> Iterator[Callable[[Session], None]]:
+def _lease(app: App) -> Iterator[Callable[[Session, Write], None]]:
     """Hold the tenant for a block; it is prolonged beside the cycle and checked in each intent's transaction."""
     owner = owner_name()
     lease = _claim(app, owner)
@@ -84,12 +85,20 @@ def _lease(app: App) -> Iterator[Callable[[Session], None]]:
     keeper = threading.Thread(target=prolong, name="lease", daemon=True)
     keeper.start()
     try:
-        yield lambda session: leases.guard(session, lease)
+        yield lambda session, write: _guard(app, lease, session, write)
     finally:
         ended.set()
         keeper.join(timeout=5)
         with suppress(UserError), app.database.write() as session:
             leases.release(session, lease)
+
+
+def _guard(app: App, lease: leases.Lease, session: Session, write: Write) -> None:
+    """In the transaction of each intent: the lease still holds, and no kill switch or freeze stops the lane."""
+    leases.guard(session, lease)
+    stop = switches.stopping(session, app.name, write.lane.value, app.clock.now())
+    if stop is not None:
+        raise Stopped(f"{stop.name} stops it: {stop.reason}")
 
 
 def _claim(app: App, owner: str) -> leases.Lease:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time
+from decimal import Decimal
 from functools import cached_property
 from zoneinfo import ZoneInfo
 
@@ -21,7 +22,7 @@ import httpx
 
 from desired_state.catalogue import Catalogue
 from desired_state.items import Item
-from desired_state.model import ProductKey, Ticket
+from desired_state.model import LineKey, ProductKey, SkuId, Ticket, UserId
 from reconciler.answers import Manners, Names
 from reconciler.clients.auth import (
     ApiKey,
@@ -45,14 +46,18 @@ from reconciler.loop.cycle import Deps, Progress
 from reconciler.loop.diff import Windows
 from reconciler.loop.gate import Policy
 from reconciler.loop.guards import Limits
+from reconciler.loop.handover import PastGrant, hand_over
 from reconciler.loop.plan import Bounds
 from reconciler.loop.pull import Reader
 from reconciler.loop.record import Desk
 from reconciler.model import Lane
 from reconciler.sandbox import hosts
 from reconciler.sandbox.state import DamagedWorld, Owned, Remote, SandboxState, WorldBusy
+from reconciler.sandbox.stories import contoso, history
+from reconciler.store import watermarks
 from reconciler.store.database import Database, connect, open_database
 
+LEFT_OBSERVE = "left-observe"  # since when tickets may cause anything, where the configuration does not say
 GRAPH_UNITS, GRAPH_WINDOW_S = 3500.0, 10.0  # the smallest tenant's allowance (graph.md section 10)
 
 
@@ -100,6 +105,7 @@ class Systems:
     graph_http: httpx.Client
     servicenow_http: httpx.Client
     servicenow_user: str = ""
+    past: Callable[[], tuple[PastGrant, ...]] | None = None  # what an empty ledger is handed
 
 
 @contextmanager
@@ -173,6 +179,24 @@ def _embedded(twin: Owned | Remote, held: ExitStack) -> Systems:
         graph_http=http(),
         servicenow_http=http(),
         servicenow_user=hosts.SERVICENOW_USER,
+        past=lambda: _past(twin),
+    )
+
+
+def _past(twin: Owned | Remote) -> tuple[PastGrant, ...]:
+    """Contoso's tickets that "we" granted before the sandbox's first day. A seeded world has the same ids each time."""
+    if twin.status()["story"] != "contoso":
+        return ()
+    told = history(twin.world if isinstance(twin, Owned) else contoso())
+    return tuple(
+        PastGrant(
+            key=LineKey(grant["ticket"], grant["line"]),
+            user=UserId(grant["object_id"].lower()),
+            upn=grant["upn"],
+            granted_at=datetime.fromisoformat(grant["granted_at"]),
+            ends_at=datetime.fromisoformat(grant["ends_at"]) if grant["ends_at"] else None,
+        )
+        for grant in told
     )
 
 
@@ -335,7 +359,7 @@ class App:
             rules=self.settings.rules_for(self.name),
             policy=policy,
             windows=Windows(user_sync=self.tenant.user_sync_window),
-            bounds=Bounds(frozenset(self.tenant.guards.countries), names.skus, names.plans),
+            bounds=Bounds(frozenset(self.tenant.guards.countries), names.skus, names.plans, self._sku_prices()),
             plan_names=names.plans,
             watch=self.tenant.watch,
             retry_window=self.tenant.retry_window,
@@ -348,8 +372,14 @@ class App:
         """A name for one cycle: when it began, and a part that no other has."""
         return f"{self.clock.now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
 
-    def prepare(self) -> None:
+    def prepare(self, cycle: str) -> None:
         """What has to be in the store before a cycle: the past that the sandbox hands to an empty one."""
+        if self.tenant.mode != "observe" and self.tenant.act_on_tickets_since is None:
+            with self.database.write() as session:
+                if watermarks.load(session, self.name, LEFT_OBSERVE) is None:
+                    watermarks.save(session, self.name, LEFT_OBSERVE, watermarks.Watermark(self.clock.now(), ""))
+        if self.systems.past is not None:
+            hand_over(self.deps().reader, self.systems.past(), tenant_id=self.systems.tenant_id, cycle=cycle)
 
     def policy(self) -> Policy:
         """What the configuration allows, for the gate."""
@@ -389,13 +419,24 @@ class App:
             ),
         )
 
+    def _sku_prices(self) -> dict[SkuId, Decimal]:
+        """What a SKU costs: the least price of the products that it is the first choice for."""
+        prices: dict[SkuId, Decimal] = {}
+        for product in self.catalogue.products.values():
+            if product.price is not None and product.candidate_skus:
+                first = product.candidate_skus[0]
+                prices[first] = min(product.price, prices.get(first, product.price))
+        return prices
+
     def _since(self) -> datetime | None:
         """The first instant whose tickets may cause anything. A tenant that never left observe has none yet."""
         since = self.tenant.act_on_tickets_since
         if since == "all":
             return None
         if since is None:
-            return self.clock.now()
+            with self.database.read() as session:
+                left = watermarks.load(session, self.name, LEFT_OBSERVE)
+            return left.at if left is not None else self.clock.now()
         return datetime.combine(since, time(), tzinfo=UTC)
 
     def _manners(self, our_groups: frozenset[str]) -> Callable[[Ticket], Manners]:

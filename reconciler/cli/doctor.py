@@ -39,7 +39,7 @@ def doctor(ctx: click.Context, output: str) -> int:
     styles = {Health.WELL: "green", Health.WARNING: "yellow", Health.FAULT: "red"}
     for f in found:
         out.print(
-            Text.assemble((f"{f.health.value:<8}", styles[f.health]), f"{f.area:<14}{f.name:<26}", f.sentence),
+            Text.assemble((f"{f.health.value:<8}", styles[f.health]), f"{f.area:<14}{f.name:<30}", f.sentence),
             soft_wrap=True,
         )
     return 1 if is_faulty else 0

@@ -34,13 +34,15 @@ def console() -> Console:
 def show(report: CycleReport) -> None:
     """Print the report."""
     out = console()
+    domain = _common_domain(report)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("ticket", "person", "product", "verdict", "cause", "phase", "done", "told"):
-        table.add_column(name, overflow="fold", no_wrap=name in ("ticket", "verdict", "phase"))
+        table.add_column(name, overflow="fold", no_wrap=name in ("ticket", "person", "verdict", "phase"))
     for ending in report.endings:
-        table.add_row(*_cells(report, ending))
+        table.add_row(*_cells(report, ending, domain))
     dry = " (dry run: nothing was written)" if report.is_dry_run else ""
-    out.print(f"Tenant {report.tenant}, mode {report.mode}, answers {report.answers}{dry}")
+    people = f"; people are @{domain}" if domain else ""
+    out.print(f"Tenant {report.tenant}, mode {report.mode}, answers {report.answers}{people}{dry}")
     out.print()
     out.print(table)
     out.print()
@@ -48,7 +50,13 @@ def show(report: CycleReport) -> None:
     _sums(out, report)
 
 
-def _cells(report: CycleReport, ending: Ending) -> tuple[Text, ...]:
+def _common_domain(report: CycleReport) -> str:
+    """The domain that all people of the report share, "" when they do not."""
+    domains = {name.rpartition("@")[2] for e in report.endings if (name := user_name(e))}
+    return domains.pop() if len(domains) == 1 else ""
+
+
+def _cells(report: CycleReport, ending: Ending, domain: str) -> tuple[Text, ...]:
     state, first = ending.state, ending.gated.proposal.finding
     number = state.key.ticket if state.key.line == 1 else f"{state.key.ticket}/{state.key.line}"
     product = first.line.product.name if first.line.product is not None else "?"
@@ -57,7 +65,7 @@ def _cells(report: CycleReport, ending: Ending) -> tuple[Text, ...]:
     told = ", ".join(kind.value for kind in report.given.get(state.key.ticket, ()))
     return (
         Text(number),
-        Text(user_name(ending) or "?"),
+        Text((user_name(ending) or "?").removesuffix(f"@{domain}")),
         Text(product),
         verdict,
         Text(cause_of(ending) or "-"),

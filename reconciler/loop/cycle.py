@@ -25,7 +25,7 @@ from reconciler.loop.gate import Gates, Policy, gate
 from reconciler.loop.observe import Scope, Seen, observe
 from reconciler.loop.plan import Bounds, plan
 from reconciler.loop.pull import Reader, pull
-from reconciler.loop.record import Desk, Told, deliver, record
+from reconciler.loop.record import Desk, Told, begin, deliver, record
 from reconciler.loop.send import Sender, Write
 from reconciler.loop.verify import verify
 from reconciler.model import Ending, Finding, Lane, Outcome
@@ -68,7 +68,7 @@ class Run:
     cycle: str
     scope: Scope
     is_dry: bool
-    guard: Callable[[Session], None]
+    guard: Callable[[Session, Write], None]
 
 
 def cycle(d: Deps, run: Run) -> CycleReport:
@@ -112,6 +112,7 @@ def _sender(d: Deps, run: Run) -> Sender:
 def _execute(d: Deps, run: Run, sender: Sender, seen: Seen, gates: Gates) -> dict[LineKey, tuple[Outcome, ...]]:
     if run.is_dry:
         return {}
+    begin(gates, d.desk, cycle=run.cycle, at=d.clock.now())
     hands = Hands(d.graph, sender, d.clock, d.windows, d.plan_names)
     return execute(gates.gated, seen.observed, hands, plan_digest=gates.plan_digest, progress=d.progress)
 

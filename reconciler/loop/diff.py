@@ -7,12 +7,12 @@ the most specific one that the facts support. What a ticket says decides how it 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from desired_state.model import Path, PlanId, Product, Refusal, Request, Says, SkuId
-from desired_state.resolve import OVER
+from desired_state.model import Path, PlanId, Product, Refusal, Request, Says, SkuId, Tier
+from desired_state.resolve import NOT_STARTED, OVER
 from reconciler.causes import Cause
 from reconciler.lifecycle import Phase
 from reconciler.model import (
@@ -156,7 +156,12 @@ def _judge(
         )
     proof = prove(product, details)
     if line.skipped:
-        return Finding(line, Rest.HOLD, None, _period_cause(line, proof), line.skipped, user, proof)
+        return _out_of_period(line, request, user, proof)
+    if proof.access is Access.PROVEN and product.tier > Tier.V2:
+        sentence = (
+            f"The service plan is provisioned; {product.name} needs proof at {product.tier}, which nothing gives yet."
+        )
+        return replace(_with(user, _unknown(line, Cause.WORKLOAD_UNPROVEN, sentence)), proof=proof)
     if proof.access is Access.PROVEN:
         own = proof.sku in product.candidate_skus
         verdict = Verdict.TRUE if request.says is Says.FULFILLED else None
@@ -164,10 +169,15 @@ def _judge(
     return _drifted(line, request, product, user, proof, details, at, windows)
 
 
-def _period_cause(line: Line, proof: Proof) -> Cause | None:
+def _out_of_period(line: Line, request: Request, user: ObservedUser, proof: Proof) -> Finding:
     """Access that is still there when its period is over is a fact; whose licence it is, is not judged here."""
-    is_over = line.skipped.startswith(OVER)
-    return Cause.EXPIRED_NOT_REMOVED if is_over and proof.access is Access.PROVEN else None
+    is_over, is_there = line.skipped.startswith(OVER), proof.access is Access.PROVEN
+    cause = Cause.EXPIRED_NOT_REMOVED if is_over and is_there else None
+    verdict = None
+    if request.says is Says.FULFILLED:
+        verdict = Verdict.TRUE if is_there else Verdict.UNKNOWN
+    sentence = line.skipped.removeprefix(OVER).removeprefix(NOT_STARTED)
+    return Finding(line, Rest.HOLD, verdict, cause, f"The period {sentence}.", user, proof)
 
 
 def _with(user: ObservedUser, finding: Finding) -> Finding:
@@ -297,6 +307,7 @@ def _group(
     if any(a.state == "Error" for a in rows):
         words = ", ".join(sorted({a.error for a in rows if a.error})) or "no further word"
         return found(Rest.HOLD, Cause.GROUP_ERROR, f"The licence group reports an error for the account: {words}.")
-    if at - request.due_since < windows.group and not rows:
+    is_fresh = at - request.due_since < windows.group
+    if request.says is Says.FULFILLED and is_fresh and not rows:
         return found(Rest.WAIT, Cause.GROUP_PENDING, "The group may still be being processed.", verdict=Verdict.PENDING)
     return found(Rest.HOLD, Cause.NOT_IN_GROUP, "No group gives the licence to the account.")

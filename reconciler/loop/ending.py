@@ -46,7 +46,7 @@ def end(
     state = LineState(
         key=first.key,
         phase=phase,
-        verdict=first.verdict,
+        verdict=last.verdict,  # as it stands now; what was found at first is kept apart
         first_verdict=_first_verdict(old, first),
         cause=stand.cause.value if stand.cause is not None else None,
         tier=_tier(last, phase),
@@ -147,6 +147,25 @@ def _at_rest(first: Finding, old: LineState | None) -> _Stand:
         # What could not be read says nothing about what was proven: a grant stands until a look disproves it (I4).
         return _Stand(Phase.GRANTED, first.cause, first.sentence)
     return _Stand(phase, first.cause, first.sentence)
+
+
+def started(gated: Gated, at: datetime) -> LineState:
+    """The state of a line whose change is about to be sent."""
+    first = gated.proposal.finding
+    old = first.line.state or LineState(first.key, Phase.RECEIVED)
+    return replace(
+        old,
+        phase=Phase.CONVERGING,
+        verdict=first.verdict,
+        first_verdict=_first_verdict(first.line.state, first),
+        cause=first.cause.value if first.cause is not None else None,
+        tier=None,
+        user=first.line.binding.user,
+        attempts=old.attempts + 1,
+        next_at=None,
+        since=old.since if old.phase is Phase.CONVERGING else at,
+        note=first.sentence,
+    )
 
 
 def renewed(state: LineState, at: datetime) -> LineState:

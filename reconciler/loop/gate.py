@@ -7,6 +7,7 @@ in `send` checks mode and lease once more.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -178,15 +179,33 @@ def _facts(finding: Finding, request: Request) -> RuleFacts:
         product_name=product.name,
         price=Decimal(0) if switches_on else product.price,
         department=(person.department if person is not None else None) or user.department,
-        cost_center=request.cost_center or (person.cost_center if person is not None else None) or None,
+        cost_center=_cost_center(finding, request),
         employee_type=user.employee_type,
         country=user.usage_location or user.country,
         title=person.title if person is not None else None,
         has_end=not request.period.is_open,
-        period_days=request.period.duration_days,
+        period_days=_period_days(request),
         says=request.says,
         change="enable_plan" if switches_on else "assign",
     )
+
+
+_SYS_ID = re.compile(r"[0-9a-f]{32}")
+
+
+def _cost_center(finding: Finding, request: Request) -> str | None:
+    """The name that was typed, or the person's own; a reference that nobody resolved is not a name."""
+    person = finding.line.person
+    typed = "" if _SYS_ID.fullmatch(request.cost_center) else request.cost_center
+    return typed or (person.cost_center if person is not None else None) or None
+
+
+def _period_days(request: Request) -> int | None:
+    """Days that were asked for, counted from the request where only an end date is given."""
+    period = request.period
+    if period.duration_days is not None or period.ends_on is None:
+        return period.duration_days
+    return (period.ends_on - (period.starts_on or request.requested_at.date())).days
 
 
 def _ruled(hits: tuple[RuleHit, ...], approving: frozenset[str]) -> tuple[Decision, Cause, str] | None:

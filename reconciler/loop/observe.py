@@ -59,7 +59,9 @@ def observe(reader: Reader, graph: Graph, *, scope: Scope, tenant_id: str, cycle
     for key, request in unbound.items():
         assert request is not None
         bindings[key] = bind(request, copies[key.ticket], names, taken=before)
-    _keep_bindings(reader, unbound, bindings, names, tenant_id, cycle, at)
+    if _keep_bindings(reader, unbound, bindings, names, tenant_id, cycle, at):
+        standings, _, _ = _remembered(reader, scope)
+        wanted = {k: standings[k] for k in wanted}
     entitlements = [s.entitlement for s in wanted.values() if s.entitlement is not None]
     granted = {k: s.granted_at for k, s in standings.items() if s.granted_at is not None}
     skipped = resolve(entitlements, reader.catalogue, at=at, granted_at=granted, zone=reader.zone).skipped
@@ -109,12 +111,12 @@ def _keep_bindings(
     tenant_id: str,
     cycle: str,
     at: datetime,
-) -> None:
-    """A person is bound once: from now on the object id counts, whatever happens to the name."""
+) -> bool:
+    """A person is bound once: from now on the object id counts, whatever happens to the name. True when one was."""
     upns = {getattr(u, "id", None): getattr(u, "upn", "") for u in names.values() if not isinstance(u, RemoteError)}
     certain = {k: b.user for k, b in bindings.items() if b.known is Known.BOUND and b.user is not None}
     if not certain:
-        return
+        return False
     with reader.database.write() as session:
         for key, user in certain.items():
             request = unbound[key]
@@ -130,6 +132,7 @@ def _keep_bindings(
                     at=at,
                     cycle=cycle,
                 )
+    return True
 
 
 def _line(

@@ -39,6 +39,12 @@ class Bounds:
     countries: frozenset[str] = frozenset()
     sku_names: Mapping[SkuId, str] = field(default_factory=dict)
     plan_names: Mapping[PlanId, str] = field(default_factory=dict)
+    sku_prices: Mapping[SkuId, Decimal] = field(default_factory=dict)  # a month, where one is configured
+
+    def may_replace(self, sku: SkuId, product: Product) -> bool:
+        """Whether a SKU may stand in for the product's first one: only if it is known not to cost more (I7)."""
+        price = self.sku_prices.get(sku)
+        return price is not None and product.price is not None and price <= product.price
 
     def sku(self, sku: SkuId) -> str:
         return self.sku_names.get(sku, sku)
@@ -189,9 +195,10 @@ def _assign(
     usable = [s for s in owned if s.applies_to == "User" and _proves(product, s)]
     if not usable:
         return blocked(Cause.NO_SEAT, f"The tenant owns no licence that contains {product.name}.")
-    chosen = next((s for s in usable if taken.seats.get(s.sku, 0) > 0), None)
+    allowed = [usable[0], *(s for s in usable[1:] if bounds.may_replace(s.sku, product))]
+    chosen = next((s for s in allowed if taken.seats.get(s.sku, 0) > 0), None)
     if chosen is None:
-        names = " or ".join(bounds.sku(s.sku) for s in usable)
+        names = " or ".join(bounds.sku(s.sku) for s in allowed)
         return blocked(Cause.NO_SEAT, f"No licence of {names} is free.")
     taken.seats[chosen.sku] -= 1
     return Action(

@@ -20,10 +20,12 @@ from reconciler.clock import Clock
 from reconciler.digest import digest
 from reconciler.errors import Next, NotFound, Rejected, RemoteError
 from reconciler.lifecycle import Phase
+from reconciler.loop.ending import started
+from reconciler.loop.gate import Gates
 from reconciler.loop.guards import Limits, within
 from reconciler.loop.pull import OUR_MARK
 from reconciler.loop.send import Sender, Stopped, Write
-from reconciler.model import AnswerKind, Ending, Lane, Reply, Result, Trip
+from reconciler.model import AnswerKind, Decision, Ending, Lane, Reply, Result, Trip
 from reconciler.store import journal, lines, outbox
 from reconciler.store.database import Database
 
@@ -72,6 +74,36 @@ def record(endings: Sequence[Ending], desk: Desk, *, plan_digest: str, cycle: st
                 outbox.intend(session, desk.tenant, answer, at)
 
 
+def begin(gates: Gates, desk: Desk, *, cycle: str, at: datetime) -> None:
+    """Remember, before the first write, which lines are being changed and what was found wrong with them.
+
+    Should this process die, the next cycle knows that a change was under way, and the ticket is told all the same.
+    """
+    starting = [g for g in gates.gated if g.decision is Decision.CLEARED and g.proposal.actions]
+    if not starting:
+        return
+    with desk.database.write() as session:
+        for gated in starting:
+            state = started(gated, at)
+            if lines.save(session, desk.tenant, state, at):
+                body = {
+                    "from": gated.proposal.finding.line.state.phase.value
+                    if gated.proposal.finding.line.state
+                    else None,
+                    "to": state.phase.value,
+                    "verdict": state.verdict.value if state.verdict is not None else None,
+                    "cause": state.cause,
+                    "sentence": state.note,
+                    "decision": gated.decision.value,
+                    "rules": [dict(j) for j in gated.judged],
+                    "digest": gated.proposal.digest,
+                    "plan": gates.plan_digest,
+                }
+                journal.append(
+                    session, desk.tenant, kind="line_moved", subject=str(state.key), body=body, at=at, cycle=cycle
+                )
+
+
 def _keep(
     session: Session, tenant: str, ending: Ending, old: Phase | None, plan_digest: str, cycle: str, at: datetime
 ) -> None:
@@ -82,8 +114,9 @@ def _keep(
         by_us = any(o.result is Result.APPLIED for o in ending.outcomes) or state.attempts > 0
         ledger.append(session, tenant, ledger.Granted(state.key, at, state.ends_at, by_us), at)
     proof = ending.finding.proof
+    before = Phase.CONVERGING if ending.outcomes else old  # `begin` has moved what was about to be changed
     body = {
-        "from": old.value if old is not None else None,
+        "from": before.value if before is not None else None,
         "to": state.phase.value,
         "verdict": state.verdict.value if state.verdict is not None else None,
         "cause": state.cause,
@@ -164,7 +197,6 @@ def _give(item: outbox.Owed, desk: Desk, sender: Sender, plan_digest: str) -> No
     answer = item.answer
     if item.tries and _is_settled(item, desk):
         return
-    _mark(desk, answer.key, outbox.State.SENT, "")
     write = Write(
         system="servicenow",
         kind=answer.kind.value,
@@ -175,6 +207,8 @@ def _give(item: outbox.Owed, desk: Desk, sender: Sender, plan_digest: str) -> No
         plan_digest=plan_digest,
     )
     remote: list[str] = []
+    sender.check(write)
+    _mark(desk, answer.key, outbox.State.SENT, "")
     try:
         sender.send(write, lambda: _call(answer, desk.servicenow, remote))
     except RemoteError as error:

@@ -50,7 +50,7 @@ class Sent:
 class Sender:
     """Sends writes of one tenant in one cycle.
 
-    `guard` is called inside the intent's transaction and raises when the lease is lost or a switch is thrown.
+    `guard` is called inside the intent's transaction; it raises when the lease is lost or a switch stops the lane.
     `refuse` names why a kind of write may not be sent in this mode at all, or returns "".
     """
 
@@ -58,7 +58,7 @@ class Sender:
     tenant: str
     cycle: str
     clock: Clock
-    guard: Callable[[Session], None]
+    guard: Callable[[Session, Write], None]
     refuse: Callable[[Write], str]
     sent: Sent = field(default_factory=Sent)
 
@@ -69,9 +69,7 @@ class Sender:
             Stopped: a check failed; nothing was sent.
             RemoteError: whatever the remote system said; its result is in the audit log.
         """
-        why = self.refuse(write)
-        if why:
-            raise Stopped(why)
+        self.check(write)
         described = {
             "system": write.system,
             "lines": [str(k) for k in write.keys],
@@ -80,7 +78,7 @@ class Sender:
             "plan": write.plan_digest,
         }
         with self.database.write() as session:
-            self.guard(session)
+            self.guard(session, write)
             intent = self._append(session, "intent", write, described)
         if write.system == "graph":
             self.sent.graph += 1
@@ -111,6 +109,12 @@ class Sender:
             },
         )
         return reply
+
+    def check(self, write: Write) -> None:
+        """Raise Stopped when this kind of write may not be sent in this mode at all."""
+        why = self.refuse(write)
+        if why:
+            raise Stopped(why)
 
     def _result(self, write: Write, intent: int, body: Mapping[str, Any]) -> None:
         with self.database.write() as session:

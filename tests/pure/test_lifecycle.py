@@ -59,12 +59,13 @@ def test_what_is_not_in_the_table_cannot_happen(old, new):
             move(old, new)
 
 
-def test_a_correction_that_is_proven_is_granted_and_its_verdict_stays_what_was_found():
+def test_a_correction_that_is_proven_is_granted_and_what_was_found_at_first_is_kept():
     line = a_line()
 
     ending = ended(line, NOTHING, PROVEN, [outcome(line, Result.APPLIED)])
 
-    assert (ending.state.phase, ending.state.verdict, ending.state.tier) == (Phase.GRANTED, Verdict.FALSE, "V2")
+    assert (ending.state.phase, ending.state.tier) == (Phase.GRANTED, "V2")
+    assert (ending.state.first_verdict, ending.state.verdict) == (Verdict.FALSE, Verdict.TRUE)
 
 
 def test_a_correction_without_proof_is_verified_by_the_next_cycle():

@@ -1,0 +1,78 @@
+"""A past that was recorded elsewhere, handed to an empty ledger through the ledger's own interface.
+
+Used once, at the very first start: a ledger that knows anything keeps what it has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from desired_state import ledger
+from desired_state.intake import intake
+from desired_state.model import Entitlement, LineKey, Request, UserId
+from reconciler.loop.pull import Reader
+from reconciler.store import journal
+
+
+@dataclass(frozen=True, slots=True)
+class PastGrant:
+    """One line that was granted by us before this store existed."""
+
+    key: LineKey
+    user: UserId
+    upn: str
+    granted_at: datetime
+    ends_at: datetime | None = None
+
+
+def hand_over(reader: Reader, past: Sequence[PastGrant], *, tenant_id: str, cycle: str) -> int:
+    """Record past grants of tickets that can still be read; returns the number of ledger rows added."""
+    with reader.database.read() as session:
+        if not past or not ledger.is_empty(session, reader.tenant):
+            return 0
+    found = {t.number: t for t in reader.servicenow.tickets_by_number(sorted({g.key.ticket for g in past}))}
+    people = reader.servicenow.people(
+        sorted({v for t in found.values() for v in (t.variables or {}).values() if len(v) == 32})
+    )
+    changes: list[tuple[ledger.LedgerChange, datetime]] = []
+    for grant in sorted(past, key=lambda g: (g.granted_at, g.key)):
+        ticket = found.get(grant.key.ticket)
+        if ticket is None or ticket.item not in reader.items:
+            continue
+        taken = intake(
+            ticket,
+            reader.items[ticket.item],
+            people,
+            reader.catalogue,
+            at=grant.granted_at,
+            our_groups=reader.our_groups,
+            our_accounts=reader.our_accounts,
+            words=reader.words,
+            zone=reader.zone,
+        )
+        line = next((one for one in taken.lines if one.key == grant.key), None)
+        if not isinstance(line, Request):
+            continue
+        entitlement = Entitlement(line, tenant_id, grant.user, grant.upn, grant.granted_at)
+        changes += [
+            (ledger.Declared(line), grant.granted_at),
+            (ledger.Bound(entitlement), grant.granted_at),
+            (ledger.Granted(grant.key, grant.granted_at, grant.ends_at), grant.granted_at),
+        ]
+    with reader.database.write() as session:
+        added = ledger.import_history(session, reader.tenant, changes)
+        if added:
+            lines = sorted({str(change.key) for change, _ in changes})
+            body = {"lines": lines, "rows": added}
+            journal.append(
+                session,
+                reader.tenant,
+                kind="imported",
+                subject="ledger",
+                body=body,
+                at=reader.clock.now(),
+                cycle=cycle,
+            )
+    return added

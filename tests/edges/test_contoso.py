@@ -1,0 +1,222 @@
+"""The shipped command line over the embedded sandbox: what a newcomer sees first, asserted in the world itself."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reconciler.cli.main import run
+from reconciler.sandbox.state import SandboxState
+from reconciler.store import journal
+from reconciler.store.database import open_database, row_counts
+
+KEYS = {
+    "cycle", "tenant", "mode", "answers", "dry_run", "started_at", "finished_at", "converged", "counts", "tickets",
+    "guards", "requests", "writes", "audit",
+}  # fmt: skip
+COUNTS = {
+    "lines", "true", "false", "pending", "unknown", "corrected", "handed_back", "held", "refused",
+    "awaiting_approval", "waiting_for_seat", "granted", "revoked", "review", "cancelled",
+}  # fmt: skip
+ROW = {
+    "number", "line", "user", "product", "path", "verdict", "cause", "phase", "tier", "ends_at", "actions", "answer",
+    "digest",
+}  # fmt: skip
+
+
+@pytest.fixture
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("RECONCILER_STATE_DIR", str(tmp_path / "var"))
+    monkeypatch.delenv("RECONCILER_CONFIG", raising=False)
+    monkeypatch.chdir(Path(__file__).parents[2])
+    return tmp_path / "var"
+
+
+def reconcile(capsys: pytest.CaptureFixture[str], *more: str) -> tuple[int, dict[str, Any]]:
+    code = run(["reconcile", "--output", "json", *more])
+    return code, json.loads(capsys.readouterr().out)
+
+
+def by_line(report: dict[str, Any]) -> dict[tuple[str, int], dict[str, Any]]:
+    return {(row["number"], row["line"]): row for row in report["tickets"]}
+
+
+def short(report: dict[str, Any], number: int) -> tuple[Any, ...]:
+    row = by_line(report)[(f"RITM00100{number:02d}", 1)]
+    return row["verdict"], row["cause"], row["phase"], [a["kind"] for a in row["actions"]], row["answer"]
+
+
+def rows(state: Path) -> dict[str, int]:
+    with open_database(state / "reconciler.db", read_only=True) as database, database.read() as session:
+        return row_counts(session)
+
+
+def world(state: Path) -> Any:
+    with SandboxState(state / "sandbox").open() as owned:
+        return owned.world
+
+
+def test_the_report_has_exactly_the_documented_keys(state, capsys):
+    _, report = reconcile(capsys)
+
+    assert set(report) == KEYS
+    assert set(report["counts"]) == COUNTS
+    assert all(set(row) == ROW for row in report["tickets"])
+    assert set(report["audit"]) == {"head", "size"}
+    assert len(by_line(report)) == len(report["tickets"]) == 36
+
+
+@pytest.fixture
+def first(state, capsys) -> dict[str, Any]:
+    code, report = reconcile(capsys)
+    assert code == 3
+    return report
+
+
+def test_the_first_cycle_ends_each_story_as_the_table_says(first):
+    location, assign = "set_usage_location", "assign_license"
+
+    assert short(first, 1) == ("false", "usage_location_missing", "granted", [location, assign], ["note"])
+    assert short(first, 4) == (None, "usage_location_missing", "granted", [location, assign], ["note", "closed"])
+    assert short(first, 6) == ("true", None, "granted", [], [])
+    assert short(first, 11) == ("false", "user_missing", "review", [], ["note", "task", "reopened"])
+    assert short(first, 13) == ("false", "plan_disabled", "granted", [assign], ["note"])
+    assert short(first, 15) == ("unknown", "ticket_inconsistent", "review", [], [])
+    assert short(first, 19) == ("false", "subject_left", "cancelled", [], ["note"])
+    assert short(first, 21) == ("true", None, "granted", [], [])
+    assert short(first, 26) == ("unknown", "identity_mismatch", "review", [], [])
+    assert short(first, 30) == ("pending", "user_missing", "verifying", [], [])
+
+
+def test_stories_that_need_more_than_is_built_are_held_without_an_answer_or_a_write(first):
+    built = {1, 4, 6, 11, 13, 15, 19, 21, 22, 26, 30}
+    others = [row for row in first["tickets"] if int(row["number"][-2:]) not in built]
+
+    assert {row["phase"] for row in others} <= {"held", "awaiting_approval", "verifying", "drifted"}
+    assert all(row["answer"] == [] for row in others)
+    assert all(a["result"] == "planned" for row in others for a in row["actions"])
+
+
+def test_the_tenant_and_the_tickets_are_as_the_report_says(first, state):
+    seen = world(state)
+    ada = next(r["user"] for r in first["tickets"] if r["number"] == "RITM0010001")
+
+    user = seen.directory.user(ada)
+    assert user.usage_location == "DE"
+    notes = seen.instance.notes(seen.instance.records("sc_req_item", number="RITM0010001")[0]["sys_id"])
+    assert len(notes) == 1
+    assert "the access works" in notes[0]
+    handed_back = seen.instance.records("sc_req_item", number="RITM0010011")[0]
+    assert (handed_back["state"], handed_back["active"]) == ("2", "true")
+    (task,) = seen.instance.records("sc_task", request_item=handed_back["sys_id"], active="true")
+    assert task["correlation_id"].startswith("m365r:")
+
+
+def test_a_second_cycle_over_what_the_first_left_sends_nothing_and_adds_no_row(first, state, capsys):
+    before = rows(state)
+
+    code, second = reconcile(capsys)
+
+    assert code == 3
+    assert second["writes"] == {"graph": 0, "servicenow": 0}
+    assert rows(state) == before
+    assert second["audit"] == first["audit"] or second["audit"]["size"] == first["audit"]["size"]
+
+
+def test_a_dry_run_keeps_nothing_and_shows_what_would_be_done(state, capsys):
+    code, rehearsed = reconcile(capsys, "--dry-run")
+
+    assert code == 3
+    assert rehearsed["dry_run"] is True
+    assert rehearsed["writes"] == {"graph": 0, "servicenow": 0}
+    planned = by_line(rehearsed)[("RITM0010001", 1)]["actions"]
+    assert [(a["kind"], a["result"]) for a in planned] == [
+        ("set_usage_location", "planned"),
+        ("assign_license", "planned"),
+    ]
+    assert {name: n for name, n in rows(state).items() if n and name != "alembic_version"} == {}
+
+
+def test_the_same_plan_has_the_same_digest_in_a_rehearsal_and_for_real(state, capsys):
+    _, rehearsed = reconcile(capsys, "--dry-run")
+    _, real = reconcile(capsys)
+
+    assert {k: r["digest"] for k, r in by_line(rehearsed).items()} == {k: r["digest"] for k, r in by_line(real).items()}
+
+
+def test_one_ticket_alone_leaves_the_others_untouched(state, capsys):
+    _, report = reconcile(capsys, "--ticket", "RITM0010013")
+
+    assert [row["number"] for row in report["tickets"]] == ["RITM0010013"]
+    assert report["counts"]["corrected"] == 1
+    assert world(state).directory.user(_user_of(state, "RITM0010001")).usage_location in (None, "")
+
+
+def _user_of(state: Path, number: str) -> str:
+    with SandboxState(state / "sandbox").open() as owned:
+        item = owned.world.instance.records("sc_req_item", number=number)[0]
+        return owned.world.instance.record("sys_user", item["requested_for"])["email"]
+
+
+def test_an_unknown_ticket_is_one_sentence(state, capsys):
+    code = run(["reconcile", "--ticket", "RITM9999999"])
+
+    assert code == 1
+    assert "RITM9999999" in capsys.readouterr().err
+
+
+def test_the_audit_log_verifies_and_a_changed_row_is_found(first, state, capsys):
+    assert run(["audit", "verify"]) == 0
+    export = state / "audit.jsonl"
+    assert run(["audit", "export", "--file", str(export)]) == 0
+    lines = export.read_text("utf-8").splitlines()
+    lines[3] = lines[3].replace("reconciler", "reconcilor", 1)
+    export.write_text("\n".join(lines), "utf-8")
+    capsys.readouterr()
+
+    assert run(["audit", "verify", "--file", str(export)]) == 1
+    assert "BROKEN at row 4" in capsys.readouterr().out
+
+
+def test_every_write_has_an_intent_before_it_and_a_result_after_it(first, state):
+    with open_database(state / "reconciler.db", read_only=True) as database, database.read() as session:
+        log = list(journal.export(session, "contoso"))
+    intents = {row["seq"] for row in log if row["kind"] == "intent"}
+    results = {row["body"]["intent"]: row["seq"] for row in log if row["kind"] == "result"}
+
+    assert intents == set(results)
+    assert all(results[seq] > seq for seq in intents)
+    assert len(intents) == sum(first["writes"].values())
+
+
+def test_explain_tells_the_chain_of_a_ticket(first, state, capsys):
+    assert run(["explain", "RITM0010001"]) == 0
+    told = capsys.readouterr().out
+
+    for word in ("set_usage_location", "assign_license", "granted", "digest", "Proof:", "note"):
+        assert word in told
+
+
+def test_after_two_days_the_joiner_has_arrived_and_is_served(first, state, capsys):
+    assert run(["sandbox", "advance", "2d"]) == 0
+    capsys.readouterr()
+
+    _, report = reconcile(capsys)
+
+    verdict, _, phase, actions, answer = short(report, 30)
+    assert (phase, answer) == ("granted", ["note"])
+    assert "assign_license" in actions
+    assert verdict == "false"
+
+
+def test_status_and_doctor_agree_with_the_sandbox(first, state, capsys):
+    assert run(["status", "--output", "json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["lines"] == 36
+    assert run(["doctor", "--output", "json"]) == 0
+    checks = json.loads(capsys.readouterr().out)["checks"]
+    assert {c["health"] for c in checks} <= {"ok", "warning"}
+    assert {c["area"] for c in checks} == {"configuration", "store", "graph", "servicenow", "products"}
