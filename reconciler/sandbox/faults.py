@@ -15,7 +15,9 @@ Names that both services understand:
 | `reply_timeout` | the request **is done**, the answer never comes |
 | `done_then_500` | the request **is done**, the answer is 500 |
 | `done_then_504` | the request **is done**, the answer is 504 |
-| `stale_read` | a read is answered by a replica that has not seen the last writes |
+| `stale_read` | a read is answered by a replica that has not seen the last writes (Graph only) |
+
+ServiceNow has failures of its own (servicenow.md section 17), named in `SERVICENOW`; they strike its routes only.
 """
 
 from __future__ import annotations
@@ -31,7 +33,26 @@ from reconciler.clock import Clock
 
 NOT_DONE = ("throttled", "unavailable", "server_error", "bad_gateway")
 DONE_BUT_UNSAID = ("reply_lost", "reply_timeout", "done_then_500", "done_then_504")
-NAMES = (*NOT_DONE, *DONE_BUT_UNSAID, "stale_read")
+SERVICENOW = (
+    "429_rule",
+    "429_semaphore",
+    "202_drop",
+    "200_cancel_partial",
+    "200_html_hibernate",
+    "503_html",
+    "403_but_done",
+    "200_not_applied",
+    "empty_page_acl",
+    "late_visible_row",
+    "same_second_burst",
+    "row_moves_while_paging",
+    "slow",
+    "token_expires_early",
+    "clock_skew",
+    "dropped_invalid_clause",
+    "string_in_result",
+)
+NAMES = (*NOT_DONE, *DONE_BUT_UNSAID, "stale_read", *SERVICENOW)
 
 
 class FaultRule(msgspec.Struct, frozen=True):
@@ -87,6 +108,8 @@ class Faults:
         now = self._clock.now()
         for i, rule in enumerate(self._rules):
             if not route.startswith(rule.route):
+                continue
+            if rule.fault in SERVICENOW and " /api/" not in route and " /oauth_token" not in route:
                 continue
             if (rule.from_at and now < rule.from_at) or (rule.until_at and now >= rule.until_at):
                 continue

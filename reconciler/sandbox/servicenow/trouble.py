@@ -17,27 +17,6 @@ from reconciler.sandbox.servicenow.stamps import plus, stamp
 
 HOUR_S: Final = 3600
 
-FAULTS: Final = (
-    "429_rule",
-    "429_semaphore",
-    "202_drop",
-    "200_cancel_partial",
-    "200_html_hibernate",
-    "503_html",
-    "403_but_done",
-    "200_not_applied",
-    "empty_page_acl",
-    "late_visible_row",
-    "same_second_burst",
-    "row_moves_while_paging",
-    "slow",
-    "token_expires_early",
-    "clock_skew",
-    "dropped_invalid_clause",
-    "string_in_result",
-)
-"""The names of section 17. The sandbox's common faults (throttled, reply_lost, ...) are understood too."""
-
 WRITES = frozenset({"POST", "PATCH", "PUT"})
 
 
