@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from reconciler.sandbox.servicenow.schema import Column
-from tests.make_servicenow import ALL, BASE, MONDAY, NO_RECORD, RAW, TABLE, Desk, error
+from tests.make_instance import ALL, BASE, MONDAY, NO_RECORD, RAW, TABLE, Desk, error
 
 # --- reading
 
@@ -31,7 +31,8 @@ def test_display_values_replace_values_under_true_and_join_them_under_all() -> N
     names = "state,requested_for,assigned_to,closed_at,stage,active,sla_due,work_notes"
 
     def read(**params: str) -> dict[str, object]:
-        return desk.get(f"{TABLE}/sc_req_item/{ticket}", {"sysparm_fields": names, **params}).json()["result"]
+        answer = desk.get(f"{TABLE}/sc_req_item/{ticket}", {"sysparm_fields": names, **params})
+        return dict(answer.json()["result"])
 
     assert read(sysparm_display_value="true") == {
         "state": "Closed Complete",
