@@ -16,20 +16,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
 from reconciler.clock import Clock
 from reconciler.sandbox import hosts
 from reconciler.sandbox.control import ControlClient, ControlService, RemoteClock
-from reconciler.sandbox.server import SAFE_METHODS, Services, Serving
+from reconciler.sandbox.keeping import KeepingTransport, KeptClock
 from reconciler.sandbox.status import status
 from reconciler.sandbox.stories import build
 from reconciler.sandbox.tls import client_context
-from reconciler.sandbox.transport import SandboxTransport
 from reconciler.sandbox.world import World
 from reconciler.sandbox.world_file import keep_world, write_atomically
+
+if TYPE_CHECKING:  # a command that neither serves nor is served should not pay for importing a web server
+    from reconciler.sandbox.server import Services, Serving
 
 SAVE_SHARE = 0.2  # at most this share of the time goes into saving after single writes
 SAVE_CHEAP_S = 0.05  # what is saved faster than this is saved after every write
@@ -73,11 +75,11 @@ class Owned:
     @property
     def clock(self) -> Clock:
         """The world's clock; a wait turns it, and is kept too."""
-        return _KeptClock(self)
+        return KeptClock(self)
 
     def transport(self) -> httpx.BaseTransport:
         """The services in this process, by the hosts of `addresses`; each write is kept before it is answered."""
-        return _Keeping(self)
+        return KeepingTransport(self)
 
     def now(self) -> datetime:
         return self.world.clock.now()
@@ -125,6 +127,8 @@ class Owned:
 
         Raises OSError when a port is taken.
         """
+        from reconciler.sandbox.server import Services, Serving
+
         token = secrets.token_urlsafe(32)
         self._services = Services(self.world, on_write=self.written)
         control_file = self._directory / "control.json"
@@ -170,40 +174,3 @@ class Remote:
 
     def close(self) -> None:
         self._control.close()
-
-
-class _KeptClock:
-    """The clock of the world that is owned now, also after a reset."""
-
-    def __init__(self, owned: Owned) -> None:
-        self._owned = owned
-
-    def now(self) -> datetime:
-        return self._owned.world.clock.now()
-
-    def monotonic(self) -> float:
-        return self._owned.world.clock.monotonic()
-
-    def sleep(self, seconds: float) -> None:
-        if seconds > 0:
-            self._owned.world.clock.sleep(seconds)
-            self._owned.changed()
-
-
-class _Keeping(httpx.BaseTransport):
-    """The world in this process, kept after each request that may have changed it."""
-
-    def __init__(self, owned: Owned) -> None:
-        self._owned = owned
-        self._world = owned.world
-        self._inner = SandboxTransport(owned.world)
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        if self._world is not self._owned.world:
-            self._world = self._owned.world
-            self._inner = SandboxTransport(self._world)
-        try:
-            return self._inner.handle_request(request)
-        finally:  # a reply that is lost on purpose leaves a change too
-            if request.method not in SAFE_METHODS and request.url.host != hosts.LOGIN_HOST:
-                self._owned.written()

@@ -18,13 +18,13 @@ import httpx
 from reconciler.sandbox import hosts
 from reconciler.sandbox.asgi import Service
 from reconciler.sandbox.graph.service import GraphService
+from reconciler.sandbox.keeping import may_change
 from reconciler.sandbox.login import LoginService
 from reconciler.sandbox.ports import Ports
 from reconciler.sandbox.servicenow import ServiceNowService
 from reconciler.sandbox.tls import Authority
 from reconciler.sandbox.world import World
 
-SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 VERSION = "/v1.0"
 
 
@@ -56,7 +56,7 @@ class Services:
     def _entry(self, name: str) -> Service:
         def answer(request: httpx.Request) -> httpx.Response:
             response = self._by_name[name](one_version(request) if name == "graph" else request)
-            if request.method not in SAFE_METHODS and name != "login":
+            if may_change(request.method) and name != "login":
                 self._on_write()
             return response
 

@@ -12,8 +12,6 @@ import os
 import ssl
 from pathlib import Path
 
-import trustme
-
 HOSTS = ("127.0.0.1", "localhost", "::1")
 
 
@@ -22,6 +20,8 @@ class Authority:
 
     def __init__(self, directory: Path) -> None:
         """Raises ValueError when the files are there and are no certificate and key."""
+        import trustme  # clients of the ports need this module too, and not what makes certificates
+
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.ca_file = directory / "sandbox-ca.pem"
         key_file = directory / "sandbox-ca.key"

@@ -184,7 +184,7 @@ def test_a_taken_port_is_said_at_once_and_leaves_none_bound(tmp_path: Path) -> N
     first = a_free_run_of_ports(2)
     tls = Authority(tmp_path).server_context()
     with a_listener(first + 1):
-        with pytest.raises(OSError, match=f"port {first + 1} on 127.0.0.1"):
+        with pytest.raises(OSError, match=rf"already in use \(127.0.0.1:{first + 1}\)"):
             Ports({"a": echo, "b": echo}, tls=tls, port=first)
 
         with Ports({"a": echo}, tls=tls, port=first):

@@ -134,7 +134,7 @@ def test_another_story_replaces_the_one_that_was_kept(tmp_path: Path) -> None:
 
     with SandboxState(tmp_path).open() as owned:
         assert (owned.story, owned.status()["users"]) == ("empty", 0)
-    with SandboxState(tmp_path).open(story="users:12") as owned:
+    with SandboxState(tmp_path).open(story="generated:12") as owned:
         assert (owned.status()["users"], owned.now()) == (12, START)
 
 

@@ -28,7 +28,7 @@ def empty(*, seed: int = 1) -> World:
 
 
 def build(story: str) -> World:
-    """The world of a story's name: "contoso", "empty", "users:N" or "users:N:SEED".
+    """The world of a story's name: "contoso", "empty", "users:N" or "users:N:SEED" ("generated" means "users").
 
     Raises:
         ValueError: there is no such story.
@@ -38,8 +38,8 @@ def build(story: str) -> World:
             return contoso()
         case ["empty"]:
             return empty()
-        case ["users", count] if count.isdigit():
+        case ["users" | "generated", count] if count.isdigit():
             return generated(int(count), 1)
-        case ["users", count, seed] if count.isdigit() and seed.isdigit():
+        case ["users" | "generated", count, seed] if count.isdigit() and seed.isdigit():
             return generated(int(count), int(seed))
     raise ValueError(f"the sandbox tells no story {story!r}; it has contoso, empty and users:N")
