@@ -117,13 +117,17 @@ class Access:
         """Whether `caller` sees this column."""
         return self.may(caller, "read", table, column=column)
 
-    def can_sort(self, caller: Caller, table: str, column: str) -> bool:
-        """Whether `caller` may sort by this column and ask for ranges of it (query ACLs, section 2).
+    def can_query(self, caller: Caller, table: str, column: str, *, ranged: bool) -> bool:
+        """Whether `caller` may search by this column, and by ranges of it or sort by it (query ACLs, section 2).
 
-        The right to read covers it unless a rule names the operation `query_range`.
+        Only rules that name the column count, and for ranges those for the operation `query_range`: a table that may
+        not be read at all is still counted (section 4), its rows are dropped afterwards.
         """
-        return self.may(caller, "read", table, column=column) and not any(
-            self._denies(rule, caller, "query_range", table, column, None) for rule in self.rules
+        operations: tuple[Operation, ...] = ("read", "query_range") if ranged else ("read",)
+        return not any(
+            rule.column and self._denies(rule, caller, operation, table, column, None)
+            for operation in operations
+            for rule in self.rules
         )
 
     def _by_role(self, caller: Caller, operation: Operation, table: str) -> bool:

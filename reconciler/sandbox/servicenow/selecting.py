@@ -121,10 +121,10 @@ class Selector:
     def _check(self, path: Path, caller: Caller, *, ranged: bool) -> None:
         """A column that may not be queried empties the answer (query ACLs, section 2; the effect is inferred)."""
         access = self.instance.access
-        for table, column in path.steps:
-            if not access.can_read_column(caller, table, column):
+        for n, (table, column) in enumerate(path.steps):
+            if not access.can_query(caller, table, column, ranged=ranged):
                 raise _Nothing
-            if ranged and not access.can_sort(caller, table, column):
+            if n and not access.can_read_column(caller, table, column):
                 raise _Nothing
 
     # --- finding without reading everything
