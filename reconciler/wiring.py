@@ -53,6 +53,7 @@ from reconciler.loop.record import Desk
 from reconciler.model import Lane
 from reconciler.sandbox import hosts
 from reconciler.sandbox.state import DamagedWorld, Owned, Remote, SandboxState, WorldBusy
+from reconciler.sandbox.faults import BAD_DAY
 from reconciler.sandbox.stories import contoso, history
 from reconciler.store import watermarks
 from reconciler.store.database import Database, connect, open_database
@@ -114,7 +115,7 @@ def systems(settings: Settings, tenant: Tenant) -> Iterator[Systems]:
     with ExitStack() as held:
         if tenant.sandbox:
             twin = held.enter_context(_twin(settings))
-            yield _embedded(twin, held)
+            yield _embedded(twin, settings, held)
         else:
             yield _real(tenant, held)
 
@@ -163,7 +164,13 @@ def reset_sandbox(settings: Settings) -> str:
     return f"The sandbox starts over{' and ' + removed[0] + ' was emptied' if removed else ''}."
 
 
-def _embedded(twin: Owned | Remote, held: ExitStack) -> Systems:
+def _embedded(twin: Owned | Remote, settings: Settings, held: ExitStack) -> Systems:
+    if isinstance(twin, Owned):  # a served world was set up by the process that serves it
+        twin.world.switches.group_delay_s = settings.sandbox.group_processing.total_seconds()
+        twin.world.faults.clear()
+        for rule in BAD_DAY if settings.sandbox.faults else ():
+            twin.world.faults.add(rule)
+
     def http() -> httpx.Client:
         return held.enter_context(make_http(twin.transport()))
 

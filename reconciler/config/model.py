@@ -91,7 +91,6 @@ class Sandbox(Section):
     seed: int = 1
     speed: Annotated[float, Field(ge=0, le=100_000)] = 1.0  # under `run`: sandbox seconds per second, 0 stands still
     group_processing: Span = timedelta(minutes=10)  # from membership to licence
-    latency_ms: Annotated[int, Field(ge=0, le=60_000)] = 0  # of every reply
     faults: bool = False
 
 

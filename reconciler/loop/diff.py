@@ -14,7 +14,7 @@ from typing import Protocol
 from desired_state.model import Path, PlanId, Product, Refusal, Request, Says, SkuId, Tier
 from desired_state.resolve import NOT_STARTED, OVER
 from reconciler.causes import Cause
-from reconciler.lifecycle import Phase
+from reconciler.lifecycle import FINAL, Phase
 from reconciler.model import (
     Access,
     Assignment,
@@ -60,7 +60,10 @@ def _asked_at(line: Line) -> datetime:
 
 
 def _find(line: Line, observed: Observed, at: datetime, windows: Windows) -> Finding:
-    declared = line.declared
+    declared, state = line.declared, line.state
+    if state is not None and state.phase in FINAL:
+        over = Rest.REFUSE if state.phase is Phase.REFUSED else Rest.CANCEL
+        return Finding(line, over, state.verdict, Cause(state.cause) if state.cause else None, state.note)
     match declared.says:
         case Says.REJECTED:
             return Finding(line, Rest.REFUSE, sentence="The request was rejected in ServiceNow.")

@@ -112,7 +112,7 @@ def _dearer(product: Product, cap: Decimal | None) -> str:
     """An approval covers a price; above it a person decides anew (I7). Unknown prices are not judged here."""
     if cap is None or cap <= 0 or product.price is None or product.price <= cap:
         return ""
-    return f"{product.name} costs {product.price} a month and {cap} was approved."
+    return f"{product.name} costs {product.price:.2f} a month and {cap:.2f} was approved."
 
 
 def _country(finding: Finding, user: ObservedUser, bounds: Bounds) -> tuple[str | None, tuple[str, ...], str]:

@@ -70,6 +70,21 @@ class FaultRule(msgspec.Struct, frozen=True):
     """How many matching requests in a row fail once one does."""
 
 
+# A bad day, for `[sandbox] faults = true`: everything that a client must survive, each now and then.
+BAD_DAY = (
+    FaultRule("throttled", 0.03),
+    FaultRule("unavailable", 0.02, burst=2),
+    FaultRule("bad_gateway", 0.01),
+    FaultRule("reply_lost", 0.05, "POST"),
+    FaultRule("done_then_504", 0.03, "PATCH"),
+    FaultRule("stale_read", 0.02, "GET"),
+    FaultRule("202_drop", 0.02),
+    FaultRule("403_but_done", 0.02, "POST"),
+    FaultRule("200_html_hibernate", 0.01),
+    FaultRule("200_cancel_partial", 0.01, "GET"),
+)
+
+
 class Faults:
     """The schedule. Rules are asked in order; the first that strikes decides."""
 
