@@ -8,6 +8,7 @@ from datetime import timedelta
 import httpx
 import pytest
 
+from reconciler.sandbox.faults import DONE_BUT_UNSAID, SERVICENOW, FaultRule
 from tests.make_instance import TABLE, Desk, error
 
 ITEMS = f"{TABLE}/sc_req_item"
@@ -277,3 +278,32 @@ def test_only_who_brings_no_cookie_is_given_one() -> None:
 
     assert desk.get(ITEMS).headers["set-cookie"].startswith("JSESSIONID=")
     assert "set-cookie" not in desk.get(ITEMS, headers={"Cookie": "JSESSIONID=kept"}).headers
+
+
+def test_the_same_seed_gives_the_same_failures() -> None:
+    def run() -> list[int]:
+        desk = Desk()
+        desk.world.faults.add(FaultRule("202_drop", share=0.3))
+        return [desk.get(f"{TABLE}/sc_req_item").status_code for _ in range(30)]
+
+    first = run()
+
+    assert first == run()
+    assert set(first) == {200, 202}
+
+
+@pytest.mark.parametrize("fault", [*SERVICENOW, "throttled", "unavailable", "server_error", *DONE_BUT_UNSAID])
+def test_whatever_happened_the_next_list_is_whole_again(fault: str) -> None:
+    desk = Desk()
+    tickets = [desk.ticket(f"RITM001000{n}") for n in range(5)]
+    desk.world.faults.add(FaultRule(fault))
+    for method, path in (("GET", ""), ("PATCH", f"/{tickets[0]}"), ("GET", f"/{tickets[0]}")):
+        try:
+            desk.call(method, f"{TABLE}/sc_req_item{path}", json={"close_notes": fault} if method == "PATCH" else None)
+        except httpx.TransportError:
+            assert fault in {"reply_lost", "reply_timeout"}
+
+    desk.world.faults.clear()
+    desk.world.clock.advance(timedelta(minutes=2))
+
+    assert len(desk.numbers("ORDERBYsys_id")) == 5
