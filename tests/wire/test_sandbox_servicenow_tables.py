@@ -216,6 +216,12 @@ def test_what_cannot_be_answered_is_refused_in_the_envelope(
     assert set(answer.json()["error"]) == {"message", "detail"}
 
 
+def test_too_long_an_address_is_answered_by_a_page_for_people() -> None:
+    answer = Desk().get(f"{TABLE}/sc_req_item", {"sysparm_query": "sys_idIN" + "0" * 17_000})
+
+    assert (answer.status_code, answer.headers["content-type"]) == (414, "text/html;charset=UTF-8")
+
+
 def test_a_body_that_is_no_object_is_a_bad_request() -> None:
     desk = Desk()
 

@@ -138,6 +138,8 @@ class ServiceNowService:
 
     def _answer(self, request: httpx.Request, faults: frozenset[str], inner: Call | None) -> httpx.Response:
         path = request.url.path
+        if inner is None and len(request.url.raw_path) > self._world.instance.switches.url_bytes_max:
+            return html(414, "Request-URI Too Long", "The address is too long")
         if path == "/oauth_token.do":
             return token_endpoint(self._world.instance, request)
         if not path.startswith("/api/"):

@@ -73,7 +73,9 @@ class InstanceSwitches(msgspec.Struct):
     attachment_needs_auth_403: bool = True
     """The Attachment API answers 403, not 401, to a request without credentials (Australia and later)."""
 
-    # --- limits (section 13)
+    # --- limits (sections 2, 13)
+    url_bytes_max: int = 16_384
+    """A longer URL is answered with a page for people; the number is inferred (section 2, URL length)."""
     rate_limit_per_hour: int | None = None
     """Requests per hour, user and API; None is no rule."""
     session_queue: int = 10

@@ -16,6 +16,7 @@ from reconciler.sandbox.servicenow.selecting import Found
 from reconciler.sandbox.servicenow.stamps import plus, stamp
 
 HOUR_S: Final = 3600
+THROTTLED_S: Final = 30
 
 WRITES = frozenset({"POST", "PATCH", "PUT"})
 
@@ -23,8 +24,12 @@ WRITES = frozenset({"POST", "PATCH", "PUT"})
 def instead(instance: Instance, fault: str) -> httpx.Response | None:
     """The answer of a fault that keeps the request from being done, or None."""
     match fault:
-        case "429_rule" | "throttled":
+        case "429_rule":
             return rate_limited(instance, limit=100, api="Table API").answer()
+        case "throttled":  # the common fault: the same words, and a wait that does not last for most of an hour
+            refused = rate_limited(instance, limit=100, api="Table API")
+            refused.headers["Retry-After"] = str(THROTTLED_S)
+            return refused.answer()
         case "429_semaphore":
             return answer(429)
         case "202_drop":
