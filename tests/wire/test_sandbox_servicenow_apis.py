@@ -162,6 +162,7 @@ def test_a_batch_without_its_parts_is_a_bad_request() -> None:
 
     assert desk.call("POST", BATCH, json={"rest_requests": []}).status_code == 400
     assert desk.call("POST", BATCH, content=b"{").status_code == 400
+    assert desk.call("POST", BATCH, json={"batch_request_id": "1", "rest_requests": ["GET"]}).status_code == 400
     assert desk.get(BATCH).status_code == 405
 
 
@@ -292,6 +293,8 @@ def test_one_order_for_several_people_makes_an_item_for_each() -> None:
         {"sysparm_requested_for": "0" * 32},
         {"variables": {}},
         {"variables": "product=e5"},
+        {"variables": {"product": "e5", "licences": "[{"}},
+        {"variables": {"product": "e5", "licences": ["e3"]}},
         {"sysparm_also_request_for": ",".join(["0" * 32] * 51)},
     ],
 )

@@ -65,13 +65,13 @@ def test_the_attachment_api_answers_403_to_a_first_try_without_credentials() -> 
     assert older.status_code == 401
 
 
-@pytest.mark.parametrize("change", [{"active": "false"}, {"locked_out": "true"}])
-def test_an_account_that_is_shut_is_let_in_by_no_way(change: dict[str, str]) -> None:
+@pytest.mark.parametrize(("column", "value"), [("active", "false"), ("locked_out", "true")])
+def test_an_account_that_is_shut_is_let_in_by_no_way(column: str, value: str) -> None:
     desk = a_desk()
     desk.instance.add_api_key("key-1", USER)
     token = ask(desk).json()["access_token"]
 
-    desk.instance.change("sys_user", desk.svc, **change)
+    desk.instance.truth.update("sys_user", desk.svc, {column: value}, by="admin")
 
     assert desk.get(ITEMS).status_code == 401
     assert desk.get(ITEMS, user=None, headers={"x-sn-apikey": "key-1"}).status_code == 401

@@ -44,6 +44,8 @@ class BatchApi:
             batch_id, items = str(loaded["batch_request_id"]), list(loaded["rest_requests"])
         except (ValueError, KeyError, TypeError):
             raise bad_request("Invalid batch request", "batch_request_id and rest_requests are needed") from None
+        if not all(isinstance(item, dict) for item in items):
+            raise bad_request("Invalid batch request", "each of rest_requests must be an object")
         deadline = self._clock.now() + timedelta(seconds=self._instance.switches.batch_seconds)
         at_most = self._instance.switches.batch_items_max
         serviced: list[dict[str, Any]] = []

@@ -87,9 +87,11 @@ class CatalogApi:
         asked = ordering.questions(truth, item["sys_id"])
         rows_name = next((row["name"] for row in asked if row.get("variable_set")), None)
         rows_given = given.get(rows_name) or [] if rows_name else []
-        if isinstance(rows_given, str):
-            rows_given = json.loads(rows_given)
-        rows = [{str(k): as_text(v) for k, v in row.items()} for row in rows_given]
+        try:
+            rows_given = json.loads(rows_given) if isinstance(rows_given, str) else rows_given
+            rows = [{str(k): as_text(v) for k, v in row.items()} for row in rows_given]
+        except (ValueError, AttributeError, TypeError):
+            raise bad_request("Invalid variables", f"{rows_name} must be a list of objects") from None
         # Names the item does not know are left out, as fields are in a write of the Table API.
         names = {row.get("name", "") for row in asked} - {rows_name, ""}
         variables = {name: as_text(value) for name, value in given.items() if name in names}

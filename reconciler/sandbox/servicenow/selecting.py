@@ -156,9 +156,9 @@ class Selector:
                 by_value.append(values if clause.field == "sys_id" else list(rows.with_value(clause.field, values)))
             elif clause.operator in {">", ">="} and column.kind in TIMES and since is None and instant(clause.value):
                 since = list(rows.since(clause.field, clause.value))
-        if by_value:
-            return list(dict.fromkeys(sorted(by_value, key=len)[0]))
-        return since
+        if since is not None:
+            by_value.append(since)
+        return list(dict.fromkeys(sorted(by_value, key=len)[0])) if by_value else None
 
     # --- order
 
