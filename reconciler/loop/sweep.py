@@ -14,12 +14,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntFlag
+from typing import cast
 
-import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
 from desired_state.model import PlanId, SkuId, UserId, Want
-from reconciler.clients.graph.scan import UserPage
+from reconciler.clients.graph import ScanRow, ScanState, UserPage
 from reconciler.errors import RemoteError
 
 
@@ -40,34 +40,28 @@ _MISSING, _PLAN_OFF, _ERROR, _NO_LOCATION, _ACCOUNT_OFF, _UNKNOWN, _ = (hint.val
 _IN_FORCE = frozenset({"Active", "ActiveWithError"})
 _NOT_IN_FORCE = frozenset({"Disabled", "Error"})
 _FINE = frozenset({"None", "", None})  # null in the documents, the word "None" on live systems
-
-
-class _Held(msgspec.Struct, frozen=True, gc=False, rename="camel"):
-    """One row of licenseAssignmentStates, without the fields that a sweep does not compare."""
-
-    sku_id: str
-    state: str | None = None
-    error: str | None = None
-    disabled_plans: list[str] | UnsetType | None = UNSET
+_UNCLEAR = -1
+_KEPT_MAX = 4096  # entries of a dictionary that only saves work, so that no tenant can make it grow
 
 
 @dataclass(frozen=True, slots=True)
-class Profile:
-    """What one user must have, shared by all who must have the same.
+class Way:
+    """A need that a SKU can meet: the need's bit, and the plans of this SKU of which one has to be switched on."""
 
-    One bit stands for one need, and every bit must be found: `by_sku` says for each SKU which needs it can meet, and
-    with which plans; one of these plans, switched on, meets the need.
-    """
-
-    by_sku: Mapping[str, tuple[tuple[int, frozenset[PlanId]], ...]]
-    all_bits: int
+    bit: int
+    plans: frozenset[PlanId]
 
 
 class Desired:
-    """What must be in force for whom: each user's place, in order of first mention, and the profile at each place."""
+    """What must be in force for whom.
 
-    def __init__(self, places: Mapping[UserId, int], profiles: tuple[Profile, ...]) -> None:
-        self.places, self.profiles = places, profiles
+    A need is a set of plans of which one must be on, wherever or in certain SKUs only; each has a bit. `needs` holds
+    the bits of all needs of a user, `ways` the needs that each SKU can meet.
+    """
+
+    def __init__(self, needs: Mapping[UserId, int], ways: Mapping[SkuId, tuple[Way, ...]]) -> None:
+        self.needs, self.ways = needs, ways
+        self.proof_plans = frozenset(plan for met in ways.values() for way in met for plan in way.plans)
 
     @classmethod
     def compile(cls, wants: Iterable[Want], sku_plans: Mapping[SkuId, Collection[PlanId]]) -> Desired:
@@ -76,47 +70,35 @@ class Desired:
         A product is proven by its proof plans in whatever SKU they come, but with `all+sku` only in its own, as
         `diff.prove` has it. A SKU whose plans are not known proves nothing: who holds only that is looked at.
         """
-        compiler = _Compiler(sku_plans)
-        places: dict[UserId, int] = {}
-        kinds: list[int] = []
+        bits: dict[_Need, int] = {}
+        masks: dict[tuple[tuple[SkuId, ...], tuple[PlanId, ...], str], int] = {}
+        needs: dict[UserId, int] = {}
+        same: dict[int, int] = {}  # equal masks are one object, however many users have it
         for want in wants:
-            kind = compiler.kind(want)
-            place = places.setdefault(want.user, len(kinds))
-            if place == len(kinds):
-                kinds.append(kind)
-            else:
-                kinds[place] |= kind
-        made: dict[int, Profile] = {}
-        for kind in kinds:
-            if kind not in made:
-                made[kind] = compiler.profile(kind)
-        return cls(places, tuple(made[kind] for kind in kinds))
+            asked = (want.skus, want.proof_plans, want.proof_mode)
+            mask = masks.get(asked)
+            if mask is None:
+                mask = masks[asked] = sum(1 << bits.setdefault(need, len(bits)) for need in _needs(want))
+            mask |= needs.get(want.user, 0)
+            needs[want.user] = same.setdefault(mask, mask)
+        ways = {sku: tuple(_ways(sku, frozenset(plans), bits)) for sku, plans in sku_plans.items()}
+        return cls(needs, {sku: found for sku, found in ways.items() if found})
 
 
-class _Compiler:
-    """Wants that ask for the same share a bit, in order of first mention; a user is the bits of all their wants."""
+_Need = tuple[frozenset[SkuId] | None, frozenset[PlanId]]  # the SKUs it may be met in (None: any), its plans
 
-    def __init__(self, sku_plans: Mapping[SkuId, Collection[PlanId]]) -> None:
-        self._plans = {sku: frozenset(plans) for sku, plans in sku_plans.items()}
-        self._kinds: dict[tuple[frozenset[SkuId] | None, frozenset[PlanId], bool], int] = {}
 
-    def kind(self, want: Want) -> int:
-        own = frozenset(want.skus) if want.proof_mode == "all+sku" else None
-        asked = (own, frozenset(want.proof_plans), want.proof_mode == "any")
-        return 1 << self._kinds.setdefault(asked, len(self._kinds))
+def _needs(want: Want) -> set[_Need]:
+    own = frozenset(want.skus) if want.proof_mode == "all+sku" else None
+    if want.proof_mode == "any" or not want.proof_plans:  # without proof plans nothing meets it
+        return {(own, frozenset(want.proof_plans))}
+    return {(own, frozenset({plan})) for plan in want.proof_plans}
 
-    def profile(self, kind: int) -> Profile:
-        by_sku: dict[str, list[tuple[int, frozenset[PlanId]]]] = {}
-        bit = 1
-        for number, (own, plans, is_any) in enumerate(self._kinds):
-            if not kind >> number & 1:
-                continue
-            for need in [plans] if is_any or not plans else [frozenset({plan}) for plan in sorted(plans)]:
-                for sku, there in self._plans.items():
-                    if need & there and (own is None or sku in own):
-                        by_sku.setdefault(sku, []).append((bit, need & there))
-                bit <<= 1
-        return Profile({sku: tuple(met) for sku, met in by_sku.items()}, bit - 1)
+
+def _ways(sku: SkuId, there: frozenset[PlanId], bits: Mapping[_Need, int]) -> Iterator[Way]:
+    for (own, plans), number in bits.items():
+        if plans & there and (own is None or sku in own):
+            yield Way(1 << number, plans & there)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,88 +142,125 @@ def sweep(pages: Iterable[UserPage], desired: Desired) -> SweepResult:
     looks = {user: Hint(hints) for user, hints in tally.looks.items()}
     if is_complete:
         looks.update((user, Hint.NOT_SEEN) for user in tally.not_seen())
-    return SweepResult(looks, tally.rows, tally.unknown, dict(tally.licences), restarts, is_complete, cut)
-
-
-_HELD = msgspec.json.Decoder(list[_Held] | None)
-_NOTHING = Profile({}, 0)
+    return SweepResult(looks, tally.rows, tally.unknown, tally.licences(), restarts, is_complete, cut)
 
 
 class _Tally:
-    """What one listing has shown so far."""
+    """What one listing has shown so far.
+
+    A SKU has a bit too, above those of the needs, so that what a user holds is one number: SKUs in force and needs
+    met. That number settles most users; everybody else, and every word that was not met before, is read `_closely`.
+    """
 
     def __init__(self, desired: Desired) -> None:
         self._desired = desired
-        self._seen = bytearray(len(desired.profiles))
-        self._lower: dict[str, SkuId] = {}  # SKU as sent -> as we write it
+        self._left = cast(dict[str, int], dict(desired.needs))  # of users who were not shown yet
+        self._first_bit = max((mask.bit_length() for mask in desired.needs.values()), default=0)
+        self._bits: dict[SkuId, int] = {}
+        self._whole: dict[str, int] = {}  # SKU as sent -> what it gives when it is in force and no proof plan is off
+        self._harmless: set[str] = set()  # plans as sent that prove nothing
+        self._holdings: dict[int, int] = {}  # what a user holds -> how many hold just that
+        self._licences: dict[SkuId, int] = {}
         self.looks: dict[UserId, int] = {}
-        self.licences: dict[SkuId, int] = {}
         self.rows = self.unknown = 0
 
-    def not_seen(self) -> Iterator[UserId]:
-        return (user for user, place in self._desired.places.items() if not self._seen[place])
+    def not_seen(self) -> list[UserId]:
+        return [UserId(user) for user in self._left]
 
     def add(self, page: UserPage) -> None:
-        """Compare the users of one page. The CPU of a sweep goes here, hence the few calls (docs/performance.md)."""
-        places, profiles, seen, lower = self._desired.places, self._desired.profiles, self._seen, self._lower
-        licences, decode = self.licences, _HELD.decode
+        """Compare the users of one page. The CPU of a sweep goes here, so it calls nothing that it can do without."""
+        take, whole, holdings, is_harmless = self._left.pop, self._whole, self._holdings, self._harmless.issuperset
         for row in page.rows:
-            user = UserId(row.id)
-            place = places.get(user)
-            if place is None and not user.islower():
-                user = UserId(user.lower())
-                place = places.get(user)
-            profile = _NOTHING if place is None else profiles[place]
-            by_sku, missing, off, hints, is_strange = profile.by_sku, profile.all_bits, 0, 0, False
+            need = take(row.id, 0) or self._asked_before(row.id)
+            have = 0 if row.states is not None else _UNCLEAR
             try:
-                held = decode(row.states)
-            except msgspec.DecodeError:  # not shown (b""), or not what the contract says
-                held = None
-            if held is None:
-                held, missing, hints = [], 0, _UNKNOWN
-            in_force: list[SkuId] = []
-            for one in held:
-                sku = lower.get(one.sku_id)
-                if sku is None:
-                    sku = lower[one.sku_id] = SkuId(one.sku_id.lower())
-                if one.state in _IN_FORCE:
-                    if sku not in in_force:  # direct and inherited are one seat
-                        in_force.append(sku)
-                        licences[sku] = licences.get(sku, 0) + 1
-                elif one.state not in _NOT_IN_FORCE:
-                    is_strange = True
-                if sku in by_sku:
-                    told, met, unmet = _weigh(one, by_sku[sku])
-                    hints |= told
-                    missing &= ~met
-                    off |= unmet
-            if missing:
-                hints |= (_PLAN_OFF if missing & off else 0) | (_MISSING if missing & ~off else 0)
-            if row.is_enabled is not True:
-                hints |= _UNKNOWN if row.is_enabled is None else _ACCOUNT_OFF
-            if not row.usage_location:
-                hints |= _UNKNOWN if row.usage_location is UNSET else _NO_LOCATION
-            self.unknown += is_strange or hints & _UNKNOWN > 0
-            if place is not None:
-                seen[place] = 1
-                if hints:
-                    self.looks[user] = self.looks.get(user, 0) | hints  # shown twice: whatever is wrong in either
+                for state in row.states or ():
+                    off = state.disabled_plans
+                    if state.state != "Active" or state.error not in _FINE or off is None or not is_harmless(off):
+                        have = _UNCLEAR
+                        break
+                    have |= whole[state.sku_id]
+            except KeyError:
+                have = _UNCLEAR
+            if have < 0 or need & ~have or row.is_enabled is not True or not row.usage_location:
+                have = self._closely(row, need)
+            holdings[have] = holdings.get(have, 0) + 1
         self.rows += len(page.rows)
+        if len(holdings) > _KEPT_MAX:
+            self._count()
+
+    def _asked_before(self, shown: str) -> int:
+        """The needs of somebody whose id came in other letters, or who was shown already; 0 for everybody else."""
+        user = UserId(shown.lower())
+        return self._left.pop(user, 0) or self._desired.needs.get(user, 0)
+
+    def _closely(self, row: ScanRow, need: int) -> int:
+        """Compare one user without any shortcut, learn the words that were new, and say which SKUs they hold."""
+        hints = have = met = off = 0
+        is_strange = row.states is None
+        for state in row.states or ():
+            sku = SkuId(state.sku_id.lower())
+            if state.state in _IN_FORCE:
+                have |= self._bit(sku)
+            elif state.state not in _NOT_IN_FORCE:
+                is_strange = True
+            ways = [way for way in self._desired.ways.get(sku, ()) if way.bit & need]
+            if ways:
+                told, is_on, is_off = _weigh(state, ways)
+                hints, met, off = hints | told, met | is_on, off | is_off
+            self._learn(state, sku)
+        if row.states is None:
+            hints |= _UNKNOWN
+        elif need & ~met:
+            hints |= (_PLAN_OFF if need & ~met & off else 0) | (_MISSING if need & ~met & ~off else 0)
+        if row.is_enabled is not True:
+            hints |= _UNKNOWN if row.is_enabled is None else _ACCOUNT_OFF
+        if not row.usage_location:
+            hints |= _UNKNOWN if row.usage_location is UNSET else _NO_LOCATION
+        self.unknown += is_strange or hints & _UNKNOWN != 0
+        if need and hints:
+            user = UserId(row.id.lower())
+            self.looks[user] = self.looks.get(user, 0) | hints  # shown twice: whatever is wrong in either
+        return have
+
+    def _bit(self, sku: SkuId) -> int:
+        return self._bits.setdefault(sku, 1 << (self._first_bit + len(self._bits)))
+
+    def _learn(self, state: ScanState, sku: SkuId) -> None:
+        if len(self._whole) + len(self._harmless) > _KEPT_MAX:
+            self._whole.clear()
+            self._harmless.clear()
+        self._whole[state.sku_id] = self._bit(sku) | sum(way.bit for way in self._desired.ways.get(sku, ()))
+        proof_plans = self._desired.proof_plans
+        self._harmless.update(plan for plan in state.disabled_plans or () if plan.lower() not in proof_plans)
+
+    def licences(self) -> dict[SkuId, int]:
+        """Users per SKU with an assignment in force."""
+        self._count()
+        return {sku: count for sku, count in self._licences.items() if count}
+
+    def _count(self) -> None:
+        """Settle what was held so far, so that the number of different holdings stays small."""
+        for sku, bit in self._bits.items():
+            count = sum(count for have, count in self._holdings.items() if have & bit)
+            self._licences[sku] = self._licences.get(sku, 0) + count
+        self._holdings.clear()
 
 
-def _weigh(one: _Held, needs: tuple[tuple[int, frozenset[PlanId]], ...]) -> tuple[int, int, int]:
-    """What an assignment that could meet needs says: hints, bits it meets, bits whose plans are off in it."""
-    hints = met = unmet = 0
-    if one.state not in ("Active", "Disabled") or one.error not in _FINE:
-        hints = _ERROR if one.state in _IN_FORCE or one.state in _NOT_IN_FORCE else _UNKNOWN
-    if one.state not in _IN_FORCE:
+def _weigh(state: ScanState, ways: Iterable[Way]) -> tuple[int, int, int]:
+    """What an assignment says to somebody who needs it: hints, needs it meets, needs whose plans are off in it."""
+    is_in_force = state.state in _IN_FORCE
+    hints = met = off = 0
+    if state.state not in ("Active", "Disabled") or state.error not in _FINE:
+        hints = _ERROR if is_in_force or state.state in _NOT_IN_FORCE else _UNKNOWN
+    if not is_in_force:
         return hints, 0, 0
-    if one.disabled_plans is UNSET or one.disabled_plans is None:
+    if state.disabled_plans is None:
         return hints | _UNKNOWN, 0, 0
-    disabled = {plan.lower() for plan in one.disabled_plans}
-    for bit, plans in needs:
-        if plans <= disabled:
-            unmet |= bit
+    disabled = {plan.lower() for plan in state.disabled_plans}
+    for way in ways:
+        if way.plans <= disabled:
+            off |= way.bit
         else:
-            met |= bit
-    return hints, met, unmet
+            met |= way.bit
+    return hints, met, off

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
 from desired_state.model import LineKey, Path, PlanId, ProductKey, SkuId, UserId, Want
-from reconciler.clients.graph import ScanRow, UserPage
+from reconciler.clients.graph import UserPage
+from reconciler.clients.graph.scan import scan_page
 from reconciler.errors import Unavailable
 from reconciler.loop.diff import prove
 from reconciler.loop.sweep import Desired, Hint, SweepResult, sweep
@@ -61,8 +61,8 @@ def without(row: JSON, name: str) -> JSON:
 
 
 def a_page(*users: JSON, is_last: bool = True, is_restart: bool = False) -> UserPage:
-    rows = msgspec.json.decode(json.dumps(users), type=list[ScanRow])
-    return UserPage(rows, MONDAY, is_restart=is_restart, is_last=is_last)
+    page = scan_page(json.dumps({"value": users}).encode())
+    return UserPage(page.value, MONDAY, is_restart=is_restart, is_last=is_last)
 
 
 def swept(wants: Iterable[Want], *pages: UserPage) -> SweepResult:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
+from msgspec import UNSET
 
 from desired_state.model import GroupId, PlanId, SkuId, UserId
-from reconciler.clients.graph import PERMISSIONS, missing, states
+from reconciler.clients.graph import PERMISSIONS, missing
 from reconciler.clients.wire import Patience
 from reconciler.clock import ManualClock
 from reconciler.errors import (
@@ -409,12 +410,39 @@ def test_a_scan_reads_all_pages_at_low_priority_and_an_empty_page_is_not_the_end
 
     assert [[r.id for r in page.rows] for page in pages] == [[guid(1)], [], [guid(2)]]
     first, second = pages[0].rows[0], pages[2].rows[0]
-    shown = states(first.states)
-    assert shown is not None
-    assert (shown[0].sku_id, first.usage_location, first.is_enabled) == (E3, "DE", True)
-    assert states(second.states) is None
+    assert first.states is not None
+    assert (first.states[0].sku_id, first.usage_location, first.is_enabled) == (E3, "DE", True)
+    assert (second.states, second.usage_location, second.is_enabled) == (None, UNSET, None)
+    assert [page.is_last for page in pages] == [False, False, True]
     assert remote.queries()[0]["$top"] == "999"
     assert {request.headers["x-ms-throttle-priority"] for request in remote.seen} == {"low"}
+
+
+def test_licences_of_an_unknown_shape_are_unknown_for_their_user_alone():
+    odd = a_user(1, licenseAssignmentStates=[{"skuId": 7}])
+    remote = Remote(a_page(odd, a_user(2, licenseAssignmentStates=[states_row(E3)])))
+
+    (page,) = a_graph(remote).scan()
+
+    assert page.rows[0].states is None
+    assert page.rows[1].states is not None
+    assert page.rows[1].states[0].sku_id == E3
+
+
+def test_an_error_inside_a_page_is_an_error_and_not_a_short_tenant():
+    broken = reply(200, {"value": [a_user(1)], "error": {"code": "UnknownError", "message": "broke off"}})
+
+    with pytest.raises(Malformed, match="broke off"):
+        list(a_graph(Remote(broken)).scan())
+    with pytest.raises(Malformed, match="broke off"):
+        list(a_graph(Remote(broken)).scan_users())
+
+
+def test_a_web_page_instead_of_a_listing_is_an_error():
+    remote = Remote(reply(200, "<title>Sign in to the proxy</title>"))
+
+    with pytest.raises(Malformed, match="proxy"):
+        list(a_graph(remote).scan())
 
 
 def test_an_expired_page_starts_the_listing_anew_and_says_so():

@@ -5,7 +5,7 @@ from reconciler.clients.graph.dialect import GRAPH_DIALECT, SYSTEM, GraphDialect
 from reconciler.clients.graph.groups import ObservedGroup
 from reconciler.clients.graph.permissions import ENFORCE, OBSERVE, PERMISSIONS, missing
 from reconciler.clients.graph.refusals import Refusal, RefusalReason, read_refusal
-from reconciler.clients.graph.scan import ScanRow, UserPage, states
+from reconciler.clients.graph.scan import ScanRow, ScanState, UserPage
 
 __all__ = [
     "ENFORCE",
@@ -19,8 +19,8 @@ __all__ = [
     "Refusal",
     "RefusalReason",
     "ScanRow",
+    "ScanState",
     "UserPage",
     "missing",
     "read_refusal",
-    "states",
 ]

@@ -6,7 +6,7 @@ page ends it with an error, never with fewer users. It costs one resource unit a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, TypeVar
@@ -16,7 +16,7 @@ from msgspec import UNSET, UnsetType, field
 
 from desired_state.model import UserId
 from reconciler.clients.graph import shapes
-from reconciler.clients.graph.dialect import EXPIRED_PAGE, SYSTEM
+from reconciler.clients.graph.dialect import EXPIRED_PAGE, LISTING, SYSTEM
 from reconciler.clients.wire import Answer, Wire
 from reconciler.clients.wire.words import cut
 from reconciler.errors import Malformed, Rejected, Unavailable
@@ -25,35 +25,63 @@ from reconciler.model import ObservedUser
 SCAN_SELECT = "id,userPrincipalName,accountEnabled,usageLocation,licenseAssignmentStates"
 LOW = {"x-ms-throttle-priority": "low"}  # graph.md section 10: order of victims, limits stay
 RESTARTS_MAX = 3
-T = TypeVar("T")
 
 
 class _Paged(Protocol):
-    """A decoded page, whatever its rows are."""
+    """A decoded page, whatever its rows are. `error` is not empty when the reply holds one beside its rows."""
 
     next_link: str | None
+    error: msgspec.Raw
 
 
 P = TypeVar("P", bound=_Paged)
 
 
-class ScanRow(msgspec.Struct, gc=False):
-    """One user of a scan. Ids as sent. `states` is the raw JSON array, b"" when it was not shown.
+class ScanState(msgspec.Struct, frozen=True, gc=False, rename="camel"):
+    """One row of licenseAssignmentStates as sent, without its group and its instant. None is "not shown".
 
-    It is left raw because each row of it carries an instant of its own: a reader decodes the fields it needs and no
-    more. `usage_location` UNSET is "not shown"; None is "shown to be unset".
+    The instant makes every user's rows different from everybody else's; what is left repeats.
+    """
+
+    sku_id: str
+    state: str | None = None
+    error: str | None = None
+    disabled_plans: tuple[str, ...] | None = None
+
+
+class ScanRow(msgspec.Struct, gc=False):
+    """One user of a scan. Ids as sent. `states` None: not shown, or not in the shape that the contract gives them.
+
+    `usage_location` UNSET is "not shown"; None is "shown to be unset".
     """
 
     id: str
     upn: str = field(name="userPrincipalName", default="")
     is_enabled: bool | None = field(name="accountEnabled", default=None)
     usage_location: str | UnsetType | None = field(name="usageLocation", default=UNSET)
-    states: msgspec.Raw = field(name="licenseAssignmentStates", default=msgspec.Raw(b""))
+    states: tuple[ScanState, ...] | None = field(name="licenseAssignmentStates", default=None)
 
 
 class _ScanList(msgspec.Struct, gc=False):
     value: list[ScanRow]
     next_link: str | None = field(name="@odata.nextLink", default=None)
+    error: msgspec.Raw = msgspec.Raw(b"")
+
+
+class _LooseRow(msgspec.Struct, gc=False):
+    """A ScanRow whose licences have not been looked into."""
+
+    id: str
+    upn: str = field(name="userPrincipalName", default="")
+    is_enabled: bool | None = field(name="accountEnabled", default=None)
+    usage_location: str | UnsetType | None = field(name="usageLocation", default=UNSET)
+    states: msgspec.Raw = field(name="licenseAssignmentStates", default=msgspec.Raw(b"null"))
+
+
+class _LooseList(msgspec.Struct, gc=False):
+    value: list[_LooseRow]
+    next_link: str | None = field(name="@odata.nextLink", default=None)
+    error: msgspec.Raw = msgspec.Raw(b"")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,25 +98,42 @@ class UserPage:
 
 
 _ROWS = msgspec.json.Decoder(_ScanList)
+_LOOSE = msgspec.json.Decoder(_LooseList)
+_STATES: msgspec.json.Decoder[tuple[ScanState, ...] | None] = msgspec.json.Decoder(tuple[ScanState, ...] | None)
 _USERS = msgspec.json.Decoder(shapes.UserList)
-_STATES = msgspec.json.Decoder(list[shapes.StateRow] | None)
 
 
-def states(raw: msgspec.Raw | bytes) -> list[shapes.StateRow] | None:
-    """Decode the raw array of a ScanRow; None when it was not shown."""
-    return _STATES.decode(raw) if bytes(raw) else None
+def scan_page(body: bytes) -> _ScanList:
+    """Decode one page. Licences of an unknown shape are None for their user and nobody else.
+
+    Raises:
+        msgspec.DecodeError: no JSON, or users of an unknown shape.
+    """
+    try:
+        return _ROWS.decode(body)
+    except msgspec.ValidationError:
+        loose = _LOOSE.decode(body)
+    rows = [ScanRow(r.id, r.upn, r.is_enabled, r.usage_location, _states(r.states)) for r in loose.value]
+    return _ScanList(rows, loose.next_link, loose.error)
+
+
+def _states(raw: msgspec.Raw) -> tuple[ScanState, ...] | None:
+    try:
+        return _STATES.decode(raw)
+    except msgspec.ValidationError:
+        return None
 
 
 def scan(wire: Wire, select: str = SCAN_SELECT) -> Iterator[UserPage]:
     """Pages of all users. Raises what `Wire.get` raises; Malformed when links run in a circle."""
-    for page, is_restart in _pages(wire, select, _ROWS):
+    for page, is_restart in _pages(wire, select, scan_page):
         yield UserPage(page.value, wire.clock.now(), is_restart, is_last=page.next_link is None)
 
 
 def scan_users(wire: Wire) -> Iterator[ObservedUser]:
     """All users once, with everything that `Graph.users` shows of them."""
     seen: set[UserId] = set()
-    for page, _ in _pages(wire, shapes.USER_SELECT, _USERS):
+    for page, _ in _pages(wire, shapes.USER_SELECT, _USERS.decode):
         read_at = wire.clock.now()
         for row in page.value:
             user = shapes.user(row, read_at=read_at)
@@ -97,11 +142,11 @@ def scan_users(wire: Wire) -> Iterator[ObservedUser]:
                 yield user
 
 
-def _pages(wire: Wire, select: str, decoder: msgspec.json.Decoder[P]) -> Iterator[tuple[P, bool]]:
+def _pages(wire: Wire, select: str, decode: Callable[[bytes], P]) -> Iterator[tuple[P, bool]]:
     for restart in range(RESTARTS_MAX + 1):
         try:
             is_first = True
-            for page in _listing(wire, select, decoder):
+            for page in _listing(wire, select, decode):
                 yield page, is_first and restart > 0
                 is_first = False
             return
@@ -111,13 +156,13 @@ def _pages(wire: Wire, select: str, decoder: msgspec.json.Decoder[P]) -> Iterato
     raise Unavailable(SYSTEM, "the listing of users expired again and again before its end")
 
 
-def _listing(wire: Wire, select: str, decoder: msgspec.json.Decoder[P]) -> Iterator[P]:
+def _listing(wire: Wire, select: str, decode: Callable[[bytes], P]) -> Iterator[P]:
     """One listing from its start. A page is decoded once, its next link with it, before anybody sees its rows."""
     followed: set[str] = set()
     params = {"$select": select, "$top": "999"}
-    answer = wire.get("/users", params=params, headers=LOW, operation="scan_users")
+    answer = wire.get("/users", params=params, headers=LOW, operation=LISTING)
     while True:
-        page, request_id = _decode(decoder, answer), answer.request_id
+        page, request_id = _typed(decode, answer), answer.request_id
         link = page.next_link
         yield page
         if link is None:
@@ -125,11 +170,15 @@ def _listing(wire: Wire, select: str, decoder: msgspec.json.Decoder[P]) -> Itera
         if link in followed:
             raise Malformed(SYSTEM, "the pages of the listing run in a circle", request_id=request_id)
         followed.add(link)
-        answer = wire.follow(link, operation="scan_users", under="/users", headers=LOW)
+        answer = wire.follow(link, operation=LISTING, under="/users", headers=LOW)
 
 
-def _decode(decoder: msgspec.json.Decoder[T], answer: Answer) -> T:
+def _typed(decode: Callable[[bytes], P], answer: Answer) -> P:
     try:
-        return decoder.decode(answer.body)
+        page = decode(answer.body)
     except msgspec.DecodeError as error:
         raise Malformed(SYSTEM, cut(error), request_id=answer.request_id) from None
+    if bytes(page.error) not in (b"", b"null"):  # the dialect leaves this to us: see `dialect.LISTING`
+        said = cut(bytes(page.error).decode("utf-8", "replace"))
+        raise Malformed(SYSTEM, f"an error inside a page: {said}", request_id=answer.request_id)
+    return page

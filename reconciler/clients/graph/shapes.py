@@ -61,6 +61,7 @@ class UserRow(msgspec.Struct, gc=False, rename="camel"):
 class UserList(msgspec.Struct, gc=False, rename="camel"):
     value: list[UserRow]
     next_link: str | None = field(name="@odata.nextLink", default=None)
+    error: msgspec.Raw = msgspec.Raw(b"")
 
 
 class DetailPlan(msgspec.Struct, gc=False, rename="camel"):
