@@ -1,0 +1,1 @@
+"""Benchmarks: `make bench`, or `python -m tests.bench [NAME]…`. What they measure and found: docs/performance.md."""
