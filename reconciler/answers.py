@@ -70,10 +70,12 @@ def answers(
     *,
     tenant: str,
     at: datetime,
+    earlier: Mapping[LineKey, tuple[str, ...]] | None = None,
 ) -> tuple[Answer, ...]:
     """What this cycle owes the ticket: a note, then a task, a reopening or a closing, as the item allows.
 
-    `endings` are all lines of the ticket; `before` their phases when the cycle began.
+    `endings` are all lines of the ticket; `before` their phases when the cycle began; `earlier` what former cycles
+    sent for a line, in words, so that a note leaves out nothing that was done.
     """
     news = [e for e in endings if _is_news(e, before.get(e.state.key))]
     if not news or manners.level == "silent":
@@ -87,7 +89,7 @@ def answers(
         ]
         return Answer(kind, key, ticket.number, target, keys, text[:NOTE_LENGTH_MAX], title, group)
 
-    text = _text(endings, news, names, at)
+    text = _text(endings, news, names, at, earlier or {})
     given = [answer(AnswerKind.NOTE, ticket.sys_id, text)]
     if any(_is_handed_back(e) for e in news):
         given += _hand_back(ticket, news, manners, text, answer)
@@ -150,32 +152,48 @@ def _close(ticket: Ticket, endings: Sequence[Ending], manners: Manners, text: st
 # --- texts --------------------------------------------------------------------------------------------------
 
 
-def _text(endings: Sequence[Ending], news: Sequence[Ending], names: Names, at: datetime) -> str:
+def _text(
+    endings: Sequence[Ending],
+    news: Sequence[Ending],
+    names: Names,
+    at: datetime,
+    earlier: Mapping[LineKey, tuple[str, ...]],
+) -> str:
     many = len(endings) > 1
-    paragraphs = [_headline(endings, news), *(_paragraph(e, names, at, numbered=many) for e in endings)]
+    paragraphs = [
+        _headline(endings, news),
+        *(_paragraph(e, names, at, earlier.get(e.state.key, ()), numbered=many) for e in endings),
+        _FOOT,
+    ]
     return "\n\n".join(paragraphs)
 
 
 def _headline(endings: Sequence[Ending], news: Sequence[Ending]) -> str:
     granted = sum(1 for e in endings if e.state.phase is Phase.GRANTED)
     if granted == len(endings):
-        return "Microsoft 365 licence: the access works."
+        return "Microsoft 365 licence: granted, and every service plan it needs is provisioned."
     if any(_is_handed_back(e) for e in news):
-        return "Microsoft 365 licence: the access does NOT work, and a person has to act."
+        return "Microsoft 365 licence: the person has NO access, and somebody has to act."
     if any(e.state.phase is Phase.CANCELLED for e in news):
         return "Microsoft 365 licence: nothing was assigned."
     return f"Microsoft 365 licence: {granted} of {len(endings)} lines work."
 
 
-def _paragraph(ending: Ending, names: Names, at: datetime, *, numbered: bool) -> str:
+_FOOT = "Written by the license reconciler. It looks again by itself; nothing has to be answered here."
+
+
+def _paragraph(ending: Ending, names: Names, at: datetime, earlier: tuple[str, ...], *, numbered: bool) -> str:
     line, state, found = ending.finding.line, ending.state, ending.gated.proposal.finding
     who = ending.finding.user.upn if ending.finding.user is not None else _claimed(ending)
     what = line.product.name if line.product is not None else "(product not clear)"
     rows = [f"{'Line ' + str(state.key.line) + ': ' if numbered else ''}{what} for {who}"]
-    if found.cause is not None and (found.line.says is Says.FULFILLED or state.phase is not Phase.GRANTED):
-        rows.append(f"What was wrong: {CAUSES[found.cause].sentence}")
-        if ending.finding.sentence and state.phase is not Phase.GRANTED:
-            rows.append(f"In detail: {ending.finding.sentence}")
+    wrong = _wrong(ending)
+    if wrong is not None and (found.line.says is Says.FULFILLED or state.phase is not Phase.GRANTED):
+        detail = state.note or ending.finding.sentence
+        is_open = state.phase is not Phase.GRANTED and detail
+        rows.append(f"What is wrong: {detail}" if is_open else f"What was wrong: {CAUSES[wrong].sentence}")
+    if earlier:
+        rows.append("Done before: " + "; ".join(earlier) + ".")
     done = [_done(o) for o in ending.outcomes]
     if done:
         rows.append("What was done: " + "; ".join(done) + ".")
@@ -188,13 +206,23 @@ def _paragraph(ending: Ending, names: Names, at: datetime, *, numbered: bool) ->
         plan, sku = names.plans.get(proof.plan, proof.plan), names.skus.get(proof.sku, proof.sku)
         rows.append(f"Proof: service plan {plan} of {sku} is provisioned (read {at:%Y-%m-%d %H:%M} UTC).")
     if state.phase is not Phase.GRANTED and state.cause is not None:
-        rows.append(f"Whose move: {CAUSES[Cause(state.cause)].owner.value}.")
+        facts = CAUSES[Cause(state.cause)]
+        rows.append(f"Whose move: {facts.owner.value}. {facts.ask}".rstrip())
     ids = [o.request_id for o in ending.outcomes if o.request_id]
     if ids:
         rows.append("Microsoft request ids: " + ", ".join(ids))
     if ending.gated.proposal.actions:
         rows.append(f"Digest of the change: {ending.gated.proposal.digest}")
     return "\n".join(rows)
+
+
+def _wrong(ending: Ending) -> Cause | None:
+    """What was found at first: by this cycle, or by the one that was cut short while it changed the line."""
+    found = ending.gated.proposal.finding
+    before = found.line.state
+    if before is not None and before.phase is Phase.CONVERGING and before.cause:
+        return Cause(before.cause)
+    return found.cause
 
 
 def _claimed(ending: Ending) -> str:

@@ -75,7 +75,7 @@ def explain(database: Database, tenant: str, subject: str) -> tuple[Chain, ...]:
 
 def _tickets_of(standings: Mapping[LineKey, ledger.Standing], subject: str) -> set[str]:
     if "@" not in subject:
-        return {subject.upper()}
+        return {subject.upper().partition("/")[0]}
     wanted = subject.lower()
     return {key.ticket for key, standing in standings.items() if wanted in _names(standing)}
 

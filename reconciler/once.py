@@ -37,7 +37,10 @@ def once(app: App, scope: Scope, *, is_dry: bool = False) -> CycleReport:
         with app.database.dry() as rehearsal:
             dry = replace(app, database=rehearsal)
             dry.prepare(name)
-            return cycle(dry.deps(), Run(name, scope, is_dry=True, guard=lambda *_: None))
+            report = cycle(dry.deps(), Run(name, scope, is_dry=True, guard=lambda *_: None))
+        with app.database.read() as session:  # what was rehearsed is gone: the log is the one before
+            head = journal.head(session, app.name)
+        return _seen(replace(report, audit_head=head.hash, audit_size=head.size), scope)
     with _lease(app) as guard:
         app.prepare(name)
         with app.database.write() as session:
@@ -49,10 +52,21 @@ def once(app: App, scope: Scope, *, is_dry: bool = False) -> CycleReport:
             raise UserError(f"the cycle stopped: {lost}; nothing more was written", exit_code=1) from None
         except BaseException as error:
             with suppress(Exception):  # the first error is the one to report
-                _finish(app, name, None, str(error) or type(error).__name__)
+                _finish(app, name, None, str(error) if isinstance(error, Exception) else "interrupted")
             raise
         _finish(app, name, report, "; ".join(report.problems))
-        return report
+        return _seen(report, scope)
+
+
+def _seen(report: CycleReport, scope: Scope) -> CycleReport:
+    """The report, unless it was asked for by name and nothing of that name is there."""
+    named = [*sorted(scope.tickets), *sorted(scope.users)]
+    if named and not report.endings:
+        raise UserError(
+            f"ServiceNow shows no ticket of a configured catalogue item for {', '.join(named)}; check the spelling",
+            exit_code=1,
+        )
+    return report
 
 
 def _finish(app: App, name: str, report: CycleReport | None, error: str) -> None:

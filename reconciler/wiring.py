@@ -52,8 +52,8 @@ from reconciler.loop.pull import Reader
 from reconciler.loop.record import Desk
 from reconciler.model import Lane
 from reconciler.sandbox import hosts
-from reconciler.sandbox.state import DamagedWorld, Owned, Remote, SandboxState, WorldBusy
 from reconciler.sandbox.faults import BAD_DAY
+from reconciler.sandbox.state import DamagedWorld, Owned, Remote, SandboxState, WorldBusy
 from reconciler.sandbox.stories import contoso, history
 from reconciler.store import watermarks
 from reconciler.store.database import Database, connect, open_database
@@ -80,10 +80,11 @@ def open_store(settings: Settings) -> Database:
     return open_database(url.get_secret_value() if url is not None else settings.state_dir / "reconciler.db")
 
 
-def connect_store(settings: Settings) -> Database:
+def connect_store(settings: Settings, *, read_only: bool = False) -> Database:
     """The store whatever its version is: for migrations and checks. Raises UserError."""
     url = settings.store.read_url()
-    return connect(url.get_secret_value() if url is not None else settings.state_dir / "reconciler.db")
+    place = url.get_secret_value() if url is not None else settings.state_dir / "reconciler.db"
+    return connect(place, read_only=read_only)
 
 
 def sandbox_state(settings: Settings) -> SandboxState:
@@ -143,7 +144,7 @@ sandbox_twin = _twin
 @contextmanager
 def sandbox_world(settings: Settings, *, story: str | None) -> Iterator[Owned]:
     """The sandbox's world, owned by this process for a block. Raises UserError when it is in use or damaged."""
-    with _plainly(settings), sandbox_state(settings).open(story=story) as owned:
+    with _plainly(settings), sandbox_state(settings).open(story=story, patience_s=2.0) as owned:
         yield owned
 
 

@@ -30,7 +30,7 @@ def check(ctx: click.Context) -> int:
     """Compare tables and rows with what this version needs; changes nothing. Exit code 1 when something is wrong."""
     from reconciler.wiring import connect_store
 
-    with connect_store(options(ctx).settings) as database:
+    with connect_store(options(ctx).settings, read_only=True) as database:
         found = database.check()
         for fault in found.faults:
             click.echo(f"{database.name}: {fault}", err=True)

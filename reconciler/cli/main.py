@@ -6,6 +6,7 @@ a person, 4 a guard stopped a lane. Heavy imports happen inside commands, so `--
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -90,6 +91,9 @@ def _on_term(_number: int, _frame: object) -> None:
 def main(argv: list[str] | None = None) -> None:
     """Run the command line and exit with its code."""
     signal.signal(signal.SIGTERM, _on_term)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that lacks a letter still gets the report
     sys.exit(run(argv))
 
 
@@ -107,7 +111,9 @@ def run(argv: list[str] | None = None) -> int:
         error.show()
         return 2
     except (KeyboardInterrupt, click.Abort, Interrupted):
-        return _say("interrupted; nothing is half-written, the next cycle goes on from here", 1)
+        return _say(
+            "interrupted; what was under way is in the audit log, and the next cycle looks before it sends anything", 1
+        )
     except BrokenPipeError:
         sys.stderr.close()
         return 1
@@ -129,6 +135,7 @@ def _defect(error: Exception) -> int:
     path = folder / "defect.txt"
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
         path.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
         where = f"; details are in {path}"
     except OSError:

@@ -34,7 +34,7 @@ def reconcile(ctx: click.Context, dry_run: bool, tickets: tuple[str, ...], users
     if output == "json":
         click.echo(json.dumps(report.as_json(), ensure_ascii=False, indent=2))
     else:
-        show(report)
+        show(report, given.settings.source)
     for problem in report.problems:
         click.echo(f"reconciler: {problem}", err=True)
     return report.exit_code

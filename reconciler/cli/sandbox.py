@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import threading
+from contextlib import suppress
 from datetime import timedelta
 
 import click
 
-from reconciler.cli.main import options
+from reconciler.cli.main import Interrupted, options
 
 STORIES = click.Choice(["table", "json"])
 
@@ -30,12 +31,13 @@ def serve(ctx: click.Context, port: int, empty: bool, users: int | None) -> int:
 
     if empty and users:
         raise click.UsageError("--empty and --users exclude each other")
-    story = "empty" if empty else (f"generated:{users}" if users else None)
+    story = "empty" if empty else (f"users:{users}" if users else None)
     with sandbox_world(options(ctx).settings, story=story) as world:
         try:
             with world.serving(port=port) as ports:
                 click.echo(json.dumps(ports.line()))
-                threading.Event().wait()
+                with suppress(KeyboardInterrupt, Interrupted):  # the normal way to stop it; the world is kept
+                    threading.Event().wait()
         except OSError as error:
             raise UserError(f"port {port} cannot be used: {error.strerror}", exit_code=1) from None
     return 0

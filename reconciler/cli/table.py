@@ -31,18 +31,18 @@ def console() -> Console:
     return Console(width=int(os.environ.get("COLUMNS") or width), highlight=False)
 
 
-def show(report: CycleReport) -> None:
+def show(report: CycleReport, source: str) -> None:
     """Print the report."""
     out = console()
     domain = _common_domain(report)
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("ticket", "person", "product", "verdict", "cause", "phase", "done", "told"):
+    for name in ("ticket", "person", "product", "verdict", "cause", "phase", "change", "told"):
         table.add_column(name, overflow="fold", no_wrap=name in ("ticket", "person", "verdict", "phase"))
     for ending in report.endings:
         table.add_row(*_cells(report, ending, domain))
     dry = " (dry run: nothing was written)" if report.is_dry_run else ""
     people = f"; people are @{domain}" if domain else ""
-    out.print(f"Tenant {report.tenant}, mode {report.mode}, answers {report.answers}{people}{dry}")
+    out.print(f"Tenant {report.tenant} of {source}, mode {report.mode}, answers {report.answers}{people}{dry}")
     out.print()
     out.print(table)
     out.print()
@@ -86,7 +86,8 @@ def _done(ending: Ending) -> str:
             now = after["licence"]["disabled_plans"]
             turned = [p for p in before if p not in now]
             what = f"{', '.join(turned)} on" if turned else f"{after['licence']['sku']} assigned"
-        parts.append(what if action["result"] == Result.APPLIED.value else f"{what} ({action['result']})")
+        result = "not sent" if action["result"] == Result.PLANNED.value else action["result"]
+        parts.append(what if result == Result.APPLIED.value else f"{what} ({result})")
     return "; ".join(parts) or "-"
 
 

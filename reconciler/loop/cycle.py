@@ -28,7 +28,7 @@ from reconciler.loop.pull import Reader, pull
 from reconciler.loop.record import Desk, Told, begin, deliver, record
 from reconciler.loop.send import Sender, Write
 from reconciler.loop.verify import verify
-from reconciler.model import Ending, Finding, Lane, Outcome
+from reconciler.model import Ending, Finding, Lane, Outcome, Rest
 from reconciler.report import CycleReport
 from reconciler.store import journal
 from reconciler.store.database import Database
@@ -85,7 +85,7 @@ def cycle(d: Deps, run: Run) -> CycleReport:
     gates = gate(proposed, d.rules, policy=d.policy, used_today=_used_today(d, at), at=at)
     sender = _sender(d, run)
     outcomes = _execute(d, run, sender, seen, gates)
-    last = _verify(d, seen, outcomes)
+    last = {} if run.is_dry else _verify(d, seen, findings, outcomes)
     endings = _endings(d, gates, outcomes, last)
     told = _record(d, run, sender, gates, endings)
     return _report(d, run, at, gates, endings, told, sender)
@@ -117,8 +117,27 @@ def _execute(d: Deps, run: Run, sender: Sender, seen: Seen, gates: Gates) -> dic
     return execute(gates.gated, seen.observed, hands, plan_digest=gates.plan_digest, progress=d.progress)
 
 
-def _verify(d: Deps, seen: Seen, outcomes: Mapping[LineKey, tuple[Outcome, ...]]) -> dict[LineKey, Finding]:
-    acted = acted_on(outcomes)
+def _still_arriving(d: Deps, findings: tuple[Finding, ...]) -> frozenset[LineKey]:
+    """Lines whose change an earlier cycle sent moments ago, cut short before it could watch."""
+    at = d.clock.now()
+    return frozenset(f.key for f in findings if f.rest is Rest.WAIT and _is_ours(f) and _is_new(f, at, d.watch))
+
+
+def _is_ours(finding: Finding) -> bool:
+    return finding.line.state is not None and finding.line.state.attempts > 0
+
+
+def _is_new(finding: Finding, at: datetime, watch: timedelta) -> bool:
+    if finding.user is None or finding.proof is None:
+        return False
+    rows = [a for a in finding.user.assignments or () if a.sku == finding.proof.sku and a.updated_at is not None]
+    return any(a.updated_at is not None and at - a.updated_at < watch for a in rows)
+
+
+def _verify(
+    d: Deps, seen: Seen, findings: tuple[Finding, ...], outcomes: Mapping[LineKey, tuple[Outcome, ...]]
+) -> dict[LineKey, Finding]:
+    acted = acted_on(outcomes) | _still_arriving(d, findings)
     if not acted:
         return {}
     return verify(

@@ -87,6 +87,8 @@ def _stand(
         return _Stand(Phase.GRANTED, None, "")
     if outcomes:
         return _after_writes(last, outcomes, old, at, retry_window)
+    if last.rest is Rest.ACT and gated.proposal.with_ is None:  # a dry run
+        return _Stand(Phase.APPROVED, last.cause, "This would be changed now.")
     if last.rest is Rest.ACT:  # it shares the change of another line
         return _Stand(Phase.VERIFYING, last.cause, last.sentence)
     return _at_rest(first, old)

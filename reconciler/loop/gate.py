@@ -137,7 +137,9 @@ def _may_write(proposal: Proposal, rules: Rules, policy: Policy) -> Gated:
         return decided(Decision.HELD, Cause.USER_OUT_OF_SCOPE, outside)
     if not request.period.is_open:
         return decided(
-            Decision.HELD, finding.cause, "The request has an end, and ending a grant is not supported yet (I9)."
+            Decision.HELD,
+            finding.cause,
+            "The request has an end, and taking a licence back at its end is not built yet.",
         )
     hits: tuple[RuleHit, ...] = ()
     if request.says is Says.APPROVED:

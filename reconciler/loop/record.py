@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlmodel import Session
 
 from desired_state import ledger
-from desired_state.model import Ticket
+from desired_state.model import LineKey, Ticket
 from reconciler.answers import Answer, Manners, Names, answers
 from reconciler.clients.servicenow import ServiceNow
 from reconciler.clock import Clock
@@ -64,7 +65,16 @@ def record(endings: Sequence[Ending], desk: Desk, *, plan_digest: str, cycle: st
         ticket = group[0].finding.line.ticket
         before = {e.state.key: e.gated.proposal.finding.line.state for e in group}
         phases = {key: state.phase if state is not None else None for key, state in before.items()}
-        owed = answers(ticket, group, phases, desk.manners(ticket), desk.names, tenant=desk.tenant, at=at)
+        owed = answers(
+            ticket,
+            group,
+            phases,
+            desk.manners(ticket),
+            desk.names,
+            tenant=desk.tenant,
+            at=at,
+            earlier=_earlier(group, desk, cycle),
+        )
         if not owed and all(e.state == before[e.state.key] for e in group):
             continue
         with desk.database.write() as session:
@@ -72,6 +82,39 @@ def record(endings: Sequence[Ending], desk: Desk, *, plan_digest: str, cycle: st
                 _keep(session, desk.tenant, ending, phases[ending.state.key], plan_digest, cycle, at)
             for answer in owed:
                 outbox.intend(session, desk.tenant, answer, at)
+
+
+def _earlier(group: Sequence[Ending], desk: Desk, cycle: str) -> dict[LineKey, tuple[str, ...]]:
+    """What former cycles sent to the directory for lines that were tried before, from the audit log."""
+    tried = {e.state.key for e in group if e.state.attempts > (1 if e.outcomes else 0)}
+    if not tried:
+        return {}
+    with desk.database.read() as session:
+        rows = journal.rows_for(session, desk.tenant, group[0].state.key.ticket)
+    results = {row.body.get("intent"): row for row in rows if row.kind == "result"}
+    found: dict[LineKey, list[str]] = {}
+    for row in rows:
+        if row.kind != "intent" or row.cycle == cycle or row.body.get("system") != "graph":
+            continue
+        said = results.get(row.seq)
+        outcome = str(said.body.get("result")) if said is not None else "sent, its reply was not seen"
+        what = f"{_change(row.body.get('what') or {})} ({outcome}, {row.at:%Y-%m-%d %H:%M} UTC)"
+        for key in tried & {_key(text) for text in row.body.get("lines") or ()}:
+            found.setdefault(key, []).append(what)
+    return {key: tuple(words) for key, words in found.items()}
+
+
+def _key(text: str) -> LineKey:
+    ticket, _, line = text.rpartition("/")
+    return LineKey(ticket, int(line))
+
+
+def _change(what: Mapping[str, Any]) -> str:
+    """A recorded change in words."""
+    after = what.get("after") or {}
+    if "usage_location" in after:
+        return f"usage location set to {after['usage_location']} (this cannot be undone)"
+    return f"{(after.get('licence') or {}).get('sku', 'the licence')} assigned"
 
 
 def begin(gates: Gates, desk: Desk, *, cycle: str, at: datetime) -> None:

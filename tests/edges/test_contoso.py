@@ -108,7 +108,7 @@ def test_the_tenant_and_the_tickets_are_as_the_report_says(first, state):
     assert user.usage_location == "DE"
     notes = seen.instance.notes(seen.instance.records("sc_req_item", number="RITM0010001")[0]["sys_id"])
     assert len(notes) == 1
-    assert "the access works" in notes[0]
+    assert "granted, and every service plan" in notes[0]
     handed_back = seen.instance.records("sc_req_item", number="RITM0010011")[0]
     assert (handed_back["state"], handed_back["active"]) == ("2", "true")
     (task,) = seen.instance.records("sc_task", request_item=handed_back["sys_id"], active="true")

@@ -49,7 +49,7 @@ def test_a_correction_is_told_in_one_note_with_proof_and_request_id():
     given = told(ending(a_line(), NOTHING, PROVEN, applied=True))
 
     assert kinds(given) == [K.NOTE]
-    assert "the access works" in given[0].text
+    assert "granted, and every service plan" in given[0].text
     assert "req-42" in given[0].text
     assert str(VISIO_WEB) in given[0].text
 
@@ -78,7 +78,7 @@ def test_a_closed_ticket_that_cannot_be_fixed_is_handed_back():
     given = told(ending(a_line(user=None), seen(), at=late))
 
     assert kinds(given) == [K.NOTE, K.TASK, K.REOPENED]
-    assert "does NOT work" in given[0].text
+    assert "NO access" in given[0].text
     assert "identity team" in given[1].title
 
 
