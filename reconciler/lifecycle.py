@@ -55,12 +55,17 @@ class IllegalMove(Exception):
     """A defect of ours: the loop wanted a move that the table does not have."""
 
 
+def is_legal(old: Phase | None, new: Phase) -> bool:
+    """Whether the table has the move; staying put, and going to a person, always are."""
+    return old is None or old == new or new in (P.REVIEW, P.CANCELLED) or new in MOVES[old]
+
+
 def move(old: Phase | None, new: Phase) -> Phase:
     """Return `new` if a line may go there from `old` (None: it has no phase yet), staying put included.
 
     Raises:
         IllegalMove: the table has no such move.
     """
-    if old is None or old == new or new in (P.REVIEW, P.CANCELLED) or new in MOVES[old]:
+    if is_legal(old, new):
         return new
     raise IllegalMove(f"a line cannot go from {old} to {new}")

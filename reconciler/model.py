@@ -430,6 +430,7 @@ class Gated:
     cause: Cause | None = None
     sentence: str = ""
     judged: tuple[Mapping[str, Any], ...] = ()
+    may_answer: bool = True  # False: the ticket is too old to be told anything
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from reconciler.loop.pull import Reader, pull
 from reconciler.loop.record import Desk, Told, begin, deliver, record
 from reconciler.loop.send import Sender, Write
 from reconciler.loop.verify import verify
-from reconciler.model import Ending, Finding, Lane, Outcome, Rest
+from reconciler.model import Decision, Ending, Finding, Lane, Outcome, Rest
 from reconciler.report import CycleReport
 from reconciler.store import journal
 from reconciler.store.database import Database
@@ -81,14 +81,25 @@ def cycle(d: Deps, run: Run) -> CycleReport:
     d.progress("reading tickets and accounts")
     seen = observe(d.reader, d.graph, scope=run.scope, tenant_id=d.tenant_id, cycle=run.cycle, at=at)
     findings = diff(seen.lines, seen.observed, at=at, windows=d.windows)
-    proposed = plan(findings, seen.observed, d.bounds)
-    gates = gate(proposed, d.rules, policy=d.policy, used_today=_used_today(d, at), at=at)
+    gates = _decide(d, findings, seen, at)
     sender = _sender(d, run)
     outcomes = _execute(d, run, sender, seen, gates)
     last = {} if run.is_dry else _verify(d, seen, findings, outcomes)
     endings = _endings(d, gates, outcomes, last)
     told = _record(d, run, sender, gates, endings)
     return _report(d, run, at, gates, endings, told, sender)
+
+
+def _decide(d: Deps, findings: tuple[Finding, ...], seen: Seen, at: datetime) -> Gates:
+    """Plan and judge; then once more with those aside that may not be sent, so that they hold up nobody else."""
+    used = _used_today(d, at)
+    gates = gate(plan(findings, seen.observed, d.bounds), d.rules, policy=d.policy, used_today=used, at=at)
+    kept = (Decision.HELD, Decision.AWAITING)
+    aside = frozenset(g.proposal.finding.key for g in gates.gated if g.decision in kept)
+    if not aside:
+        return gates
+    again = plan(findings, seen.observed, d.bounds, aside=aside)
+    return gate(again, d.rules, policy=d.policy, used_today=used, at=at)
 
 
 def _used_today(d: Deps, at: datetime) -> dict[Lane, int]:

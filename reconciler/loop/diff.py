@@ -55,6 +55,9 @@ def diff(lines: Iterable[Line], observed: Observed, *, at: datetime, windows: Wi
     return tuple(sorted(findings, key=lambda f: (_asked_at(f.line), f.key)))
 
 
+_GIVEN = frozenset({Phase.GRANTED, Phase.DRIFTED, Phase.EXPIRING, Phase.REVOKING})
+
+
 def _asked_at(line: Line) -> datetime:
     return line.declared.requested_at if isinstance(line.declared, Request) else line.ticket.opened_at
 
@@ -64,6 +67,10 @@ def _find(line: Line, observed: Observed, at: datetime, windows: Windows) -> Fin
     if state is not None and state.phase in FINAL:
         over = Rest.REFUSE if state.phase is Phase.REFUSED else Rest.CANCEL
         return Finding(line, over, state.verdict, Cause(state.cause) if state.cause else None, state.note)
+    was_given = state is not None and (state.phase in _GIVEN or state.attempts > 0)
+    if was_given and declared.says in (Says.REJECTED, Says.CANCELLED, Says.WAITING):
+        sentence = f"The licence was given, and the ticket says {declared.says} since; a person has to decide."
+        return Finding(line, Rest.REVIEW, None, Cause.TICKET_INCONSISTENT, sentence)
     match declared.says:
         case Says.REJECTED:
             return Finding(line, Rest.REFUSE, sentence="The request was rejected in ServiceNow.")

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from desired_state.model import Says
 from reconciler.backoff import delay
 from reconciler.causes import Cause
-from reconciler.lifecycle import FINAL, Phase
+from reconciler.lifecycle import FINAL, Phase, is_legal
 from reconciler.model import Decision, Ending, Finding, Gated, LineState, Outcome, Rest, Result, Verdict
 
 RETRY_BASE_S, RETRY_CAP_S = 60.0, 3600.0
@@ -23,7 +23,10 @@ class _Stand:
     phase: Phase
     cause: Cause | None
     note: str
-    failed: bool = False
+    failed: bool = False  # tried without the effect being seen: the next try waits
+
+
+WORKING = frozenset({Phase.CONVERGING, Phase.VERIFYING})
 
 
 def end(
@@ -33,16 +36,19 @@ def end(
     first = gated.proposal.finding
     old = first.line.state
     stand = _stand(gated, last, outcomes, at=at, retry_window=retry_window)
+    if old is not None and not is_legal(old.phase, stand.phase):
+        note = f"The line was {old.phase} and now reads as {stand.phase}; a person has to look. {stand.note}".rstrip()
+        stand = _Stand(Phase.REVIEW, Cause.TICKET_INCONSISTENT, note)
     phase = stand.phase
     if old is not None and old.phase in FINAL:
         return Ending(gated, old, last, outcomes)
     attempts = old.attempts if old is not None else 0
     attempts += 1 if any(o.result in (Result.APPLIED, Result.FAILED) for o in outcomes) else 0
     next_at = None
-    if phase is Phase.CONVERGING:
+    if phase is Phase.CONVERGING or (phase is Phase.VERIFYING and outcomes):
         wait_s = delay(max(attempts, 1), base_s=RETRY_BASE_S, cap_s=RETRY_CAP_S, chance=chance)
         next_at = at + timedelta(seconds=wait_s) if stand.failed else (old.next_at if old else None)
-    same = old is not None and old.phase is phase
+    same = old is not None and (old.phase is phase or {old.phase, phase} <= WORKING)
     state = LineState(
         key=first.key,
         phase=phase,
@@ -98,7 +104,7 @@ def _not_cleared(gated: Gated, old: LineState | None, at: datetime) -> _Stand:
     cause, note = gated.cause, gated.sentence
     if gated.decision is Decision.AWAITING:
         return _Stand(Phase.AWAITING_APPROVAL, cause, note)
-    if old is not None and (old.phase is Phase.REVIEW or (old.phase is Phase.CONVERGING and _backs_off(old, at))):
+    if old is not None and (old.phase is Phase.REVIEW or (old.phase in WORKING and _backs_off(old, at))):
         return _Stand(old.phase, Cause(old.cause) if old.cause else cause, old.note)
     if gated.proposal.finding.cause is Cause.REMOVED_LATER:
         return _Stand(Phase.DRIFTED, Cause.REMOVED_LATER, note)
@@ -113,14 +119,17 @@ def _after_writes(
     last: Finding, outcomes: tuple[Outcome, ...], old: LineState | None, at: datetime, retry_window: timedelta
 ) -> _Stand:
     broken = next((o for o in outcomes if o.result in (Result.FAILED, Result.SKIPPED)), None)
+    since = old.since if old is not None and old.phase in WORKING and old.attempts and old.since else at
+    if broken is None and at - since >= retry_window:
+        return _Stand(Phase.REVIEW, Cause.UNKNOWN, f"The change was accepted and had no effect within {retry_window}.")
     if broken is None:
-        return _Stand(Phase.VERIFYING, Cause.PROVISIONING_PENDING, "The change was accepted; its effect is awaited.")
+        sentence = "The change was accepted; its effect is awaited."
+        return _Stand(Phase.VERIFYING, Cause.PROVISIONING_PENDING, sentence, failed=True)
     cause = Cause(broken.cause) if broken.cause else last.cause
     if broken.result is Result.SKIPPED:
         return _Stand(Phase.CONVERGING, cause, broken.why)
-    started = old.since if old is not None and old.phase is Phase.CONVERGING and old.since else at
     if cause in (Cause.REMOTE_FAILING, Cause.USAGE_LOCATION_MISSING):
-        if at - started >= retry_window:
+        if at - since >= retry_window:
             return _Stand(Phase.REVIEW, Cause.UNKNOWN, f"It was tried for {retry_window} without success: {broken.why}")
         return _Stand(Phase.CONVERGING, cause, broken.why, failed=True)
     if cause in (Cause.NO_SEAT, Cause.PERMISSION_MISSING):
@@ -165,7 +174,7 @@ def started(gated: Gated, at: datetime) -> LineState:
         user=first.line.binding.user,
         attempts=old.attempts + 1,
         next_at=None,
-        since=old.since if old.phase is Phase.CONVERGING else at,
+        since=old.since if old.phase in WORKING and old.attempts else at,
         note=first.sentence,
     )
 

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from desired_state.model import ProductKey, Request, Says
+from desired_state.model import ProductKey, Refusal, Request, Says
 from desired_state.rules import RuleFacts, RuleHit, Rules, evaluate
 from reconciler.causes import Cause
 from reconciler.lifecycle import Phase
@@ -25,7 +25,6 @@ from reconciler.model import (
     Finding,
     Gated,
     Lane,
-    ObservedUser,
     Plan,
     Proposal,
     Rest,
@@ -76,6 +75,9 @@ def _judge(proposal: Proposal, rules: Rules, policy: Policy, at: datetime) -> Ga
     finding = proposal.finding
     if finding.rest in (Rest.REFUSE, Rest.CANCEL) and finding.cause is None:
         return Gated(proposal, Decision.CLEARED)
+    outside = _outside(finding, policy)
+    if outside:
+        return Gated(replace(proposal, actions=()), Decision.HELD, Cause.USER_OUT_OF_SCOPE, outside)
     kept = policy.held_tickets.get(finding.key.ticket)
     if kept is None and finding.line.product is not None:
         kept = policy.held_products.get(finding.line.product.key)
@@ -86,7 +88,9 @@ def _judge(proposal: Proposal, rules: Rules, policy: Policy, at: datetime) -> Ga
         return Gated(proposal, Decision.HELD, finding.cause, resting)
     old = _too_old(finding, policy, at)
     if old and finding.rest is not Rest.PROVEN:
-        return Gated(proposal, Decision.HELD, finding.cause, old)
+        return Gated(proposal, Decision.HELD, finding.cause, old, may_answer=False)
+    if old:
+        return Gated(proposal, Decision.CLEARED, may_answer=False)
     if finding.rest is not Rest.ACT:
         return Gated(proposal, Decision.CLEARED)
     if proposal.blocked is not None:
@@ -119,8 +123,9 @@ def _resting(finding: Finding, at: datetime) -> str:
         return ""
     if state.phase is Phase.REVIEW:
         return state.note or "A person has this line."
-    if state.phase is Phase.CONVERGING and state.next_at is not None and state.next_at > at:
-        return f"The last attempt failed; the next one is due at {state.next_at:%Y-%m-%d %H:%M:%S} UTC."
+    is_tried = state.phase in (Phase.CONVERGING, Phase.VERIFYING) and finding.rest is Rest.ACT
+    if is_tried and state.next_at is not None and state.next_at > at:
+        return f"The last attempt had no effect yet; the next one is due at {state.next_at:%Y-%m-%d %H:%M:%S} UTC."
     return ""
 
 
@@ -132,21 +137,17 @@ def _may_write(proposal: Proposal, rules: Rules, policy: Policy) -> Gated:
     def decided(decision: Decision, cause: Cause | None, sentence: str, hits: tuple[RuleHit, ...] = ()) -> Gated:
         return Gated(proposal, decision, cause, sentence, tuple(_as_json(h) for h in hits))
 
-    outside = _outside(user, policy)
-    if outside:
-        return decided(Decision.HELD, Cause.USER_OUT_OF_SCOPE, outside)
     if not request.period.is_open:
         return decided(
             Decision.HELD,
             finding.cause,
             "The request has an end, and taking a licence back at its end is not built yet.",
         )
-    hits: tuple[RuleHit, ...] = ()
+    hits = evaluate(rules, _facts(finding, request))  # for the record also where the ticket is closed already
     if request.says is Says.APPROVED:
         if request.opened_by in policy.agents:
             sentence = "The order came from an integration or agent account, which can only propose."
-            return decided(Decision.AWAITING, None, sentence)
-        hits = evaluate(rules, _facts(finding, request))
+            return decided(Decision.AWAITING, None, sentence, hits)
         approving = frozenset(r.id for r in rules.rules if r.kind == "auto_approve")
         stopped = _ruled(hits, approving)
         if stopped is not None:
@@ -160,16 +161,30 @@ def _may_write(proposal: Proposal, rules: Rules, policy: Policy) -> Gated:
     return decided(Decision.PLANNED, finding.cause, "In mode observe nothing is changed.", hits)
 
 
-def _outside(user: ObservedUser, policy: Policy) -> str:
-    """Why an account may not be changed, "" when it may. A deny list wins over an allow list."""
-    names, domain = {user.upn.lower(), user.id}, user.upn.lower().rpartition("@")[2]
-    if names & policy.deny_users or domain in policy.deny_domains:
+def _outside(finding: Finding, policy: Policy) -> str:
+    """Why a line's person may not be served, "" when they may. A deny list wins over an allow list."""
+    names = _names(finding)
+    domains = {name.rpartition("@")[2] for name in names if "@" in name}
+    if names & policy.deny_users or domains & policy.deny_domains:
         return "The account is on the list of those that are never changed."
     if not policy.allow_users and not policy.allow_domains:
         return ""
-    if names & policy.allow_users or domain in policy.allow_domains:
+    if names & policy.allow_users or domains & policy.allow_domains:
         return ""
     return "The account is not in scope: it is on none of the allow lists."
+
+
+def _names(finding: Finding) -> set[str]:
+    """Everything the person is known by: the account when it was read, the names of the ticket otherwise."""
+    if finding.user is not None:
+        return {finding.user.upn.lower(), finding.user.id}
+    declared = finding.line.declared
+    if isinstance(declared, Refusal):
+        return {declared.person.lower()} - {""}
+    person = declared.claim.person
+    claimed = {declared.claim.upn, person.email if person else None, person.user_name if person else None}
+    bound = {str(finding.line.binding.user)} if finding.line.binding.user is not None else set()
+    return {name.strip().lower() for name in claimed if name} | bound
 
 
 def _facts(finding: Finding, request: Request) -> RuleFacts:

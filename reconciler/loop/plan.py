@@ -6,7 +6,7 @@ gives back is spent by a later cycle. Nothing is ever removed here that was not 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
@@ -15,7 +15,6 @@ from desired_state.model import LineKey, Path, PlanId, Product, ProductKey, Requ
 from reconciler.causes import Cause
 from reconciler.digest import digest, plain
 from reconciler.model import (
-    Access,
     Action,
     ActionKind,
     Drift,
@@ -60,15 +59,21 @@ class _Taken:
     seats: dict[SkuId, int]
     changes: dict[tuple[UserId, ProductKey], LineKey] = field(default_factory=dict)
     locations: dict[UserId, str] = field(default_factory=dict)
+    disabled: dict[tuple[UserId, SkuId], frozenset[PlanId]] = field(default_factory=dict)
 
 
-def plan(findings: Iterable[Finding], observed: Observed, bounds: Bounds) -> Plan:
+def plan(findings: Iterable[Finding], observed: Observed, bounds: Bounds, *, aside: Collection[LineKey] = ()) -> Plan:
     """Turn drift into the actions that would remove it, oldest request first.
 
-    Every finding gets one proposal, in the order given, so that no line can fall out of the cycle.
+    Every finding gets one proposal, in the order given, so that no line can fall out of the cycle. Lines `aside` are
+    those that may not be sent: they are planned last, so that they take no seat from and share no change with a
+    line that may.
     """
+    every = tuple(findings)
     taken = _Taken({sku: s.seats_free for sku, s in observed.skus.items()})
-    proposals = tuple(_named(_propose(finding, observed, bounds, taken)) for finding in findings)
+    ordered = sorted(every, key=lambda f: f.key in aside)  # stable: oldest first within both
+    made = {f.key: _named(_propose(f, observed, bounds, taken)) for f in ordered}
+    proposals = tuple(made[f.key] for f in every)
     return Plan(proposals, digest([[p.digest, [plain(a) for a in p.actions]] for p in proposals if p.actions]))
 
 
@@ -95,7 +100,7 @@ def _propose(finding: Finding, observed: Observed, bounds: Bounds, taken: _Taken
         actions.append(_set_location(finding, user, country, sources))
     match finding.drift.kind:
         case DriftKind.PLAN_OFF:
-            actions.append(_switch_on(finding, user, finding.drift, bounds))
+            actions.append(_switch_on(finding, user, finding.drift, bounds, taken))
         case DriftKind.MISSING:
             assignment = _assign(finding, user, product, observed, bounds, taken)
             if isinstance(assignment, Proposal):
@@ -163,10 +168,16 @@ def _licence(sku: SkuId, disabled: Iterable[PlanId], bounds: Bounds) -> dict[str
     return {"sku": bounds.sku(sku), "sku_id": sku, "disabled_plans": sorted(bounds.plan(p) for p in disabled)}
 
 
-def _switch_on(finding: Finding, user: ObservedUser, drift: Drift, bounds: Bounds) -> Action:
-    """The complete list of plans that stay off is sent, because it replaces the old one (graph.md section 6)."""
+def _switch_on(finding: Finding, user: ObservedUser, drift: Drift, bounds: Bounds, taken: _Taken) -> Action:
+    """The complete list of plans that stay off is sent, because it replaces the old one (graph.md section 6).
+
+    Where this plan changes the same licence for two lines, the second starts from what the first leaves.
+    """
     assert drift.sku is not None
-    before, after = sorted(drift.disabled_before), sorted(drift.disabled_after)
+    wanted = drift.disabled_before - drift.disabled_after
+    off = taken.disabled.get((user.id, drift.sku), drift.disabled_before)
+    taken.disabled[(user.id, drift.sku)] = off - wanted
+    before, after = sorted(off), sorted(off - wanted)
     return Action(
         ActionKind.ASSIGN_LICENSE,
         user.id,
@@ -176,7 +187,7 @@ def _switch_on(finding: Finding, user: ObservedUser, drift: Drift, bounds: Bound
         after={"licence": _licence(drift.sku, after, bounds)},
         undo=Undo.REVERSIBLE,
         inverse={"add": [{"sku_id": drift.sku, "disabled_plans": before}], "remove": []},
-        add=(Grant(drift.sku, drift.disabled_after),),
+        add=(Grant(drift.sku, off - wanted),),
     )
 
 
@@ -248,8 +259,3 @@ def _named(proposal: Proposal) -> Proposal:
         ],
     }
     return replace(proposal, digest=digest(subject))
-
-
-def is_covered(finding: Finding) -> bool:
-    """Another SKU already proves the product, so nothing has to be bought."""
-    return finding.proof is not None and finding.proof.access is Access.PROVEN and finding.covered_by is not None

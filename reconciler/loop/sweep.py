@@ -11,6 +11,7 @@ the tenant. Source of states and errors: graph.md section 7.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntFlag
@@ -41,7 +42,7 @@ _IN_FORCE = frozenset({"Active", "ActiveWithError"})
 _NOT_IN_FORCE = frozenset({"Disabled", "Error"})
 _FINE = frozenset({"None", "", None})  # null in the documents, the word "None" on live systems
 _UNCLEAR = -1
-_KEPT_MAX = 4096  # entries of a dictionary that only saves work, so that no tenant can make it grow
+_KEPT_MAX = 16384  # entries of a dictionary that only saves work, so that no tenant can make it grow
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +57,11 @@ class Desired:
     """What must be in force for whom.
 
     A need is a set of plans of which one must be on, wherever or in certain SKUs only; each has a bit. `needs` holds
-    the bits of all needs of a user, `ways` the needs that each SKU can meet.
+    the bits of all needs of a user, `ways` the needs that each SKU can meet, `bits` how many needs there are.
     """
 
-    def __init__(self, needs: Mapping[UserId, int], ways: Mapping[SkuId, tuple[Way, ...]]) -> None:
-        self.needs, self.ways = needs, ways
+    def __init__(self, needs: Mapping[UserId, int], ways: Mapping[SkuId, tuple[Way, ...]], bits: int) -> None:
+        self.needs, self.ways, self.bits = needs, ways, bits
         self.proof_plans = frozenset(plan for met in ways.values() for way in met for plan in way.plans)
 
     @classmethod
@@ -82,7 +83,7 @@ class Desired:
             mask |= needs.get(want.user, 0)
             needs[want.user] = same.setdefault(mask, mask)
         ways = {sku: tuple(_ways(sku, frozenset(plans), bits)) for sku, plans in sku_plans.items()}
-        return cls(needs, {sku: found for sku, found in ways.items() if found})
+        return cls(needs, {sku: found for sku, found in ways.items() if found}, len(bits))
 
 
 _Need = tuple[frozenset[SkuId] | None, frozenset[PlanId]]  # the SKUs it may be met in (None: any), its plans
@@ -137,6 +138,7 @@ def sweep(pages: Iterable[UserPage], desired: Desired) -> SweepResult:
                 tally, restarts = _Tally(desired), restarts + 1
             tally.add(page)
             is_complete = page.is_last
+            del page  # and with it its rows, before the next page is built
     except RemoteError as error:
         cut, is_complete = error, False
     looks = {user: Hint(hints) for user, hints in tally.looks.items()}
@@ -155,11 +157,10 @@ class _Tally:
     def __init__(self, desired: Desired) -> None:
         self._desired = desired
         self._left = cast(dict[str, int], dict(desired.needs))  # of users who were not shown yet
-        self._first_bit = max((mask.bit_length() for mask in desired.needs.values()), default=0)
         self._bits: dict[SkuId, int] = {}
         self._whole: dict[str, int] = {}  # SKU as sent -> what it gives when it is in force and no proof plan is off
         self._harmless: set[str] = set()  # plans as sent that prove nothing
-        self._holdings: dict[int, int] = {}  # what a user holds -> how many hold just that
+        self._holdings: Counter[int] = Counter()  # what a user holds -> how many hold just that
         self._licences: dict[SkuId, int] = {}
         self.looks: dict[UserId, int] = {}
         self.rows = self.unknown = 0
@@ -169,24 +170,32 @@ class _Tally:
 
     def add(self, page: UserPage) -> None:
         """Compare the users of one page. The CPU of a sweep goes here, so it calls nothing that it can do without."""
-        take, whole, holdings, is_harmless = self._left.pop, self._whole, self._holdings, self._harmless.issuperset
+        take, whole, is_harmless = self._left.pop, self._whole, self._harmless.issuperset
+        holdings: list[int] = []
         for row in page.rows:
             need = take(row.id, 0) or self._asked_before(row.id)
-            have = 0 if row.states is not None else _UNCLEAR
-            try:
-                for state in row.states or ():
-                    off = state.disabled_plans
-                    if state.state != "Active" or state.error not in _FINE or off is None or not is_harmless(off):
-                        have = _UNCLEAR
-                        break
-                    have |= whole[state.sku_id]
-            except KeyError:
+            states, have = row.states, 0
+            if states is None:
                 have = _UNCLEAR
+            else:
+                try:
+                    for state in states:
+                        if state.state != "Active" or (state.error != "None" and state.error is not None):
+                            have = _UNCLEAR
+                            break
+                        off = state.disabled_plans
+                        if off is None or (off and not is_harmless(off)):
+                            have = _UNCLEAR
+                            break
+                        have |= whole[state.sku_id]
+                except KeyError:
+                    have = _UNCLEAR
             if have < 0 or need & ~have or row.is_enabled is not True or not row.usage_location:
                 have = self._closely(row, need)
-            holdings[have] = holdings.get(have, 0) + 1
+            holdings.append(have)
+        self._holdings.update(holdings)
         self.rows += len(page.rows)
-        if len(holdings) > _KEPT_MAX:
+        if len(self._holdings) > _KEPT_MAX:
             self._count()
 
     def _asked_before(self, shown: str) -> int:
@@ -224,7 +233,7 @@ class _Tally:
         return have
 
     def _bit(self, sku: SkuId) -> int:
-        return self._bits.setdefault(sku, 1 << (self._first_bit + len(self._bits)))
+        return self._bits.setdefault(sku, 1 << (self._desired.bits + len(self._bits)))
 
     def _learn(self, state: ScanState, sku: SkuId) -> None:
         if len(self._whole) + len(self._harmless) > _KEPT_MAX:
@@ -237,13 +246,17 @@ class _Tally:
     def licences(self) -> dict[SkuId, int]:
         """Users per SKU with an assignment in force."""
         self._count()
-        return {sku: count for sku, count in self._licences.items() if count}
+        return dict(self._licences)
 
     def _count(self) -> None:
         """Settle what was held so far, so that the number of different holdings stays small."""
-        for sku, bit in self._bits.items():
-            count = sum(count for have, count in self._holdings.items() if have & bit)
-            self._licences[sku] = self._licences.get(sku, 0) + count
+        skus = list(self._bits)
+        for have, count in self._holdings.items():
+            held = have >> self._desired.bits
+            while held:
+                sku = skus[held.bit_length() - 1]
+                self._licences[sku] = self._licences.get(sku, 0) + count
+                held ^= 1 << held.bit_length() - 1
         self._holdings.clear()
 
 
