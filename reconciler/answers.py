@@ -8,16 +8,18 @@ ours only: nothing that somebody typed into a form is repeated here (I17).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Protocol
 
-from desired_state.model import LineKey, PlanId, Says, SkuId, Ticket
-from reconciler.causes import CAUSES, Cause, TicketAnswer
+from desired_state.model import LineKey, PlanId, ProductKey, Says, SkuId, Ticket
+from reconciler.causes import CAUSES, Cause, Owner, TicketAnswer
 from reconciler.digest import digest
 from reconciler.lifecycle import Phase
-from reconciler.model import AnswerKind, Ending, Known, Outcome, Rest, Result
+from reconciler.model import AnswerKind, Decision, Ending, Known, Outcome, Rest, Result, Verdict
 
+ITEM = "item"  # the title of a CLOSED answer whose target is the item itself
+LEVELS = ("silent", "note", "task", "full")
 NOTE_LENGTH_MAX = 3900  # a journal value is cut at 4000 characters (servicenow.md section 19)
 
 
@@ -29,6 +31,7 @@ class Manners:
     """
 
     level: str = "silent"
+    levels: Mapping[ProductKey, str] = field(default_factory=dict)  # narrower ones, per product
     may_reopen: bool = False
     follow_up_group: str = ""  # sys_id
     closes: str = "task"  # task, item, none
@@ -77,7 +80,9 @@ def answers(
     `endings` are all lines of the ticket; `before` their phases when the cycle began; `earlier` what former cycles
     sent for a line, in words, so that a note leaves out nothing that was done.
     """
-    news = [e for e in endings if _is_news(e, before.get(e.state.key))]
+    done = earlier or {}
+    news = [e for e in endings if _is_news(e, before.get(e.state.key), was_sent=e.state.key in done)]
+    manners = replace(manners, level=_level(endings, manners))
     if not news or manners.level == "silent":
         return ()
     facts = [[str(e.state.key), e.state.episode, e.state.phase.value, e.state.cause] for e in news]
@@ -89,9 +94,9 @@ def answers(
         ]
         return Answer(kind, key, ticket.number, target, keys, text[:NOTE_LENGTH_MAX], title, group)
 
-    text = _text(endings, news, names, at, earlier or {})
+    text = _text(endings, news, names, at, done)
     given = [answer(AnswerKind.NOTE, ticket.sys_id, text)]
-    if any(_is_handed_back(e) for e in news):
+    if any(_is_handed_back(e) or _is_unrepaired(e) for e in news):
         given += _hand_back(ticket, news, manners, text, answer)
     else:
         given += _close(ticket, endings, manners, text, answer)
@@ -109,12 +114,25 @@ def _is_handed_back(ending: Ending) -> bool:
     )
 
 
-def _is_news(ending: Ending, before: Phase | None) -> bool:
+def _level(endings: Sequence[Ending], manners: Manners) -> str:
+    """The narrowest level of the tenant and of the products that the ticket is about."""
+    keys = [e.finding.line.product.key for e in endings if e.finding.line.product is not None]
+    return min([manners.level, *(manners.levels.get(k, manners.level) for k in keys)], key=LEVELS.index)
+
+
+def _is_unrepaired(ending: Ending) -> bool:
+    """A closed ticket that is false and that this mode only looks at: people have to repair it."""
+    return ending.gated.decision is Decision.PLANNED and ending.gated.proposal.finding.verdict is Verdict.FALSE
+
+
+def _is_news(ending: Ending, before: Phase | None, *, was_sent: bool) -> bool:
     state = ending.state
-    if state.phase is before:
+    if state.phase is before or not ending.gated.may_answer:
         return False
+    if _is_unrepaired(ending):
+        return True
     if state.phase is Phase.GRANTED:
-        return ending.gated.proposal.finding.line.says is Says.APPROVED or _wrote(ending) or state.attempts > 0
+        return ending.gated.proposal.finding.line.says is Says.APPROVED or _wrote(ending) or was_sent
     if state.phase is Phase.CANCELLED:
         return state.cause == Cause.SUBJECT_LEFT.value
     return _is_handed_back(ending)
@@ -130,19 +148,23 @@ def _hand_back(
     if manners.level not in ("task", "full"):
         return
     if manners.follow_up_group:
-        owner = next(CAUSES[Cause(e.state.cause)].owner for e in news if e.state.cause)
+        owner = next(owner_of(e) for e in news if e.state.cause)
         title = f"{ticket.number}: licence access is missing, needs the {owner}"
         yield answer(AnswerKind.TASK, ticket.sys_id, text, title=title[:160], group=manners.follow_up_group)
     is_closed = any(e.finding.line.says is Says.FULFILLED for e in news)
-    if manners.level == "full" and manners.may_reopen and is_closed:
+    is_ours = any(_is_handed_back(e) for e in news)  # what a mode merely looks at is not reopened
+    if manners.level == "full" and manners.may_reopen and is_closed and is_ours:
         yield answer(AnswerKind.REOPENED, ticket.sys_id, text)
 
 
 def _close(ticket: Ticket, endings: Sequence[Ending], manners: Manners, text: str, answer: _Answer) -> Iterable[Answer]:
-    """Our own task is closed when every line is granted; the item is left to its flow."""
-    if manners.level != "full" or manners.closes != "task":
+    """Our own task is closed when every line is granted; the item itself only where no flow owns it."""
+    if manners.level != "full" or manners.closes == "none":
         return
     if any(e.state.phase is not Phase.GRANTED or e.finding.line.says is not Says.APPROVED for e in endings):
+        return
+    if manners.closes == "item":
+        yield answer(AnswerKind.CLOSED, ticket.sys_id, text, title=ITEM)
         return
     for task in ticket.tasks:
         if task.is_active and not task.assigned_to and task.assignment_group in manners.our_groups:
@@ -172,7 +194,7 @@ def _headline(endings: Sequence[Ending], news: Sequence[Ending]) -> str:
     granted = sum(1 for e in endings if e.state.phase is Phase.GRANTED)
     if granted == len(endings):
         return "Microsoft 365 licence: granted, and every service plan it needs is provisioned."
-    if any(_is_handed_back(e) for e in news):
+    if any(_is_handed_back(e) or _is_unrepaired(e) for e in news):
         return "Microsoft 365 licence: the person has NO access, and somebody has to act."
     if any(e.state.phase is Phase.CANCELLED for e in news):
         return "Microsoft 365 licence: nothing was assigned."
@@ -197,23 +219,31 @@ def _paragraph(ending: Ending, names: Names, at: datetime, earlier: tuple[str, .
     done = [_done(o) for o in ending.outcomes]
     if done:
         rows.append("What was done: " + "; ".join(done) + ".")
-    elif state.phase is Phase.GRANTED and state.attempts:
+    elif state.phase is Phase.GRANTED and earlier:
         rows.append("What was done: an earlier cycle made the change; this one proved it.")
     elif state.phase is Phase.GRANTED:
         rows.append("What was done: nothing, the access was already there.")
+    elif _is_unrepaired(ending):
+        rows.append("What was done: nothing; the reconciler only looks here (mode observe).")
     proof = ending.finding.proof
     if state.phase is Phase.GRANTED and proof is not None and proof.plan is not None and proof.sku is not None:
         plan, sku = names.plans.get(proof.plan, proof.plan), names.skus.get(proof.sku, proof.sku)
         rows.append(f"Proof: service plan {plan} of {sku} is provisioned (read {at:%Y-%m-%d %H:%M} UTC).")
     if state.phase is not Phase.GRANTED and state.cause is not None:
-        facts = CAUSES[Cause(state.cause)]
-        rows.append(f"Whose move: {facts.owner.value}. {facts.ask}".rstrip())
+        rows.append(f"Whose move: {owner_of(ending)}. {CAUSES[Cause(state.cause)].ask}".rstrip())
     ids = [o.request_id for o in ending.outcomes if o.request_id]
     if ids:
         rows.append("Microsoft request ids: " + ", ".join(ids))
     if ending.gated.proposal.actions:
         rows.append(f"Digest of the change: {ending.gated.proposal.digest}")
     return "\n".join(rows)
+
+
+def owner_of(ending: Ending) -> str:
+    """Whose move it is. What the reconciler would do itself, and does not here, is the licence admin's."""
+    owner = CAUSES[Cause(ending.state.cause or Cause.UNKNOWN)].owner
+    is_idle = owner is Owner.RECONCILER and ending.state.phase in (Phase.HELD, Phase.REVIEW, Phase.DRIFTED)
+    return (Owner.LICENCE_ADMIN if is_idle else owner).value
 
 
 def _wrong(ending: Ending) -> Cause | None:

@@ -112,6 +112,9 @@ def _event(row: journal.AuditRow) -> Event:
             what = f"{body.get('action')}: {body.get('result')}, {said}"
         case "line_moved":
             what = f"{body.get('from') or 'new'} → {body.get('to')}"
+            if body.get("covered_by"):
+                saved = f", {body['saved_monthly']} a month saved" if body.get("saved_monthly") else ""
+                what += f": covered by another licence of the person, nothing was bought{saved}"
         case _:
             what = row.kind
     return Event(row.seq, row.at, row.kind, what, body, _changes(body))

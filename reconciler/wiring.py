@@ -41,6 +41,7 @@ from reconciler.clients.servicenow import SERVICENOW_DIALECT, ServiceNow, Ticket
 from reconciler.clients.wire import Budget, Counts, Wire, make_http
 from reconciler.clock import Clock, SystemClock
 from reconciler.config import Settings, Tenant
+from reconciler.digest import digest
 from reconciler.errors import UserError
 from reconciler.loop.cycle import Deps, Progress
 from reconciler.loop.diff import Windows
@@ -59,6 +60,7 @@ from reconciler.store import watermarks
 from reconciler.store.database import Database, connect, open_database
 
 LEFT_OBSERVE = "left-observe"  # since when tickets may cause anything, where the configuration does not say
+_SECRETS = {"client_secret", "password", "api_key", "client_secret_file", "password_file", "api_key_file", "ca_file"}
 GRAPH_UNITS, GRAPH_WINDOW_S = 3500.0, 10.0  # the smallest tenant's allowance (graph.md section 10)
 
 
@@ -345,6 +347,7 @@ class App:
             zone=zone,
             our_groups=our_groups,
             page_size=self.tenant.servicenow.page_size,
+            meaning=self._meaning(),
         )
         policy = self.policy()
         names = Names(
@@ -427,6 +430,17 @@ class App:
             ),
         )
 
+    def _meaning(self) -> str:
+        """A digest of what decides how a ticket is read: change it, and every ticket is read anew."""
+        return digest(
+            {
+                "items": [item.model_dump(mode="json") for item in self.settings.items_for(self.name)],
+                "products": {key: o.model_dump(mode="json") for key, o in self.settings.products.items()},
+                "words": self.tenant.servicenow.model_dump(mode="json", exclude=_SECRETS),
+                "timezone": self.tenant.timezone,
+            }
+        )
+
     def _sku_prices(self) -> dict[SkuId, Decimal]:
         """What a SKU costs: the least price of the products that it is the first choice for."""
         prices: dict[SkuId, Decimal] = {}
@@ -448,12 +462,15 @@ class App:
         return datetime.combine(since, time(), tzinfo=UTC)
 
     def _manners(self, our_groups: frozenset[str]) -> Callable[[Ticket], Manners]:
+        levels = {ProductKey(k): o.answers for k, o in self.settings.products.items() if o.answers is not None}
+
         def manners(ticket: Ticket) -> Manners:
             item = self.items.get(ticket.item)
             if item is None:
                 return Manners()
             return Manners(
                 level=self.tenant.answers,
+                levels=levels,
                 may_reopen=item.reopen,
                 follow_up_group=self.groups.get(item.follow_up_group, ""),
                 closes=item.close,

@@ -20,6 +20,7 @@ import click
 
 if TYPE_CHECKING:
     from reconciler.config import Settings
+    from reconciler.errors import RemoteError
 
 COMMANDS = {
     "reconcile": "reconciler.cli.reconcile:reconcile",
@@ -106,7 +107,7 @@ def run(argv: list[str] | None = None) -> int:
     except UserError as error:
         return _say(str(error), error.exit_code)
     except RemoteError as error:
-        return _say(str(error), 1)
+        return _say(f"{error}{_hint(error)}", 1)
     except click.ClickException as error:
         error.show()
         return 2
@@ -122,6 +123,15 @@ def run(argv: list[str] | None = None) -> int:
     except Exception as error:
         return _defect(error)
     return result if isinstance(result, int) else 0
+
+
+def _hint(error: RemoteError) -> str:
+    """What to check when a system cannot be reached at all."""
+    if error.then.value == "stop" or not any(word in str(error) for word in ("Connect", "nothing was sent")):
+        return ""
+    section = "graph" if "graph" in error.system.lower() or "sign-in" in error.system.lower() else "servicenow"
+    key = "the network and the addresses" if section == "graph" else "the network and `instance`"
+    return f". Check {key} in [tenants.NAME.{section}]"
 
 
 def _say(sentence: str, code: int) -> int:

@@ -88,6 +88,11 @@ def _done(ending: Ending) -> str:
             what = f"{', '.join(turned)} on" if turned else f"{after['licence']['sku']} assigned"
         result = "not sent" if action["result"] == Result.PLANNED.value else action["result"]
         parts.append(what if result == Result.APPLIED.value else f"{what} ({result})")
+    finding = ending.finding
+    if finding.covered_by is not None and finding.line.product is not None:
+        price = finding.line.product.price
+        saved = f", {price:.2f} a month saved" if price is not None else ""
+        parts.append(f"covered by a bundle, nothing bought{saved}")
     return "; ".join(parts) or "-"
 
 

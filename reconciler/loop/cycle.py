@@ -185,13 +185,20 @@ def _record(d: Deps, run: Run, sender: Sender, gates: Gates, endings: tuple[Endi
     if run.is_dry:
         return Told()
     record(endings, d.desk, plan_digest=gates.plan_digest, cycle=run.cycle, at=d.clock.now())
-    told = deliver(d.desk, sender, plan_digest=gates.plan_digest, only=run.scope.tickets)
+    told = deliver(d.desk, sender, plan_digest=gates.plan_digest, only=_tickets(run, endings))
     if told.given:
         try:
             pull(d.reader, cycle=run.cycle)  # take in our own updates now, so that they are no news later (I6, I10)
         except RemoteError as error:
             told.problems.append(f"the answered tickets could not be read again: {error}")
     return told
+
+
+def _tickets(run: Run, endings: tuple[Ending, ...]) -> frozenset[str]:
+    """The tickets that may be answered: all of them, or those that the cycle is about."""
+    if not run.scope.tickets and not run.scope.users:
+        return frozenset()
+    return frozenset(e.state.key.ticket for e in endings) | {"-"}  # never empty: empty means all
 
 
 def _unseen(run: Run, endings: tuple[Ending, ...]) -> tuple[str, ...]:

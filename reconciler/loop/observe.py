@@ -171,7 +171,8 @@ def _in_scope(found: tuple[Line, ...], observed: Observed, scope: Scope) -> tupl
     if not scope.users:
         return found
     ids = {u for u, user in observed.users.items() if getattr(user, "upn", "").lower() in scope.users}
-    return tuple(line for line in found if line.binding.user in ids or _claims(line) & scope.users)
+    named = {line.key.ticket for line in found if line.binding.user in ids or _claims(line) & scope.users}
+    return tuple(line for line in found if line.key.ticket in named)  # a ticket is answered whole or not at all
 
 
 def _claims(line: Line) -> frozenset[str]:

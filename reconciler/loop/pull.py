@@ -17,7 +17,7 @@ from desired_state import ledger
 from desired_state.catalogue import Catalogue
 from desired_state.intake import intake
 from desired_state.items import Item
-from desired_state.model import LineKey, Person, Request, Says, Ticket
+from desired_state.model import LineKey, Person, Refusal, Request, Says, Ticket
 from desired_state.says import TicketWords
 from reconciler.clients.servicenow import ServiceNow, Watermark
 from reconciler.clock import Clock
@@ -28,6 +28,7 @@ from reconciler.store import journal, lines, tickets, watermarks
 from reconciler.store.database import Database
 
 OUR_MARK = "m365r:"
+MEANING = "meaning"  # the watermark's source under which the configuration that tickets were read with is kept
 SOURCE = "servicenow"
 _SYS_ID = re.compile(r"[0-9a-f]{32}")
 
@@ -47,6 +48,7 @@ class Reader:
     our_groups: frozenset[str] = frozenset()  # sys_ids
     our_accounts: frozenset[str] = frozenset()  # sys_ids
     page_size: int = field(default=200)
+    meaning: str = ""  # digest of everything that decides what a ticket means; when it changes, all are read again
 
 
 def pull(reader: Reader, *, cycle: str, numbers: Collection[str] = ()) -> int:
@@ -58,21 +60,30 @@ def pull(reader: Reader, *, cycle: str, numbers: Collection[str] = ()) -> int:
         return len(found)
     with reader.database.read() as session:
         mark = watermarks.load(session, reader.tenant, SOURCE)
+        meant = watermarks.load(session, reader.tenant, MEANING)
+    is_reread = meant is not None and meant.sys_id != reader.meaning
+    if is_reread:
+        mark = None
     since = Watermark(mark.at, mark.sys_id) if mark is not None else None
     pages = reader.servicenow.tickets(items=tuple(sorted(reader.items)), watermark=since, page_size=reader.page_size)
     for page in pages:
-        _take_in(reader, page.tickets, cycle, watermark=page.watermark)
+        _take_in(reader, page.tickets, cycle, watermark=page.watermark, is_reread=is_reread)
         count += len(page.tickets)
+    if meant is None or is_reread:  # only now: a crash before this reads them all once more
+        with reader.database.write() as session:
+            watermarks.save(session, reader.tenant, MEANING, Watermark(reader.clock.now(), reader.meaning))
     return count
 
 
-def _take_in(reader: Reader, found: Iterable[Ticket], cycle: str, watermark: Watermark | None) -> None:
+def _take_in(
+    reader: Reader, found: Iterable[Ticket], cycle: str, watermark: Watermark | None, *, is_reread: bool = False
+) -> None:
     read = tuple(t for t in found if t.item in reader.items)
     people = reader.servicenow.people(sorted({sys_id for t in read for sys_id in _references(t)}))
     at = reader.clock.now()
     with reader.database.write() as session:
         for ticket in read:
-            _declare(reader, session, ticket, people, cycle, at)
+            _declare(reader, session, ticket, people, cycle, at, is_reread=is_reread)
         if watermark is not None:
             watermarks.save(session, reader.tenant, SOURCE, watermark)
 
@@ -84,11 +95,18 @@ def _references(ticket: Ticket) -> Iterable[str]:
 
 
 def _declare(
-    reader: Reader, session: Session, ticket: Ticket, people: Mapping[str, Person], cycle: str, at: datetime
+    reader: Reader,
+    session: Session,
+    ticket: Ticket,
+    people: Mapping[str, Person],
+    cycle: str,
+    at: datetime,
+    *,
+    is_reread: bool,
 ) -> None:
     known = lines.load(session, reader.tenant, tickets={ticket.number})
     is_new_copy = tickets.save(session, reader.tenant, ticket, at)
-    if not is_new_copy and known:
+    if not is_new_copy and known and not is_reread:
         return
     taken = intake(
         ticket,
@@ -101,9 +119,12 @@ def _declare(
         words=reader.words,
         zone=reader.zone,
     )
-    if _is_our_reopening(ticket, taken.says, known):
-        return
+    before = ledger.standings(session, reader.tenant, tickets={ticket.number})
+    is_ours = _is_our_reopening(ticket, taken.says, known)
     for line in taken.lines:
+        standing = before.get(line.key)
+        if is_ours and standing is not None and not _asks_something_else(standing, line):
+            continue
         change = ledger.Declared(line) if isinstance(line, Request) else ledger.Refused(line)
         if ledger.append(session, reader.tenant, change, at):
             _renew(reader, session, known.get(line.key), cycle, at)
@@ -116,6 +137,14 @@ def _is_our_reopening(ticket: Ticket, says: Says, known: Mapping[LineKey, LineSt
         and says in (Says.APPROVED, Says.WAITING, Says.INCONSISTENT)
         and any(state.phase is Phase.REVIEW for state in known.values())
     )
+
+
+def _asks_something_else(standing: ledger.Standing, line: Request | Refusal) -> bool:
+    """Whether a person corrected a ticket that was handed back: another person, product or period."""
+    request = standing.request
+    if request is None or isinstance(line, Refusal):
+        return isinstance(standing.declaration, Refusal) != isinstance(line, Refusal)
+    return (request.claim, request.product, request.period) != (line.claim, line.product, line.period)
 
 
 def _renew(reader: Reader, session: Session, state: LineState | None, cycle: str, at: datetime) -> None:

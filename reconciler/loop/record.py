@@ -15,7 +15,7 @@ from sqlmodel import Session
 
 from desired_state import ledger
 from desired_state.model import LineKey, Ticket
-from reconciler.answers import Answer, Manners, Names, answers
+from reconciler.answers import ITEM, Answer, Manners, Names, answers
 from reconciler.clients.servicenow import ServiceNow
 from reconciler.clock import Clock
 from reconciler.digest import digest
@@ -65,6 +65,7 @@ def record(endings: Sequence[Ending], desk: Desk, *, plan_digest: str, cycle: st
         ticket = group[0].finding.line.ticket
         before = {e.state.key: e.gated.proposal.finding.line.state for e in group}
         phases = {key: state.phase if state is not None else None for key, state in before.items()}
+        earlier = _earlier(group, desk, cycle)
         owed = answers(
             ticket,
             group,
@@ -73,13 +74,14 @@ def record(endings: Sequence[Ending], desk: Desk, *, plan_digest: str, cycle: st
             desk.names,
             tenant=desk.tenant,
             at=at,
-            earlier=_earlier(group, desk, cycle),
+            earlier=earlier,
         )
         if not owed and all(e.state == before[e.state.key] for e in group):
             continue
         with desk.database.write() as session:
             for ending in group:
-                _keep(session, desk.tenant, ending, phases[ending.state.key], plan_digest, cycle, at)
+                key = ending.state.key
+                _keep(session, desk.tenant, ending, phases[key], plan_digest, cycle, at, was_sent=key in earlier)
             for answer in owed:
                 outbox.intend(session, desk.tenant, answer, at)
 
@@ -97,7 +99,11 @@ def _earlier(group: Sequence[Ending], desk: Desk, cycle: str) -> dict[LineKey, t
         if row.kind != "intent" or row.cycle == cycle or row.body.get("system") != "graph":
             continue
         said = results.get(row.seq)
-        outcome = str(said.body.get("result")) if said is not None else "sent, its reply was not seen"
+        if said is not None and said.body.get("result") != "accepted" and said.body.get("error") != "OutcomeUnknown":
+            continue
+        outcome = (
+            "accepted" if said is not None and said.body.get("result") == "accepted" else "sent, its reply was not seen"
+        )
         what = f"{_change(row.body.get('what') or {})} ({outcome}, {row.at:%Y-%m-%d %H:%M} UTC)"
         for key in tried & {_key(text) for text in row.body.get("lines") or ()}:
             found.setdefault(key, []).append(what)
@@ -115,6 +121,14 @@ def _change(what: Mapping[str, Any]) -> str:
     if "usage_location" in after:
         return f"usage location set to {after['usage_location']} (this cannot be undone)"
     return f"{(after.get('licence') or {}).get('sku', 'the licence')} assigned"
+
+
+def _saved(ending: Ending) -> str | None:
+    """What need not be bought a month, because a bundle that the person holds brings it already."""
+    product = ending.finding.line.product
+    if ending.finding.covered_by is None or product is None or product.price is None:
+        return None
+    return f"{product.price:.2f}"
 
 
 def begin(gates: Gates, desk: Desk, *, cycle: str, at: datetime) -> None:
@@ -148,13 +162,21 @@ def begin(gates: Gates, desk: Desk, *, cycle: str, at: datetime) -> None:
 
 
 def _keep(
-    session: Session, tenant: str, ending: Ending, old: Phase | None, plan_digest: str, cycle: str, at: datetime
+    session: Session,
+    tenant: str,
+    ending: Ending,
+    old: Phase | None,
+    plan_digest: str,
+    cycle: str,
+    at: datetime,
+    *,
+    was_sent: bool,
 ) -> None:
     state, first = ending.state, ending.gated.proposal.finding
     if not lines.save(session, tenant, state, at):
         return
     if state.phase is Phase.GRANTED and old is not Phase.GRANTED:
-        by_us = any(o.result is Result.APPLIED for o in ending.outcomes) or state.attempts > 0
+        by_us = any(o.result is Result.APPLIED for o in ending.outcomes) or was_sent
         ledger.append(session, tenant, ledger.Granted(state.key, at, state.ends_at, by_us), at)
     proof = ending.finding.proof
     before = Phase.CONVERGING if ending.outcomes else old  # `begin` has moved what was about to be changed
@@ -169,6 +191,7 @@ def _keep(
         "user": state.user,
         "proof": {"access": proof.access.value, "plan": proof.plan, "sku": proof.sku} if proof is not None else None,
         "covered_by": ending.finding.covered_by,
+        "saved_monthly": _saved(ending),
         "decision": ending.gated.decision.value,
         "rules": [dict(j) for j in ending.gated.judged],
         "digest": ending.gated.proposal.digest,
@@ -290,7 +313,8 @@ def _is_there(answer: Answer, servicenow: ServiceNow) -> bool | None:
         case AnswerKind.REOPENED:
             return servicenow.state_of(answer.target).is_active
         case AnswerKind.CLOSED:
-            is_active = servicenow.task(answer.target).is_active
+            look = servicenow.state_of if answer.title == ITEM else servicenow.task
+            is_active = look(answer.target).is_active
             return None if is_active is None else not is_active
 
 
@@ -318,10 +342,15 @@ def _call(answer: Answer, servicenow: ServiceNow, remote: list[str]) -> Reply:
             remote.append(made.number)
             return Reply("", "", 201)
         case AnswerKind.REOPENED:
-            servicenow.set_correlation(answer.target, _mark_of(answer))
-            state = servicenow.reopen(answer.target)
+            state = servicenow.reopen(answer.target, correlation=_mark_of(answer))
             if state.is_active is not True:
                 detail = "the ticket reads closed after it was reopened"
+                raise Rejected("servicenow", status=200, code="not_applied", detail=detail)
+            return Reply(state.request_id, "")
+        case AnswerKind.CLOSED if answer.title == ITEM:
+            state = servicenow.close_item(answer.target, close_notes=answer.text)
+            if state.is_active is not False:
+                detail = "the ticket reads open after it was closed"
                 raise Rejected("servicenow", status=200, code="not_applied", detail=detail)
             return Reply(state.request_id, "")
         case AnswerKind.CLOSED:

@@ -147,8 +147,10 @@ def set_correlation(tables: Tables, ticket: str, correlation: str, display: str)
     return tables.update(ITEM_TABLE, ticket, body, operation="set_correlation")
 
 
-def reopen(tables: Tables, ticket: str, *, state: str, stage: str | None) -> ItemState:
+def reopen(tables: Tables, ticket: str, *, state: str, stage: str | None, correlation: str | None = None) -> ItemState:
     body = {"state": state, "active": "true"} | ({"stage": stage} if stage is not None else {})
+    if correlation is not None:
+        body |= {"correlation_id": key(correlation), "correlation_display": US}
     sent = tables.update(ITEM_TABLE, ticket, body, operation="reopen")
     return read_back(tables, ticket, sent)
 

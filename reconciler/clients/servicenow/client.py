@@ -136,15 +136,18 @@ class ServiceNow:
         )
         return answers.read_back(self._tables, ticket, sent)
 
-    def reopen(self, ticket: str, *, state: str = "2", stage: str | None = None) -> ItemState:
+    def reopen(
+        self, ticket: str, *, state: str = "2", stage: str | None = None, correlation: str | None = None
+    ) -> ItemState:
         """Ask for a closed ticket to be worked on again, and read it back: only `state` and `is_active` of the result
-        say whether it was, and a rule may still turn it back later (`state_of`). Restarts no flow.
+        say whether it was, and a rule may still turn it back later (`state_of`). Restarts no flow. `correlation` marks
+        the ticket as ours in the same request.
 
         Raises:
             Forbidden: an ACL or a business rule keeps closed tickets closed.
         Source: servicenow.md section 10; inferred there, hence the reading back.
         """
-        return answers.reopen(self._tables, ticket, state=state, stage=stage)
+        return answers.reopen(self._tables, ticket, state=state, stage=stage, correlation=correlation)
 
     def set_correlation(self, ticket: str, key: str, display: str = answers.US) -> Reply:
         """Mark the ticket as known to us. Overwrites."""
