@@ -220,3 +220,32 @@ def test_status_and_doctor_agree_with_the_sandbox(first, state, capsys):
     checks = json.loads(capsys.readouterr().out)["checks"]
     assert {c["health"] for c in checks} <= {"ok", "warning"}
     assert {c["area"] for c in checks} == {"configuration", "store", "graph", "servicenow", "products"}
+
+
+def test_a_corrected_configuration_is_applied_to_tickets_that_were_read_before(state, capsys, tmp_path):
+    text = Path("config.toml").read_text("utf-8")
+    path = tmp_path / "config.toml"
+    path.write_text(text.replace('product = "product"\njustification', 'product = "produkt"\njustification', 1))
+    wrong = run(["--config", str(path), "reconcile", "--output", "json"])
+    before = by_line(json.loads(capsys.readouterr().out))[("RITM0010001", 1)]
+    path.write_text(text)
+
+    assert run(["--config", str(path), "reconcile", "--output", "json"]) == wrong == 3
+    after = by_line(json.loads(capsys.readouterr().out))[("RITM0010001", 1)]
+    assert (before["phase"], before["cause"]) == ("held", "product_unmapped")
+    assert after["phase"] == "granted"
+
+
+def test_an_unknown_person_is_one_sentence(state, capsys):
+    assert run(["reconcile", "--user", "nobody@contoso.example"]) == 1
+    assert "nobody@contoso.example" in capsys.readouterr().err
+
+
+def test_a_bundle_that_covers_the_product_is_shown_with_what_it_saves(first, capsys):
+    assert run(["explain", "RITM0010006"]) == 0
+    assert "9.40 a month saved" in capsys.readouterr().out
+
+
+def test_the_rule_that_allows_to_switch_a_service_on_is_named(first, capsys):
+    assert run(["explain", "RITM0010013"]) == 0
+    assert "rule switch-plan-on: hit" in capsys.readouterr().out

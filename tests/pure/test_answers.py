@@ -7,14 +7,14 @@ from datetime import timedelta
 
 from desired_state.model import Says, Task
 from desired_state.rules import Rules
-from reconciler.answers import Answer, Manners, Names, answers
+from reconciler.answers import ITEM, Answer, Manners, Names, answers
 from reconciler.lifecycle import Phase
 from reconciler.loop.diff import Windows, diff
 from reconciler.loop.ending import end
 from reconciler.loop.gate import Policy, gate
 from reconciler.loop.plan import Bounds, plan
 from reconciler.model import AnswerKind, Ending, Line, Observed, Outcome, PlanState, Result
-from tests.make import ADA, DAY, MONDAY, VISIO, VISIO_WEB, a_line, a_ticket, a_user, details_of, seen
+from tests.make import ADA, DAY, MONDAY, VISIO, VISIO_WEB, a_line, a_product, a_ticket, a_user, details_of, seen
 
 K = AnswerKind
 FULL = Manners(level="full", may_reopen=True, follow_up_group="desk", closes="task", our_groups=frozenset({"desk"}))
@@ -106,3 +106,38 @@ def test_the_same_news_has_the_same_key_and_other_news_another():
 
 def test_a_line_that_stands_where_it_stood_is_no_news():
     assert told(ending(a_line(), NOTHING, PROVEN, applied=True), before=Phase.GRANTED) == ()
+
+
+def test_a_product_may_be_answered_less_than_its_tenant():
+    quiet = replace(FULL, levels={a_product().key: "silent"})
+
+    assert told(ending(a_line(), NOTHING, PROVEN, applied=True), manners=quiet) == ()
+
+
+def test_an_item_that_no_flow_owns_is_closed_itself():
+    line = replace(a_line(says=Says.APPROVED), ticket=a_ticket())
+
+    given = told(ending(line, NOTHING, PROVEN, applied=True), manners=replace(FULL, closes="item"))
+
+    assert [(a.kind, a.target, a.title) for a in given][1] == (K.CLOSED, a_ticket().sys_id, ITEM)
+
+
+def test_where_we_only_look_a_false_ticket_is_given_to_people_and_left_closed():
+    findings = diff([a_line()], NOTHING, at=MONDAY, windows=Windows())
+    gates = gate(plan(findings, NOTHING, Bounds()), Rules(), policy=Policy(mode="observe"), used_today={}, at=MONDAY)
+    looked = end(gates.gated[0], findings[0], (), at=MONDAY, retry_window=DAY, chance=0.5)
+
+    given = told(looked)
+
+    assert kinds(given) == [K.NOTE, K.TASK]
+    assert "licence admin" in given[1].title
+
+
+def test_what_an_earlier_cycle_sent_is_told_when_its_effect_is_seen():
+    ticket = a_ticket()
+    later = ending(a_line(), PROVEN)
+    words = {later.state.key: ("usage location set to DE (accepted)",)}
+
+    given = answers(ticket, (later,), {later.state.key: None}, FULL, Names(), tenant="t", at=MONDAY, earlier=words)
+
+    assert "usage location set to DE" in given[0].text

@@ -153,3 +153,28 @@ def test_a_lane_is_all_or_nothing(count, limit, used):
     fits = used + count <= limit
     assert {g.decision for g in result.gated} == {Decision.CLEARED if fits else Decision.STOPPED}
     assert bool(result.trips) is not fits
+
+
+@pytest.mark.parametrize("observed", [seen(), seen(a_user(is_enabled=False)), seen(a_user())])
+def test_scope_holds_every_line_whatever_would_become_of_it(observed):
+    policy = replace(ENFORCE, allow_users=frozenset({"grace@contoso.example"}))
+    line = a_line() if observed.users else a_line(user=None)
+
+    result = one(line, observed, policy)
+
+    assert (result.decision, result.cause) == (Decision.HELD, Cause.USER_OUT_OF_SCOPE)
+    assert result.proposal.actions == ()
+
+
+def test_a_ticket_outside_the_horizon_whose_access_is_there_is_not_answered():
+    proven = seen(a_user(holds={VISIO: ()}), details={ADA: details_of({VISIO: {VISIO_WEB: PlanState.SUCCESS}})})
+    old = a_line(says=Says.APPROVED, due_since=MONDAY - 90 * DAY)
+
+    assert one(old, proven).may_answer is False
+    assert one(a_line(says=Says.APPROVED), proven).may_answer is True
+
+
+def test_rules_are_recorded_for_a_closed_ticket_that_is_changed():
+    result = one(a_line(says=Says.FULFILLED), seen(a_user(employee_type="Contractor")), rules=CONTRACTORS)
+
+    assert [j["rule"] for j in result.judged] == ["contractors-end", "dear", "sales-only"]

@@ -140,3 +140,40 @@ def test_a_wait_is_never_shorter_than_the_server_asked(attempt, chance, wish):
 @given(st.dictionaries(st.text(max_size=5), st.integers(-(2**53) + 1, 2**53 - 1) | st.text(max_size=5), max_size=6))
 def test_a_digest_does_not_depend_on_order(value):
     assert digest(value) == digest(dict(reversed(value.items())))
+
+
+REFUSALS = [Says.APPROVED, Says.FULFILLED, Says.WAITING, Says.REJECTED, Says.CANCELLED]
+
+
+@given(
+    old=st.sampled_from(sorted(Phase)),
+    says=st.sampled_from(REFUSALS),
+    observed=st.sampled_from([NOTHING, PROVEN, seen(a_user(is_enabled=False)), seen(a_user(assignments=None))]),
+    result=st.sampled_from([None, Result.APPLIED, Result.FAILED, Result.SKIPPED]),
+    cause=st.sampled_from(["remote_failing", "no_seat", "unknown", "usage_location_missing"]),
+    attempts=st.integers(0, 3),
+)
+def test_whatever_a_line_was_its_next_phase_is_one_it_may_go_to(old, says, observed, result, cause, attempts):
+    line = a_line(says=says, state=state(old, attempts=attempts))
+    done = [] if result is None else [outcome(a_line(), result, cause if result is Result.FAILED else None)]
+
+    ending = ended(line, observed, None, done)
+
+    assert move(old, ending.state.phase) is ending.state.phase
+
+
+def test_a_grant_whose_ticket_is_rejected_later_goes_to_a_person():
+    ending = ended(a_line(says=Says.REJECTED, state=state(Phase.GRANTED)), PROVEN)
+
+    assert (ending.state.phase, ending.state.cause) == (Phase.REVIEW, "ticket_inconsistent")
+
+
+def test_a_change_without_effect_waits_longer_each_time_and_ends_with_a_person():
+    line = a_line(state=state(Phase.VERIFYING, attempts=1, since=MONDAY - timedelta(hours=1)))
+    early = ended(line, NOTHING, NOTHING, [outcome(line, Result.APPLIED)]).state
+    late_line = a_line(state=state(Phase.VERIFYING, attempts=9, since=MONDAY - timedelta(days=2)))
+    late = ended(late_line, NOTHING, NOTHING, [outcome(late_line, Result.APPLIED)]).state
+
+    assert early.phase is Phase.VERIFYING and early.next_at is not None and early.next_at > MONDAY
+    assert early.since == MONDAY - timedelta(hours=1)
+    assert late.phase is Phase.REVIEW

@@ -141,3 +141,42 @@ def test_the_same_world_gives_the_same_digest_in_any_order_and_never_overspends(
     assert straight.digest == shuffled.digest
     assert len(straight.actions) == min(free, 6)
     assert {a.user for a in straight.actions} == set(people[6 - min(free, 6) :])
+
+
+def test_a_line_that_may_not_be_sent_takes_no_seat_and_no_change_from_one_that_may():
+    held = a_line("RITM0000001", user=BOB, requested_at=MONDAY - 9 * DAY)
+    same = a_line("RITM0000003", requested_at=MONDAY - 8 * DAY)
+    free = a_line("RITM0000002", requested_at=MONDAY - DAY)
+    observed = seen(a_user(), a_user(BOB), skus=[a_sku(free=1)])
+    findings = diff([held, same, free], observed, at=MONDAY, windows=Windows())
+
+    result = plan(findings, observed, Bounds(), aside={held.key, same.key})
+
+    by_key = {p.finding.key: p for p in result.proposals}
+    assert [a.user for a in by_key[free.key].actions] == [ADA]
+    assert by_key[held.key].blocked is Cause.NO_SEAT
+    assert by_key[same.key].with_ == free.key
+
+
+def test_two_services_of_one_licence_are_switched_on_one_after_the_other():
+    teams = a_product("teams", proof_plans=(TEAMS1,))
+    sway = a_product("sway", proof_plans=(SWAY,))
+    user = a_user(holds={E3: (TEAMS1, SWAY)})
+    plans = details_of({E3: {TEAMS1: PlanState.DISABLED, SWAY: PlanState.DISABLED}})
+    lines = [a_line("RITM0000001", product=teams), a_line("RITM0000002", product=sway, requested_at=MONDAY - DAY)]
+
+    result = planned(lines, seen(user, details={ADA: plans}, skus=[a_sku(E3)]))
+
+    assert [a.add for a in result.actions] == [(Grant(E3, frozenset({SWAY})),), (Grant(E3, frozenset()),)]
+
+
+def test_another_sku_stands_in_only_when_it_is_known_not_to_cost_more():
+    product = a_product(candidate_skus=(VISIO, E3))
+    skus = [a_sku(free=0), a_sku(E3, free=5)]
+
+    unknown = planned([a_line(product=product)], seen(a_user(), skus=skus))
+    dearer = planned([a_line(product=product)], seen(a_user(), skus=skus), Bounds(sku_prices={E3: Decimal(9)}))
+    cheaper = planned([a_line(product=product)], seen(a_user(), skus=skus), Bounds(sku_prices={E3: Decimal(4)}))
+
+    assert (unknown.actions, dearer.actions) == ((), ())
+    assert cheaper.actions[0].add[0].sku == E3
