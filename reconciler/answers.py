@@ -16,7 +16,18 @@ from desired_state.model import LineKey, PlanId, ProductKey, Says, SkuId, Ticket
 from reconciler.causes import CAUSES, Cause, Owner, TicketAnswer
 from reconciler.digest import digest
 from reconciler.lifecycle import Phase
-from reconciler.model import AnswerKind, Decision, Ending, Known, Outcome, Rest, Result, Verdict
+from reconciler.line import (
+    Decision,
+    Ending,
+    Known,
+    Rest,
+)
+from reconciler.model import (
+    AnswerKind,
+    Outcome,
+    Result,
+    Verdict,
+)
 
 ITEM = "item"  # the title of a CLOSED answer whose target is the item itself
 LEVELS = ("silent", "note", "task", "full")

@@ -16,7 +16,7 @@ from desired_state import ledger
 from desired_state.catalogue import Catalogue
 from desired_state.model import LineKey, Refusal, Request, Ticket
 from reconciler.causes import CAUSES, Cause
-from reconciler.model import LineState
+from reconciler.line import LineState
 from reconciler.store import journal, lines, outbox, tickets
 from reconciler.store.database import Database
 

@@ -13,7 +13,13 @@ from typing import Any
 from desired_state.model import Refusal
 from reconciler.digest import plain
 from reconciler.lifecycle import FINAL, Phase
-from reconciler.model import AnswerKind, Decision, Ending, Outcome, Result, Trip, Verdict
+from reconciler.line import Decision, Ending, Trip
+from reconciler.model import (
+    AnswerKind,
+    Outcome,
+    Result,
+    Verdict,
+)
 
 # Nothing more is owed to a line in one of these.
 AT_EASE = FINAL | {Phase.GRANTED}

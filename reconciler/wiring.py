@@ -43,6 +43,7 @@ from reconciler.clock import Clock, SystemClock
 from reconciler.config import Settings, Tenant
 from reconciler.digest import digest
 from reconciler.errors import UserError
+from reconciler.line import Lane
 from reconciler.loop.cycle import Deps, Progress
 from reconciler.loop.diff import Windows
 from reconciler.loop.gate import Policy
@@ -51,7 +52,6 @@ from reconciler.loop.handover import PastGrant, hand_over
 from reconciler.loop.plan import Bounds
 from reconciler.loop.pull import Reader
 from reconciler.loop.record import Desk
-from reconciler.model import Lane
 from reconciler.sandbox import hosts
 from reconciler.sandbox.faults import BAD_DAY
 from reconciler.sandbox.state import DamagedWorld, Owned, Remote, SandboxState, WorldBusy

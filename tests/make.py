@@ -22,13 +22,15 @@ from desired_state.model import (
     Ticket,
     UserId,
 )
-from reconciler.model import (
-    Assignment,
+from reconciler.line import (
     Binding,
     Known,
     Line,
     LineState,
     Observed,
+)
+from reconciler.model import (
+    Assignment,
     ObservedUser,
     PlanState,
     SkuDetail,

@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from reconciler.lifecycle import Phase
-from reconciler.model import Ending, Result, Verdict
+from reconciler.line import Ending
+from reconciler.model import Result, Verdict
 from reconciler.report import CycleReport, actions_of, cause_of, user_name
 
 STYLES = {

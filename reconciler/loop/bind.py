@@ -12,7 +12,8 @@ from datetime import timedelta
 from desired_state.model import Claim, Person, Request, Ticket, UserId
 from reconciler.clients.graph import Graph
 from reconciler.errors import NotFound, RemoteError
-from reconciler.model import Binding, Known, ObservedUser
+from reconciler.line import Binding, Known
+from reconciler.model import ObservedUser
 
 NEWER_THAN_TICKET = timedelta(hours=1)  # clocks and imports of two systems differ by less than this
 

@@ -18,6 +18,13 @@ from desired_state.rules import Rules
 from reconciler.clients.graph import Graph
 from reconciler.clock import Clock
 from reconciler.errors import RemoteError
+from reconciler.line import (
+    Decision,
+    Ending,
+    Finding,
+    Lane,
+    Rest,
+)
 from reconciler.loop.diff import Windows, diff
 from reconciler.loop.ending import end
 from reconciler.loop.execute import Hands, acted_on, execute
@@ -28,7 +35,7 @@ from reconciler.loop.pull import Reader, pull
 from reconciler.loop.record import Desk, Told, begin, deliver, record
 from reconciler.loop.send import Sender, Write
 from reconciler.loop.verify import verify
-from reconciler.model import Decision, Ending, Finding, Lane, Outcome, Rest
+from reconciler.model import Outcome
 from reconciler.report import CycleReport
 from reconciler.store import journal
 from reconciler.store.database import Database

@@ -15,9 +15,8 @@ from desired_state.model import Path, PlanId, Product, Refusal, Request, Says, S
 from desired_state.resolve import NOT_STARTED, OVER
 from reconciler.causes import Cause
 from reconciler.lifecycle import FINAL, Phase
-from reconciler.model import (
+from reconciler.line import (
     Access,
-    Assignment,
     Drift,
     DriftKind,
     Finding,
@@ -25,12 +24,15 @@ from reconciler.model import (
     Known,
     Line,
     Observed,
-    ObservedUser,
-    PlanState,
     Proof,
     Rest,
-    SkuDetail,
     Unread,
+)
+from reconciler.model import (
+    Assignment,
+    ObservedUser,
+    PlanState,
+    SkuDetail,
     Verdict,
 )
 

@@ -13,7 +13,15 @@ from desired_state.model import Says
 from reconciler.backoff import delay
 from reconciler.causes import Cause
 from reconciler.lifecycle import FINAL, Phase, is_legal
-from reconciler.model import Decision, Ending, Finding, Gated, LineState, Outcome, Rest, Result, Verdict
+from reconciler.line import (
+    Decision,
+    Ending,
+    Finding,
+    Gated,
+    LineState,
+    Rest,
+)
+from reconciler.model import Outcome, Result, Verdict
 
 RETRY_BASE_S, RETRY_CAP_S = 60.0, 3600.0
 

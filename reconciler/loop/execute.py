@@ -15,6 +15,12 @@ from reconciler.clients.graph import Graph
 from reconciler.clients.graph.refusals import Refusal, RefusalReason, read_refusal
 from reconciler.clock import Clock
 from reconciler.errors import Forbidden, Next, NotFound, Rejected, RemoteError
+from reconciler.line import (
+    Decision,
+    Finding,
+    Gated,
+    Observed,
+)
 from reconciler.loop.diff import Windows, diff
 from reconciler.loop.guards import lane_of
 from reconciler.loop.look import look, subjects
@@ -22,10 +28,6 @@ from reconciler.loop.send import Sender, Stopped, Write
 from reconciler.model import (
     Action,
     ActionKind,
-    Decision,
-    Finding,
-    Gated,
-    Observed,
     ObservedUser,
     Outcome,
     Reply,

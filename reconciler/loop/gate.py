@@ -18,8 +18,7 @@ from desired_state.model import ProductKey, Refusal, Request, Says
 from desired_state.rules import RuleFacts, RuleHit, Rules, evaluate
 from reconciler.causes import Cause
 from reconciler.lifecycle import Phase
-from reconciler.loop.guards import Limits, lane_of, within
-from reconciler.model import (
+from reconciler.line import (
     Decision,
     DriftKind,
     Finding,
@@ -29,8 +28,9 @@ from reconciler.model import (
     Proposal,
     Rest,
     Trip,
-    Verdict,
 )
+from reconciler.loop.guards import Limits, lane_of, within
+from reconciler.model import Verdict
 
 
 @dataclass(frozen=True, slots=True)

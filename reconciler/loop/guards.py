@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from reconciler.model import Action, ActionKind, Lane, Trip
+from reconciler.line import Lane, Trip
+from reconciler.model import Action, ActionKind
 
 _LANES = {
     ActionKind.SET_USAGE_LOCATION: Lane.USAGE_LOCATIONS,

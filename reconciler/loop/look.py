@@ -12,7 +12,13 @@ from datetime import datetime
 from desired_state.model import UserId
 from reconciler.clients.graph import Graph
 from reconciler.errors import NotFound, RemoteError
-from reconciler.model import Gone, Line, Observed, ObservedUser, SkuDetail, SubscribedSku, Unread
+from reconciler.line import (
+    Gone,
+    Line,
+    Observed,
+    Unread,
+)
+from reconciler.model import ObservedUser, SkuDetail, SubscribedSku
 
 
 def subjects(lines: Iterable[Line]) -> frozenset[UserId]:

@@ -15,10 +15,16 @@ from desired_state.resolve import resolve
 from reconciler.clients.graph import Graph
 from reconciler.errors import RemoteError
 from reconciler.lifecycle import FINAL, Phase
+from reconciler.line import (
+    Binding,
+    Known,
+    Line,
+    LineState,
+    Observed,
+)
 from reconciler.loop.bind import bind, look_up
 from reconciler.loop.look import look, subjects
 from reconciler.loop.pull import Reader, pull
-from reconciler.model import Binding, Known, Line, LineState, Observed
 from reconciler.store import journal, lines, tickets
 
 

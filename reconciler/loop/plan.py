@@ -14,18 +14,20 @@ from typing import Any
 from desired_state.model import LineKey, Path, PlanId, Product, ProductKey, Request, SkuId, UserId
 from reconciler.causes import Cause
 from reconciler.digest import digest, plain
-from reconciler.model import (
-    Action,
-    ActionKind,
+from reconciler.line import (
     Drift,
     DriftKind,
     Finding,
-    Grant,
     Observed,
-    ObservedUser,
     Plan,
     Proposal,
     Rest,
+)
+from reconciler.model import (
+    Action,
+    ActionKind,
+    Grant,
+    ObservedUser,
     SubscribedSku,
     Undo,
 )

@@ -22,8 +22,8 @@ from desired_state.says import TicketWords
 from reconciler.clients.servicenow import ServiceNow, Watermark
 from reconciler.clock import Clock
 from reconciler.lifecycle import FINAL, Phase
+from reconciler.line import LineState
 from reconciler.loop.ending import renewed
-from reconciler.model import LineState
 from reconciler.store import journal, lines, tickets, watermarks
 from reconciler.store.database import Database
 

@@ -21,12 +21,18 @@ from reconciler.clock import Clock
 from reconciler.digest import digest
 from reconciler.errors import Next, NotFound, Rejected, RemoteError
 from reconciler.lifecycle import Phase
+from reconciler.line import (
+    Decision,
+    Ending,
+    Lane,
+    Trip,
+)
 from reconciler.loop.ending import started
 from reconciler.loop.gate import Gates
 from reconciler.loop.guards import Limits, within
 from reconciler.loop.pull import OUR_MARK
 from reconciler.loop.send import Sender, Stopped, Write
-from reconciler.model import AnswerKind, Decision, Ending, Lane, Reply, Result, Trip
+from reconciler.model import AnswerKind, Reply, Result
 from reconciler.store import journal, lines, outbox
 from reconciler.store.database import Database
 

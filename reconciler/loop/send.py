@@ -15,7 +15,8 @@ from sqlmodel import Session
 from desired_state.model import LineKey
 from reconciler.clock import Clock
 from reconciler.errors import RemoteError
-from reconciler.model import Lane, Reply
+from reconciler.line import Lane
+from reconciler.model import Reply
 from reconciler.store import journal
 from reconciler.store.database import Database
 

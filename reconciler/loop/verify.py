@@ -12,9 +12,14 @@ from datetime import timedelta
 from desired_state.model import LineKey
 from reconciler.clients.graph import Graph
 from reconciler.clock import Clock
+from reconciler.line import (
+    Finding,
+    Line,
+    Observed,
+    Rest,
+)
 from reconciler.loop.diff import Windows, diff
 from reconciler.loop.look import look, subjects
-from reconciler.model import Finding, Line, Observed, Rest
 
 FIRST_LOOK_S, LONGEST_S = 5.0, 40.0
 

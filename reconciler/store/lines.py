@@ -15,7 +15,8 @@ from sqlmodel import Session, col, select
 from desired_state.ledger import CHUNK
 from desired_state.model import LineKey, UserId
 from reconciler.lifecycle import Phase, move
-from reconciler.model import LineState, Verdict
+from reconciler.line import LineState
+from reconciler.model import Verdict
 from reconciler.store.tables import LineRow
 
 

@@ -9,11 +9,17 @@ from desired_state.model import Says, Task
 from desired_state.rules import Rules
 from reconciler.answers import ITEM, Answer, Manners, Names, answers
 from reconciler.lifecycle import Phase
+from reconciler.line import Ending, Line, Observed
 from reconciler.loop.diff import Windows, diff
 from reconciler.loop.ending import end
 from reconciler.loop.gate import Policy, gate
 from reconciler.loop.plan import Bounds, plan
-from reconciler.model import AnswerKind, Ending, Line, Observed, Outcome, PlanState, Result
+from reconciler.model import (
+    AnswerKind,
+    Outcome,
+    PlanState,
+    Result,
+)
 from tests.make import ADA, DAY, MONDAY, VISIO, VISIO_WEB, a_line, a_product, a_ticket, a_user, details_of, seen
 
 K = AnswerKind

@@ -10,9 +10,7 @@ import pytest
 from desired_state.model import GroupId, LineKey, Path, Refusal, Says, Why
 from reconciler.causes import Cause
 from reconciler.lifecycle import Phase
-from reconciler.loop.diff import Windows, diff
-from reconciler.model import (
-    Assignment,
+from reconciler.line import (
     Binding,
     DriftKind,
     Finding,
@@ -21,11 +19,11 @@ from reconciler.model import (
     Line,
     LineState,
     Observed,
-    PlanState,
     Rest,
     Unread,
-    Verdict,
 )
+from reconciler.loop.diff import Windows, diff
+from reconciler.model import Assignment, PlanState, Verdict
 from tests.make import (
     ADA,
     DAY,

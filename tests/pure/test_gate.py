@@ -13,11 +13,18 @@ from desired_state.model import LineKey, Period, Says, UserId
 from desired_state.rules import Rules
 from reconciler.causes import Cause
 from reconciler.lifecycle import Phase
+from reconciler.line import (
+    Decision,
+    Lane,
+    Line,
+    LineState,
+    Observed,
+)
 from reconciler.loop.diff import Windows, diff
 from reconciler.loop.gate import Gates, Policy, gate
 from reconciler.loop.guards import Limits
 from reconciler.loop.plan import Bounds, plan
-from reconciler.model import Decision, Lane, Line, LineState, Observed, PlanState, Verdict
+from reconciler.model import PlanState, Verdict
 from tests.make import ADA, DAY, MONDAY, VISIO, VISIO_WEB, a_line, a_product, a_sku, a_user, details_of, seen
 
 ENFORCE = Policy(mode="enforce")

@@ -14,11 +14,22 @@ from reconciler.backoff import delay
 from reconciler.causes import CAUSES, Cause
 from reconciler.digest import digest
 from reconciler.lifecycle import FINAL, MOVES, IllegalMove, Phase, move
+from reconciler.line import (
+    Ending,
+    Line,
+    LineState,
+    Observed,
+)
 from reconciler.loop.diff import Windows, diff
 from reconciler.loop.ending import end
 from reconciler.loop.gate import Policy, gate
 from reconciler.loop.plan import Bounds, plan
-from reconciler.model import Ending, Line, LineState, Observed, Outcome, PlanState, Result, Verdict
+from reconciler.model import (
+    Outcome,
+    PlanState,
+    Result,
+    Verdict,
+)
 from tests.make import ADA, DAY, MONDAY, VISIO, VISIO_WEB, a_line, a_user, details_of, seen
 
 NOTHING, PROVEN = (

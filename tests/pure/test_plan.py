@@ -10,9 +10,15 @@ from hypothesis import strategies as st
 
 from desired_state.model import Person, UserId
 from reconciler.causes import Cause
+from reconciler.line import Line, Observed, Plan
 from reconciler.loop.diff import Windows, diff
 from reconciler.loop.plan import Bounds, plan
-from reconciler.model import ActionKind, Grant, Line, Observed, Plan, PlanState, Undo
+from reconciler.model import (
+    ActionKind,
+    Grant,
+    PlanState,
+    Undo,
+)
 from tests.make import (
     ADA,
     BOB,

@@ -14,9 +14,10 @@ from desired_state.model import LineKey, Path, PlanId, ProductKey, SkuId, UserId
 from reconciler.clients.graph import UserPage
 from reconciler.clients.graph.scan import scan_page
 from reconciler.errors import Unavailable
+from reconciler.line import Access
 from reconciler.loop.diff import prove
 from reconciler.loop.sweep import Desired, Hint, SweepResult, sweep
-from reconciler.model import Access, PlanState, SkuDetail
+from reconciler.model import PlanState, SkuDetail
 from tests.make import ADA, BOB, E3, E5, MCOEV, MONDAY, PHONE, SWAY, TEAMS1, VISIO, VISIO_WEB, YAMMER, a_product
 
 SKU_PLANS: Mapping[SkuId, frozenset[PlanId]] = {

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from desired_state.ledger import CHUNK
 from desired_state.model import LineKey
 from reconciler.lifecycle import IllegalMove, Phase
-from reconciler.model import LineState, Verdict
+from reconciler.line import LineState
+from reconciler.model import Verdict
 from reconciler.store import heartbeat, journal, lines, tickets, watermarks
 from reconciler.store.chain import Head
 from reconciler.store.database import Database, open_database, row_counts

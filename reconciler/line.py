@@ -1,0 +1,266 @@
+"""One line on its way through a cycle: as it was taken up, what was found, planned, judged, and where it ended. Pure.
+
+Frozen values that the stages of the loop hand to each other. What was observed and what can be done are in `model`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from desired_state.model import (
+    LineKey,
+    Person,
+    PlanId,
+    Product,
+    Refusal,
+    Request,
+    Says,
+    SkuId,
+    Ticket,
+    UserId,
+)
+from reconciler.causes import Cause
+from reconciler.lifecycle import Phase
+from reconciler.model import (
+    Action,
+    AnswerKind,
+    ObservedUser,
+    Outcome,
+    SkuDetail,
+    SubscribedSku,
+    Verdict,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LineState:
+    """What is remembered of one line between cycles; a row is written only when one of these changed.
+
+    `episode` counts the decisions about a line: it grows when its ticket makes it news again, so that an answer
+    can be given once per change and episode (I6). `note` is the sentence people are shown for the phase.
+    """
+
+    key: LineKey
+    phase: Phase
+    verdict: Verdict | None = None
+    first_verdict: Verdict | None = None
+    cause: str | None = None
+    tier: str | None = None
+    user: UserId | None = None
+    attempts: int = 0
+    next_at: datetime | None = None
+    since: datetime | None = None  # when the phase began
+    granted_at: datetime | None = None
+    ends_at: datetime | None = None
+    episode: int = 1
+    note: str = ""
+
+
+class Known(StrEnum):
+    """How sure we are which account a line means."""
+
+    BOUND = "bound"
+    MISSING = "missing"  # the directory answered that there is nobody of this name
+    MISMATCH = "mismatch"  # somebody has the name, but it may not be the person who was meant
+    UNREAD = "unread"  # we could not ask
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    known: Known
+    user: UserId | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line as the cycle takes it up: what was declared, what the ticket says now, what is remembered."""
+
+    declared: Request | Refusal
+    ticket: Ticket
+    binding: Binding
+    product: Product | None = None
+    person: Person | None = None  # as the ticket system knows the subject
+    state: LineState | None = None
+    skipped: str = ""  # why its period does not count now, "" when it does
+
+    @property
+    def key(self) -> LineKey:
+        return self.declared.key
+
+    @property
+    def says(self) -> Says:
+        return self.declared.says
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The directory says that this object does not exist (or not any more)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """It could not be read; `why` is a short sentence. Never the same as nothing."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """The part of a tenant that a cycle looked at."""
+
+    at: datetime
+    users: Mapping[UserId, ObservedUser | Gone | Unread]
+    details: Mapping[UserId, tuple[SkuDetail, ...] | Unread]
+    skus: Mapping[SkuId, SubscribedSku]
+
+
+class Access(StrEnum):
+    """What the proof plans of a product say about one person."""
+
+    PROVEN = "proven"
+    PENDING = "pending"
+    ERROR = "error"
+    DISABLED = "disabled"
+    ABSENT = "absent"
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """The best answer for the product, and the plan and SKU that gave it."""
+
+    access: Access
+    plan: PlanId | None = None
+    sku: SkuId | None = None
+
+
+class DriftKind(StrEnum):
+    MISSING = "missing"  # no SKU that could prove the product is assigned
+    PLAN_OFF = "plan_off"  # a direct assignment has the proof plan switched off
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """One disagreement about one user and one product that this cycle may be able to remove."""
+
+    kind: DriftKind
+    needs_location: bool
+    sku: SkuId | None = None  # PLAN_OFF: the SKU to change
+    disabled_before: frozenset[PlanId] = frozenset()
+    disabled_after: frozenset[PlanId] = frozenset()
+
+
+class Rest(StrEnum):
+    """Where a line stands when nothing is written for it."""
+
+    PROVEN = "proven"
+    ACT = "act"  # there is drift to remove
+    WAIT = "wait"  # within a window
+    AWAIT = "await"  # an approval
+    HOLD = "hold"
+    HAND_BACK = "hand_back"
+    REVIEW = "review"
+    REFUSE = "refuse"
+    CANCEL = "cancel"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What the cycle found about one line. `verdict` is None where the ticket does not say fulfilled."""
+
+    line: Line
+    rest: Rest
+    verdict: Verdict | None = None
+    cause: Cause | None = None
+    sentence: str = ""
+    user: ObservedUser | None = None
+    proof: Proof | None = None
+    drift: Drift | None = None
+    covered_by: SkuId | None = None  # a SKU that proves the product without being one of its own
+
+    @property
+    def key(self) -> LineKey:
+        return self.line.key
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """The actions that would remove a finding's drift, in order; or none, with what stands in the way.
+
+    Several lines that need the same change share it: the oldest carries the actions, the others name it in `with_`.
+    """
+
+    finding: Finding
+    actions: tuple[Action, ...] = ()
+    blocked: Cause | None = None
+    sentence: str = ""
+    with_: LineKey | None = None
+    digest: str = ""  # of the request: what an approval names
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The actions of one cycle, in order, and the lines that cannot go on. `digest` names it."""
+
+    proposals: tuple[Proposal, ...]
+    digest: str
+
+    @property
+    def actions(self) -> tuple[Action, ...]:
+        return tuple(a for p in self.proposals for a in p.actions)
+
+
+class Decision(StrEnum):
+    CLEARED = "cleared"
+    HELD = "held"
+    AWAITING = "awaiting_approval"
+    PLANNED = "planned"  # observe: what would be done is shown and not done
+    STOPPED = "stopped"  # a guard froze the lane
+
+
+class Lane(StrEnum):
+    """Kinds of writes that are limited and stopped together."""
+
+    GRANTS = "grants"
+    REMOVALS = "removals"
+    USAGE_LOCATIONS = "usage_locations"
+    ANSWERS = "answers"
+
+
+@dataclass(frozen=True, slots=True)
+class Trip:
+    """A guard that stopped a lane: what was wanted, what is allowed, and the plan it freezes."""
+
+    guard: str
+    lane: Lane
+    wanted: int
+    limit: int
+    digest: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gated:
+    """A proposal after judgement; `judged` lists every rule that was looked at, as JSON values."""
+
+    proposal: Proposal
+    decision: Decision
+    cause: Cause | None = None
+    sentence: str = ""
+    judged: tuple[Mapping[str, Any], ...] = ()
+    may_answer: bool = True  # False: the ticket is too old to be told anything
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Where a line stands at the end of the cycle, and what was done for it."""
+
+    gated: Gated
+    state: LineState
+    finding: Finding  # the last look
+    outcomes: tuple[Outcome, ...] = ()
+    answers: tuple[AnswerKind, ...] = ()
