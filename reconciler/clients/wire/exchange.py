@@ -203,8 +203,10 @@ class Wire:
         answer = Answer(
             status, response.headers, body, request_id, request.headers["client-request-id"], request.method
         )
-        date = http_date(response.headers.get("Date")) or self.clock.now()
-        wish = retry_after_s(response.headers.get("Retry-After"), now=date)
+        wish: float | None = None
+        if "Retry-After" in response.headers:
+            date = http_date(response.headers.get("Date")) or self.clock.now()
+            wish = retry_after_s(response.headers["Retry-After"], now=date)
         return answer, self.dialect.judge(answer, operation=operation, is_write=is_write, retry_after_s=wish)
 
     def _body(self, response: httpx.Response) -> bytes:

@@ -7,7 +7,7 @@ and does nothing when a session is busy (servicenow.md section 13). HTTP/1.1 wit
 from __future__ import annotations
 
 import ssl
-from http.cookiejar import CookieJar, DefaultCookiePolicy
+from http.cookiejar import CookieJar
 from pathlib import Path
 
 import httpx
@@ -16,6 +16,16 @@ from reconciler.clients.wire.sockets import DeadlineTransport
 from reconciler.clock import Clock, SystemClock
 
 USER_AGENT = "license-reconciler"
+
+
+class _NoCookies(CookieJar):
+    """Takes none and gives none, without looking at a reply."""
+
+    def extract_cookies(self, response: object, request: object) -> None:
+        """Nothing is kept."""
+
+    def add_cookie_header(self, request: object) -> None:
+        """Nothing is sent."""
 
 
 def make_http(
@@ -44,7 +54,7 @@ def make_http(
         transport=transport,
         trust_env=False,
         follow_redirects=False,
-        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+        cookies=_NoCookies(),
         timeout=httpx.Timeout(
             connect=connect_timeout_s, read=read_timeout_s, write=write_timeout_s, pool=pool_timeout_s
         ),
