@@ -128,6 +128,7 @@ def scan(wire: Wire, select: str = SCAN_SELECT) -> Iterator[UserPage]:
     """Pages of all users. Raises what `Wire.get` raises; Malformed when links run in a circle."""
     for page, is_restart in _pages(wire, select, scan_page):
         yield UserPage(page.value, wire.clock.now(), is_restart, is_last=page.next_link is None)
+        del page  # whoever reads does not want to hold two pages at a time
 
 
 def scan_users(wire: Wire) -> Iterator[ObservedUser]:
@@ -149,6 +150,7 @@ def _pages(wire: Wire, select: str, decode: Callable[[bytes], P]) -> Iterator[tu
             for page in _listing(wire, select, decode):
                 yield page, is_first and restart > 0
                 is_first = False
+                del page
             return
         except Rejected as error:
             if error.code != EXPIRED_PAGE:
@@ -165,6 +167,7 @@ def _listing(wire: Wire, select: str, decode: Callable[[bytes], P]) -> Iterator[
         page, request_id = _typed(decode, answer), answer.request_id
         link = page.next_link
         yield page
+        del page, answer
         if link is None:
             return
         if link in followed:
