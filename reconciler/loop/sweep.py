@@ -174,23 +174,23 @@ class _Tally:
         holdings: list[int] = []
         for row in page.rows:
             need = take(row.id, 0) or self._asked_before(row.id)
-            states, have = row.states, 0
+            have, states = 0, row.states
             if states is None:
                 have = _UNCLEAR
             else:
                 try:
                     for state in states:
-                        if state.state != "Active" or (state.error != "None" and state.error is not None):
+                        off, error = state.disabled_plans, state.error
+                        is_on = is_harmless(off) if off else off is not None
+                        if is_on and state.state == "Active" and (error == "None" or error is None):
+                            have |= whole[state.sku_id]
+                        else:
                             have = _UNCLEAR
                             break
-                        off = state.disabled_plans
-                        if off is None or (off and not is_harmless(off)):
-                            have = _UNCLEAR
-                            break
-                        have |= whole[state.sku_id]
-                except KeyError:
+                except KeyError:  # a SKU in letters that were not met before
                     have = _UNCLEAR
-            if have < 0 or need & ~have or row.is_enabled is not True or not row.usage_location:
+            is_usable = row.is_enabled is True and row.usage_location
+            if have < 0 or have & need != need or (not is_usable and (need or _hides_something(row))):
                 have = self._closely(row, need)
             holdings.append(have)
         self._holdings.update(holdings)
@@ -201,7 +201,8 @@ class _Tally:
     def _asked_before(self, shown: str) -> int:
         """The needs of somebody whose id came in other letters, or who was shown already; 0 for everybody else."""
         user = UserId(shown.lower())
-        return self._left.pop(user, 0) or self._desired.needs.get(user, 0)
+        asked = self._desired.needs.get(user, 0)
+        return self._left.pop(user, asked) if asked else 0
 
     def _closely(self, row: ScanRow, need: int) -> int:
         """Compare one user without any shortcut, learn the words that were new, and say which SKUs they hold."""
@@ -258,6 +259,10 @@ class _Tally:
                 self._licences[sku] = self._licences.get(sku, 0) + count
                 held ^= 1 << held.bit_length() - 1
         self._holdings.clear()
+
+
+def _hides_something(row: ScanRow) -> bool:
+    return row.is_enabled is None or row.usage_location is UNSET
 
 
 def _weigh(state: ScanState, ways: Iterable[Way]) -> tuple[int, int, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import combinations
 from typing import Any
 
 from hypothesis import given
@@ -208,6 +209,23 @@ def test_a_word_or_a_shape_that_is_new_to_us_is_unknown():
     assert word.looks == {ADA: Hint.UNKNOWN | Hint.MISSING}
     assert shape.looks == inner.looks == {ADA: Hint.UNKNOWN}
     assert word.unknown == shape.unknown == inner.unknown == 1
+
+
+# --- large tenants ----------------------------------------------------------------------------------------------
+
+
+def test_a_tenant_in_which_nobody_holds_what_another_holds_is_counted_right():
+    skus = [f"{n:08x}-0000-4000-8000-00000000000b" for n in range(190)]
+    pairs = list(combinations(skus, 2))  # 17,955 of them: more than is remembered at a time
+    rows = [
+        shown(f"{n:08x}-0000-4000-8000-00000000000c", held(one, disabledPlans=[f"plan-{n}"]), held(other))
+        for n, (one, other) in enumerate(pairs)
+    ]
+
+    result = swept([a_want()], *(a_page(*rows[n : n + 999], is_last=False) for n in range(0, len(rows), 999)))
+
+    assert result.licences == dict.fromkeys(skus, 189)
+    assert (result.rows, result.unknown) == (len(pairs), 0)
 
 
 # --- listings that end early ------------------------------------------------------------------------------------
