@@ -15,6 +15,7 @@ import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import httpx
 import msgspec
@@ -177,17 +178,23 @@ def served(users: int) -> Iterator[int]:
 class PlainLoopback(DeadlineTransport):
     """What ships, without TLS. Our wire refuses plain addresses, so only here, below it, is https taken off."""
 
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        request.url = request.url.copy_with(scheme="http")
-        return super().handle_request(request)
+    def __init__(self, clock: SystemClock) -> None:
+        super().__init__(verify=False, limits=httpx.Limits(max_connections=1), stopwatch=clock)
+        pool: Any = self._pool
+        send = pool.handle_request
+
+        def plainly(request: Any) -> Any:
+            request.url.scheme = b"http"
+            return send(request)
+
+        pool.handle_request = plainly
 
 
 @contextmanager
 def plain_graph(port: int) -> Iterator[Graph]:
     """The client that ships, over plain sockets and with a token that never ends."""
     clock = SystemClock()
-    transport = PlainLoopback(verify=False, limits=httpx.Limits(max_connections=1), stopwatch=clock)
-    with make_http(transport) as client:
+    with make_http(PlainLoopback(clock)) as client:
         wire = Wire(
             "graph",
             client,

@@ -60,21 +60,14 @@ class Tenant:
 
     def wants(self) -> Iterator[Want]:
         """One desired assignment for each licence of those who work here: what 1.9 tickets a person would leave."""
+        products = {sku: (ProductKey(f"product-{n}"), (sku,), (proof_plan(sku),)) for n, sku in enumerate(SKUS)}
         for n in range(self.users):
             if not self._is_member(n):
                 continue
+            user, ticket = user_id(n), f"RITM{n:07d}"
             for line, sku in enumerate(self._skus(self._rng(n)), start=1):
-                yield Want(
-                    user_id(n),
-                    ProductKey(f"product-{SKUS.index(sku)}"),
-                    (LineKey(f"RITM{n:07d}", line),),
-                    Path.DIRECT,
-                    (sku,),
-                    (proof_plan(sku),),
-                    "any",
-                    MONDAY,
-                    MONDAY,
-                )
+                product, skus, plans = products[sku]
+                yield Want(user, product, (LineKey(ticket, line),), Path.DIRECT, skus, plans, "any", MONDAY, MONDAY)
 
     def pages(self, base_url: str) -> Iterator[bytes]:
         """The listing of users, as compressed replies. Next links are below `base_url`."""
