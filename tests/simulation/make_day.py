@@ -1,0 +1,181 @@
+"""A day at Contoso in one process: the shipped loop over the sandbox, with every write of ours watched at the wire.
+
+Nothing is kept in files but the store, so a day costs a second. `Watch` sits at the outermost edge of our process: it
+sees what leaves, and asks the store, at that very moment, whether the write was announced (I1).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from desired_state.model import LineKey, UserId
+from reconciler.clients.auth import Basic, ClientSecret
+from reconciler.clients.wire import make_http
+from reconciler.config import load
+from reconciler.errors import RemoteError
+from reconciler.loop.handover import PastGrant
+from reconciler.loop.observe import Scope
+from reconciler.once import once
+from reconciler.report import CycleReport
+from reconciler.sandbox import hosts
+from reconciler.sandbox.stories import contoso, history
+from reconciler.sandbox.transport import SandboxTransport
+from reconciler.sandbox.world import World
+from reconciler.store import journal
+from reconciler.store.database import Database, open_database
+from reconciler.wiring import App, Systems
+
+TENANT = "contoso"
+MARK = re.compile(r"\[m365r:([A-Za-z0-9:._-]+)\]")
+READS_BY_POST = ("/$batch", "/oauth2/", "/oauth_token.do")
+
+Meddle = Callable[[httpx.Request], None]
+
+
+@dataclass
+class Watch:
+    """What left our process: writes, and those that nothing in the audit log announced. `meddle` runs before each
+    request is served, as whatever else goes on in the two systems meanwhile.
+    """
+
+    database: Database
+    writes: list[str] = field(default_factory=list)
+    removals: list[str] = field(default_factory=list)
+    unannounced: list[str] = field(default_factory=list)
+    hosts_met: Counter[str] = field(default_factory=Counter)
+    meddle: Meddle = lambda _: None
+
+    def wrap(self, inner: httpx.BaseTransport) -> httpx.BaseTransport:
+        watch = self
+
+        class Edge(httpx.BaseTransport):
+            def handle_request(self, request: httpx.Request) -> httpx.Response:
+                request.read()
+                watch.hosts_met[request.url.host] += 1
+                watch.meddle(request)
+                watch.see(request)
+                return inner.handle_request(request)
+
+        return Edge()
+
+    def see(self, request: httpx.Request) -> None:
+        path = request.url.path
+        if request.method in ("GET", "HEAD") or any(part in path for part in READS_BY_POST):
+            if path.endswith("/$batch"):
+                methods = {r["method"] for r in json.loads(request.content)["requests"]}
+                assert methods == {"GET"}, methods
+            return
+        what = f"{request.method} {path}"
+        self.writes.append(what)
+        body = json.loads(request.content or b"{}")
+        self.removals += [what] if body.get("removeLicenses") else []
+        if not self._is_announced(path, body):
+            self.unannounced.append(what)
+
+    def _is_announced(self, path: str, body: dict[str, Any]) -> bool:
+        """The last row of the audit log is the intent of this very write."""
+        with self.database.read() as session:
+            rows = list(journal.export(session, TENANT))
+        last = rows[-1] if rows else None
+        if last is None or last["kind"] != "intent":
+            return False
+        targets = {last["subject"], last["body"]["what"].get("target")}
+        return any(t and (t in path or t in body.values()) for t in targets)
+
+
+@dataclass
+class Day:
+    """A running Contoso. `cycle` is what the service does over and over; what cannot be read ends one early."""
+
+    world: World
+    app: App
+    watch: Watch
+    reports: list[CycleReport] = field(default_factory=list)
+    troubles: list[str] = field(default_factory=list)
+
+    def cycle(self) -> CycleReport | None:
+        try:
+            report = once(self.app, Scope())
+        except RemoteError as error:
+            self.troubles.append(str(error))
+            return None
+        self.reports.append(report)
+        return report
+
+    def wait(self, minutes: float) -> None:
+        self.world.clock.advance(timedelta(minutes=minutes))
+
+    # --- looking at the truth
+
+    def ticket(self, number: str) -> dict[str, str]:
+        return self.world.instance.records("sc_req_item", number=number)[0]
+
+    def notes(self, number: str) -> list[str]:
+        return self.world.instance.notes(self.ticket(number)["sys_id"])
+
+    def tasks(self, number: str) -> list[dict[str, str]]:
+        return self.world.instance.records("sc_task", request_item=self.ticket(number)["sys_id"])
+
+    def licences(self, key: str) -> list[tuple[str, bool, tuple[str, ...]]]:
+        """(SKU, direct, plans that are off) of a person's assignments in force."""
+        states = self.world.directory.assign_states(self.world.directory.user(key).user_id)
+        return sorted((a.sku_id, a.group_id is None, tuple(sorted(a.disabled))) for a in states if a.is_in_force)
+
+    def phase(self, number: str) -> str:
+        return next(e.state.phase.value for e in self.reports[-1].endings if e.state.key.ticket == number)
+
+    def phases(self) -> dict[str, str]:
+        return {str(e.state.key): e.state.phase.value for e in self.reports[-1].endings}
+
+
+def past_of(world: World) -> tuple[PastGrant, ...]:
+    return tuple(
+        PastGrant(
+            LineKey(g["ticket"], g["line"]),
+            UserId(g["object_id"].lower()),
+            g["upn"],
+            datetime.fromisoformat(g["granted_at"]),
+            datetime.fromisoformat(g["ends_at"]) if g["ends_at"] else None,
+        )
+        for g in history(world)
+    )
+
+
+@contextmanager
+def a_day(state: Path, world: World | None = None, *, config: Path | None = None) -> Iterator[Day]:
+    """Contoso, or another world, with the shipped configuration and a store under `state`."""
+    world = world or contoso()
+    settings = load(config, {"RECONCILER_STATE_DIR": str(state)})
+    with ExitStack() as held:
+        database = open_database(state / "reconciler.db")
+        held.callback(database.close)
+        watch = Watch(database)
+
+        def http() -> httpx.Client:
+            return held.enter_context(make_http(watch.wrap(SandboxTransport(world))))
+
+        reached = Systems(
+            clock=world.clock,
+            graph_base=f"{hosts.GRAPH_URL}/v1.0",
+            authority=hosts.LOGIN_URL,
+            servicenow_base=hosts.SERVICENOW_URL,
+            tenant_id=hosts.TENANT_ID,
+            client_id=hosts.CLIENT_ID,
+            credential=lambda: ClientSecret(hosts.CLIENT_SECRET),
+            servicenow_tokens=lambda _: Basic(hosts.SERVICENOW_USER, hosts.SERVICENOW_PASSWORD),
+            graph_http=http(),
+            servicenow_http=http(),
+            servicenow_user=hosts.SERVICENOW_USER,
+            past=lambda: past_of(world),
+        )
+        yield Day(world, App(TENANT, settings, settings.tenants[TENANT], reached, database), watch)
