@@ -14,7 +14,7 @@ from reconciler.clients.servicenow.dialect import SYSTEM
 from reconciler.clients.servicenow.queries import any_of, chunks, equal
 from reconciler.clients.servicenow.records import USER_TABLE, TicketFields
 from reconciler.clients.servicenow.tables import Row, Tables
-from reconciler.errors import Rejected
+from reconciler.errors import Rejected, Unavailable
 
 NAMES_MAX = 20  # of one query
 
@@ -57,6 +57,7 @@ def _by_name(tables: Tables, table: str, names: Collection[str], operation: str)
     for chunk in chunks(sorted(set(names)), NAMES_MAX):
         for row in _named(tables, table, chunk, operation):
             found.setdefault(row.need("name"), []).append(row)
+    _none_is_hidden(tables, table, sorted(set(names) - found.keys()), operation)
     meant: dict[str, str | Rejected] = {}
     for name in set(names) & found.keys():
         # An inactive record is no competition to an active one; where nobody says, it counts as active.
@@ -66,6 +67,17 @@ def _by_name(tables: Tables, table: str, names: Collection[str], operation: str)
         elif active:
             meant[name] = active[0].need("sys_id")
     return meant
+
+
+def _none_is_hidden(tables: Tables, table: str, missing: Sequence[str], operation: str) -> None:
+    """Absent is not empty: what is counted and not shown exists, and somebody hides it from us.
+
+    X-Total-Count is taken before rows are hidden (servicenow.md section 4).
+    """
+    for name in missing:
+        page = tables.page(table, equal("name", name), ("name",), limit=1, operation=operation)
+        if page.total and not page.rows:
+            raise Unavailable(SYSTEM, f"a record named {name!r} in {table} exists and is not shown to us")
 
 
 def _named(tables: Tables, table: str, names: Sequence[str], operation: str) -> list[Row]:
