@@ -40,7 +40,6 @@ class Hint(IntFlag):
 _MISSING, _PLAN_OFF, _ERROR, _NO_LOCATION, _ACCOUNT_OFF, _UNKNOWN, _ = (hint.value for hint in Hint)
 _IN_FORCE = frozenset({"Active", "ActiveWithError"})
 _NOT_IN_FORCE = frozenset({"Disabled", "Error"})
-_FINE = frozenset({"None", "", None})  # null in the documents, the word "None" on live systems
 _UNCLEAR = -1
 _KEPT_MAX = 16384  # entries of a dictionary that only saves work, so that no tenant can make it grow
 
@@ -180,9 +179,8 @@ class _Tally:
             else:
                 try:
                     for state in states:
-                        off, error = state.disabled_plans, state.error
-                        is_on = is_harmless(off) if off else off is not None
-                        if is_on and state.state == "Active" and (error == "None" or error is None):
+                        off = state.disabled_plans
+                        if state.state == "Active" and (is_harmless(off) if off else off is not None):
                             have |= whole[state.sku_id]
                         else:
                             have = _UNCLEAR
@@ -269,7 +267,7 @@ def _weigh(state: ScanState, ways: Iterable[Way]) -> tuple[int, int, int]:
     """What an assignment says to somebody who needs it: hints, needs it meets, needs whose plans are off in it."""
     is_in_force = state.state in _IN_FORCE
     hints = met = off = 0
-    if state.state not in ("Active", "Disabled") or state.error not in _FINE:
+    if state.state not in ("Active", "Disabled"):
         hints = _ERROR if is_in_force or state.state in _NOT_IN_FORCE else _UNKNOWN
     if not is_in_force:
         return hints, 0, 0

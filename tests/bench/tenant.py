@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
+from itertools import accumulate
 from typing import Any
 
 from desired_state.model import LineKey, Path, PlanId, ProductKey, SkuId, UserId, Want
@@ -30,6 +31,7 @@ FIRST = ("anna", "bram", "chen", "dana", "emre", "fatima", "gijs", "hanna", "iva
 LAST = ("jansen", "devries", "bakker", "visser", "smit", "meijer", "mulder", "bos", "peters", "dekker")
 KINDS = list(Hint)  # every kind of drift is planted in turn
 SKU_PLANS: Mapping[SkuId, tuple[PlanId, ...]] = {sku: tuple(PLANS[n * 10 : n * 10 + 10]) for n, sku in enumerate(SKUS)}
+_POPULARITY = list(accumulate(1 / (n + 1) for n in range(len(SKUS))))
 JSON = dict[str, Any]
 
 
@@ -98,8 +100,14 @@ class Tenant:
         return random.Random(self.seed << 32 | n)
 
     def _skus(self, rng: random.Random) -> list[SkuId]:
-        """The licences of the user whose dice these are, freshly seeded: mean 1.8."""
-        return rng.sample(SKUS, rng.choices((0, 1, 2, 3, 4), (8, 34, 34, 16, 8))[0])
+        """The licences of the user whose dice these are, freshly seeded: mean 1.8, a few SKUs much more often."""
+        wanted = rng.choices((0, 1, 2, 3, 4), (8, 34, 34, 16, 8))[0]
+        found: list[SkuId] = []
+        while len(found) < wanted:
+            sku = rng.choices(SKUS, cum_weights=_POPULARITY)[0]
+            if sku not in found:
+                found.append(sku)
+        return found
 
     def _is_member(self, n: int) -> bool:
         return (n * 2654435761 + self.seed) % 20 != 0  # one account in twenty is disabled

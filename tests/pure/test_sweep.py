@@ -352,7 +352,7 @@ def needs_a_look(row: JSON, asked: Sequence[Want]) -> bool:
     if states is None:
         return True
     relevant = [s for s in states if any(could_serve(w, s["skuId"]) for w in asked)]
-    if any(s["state"] not in ("Active", "Disabled") or s["error"] not in ("None", None, "") for s in relevant):
+    if any(s["state"] not in ("Active", "Disabled") for s in relevant):
         return True
     if any("disabledPlans" not in s and s["state"] == "Active" for s in relevant):
         return True

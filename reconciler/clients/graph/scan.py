@@ -38,14 +38,13 @@ P = TypeVar("P", bound=_Paged)
 
 
 class ScanState(msgspec.Struct, frozen=True, gc=False, rename="camel"):
-    """One row of licenseAssignmentStates as sent, without its group and its instant. None is "not shown".
+    """One row of licenseAssignmentStates as sent: what a comparison needs, and no more. None is "not shown".
 
-    The instant makes every user's rows different from everybody else's; what is left repeats.
+    Its group, its instant and the word for its error are read by name, as everything that a decision rests on.
     """
 
     sku_id: str
     state: str | None = None
-    error: str | None = None
     disabled_plans: tuple[str, ...] | None = None
 
 
