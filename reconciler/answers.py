@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Protocol
 
 from desired_state.model import LineKey, PlanId, ProductKey, Says, SkuId, Ticket
+from desired_state.text import one_line
 from reconciler.causes import CAUSES, Cause, Owner, TicketAnswer
 from reconciler.digest import digest
 from reconciler.lifecycle import Phase
@@ -150,7 +151,7 @@ def _is_news(ending: Ending, before: Phase | None, *, was_sent: bool) -> bool:
 
 
 def _wrote(ending: Ending) -> bool:
-    return any(o.result is Result.APPLIED for o in ending.outcomes)
+    return any(o.result is Result.APPLIED or o.is_unsure for o in ending.outcomes)
 
 
 def _hand_back(
@@ -269,7 +270,7 @@ def _wrong(ending: Ending) -> Cause | None:
 def _claimed(ending: Ending) -> str:
     line = ending.finding.line
     if line.person is not None and (line.person.email or line.person.user_name):
-        return line.person.email or line.person.user_name or ""
+        return one_line(line.person.email or line.person.user_name or "", 120)
     return "an account that could not be found" if line.binding.known is Known.MISSING else "the account of the request"
 
 
@@ -284,4 +285,6 @@ def _done(outcome: Outcome) -> str:
         turned_on = [p for p in was if p not in now]
         name = licence.get("sku", "the licence")
         what = f"{', '.join(turned_on)} switched on in {name}" if turned_on else f"{name} assigned"
+    if outcome.is_unsure:
+        return f"{what} (the reply was lost; what is there now says whether it was done)"
     return what if outcome.result is Result.APPLIED else f"{what}: {outcome.result.value} ({outcome.why})"

@@ -184,6 +184,7 @@ class Outcome:
     why: str = ""
     request_id: str = ""
     cause: str | None = None
+    is_unsure: bool = False  # it was sent and no trustworthy reply came
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from desired_state.model import Refusal
+from desired_state.text import one_line
 from reconciler.digest import plain
 from reconciler.lifecycle import FINAL, Phase
 from reconciler.line import Decision, Ending, Trip
@@ -126,7 +127,7 @@ class CycleReport:
 
 def is_corrected(ending: Ending) -> bool:
     """False at the start, granted at the end, and by something that this cycle wrote."""
-    wrote = any(o.result is Result.APPLIED for o in ending.outcomes)
+    wrote = any(o.result is Result.APPLIED or o.is_unsure for o in ending.outcomes)
     return wrote and ending.gated.proposal.finding.verdict is Verdict.FALSE and ending.state.phase is Phase.GRANTED
 
 
@@ -144,6 +145,11 @@ def user_name(ending: Ending) -> str | None:
     """Whom the line is about, by sign-in name where the directory knows one, as the ticket says it otherwise."""
     if ending.finding.user is not None:
         return ending.finding.user.upn
+    named = _named(ending)
+    return one_line(named, 120) if named else None
+
+
+def _named(ending: Ending) -> str | None:
     line = ending.finding.line
     if isinstance(line.declared, Refusal):
         return line.declared.person or None

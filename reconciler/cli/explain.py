@@ -50,62 +50,65 @@ def explain(ctx: click.Context, subject: str, output: str) -> int:
 
 
 def _show(out: Console, chain: Chain, catalogue: Catalogue) -> None:
-    from rich.text import Text
+    from reconciler.cli.table import plain_text
 
     t = chain.ticket
-    out.print(Text(f"{t.number}  ({t.request_number}, {t.item_name})", style="bold"))
+    out.print(plain_text(f"{t.number}  ({t.request_number}, {t.item_name})", style="bold"))
     closed = f", closed {t.closed_at:%Y-%m-%d %H:%M} UTC by {t.closed_by or '?'}" if t.closed_at else ""
-    out.print(Text(f"  opened {t.opened_at:%Y-%m-%d %H:%M} UTC{closed}; state {t.state}, stage {t.stage or '-'}"))
+    out.print(plain_text(f"  opened {t.opened_at:%Y-%m-%d %H:%M} UTC{closed}; state {t.state}, stage {t.stage or '-'}"))
     for approver in t.approvals:
-        out.print(Text(f"  approval: {approver.approver_name or approver.approver} {approver.state}"))
+        out.print(plain_text(f"  approval: {approver.approver_name or approver.approver} {approver.state}"))
     for line in chain.lines:
         _line(out, line, catalogue)
     if chain.answers:
-        out.print(Text("  told", style="bold"))
+        out.print(plain_text("  told", style="bold"))
     for owed in chain.answers:
         remote = f" ({owed.remote_id})" if owed.remote_id else ""
-        out.print(Text(f"    {owed.answer.kind.value}: {owed.state.value}{remote}, key {owed.answer.key}"))
+        out.print(plain_text(f"    {owed.answer.kind.value}: {owed.state.value}{remote}, key {owed.answer.key}"))
         if owed.answer.kind.value == "note":
             for row in owed.answer.text.splitlines():
-                out.print(Text(f"      | {row}"), soft_wrap=True)
+                out.print(plain_text(f"      | {row}"), soft_wrap=True)
     out.print()
 
 
 def _line(out: Console, line: LineChain, catalogue: Catalogue) -> None:
-    from rich.text import Text
-
     from desired_state.model import Refusal
     from reconciler.causes import CAUSES, Cause
+    from reconciler.cli.table import plain_text
 
     standing, state = line.standing, line.state
-    out.print(Text(f"  line {line.key.line}", style="bold"))
+    out.print(plain_text(f"  line {line.key.line}", style="bold"))
     request = standing.request if standing is not None else None
     if request is not None:
         ends = f", until {request.period.ends_on}" if request.period.ends_on else ""
         ends += f", for {request.period.duration_days} days" if request.period.duration_days else ""
         cap = f", approved up to {request.price_cap} a month" if request.price_cap is not None else ""
-        out.print(Text(f"    asked: {catalogue.product_name(request.product)}{ends}{cap}"))
+        out.print(plain_text(f"    asked: {catalogue.product_name(request.product)}{ends}{cap}"))
         if request.justification:
-            out.print(Text(f"    why, as typed: {request.justification}"), soft_wrap=True)
+            out.print(plain_text(f"    why, as typed: {request.justification}"), soft_wrap=True)
     elif standing is not None and isinstance(standing.declaration, Refusal):
-        out.print(Text(f"    not taken in: {standing.declaration.sentence}"), soft_wrap=True)
+        out.print(plain_text(f"    not taken in: {standing.declaration.sentence}"), soft_wrap=True)
     if standing is not None and standing.entitlement is not None:
-        out.print(Text(f"    person: {standing.entitlement.upn}, object {standing.entitlement.user}"))
+        out.print(plain_text(f"    person: {standing.entitlement.upn}, object {standing.entitlement.user}"))
     if state is not None:
         verdict = f", verdict {state.verdict.value}" if state.verdict else ""
         cause = f", cause {state.cause}" if state.cause else ""
         out.print(
-            Text(f"    now: {state.phase.value}{verdict}{cause}{', proven at ' + state.tier if state.tier else ''}")
+            plain_text(
+                f"    now: {state.phase.value}{verdict}{cause}{', proven at ' + state.tier if state.tier else ''}"
+            )
         )
         if state.note:
-            out.print(Text(f"    because: {state.note}"), soft_wrap=True)
+            out.print(plain_text(f"    because: {state.note}"), soft_wrap=True)
         if state.cause:
-            out.print(Text(f"    whose move: {CAUSES[Cause(state.cause)].owner.value}"))
+            out.print(plain_text(f"    whose move: {CAUSES[Cause(state.cause)].owner.value}"))
     for event in line.events:
-        out.print(Text(f"    {event.at:%Y-%m-%d %H:%M:%S}  #{event.seq}  {event.what}"), soft_wrap=True)
+        out.print(plain_text(f"    {event.at:%Y-%m-%d %H:%M:%S}  #{event.seq}  {event.what}"), soft_wrap=True)
         for change in event.changes:
-            out.print(Text(f"        {change}"), soft_wrap=True)
+            out.print(plain_text(f"        {change}"), soft_wrap=True)
         for judged in event.facts.get("rules") or ():
-            out.print(Text(f"        rule {judged['rule']}: {judged['outcome']}, {judged['sentence']}"), soft_wrap=True)
+            out.print(
+                plain_text(f"        rule {judged['rule']}: {judged['outcome']}, {judged['sentence']}"), soft_wrap=True
+            )
         if event.kind == "intent" and event.facts.get("digest"):
-            out.print(Text(f"        digest {event.facts['digest']}, plan {str(event.facts.get('plan'))[:16]}…"))
+            out.print(plain_text(f"        digest {event.facts['digest']}, plan {str(event.facts.get('plan'))[:16]}…"))

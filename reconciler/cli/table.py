@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from desired_state.text import one_line
 from reconciler.lifecycle import Phase
 from reconciler.line import Ending
 from reconciler.model import Result, Verdict
@@ -30,6 +31,12 @@ def console() -> Console:
     """Standard output, as wide as the terminal, or a fixed width in a pipe so that nothing is cut."""
     width = shutil.get_terminal_size((PIPE_WIDTH, 24)).columns if sys.stdout.isatty() else PIPE_WIDTH
     return Console(width=int(os.environ.get("COLUMNS") or width), highlight=False)
+
+
+def plain_text(text: str, style: str = "") -> Text:
+    """Text of one line for a terminal: nothing in it can steer the terminal (I17)."""
+    body = text.lstrip(" ")
+    return Text(" " * (len(text) - len(body)) + one_line(body, 4000), style=style)
 
 
 def show(report: CycleReport, source: str) -> None:

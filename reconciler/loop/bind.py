@@ -15,6 +15,7 @@ from reconciler.errors import NotFound, RemoteError
 from reconciler.line import Binding, Known
 from reconciler.model import ObservedUser
 
+NAME_MAX = 113  # characters of a userPrincipalName
 NEWER_THAN_TICKET = timedelta(hours=1)  # clocks and imports of two systems differ by less than this
 
 
@@ -22,7 +23,13 @@ def names_of(claim: Claim) -> tuple[str, ...]:
     """Sign-in names that a claim may mean, best first, in lower case."""
     person = claim.person
     typed = [claim.upn, person.email if person is not None else None, person.user_name if person is not None else None]
-    return tuple(dict.fromkeys(n.strip().lower() for n in typed if n and "@" in n))
+    names = (n.strip().lower() for n in typed if n)
+    return tuple(dict.fromkeys(n for n in names if _is_name(n)))
+
+
+def _is_name(text: str) -> bool:
+    """Whether a text can be a sign-in name at all; what cannot is never sent anywhere."""
+    return "@" in text and len(text) <= NAME_MAX and text.isprintable() and " " not in text
 
 
 def look_up(graph: Graph, requests: Iterable[Request]) -> dict[str, ObservedUser | RemoteError]:

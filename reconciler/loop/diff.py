@@ -248,7 +248,7 @@ def _drifted(
     ) -> Finding:
         return Finding(line, rest, verdict if fulfilled else None, cause, sentence, user, proof, drift)
 
-    if line.state is not None and line.state.phase in (Phase.GRANTED, Phase.DRIFTED):
+    if line.state is not None and (line.state.phase in _GIVEN or line.state.granted_at is not None):
         return found(
             Rest.HOLD, Cause.REMOVED_LATER, "The access was proven once and is not there now; nothing is written."
         )

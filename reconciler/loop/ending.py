@@ -103,7 +103,7 @@ def _stand(
         return _after_writes(last, outcomes, old, at, retry_window)
     if last.rest is Rest.ACT and gated.proposal.with_ is None:  # a dry run
         return _Stand(Phase.APPROVED, last.cause, "This would be changed now.")
-    if last.rest is Rest.ACT:  # it shares the change of another line
+    if first.rest is Rest.ACT:  # it shares the change of another line
         return _Stand(Phase.VERIFYING, last.cause, last.sentence)
     return _at_rest(first, old)
 
@@ -145,6 +145,7 @@ def _after_writes(
     return _Stand(Phase.REVIEW, cause, broken.why)
 
 
+_STANDING = (Phase.GRANTED, Phase.DRIFTED)
 _UNSEEN = (Cause.REMOTE_FAILING, Cause.PERMISSION_MISSING, Cause.UNKNOWN)
 
 
@@ -162,9 +163,9 @@ def _at_rest(first: Finding, old: LineState | None) -> _Stand:
         phase = Phase.DRIFTED
     if first.cause is Cause.USER_MISSING and first.rest is Rest.WAIT and first.line.says is Says.APPROVED:
         phase = Phase.APPROVED
-    if phase is Phase.HELD and old is not None and old.phase is Phase.GRANTED and first.cause in _UNSEEN:
+    if phase is Phase.HELD and old is not None and old.phase in _STANDING and first.cause in _UNSEEN:
         # What could not be read says nothing about what was proven: a grant stands until a look disproves it (I4).
-        return _Stand(Phase.GRANTED, first.cause, first.sentence)
+        return _Stand(old.phase, first.cause, first.sentence)
     return _Stand(phase, first.cause, first.sentence)
 
 
@@ -198,6 +199,7 @@ def renewed(state: LineState, at: datetime) -> LineState:
         attempts=0,
         next_at=None,
         since=at,
+        granted_at=None,
         episode=state.episode + 1,
         note="",
     )

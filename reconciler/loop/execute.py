@@ -14,7 +14,7 @@ from reconciler.causes import Cause
 from reconciler.clients.graph import Graph
 from reconciler.clients.graph.refusals import Refusal, RefusalReason, read_refusal
 from reconciler.clock import Clock
-from reconciler.errors import Forbidden, Next, NotFound, Rejected, RemoteError
+from reconciler.errors import Forbidden, Next, NotFound, OutcomeUnknown, Rejected, RemoteError
 from reconciler.line import (
     Decision,
     Finding,
@@ -186,7 +186,8 @@ def _failed(action: Action, error: RemoteError, hands: Hands) -> Outcome:
             cause, why = Cause.USER_MISSING, str(error)
         case _:
             cause, why = Cause.REMOTE_FAILING, str(error)
-    return Outcome(action, Result.FAILED, why, error.request_id, cause.value)
+    is_unsure = isinstance(error, OutcomeUnknown)
+    return Outcome(action, Result.FAILED, why, error.request_id, cause.value, is_unsure)
 
 
 def _sentence(refusal: Refusal, error: Rejected, names: Mapping[PlanId, str]) -> str:
@@ -203,7 +204,5 @@ def _sentence(refusal: Refusal, error: Rejected, names: Mapping[PlanId, str]) ->
 def acted_on(outcomes: Mapping[LineKey, tuple[Outcome, ...]]) -> frozenset[LineKey]:
     """Lines for which something was sent whose effect has to be looked at: applied, or of unknown outcome."""
     return frozenset(
-        key
-        for key, done in outcomes.items()
-        if any(o.result is Result.APPLIED or (o.result is Result.FAILED and o.cause == "remote_failing") for o in done)
+        key for key, done in outcomes.items() if any(o.result is Result.APPLIED or o.is_unsure for o in done)
     )

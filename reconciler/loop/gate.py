@@ -145,6 +145,9 @@ def _may_write(proposal: Proposal, rules: Rules, policy: Policy) -> Gated:
         )
     hits = evaluate(rules, _facts(finding, request))  # for the record also where the ticket is closed already
     if request.says is Says.APPROVED:
+        if policy.agents and not request.opened_by:
+            sentence = "Who ordered it cannot be read, so it may be an agent's proposal; a person decides."
+            return decided(Decision.AWAITING, None, sentence, hits)
         if request.opened_by in policy.agents:
             sentence = "The order came from an integration or agent account, which can only propose."
             return decided(Decision.AWAITING, None, sentence, hits)

@@ -12,6 +12,7 @@ from datetime import datetime
 from desired_state import ledger
 from desired_state.intake import intake
 from desired_state.model import Entitlement, LineKey, Request, UserId
+from reconciler.errors import Unavailable
 from reconciler.loop.pull import Reader
 from reconciler.store import journal
 
@@ -39,7 +40,9 @@ def hand_over(reader: Reader, past: Sequence[PastGrant], *, tenant_id: str, cycl
     changes: list[tuple[ledger.LedgerChange, datetime]] = []
     for grant in sorted(past, key=lambda g: (g.granted_at, g.key)):
         ticket = found.get(grant.key.ticket)
-        if ticket is None or ticket.item not in reader.items:
+        if ticket is None:  # all or nothing: a grant that is left out now would be forgotten for good
+            raise Unavailable("servicenow", f"{grant.key.ticket}, which was granted before, is not shown")
+        if ticket.item not in reader.items:
             continue
         taken = intake(
             ticket,

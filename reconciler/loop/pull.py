@@ -17,7 +17,7 @@ from desired_state import ledger
 from desired_state.catalogue import Catalogue
 from desired_state.intake import intake
 from desired_state.items import Item
-from desired_state.model import LineKey, Person, Refusal, Request, Says, Ticket
+from desired_state.model import LineKey, Person, Refusal, Request, Says, Ticket, Why
 from desired_state.says import TicketWords
 from reconciler.clients.servicenow import ServiceNow, Watermark
 from reconciler.clock import Clock
@@ -64,6 +64,9 @@ def pull(reader: Reader, *, cycle: str, numbers: Collection[str] = ()) -> int:
     is_reread = meant is not None and meant.sys_id != reader.meaning
     if is_reread:
         mark = None
+    hidden = _hidden(reader)
+    if hidden:
+        _take_in(reader, reader.servicenow.tickets_by_number(hidden), cycle, watermark=None)
     since = Watermark(mark.at, mark.sys_id) if mark is not None else None
     pages = reader.servicenow.tickets(items=tuple(sorted(reader.items)), watermark=since, page_size=reader.page_size)
     for page in pages:
@@ -73,6 +76,20 @@ def pull(reader: Reader, *, cycle: str, numbers: Collection[str] = ()) -> int:
         with reader.database.write() as session:
             watermarks.save(session, reader.tenant, MEANING, Watermark(reader.clock.now(), reader.meaning))
     return count
+
+
+def _hidden(reader: Reader) -> list[str]:
+    """Tickets of which something was not shown when they were read: the watermark has passed them, so by number."""
+    with reader.database.read() as session:
+        copies = tickets.load(session, reader.tenant)
+        standings = ledger.standings(session, reader.tenant)
+    unread = {key.ticket for key, s in standings.items() if _is_unread(s.declaration)}
+    hidden = {n for n, t in copies.items() if None in (t.variables, t.opened_by, t.requested_for)}
+    return sorted(unread | hidden)
+
+
+def _is_unread(declaration: object) -> bool:
+    return isinstance(declaration, Refusal) and declaration.why is Why.UNKNOWN
 
 
 def _take_in(
@@ -125,6 +142,8 @@ def _declare(
         standing = before.get(line.key)
         if is_ours and standing is not None and not _asks_something_else(standing, line):
             continue
+        if _is_unread(line) and standing is not None and standing.request is not None:
+            continue  # what was read once stands until it is read again (I4)
         change = ledger.Declared(line) if isinstance(line, Request) else ledger.Refused(line)
         if ledger.append(session, reader.tenant, change, at):
             _renew(reader, session, known.get(line.key), cycle, at)

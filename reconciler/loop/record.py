@@ -19,7 +19,7 @@ from reconciler.answers import ITEM, Answer, Manners, Names, answers
 from reconciler.clients.servicenow import ServiceNow
 from reconciler.clock import Clock
 from reconciler.digest import digest
-from reconciler.errors import Next, NotFound, Rejected, RemoteError
+from reconciler.errors import Next, OutcomeUnknown, RemoteError, SignInFailed, Throttled, Unavailable
 from reconciler.lifecycle import Phase
 from reconciler.line import (
     Decision,
@@ -37,7 +37,8 @@ from reconciler.store import journal, lines, outbox
 from reconciler.store.database import Database
 
 DAY = timedelta(hours=24)
-TRIES_MAX = 5
+TRIES_MAX = 5  # of a change of state: a rule that turns it back each time has the last word
+PATIENCE = timedelta(days=3)  # an answer that is not there after this is a person's to give
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +183,7 @@ def _keep(
     if not lines.save(session, tenant, state, at):
         return
     if state.phase is Phase.GRANTED and old is not Phase.GRANTED:
-        by_us = any(o.result is Result.APPLIED for o in ending.outcomes) or was_sent
+        by_us = any(o.result is Result.APPLIED or o.is_unsure for o in ending.outcomes) or was_sent
         ledger.append(session, tenant, ledger.Granted(state.key, at, state.ends_at, by_us), at)
     proof = ending.finding.proof
     before = Phase.CONVERGING if ending.outcomes else old  # `begin` has moved what was about to be changed
@@ -280,11 +281,18 @@ def _give(item: outbox.Owed, desk: Desk, sender: Sender, plan_digest: str) -> No
     )
     remote: list[str] = []
     sender.check(write)
-    _mark(desk, answer.key, outbox.State.SENT, "")
+
+    def call() -> Reply:  # marked once the intent is kept and every check has passed, right before it leaves
+        _mark(desk, answer.key, outbox.State.SENT, "")
+        return _call(answer, desk.servicenow, remote)
+
     try:
-        sender.send(write, lambda: _call(answer, desk.servicenow, remote))
+        sender.send(write, call)
+    except (Throttled, Unavailable, SignInFailed):
+        _mark(desk, answer.key, outbox.State.INTENDED, "")  # certainly not done: as if it had not been tried
+        raise
     except RemoteError as error:
-        if error.then is not Next.LOOK and error.then is not Next.REQUEUE:
+        if error.then is Next.BLOCK:
             _mark(desk, answer.key, outbox.State.FAILED, str(error)[:200])
         raise
     _mark(desk, answer.key, outbox.State.CONFIRMED, remote[0] if remote else "")
@@ -302,7 +310,9 @@ def _is_settled(item: outbox.Owed, desk: Desk) -> bool:
     if is_there is True:
         _mark(desk, answer.key, outbox.State.CONFIRMED, "found on the ticket")
         return True
-    if is_there is None or item.tries >= TRIES_MAX:
+    is_old = desk.clock.now() - item.intended_at > PATIENCE
+    is_undone = item.tries >= TRIES_MAX and answer.kind in (AnswerKind.REOPENED, AnswerKind.CLOSED)
+    if is_there is None or is_old or is_undone:
         why = "its journal cannot be read" if is_there is None else f"it was not there after {item.tries} tries"
         _mark(desk, answer.key, outbox.State.FAILED, why)
         raise Stopped(f"the {answer.kind} is not repeated, because {why}; a person has to look")
@@ -333,11 +343,14 @@ def _call(answer: Answer, servicenow: ServiceNow, remote: list[str]) -> Reply:
     match answer.kind:
         case AnswerKind.NOTE | AnswerKind.QUESTION:
             visible = answer.kind is AnswerKind.QUESTION
-            return servicenow.add_note(answer.target, answer.text, key=answer.key, visible_to_requester=visible)
+            reply = servicenow.add_note(answer.target, answer.text, key=answer.key, visible_to_requester=visible)
+            if servicenow.has_note(answer.target, answer.key) is False:
+                raise OutcomeUnknown("servicenow", "the note was accepted and is not on the ticket")
+            return reply
         case AnswerKind.TASK:
             tickets = servicenow.tickets_by_number([answer.ticket])
             if not tickets:
-                raise NotFound("servicenow", f"ticket {answer.ticket}")
+                raise Unavailable("servicenow", f"ticket {answer.ticket} is not shown now")
             made = servicenow.create_task(
                 tickets[0],
                 key=_mark_of(answer),
@@ -351,18 +364,18 @@ def _call(answer: Answer, servicenow: ServiceNow, remote: list[str]) -> Reply:
             state = servicenow.reopen(answer.target, correlation=_mark_of(answer))
             if state.is_active is not True:
                 detail = "the ticket reads closed after it was reopened"
-                raise Rejected("servicenow", status=200, code="not_applied", detail=detail)
+                raise OutcomeUnknown("servicenow", detail)
             return Reply(state.request_id, "")
         case AnswerKind.CLOSED if answer.title == ITEM:
             state = servicenow.close_item(answer.target, close_notes=answer.text)
             if state.is_active is not False:
                 detail = "the ticket reads open after it was closed"
-                raise Rejected("servicenow", status=200, code="not_applied", detail=detail)
+                raise OutcomeUnknown("servicenow", detail)
             return Reply(state.request_id, "")
         case AnswerKind.CLOSED:
             task = servicenow.close_task(answer.target, close_notes=answer.text)
             if task.is_active is not False:
                 detail = f"task {task.number} reads open after it was closed"
-                raise Rejected("servicenow", status=200, code="not_applied", detail=detail)
+                raise OutcomeUnknown("servicenow", detail)
             remote.append(task.number)
             return Reply("", "")

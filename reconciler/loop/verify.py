@@ -24,6 +24,10 @@ from reconciler.loop.look import look, subjects
 FIRST_LOOK_S, LONGEST_S = 5.0, 40.0
 
 
+def _product(line: Line) -> str:
+    return line.product.key if line.product is not None else ""
+
+
 def verify(
     lines: Iterable[Line],
     acted: Collection[LineKey],
@@ -37,11 +41,11 @@ def verify(
 ) -> dict[LineKey, Finding]:
     """Watch the accounts that were changed until they are proven or `watch` is over.
 
-    Returns the last finding of every line of those accounts, lines that merely share the assignment included.
+    Returns the last finding of every line of that person and product, lines that merely share the change included.
     """
     every = tuple(lines)
-    users = subjects(line for line in every if line.key in acted)
-    watched = tuple(line for line in every if line.binding.user in users)
+    changed = {(line.binding.user, _product(line)) for line in every if line.key in acted}
+    watched = tuple(line for line in every if (line.binding.user, _product(line)) in changed)
     last: dict[LineKey, Finding] = {}
     open_ = watched
     until, wait_s = clock.now() + watch, FIRST_LOOK_S
@@ -49,9 +53,7 @@ def verify(
         at = clock.now()
         again = look(graph, subjects(open_), observed.skus.values(), at=at)
         last |= {f.key: f for f in diff(open_, again, at=at, windows=windows)}
-        open_ = tuple(
-            line for line in open_ if line.key in acted and last[line.key].rest in (Rest.WAIT, Rest.ACT, Rest.HOLD)
-        )
+        open_ = tuple(line for line in open_ if last[line.key].rest in (Rest.WAIT, Rest.ACT, Rest.HOLD))
         left_s = (until - clock.now()).total_seconds()
         if not open_ or left_s <= 0:
             break

@@ -1,8 +1,9 @@
 """Answers that tickets are owed: kept whole, in the transaction of the state that calls for them, until given (I6).
 
 The key of an answer is derived from what happened and stands for one answer for ever: deciding it again adds nothing.
-An answer goes intended → sent → confirmed | failed. What was sent without a trustworthy reply stays owed, and `tries`
-tells whoever sends it again to look for it on the ticket first. What is confirmed stays so.
+An answer goes intended → sent → confirmed | failed, or back to intended when it is certain that nothing was done. What
+was sent without a trustworthy reply stays owed, and `tries` tells whoever sends it again to look for it on the ticket
+first. What is confirmed stays so.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class State(StrEnum):
 
 
 _BEFORE: dict[State, tuple[State, ...]] = {
-    State.INTENDED: (),
+    State.INTENDED: (State.SENT,),  # it turned out that nothing had left
     State.SENT: (State.INTENDED, State.SENT),
     State.CONFIRMED: (State.INTENDED, State.SENT, State.FAILED),
     State.FAILED: (State.INTENDED, State.SENT),
@@ -84,6 +85,8 @@ def mark(session: Session, tenant: str, key: str, state: State, remote_id: str, 
         values["remote_id"] = remote_id
     if state is State.SENT:
         values |= {"tries": AnswerRow.tries + 1, "sent_at": at}
+    if state is State.INTENDED:
+        values |= {"tries": AnswerRow.tries - 1, "sent_at": None}
     claim = update(AnswerRow).where(
         col(AnswerRow.tenant) == tenant,
         col(AnswerRow.op_key) == key,

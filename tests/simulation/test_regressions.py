@@ -1,0 +1,262 @@
+"""What bad days and hostile texts once broke, each by its name."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from reconciler.sandbox.faults import FaultRule
+from reconciler.sandbox.stories import contoso
+from reconciler.store import switches
+from tests.simulation.make_day import TENANT, a_day
+from tests.simulation.test_hostile import TEXTS, screen, steering, type_everywhere
+
+AGENT = "RITM0010033"
+
+
+def test_a_licence_that_somebody_removed_stays_removed_when_the_account_cannot_be_read_for_a_while(tmp_path):
+    with a_day(tmp_path) as day:
+        day.cycle()
+        assert day.phase("RITM0010017") == "drifted"
+        before = day.licences("quentin.moreau@contoso.example")
+        day.world.faults.add(FaultRule("server_error", route="GET /users"))
+        day.cycle()
+        day.world.faults.clear()
+        day.wait(5)
+        day.cycle()
+        assert day.licences("quentin.moreau@contoso.example") == before
+        assert day.phase("RITM0010017") == "drifted"
+
+
+def test_an_agents_order_stays_a_proposal_when_who_opened_it_cannot_be_read(tmp_path):
+    with a_day(tmp_path) as day:
+        agent = day.world.instance.user("svc.procurement")["sys_id"]
+        day.world.instance.hide("sys_user", agent, "svc_m365_reconciler")
+        from reconciler.sandbox import hosts
+
+        day.world.instance.hide("sys_user", agent, hosts.SERVICENOW_USER)
+        before = day.licences("gavin.reid@contoso.example")
+        day.cycle()
+        assert day.licences("gavin.reid@contoso.example") == before
+
+
+def test_a_ticket_whose_person_was_unreadable_once_is_taken_up_when_it_can_be_read(tmp_path):
+    from reconciler.sandbox import hosts
+
+    with a_day(tmp_path) as day:
+        anna = day.world.instance.user("anna.berger")["sys_id"]
+        day.world.instance.hide("sys_user", anna, hosts.SERVICENOW_USER)
+        day.cycle()
+        assert day.phase("RITM0010001") == "held"
+        day.world.instance.show("sys_user", anna, hosts.SERVICENOW_USER)
+        for _ in range(3):
+            day.wait(60)
+            day.cycle()
+        assert day.phase("RITM0010001") == "granted"
+
+
+def test_a_ticket_that_could_not_be_read_for_a_while_is_not_told_again(tmp_path):
+    from reconciler.sandbox import hosts
+
+    with a_day(tmp_path) as day:
+        day.cycle()
+        who = day.world.instance.user("stefan.wolf")["sys_id"]
+        t = day.ticket("RITM0010019")
+        day.world.instance.hide("sys_user", who, hosts.SERVICENOW_USER)
+        day.wait(5)
+        day.world.instance.change("sc_req_item", t["sys_id"], short_description="x")
+        day.cycle()
+        day.world.instance.show("sys_user", who, hosts.SERVICENOW_USER)
+        day.wait(5)
+        day.world.instance.change("sc_req_item", t["sys_id"], short_description="y")
+        day.cycle()
+        assert len(day.notes("RITM0010019")) == 1
+
+
+def test_a_past_grant_is_not_forgotten_because_its_ticket_was_not_shown_on_the_first_day(tmp_path):
+    from reconciler.sandbox import hosts
+
+    with a_day(tmp_path) as day:
+        t = day.ticket("RITM0010017")["sys_id"]
+        before = day.licences("quentin.moreau@contoso.example")
+        day.world.instance.hide("sc_req_item", t, hosts.SERVICENOW_USER)
+        day.cycle()
+        day.world.instance.show("sc_req_item", t, hosts.SERVICENOW_USER)
+        day.wait(5)
+        day.world.instance.change("sc_req_item", t, short_description="y")
+        day.cycle()
+        assert day.licences("quentin.moreau@contoso.example") == before
+
+
+def test_answers_wait_while_a_freeze_stops_them_and_are_given_afterwards(tmp_path):
+    """A freeze of hours must not use up the tries of what is owed."""
+    with a_day(tmp_path) as day:
+        now = day.world.clock.now()
+        with day.app.database.write() as session:
+            switches.freeze(session, TENANT, "quiet", reason="r", by="me", at=now, scope="answers")
+        for _ in range(8):
+            day.cycle()
+            day.wait(10)
+        with day.app.database.write() as session:
+            switches.lift(session, TENANT, "quiet", reason="r", by="me", at=day.world.clock.now())
+        for _ in range(3):
+            day.cycle()
+            day.wait(10)
+        assert len(day.notes("RITM0010001")) == 1
+
+
+def test_a_reopening_whose_mark_was_not_kept_makes_no_new_work(tmp_path):
+    with a_day(tmp_path) as day:
+        t = day.ticket("RITM0010011")["sys_id"]
+        # the first PATCH is the note, the second the mark
+        n = 0
+
+        def meddle(request):
+            nonlocal n
+            if request.method == "PATCH" and request.url.path.endswith(t):
+                n += 1
+                day.world.faults.clear()
+                if b"correlation_id" in request.content:
+                    day.world.faults.add(FaultRule("200_not_applied", times=1))
+
+        day.watch.meddle = meddle
+        day.cycle()
+        for _ in range(3):
+            day.wait(5)
+            day.cycle()
+        assert len(day.notes("RITM0010011")) == 1
+        assert len(day.tasks("RITM0010011")) == 1
+
+
+@pytest.mark.parametrize("fault", ["200_not_applied", "403_but_done"])
+@pytest.mark.parametrize("n", range(1, 5))
+def test_a_ticket_gets_every_answer_whatever_befell_one_of_them(tmp_path, fault, n):
+    with a_day(tmp_path) as day:
+        t = day.ticket("RITM0010011")["sys_id"]
+        seen = 0
+
+        def meddle(request):
+            nonlocal seen
+            day.world.faults.clear()
+            if (
+                request.method in ("PATCH", "POST")
+                and (request.url.path.endswith(t) or t.encode() in request.content)
+                and "batch" not in request.url.path
+            ):
+                seen += 1
+                if seen == n:
+                    day.world.faults.add(FaultRule(fault, times=1))
+
+        day.watch.meddle = meddle
+        for _ in range(4):
+            day.cycle()
+            day.wait(5)
+        assert (len(day.notes("RITM0010011")), len(day.tasks("RITM0010011")), day.ticket("RITM0010011")["active"]) == (
+            1,
+            1,
+            "true",
+        )
+
+
+def test_an_outage_of_writes_does_not_lose_what_a_ticket_is_owed(tmp_path):
+    with a_day(tmp_path) as day:
+        for method in ("PATCH", "POST"):
+            day.world.faults.add(FaultRule("unavailable", route=f"{method} /api/now/table"))
+        for _ in range(8):
+            day.cycle()
+            day.wait(5)
+        day.world.faults.clear()
+        for _ in range(3):
+            day.cycle()
+            day.wait(5)
+        assert len(day.notes("RITM0010001")) == 1
+
+
+def test_throttling_does_not_lose_what_a_ticket_is_owed(tmp_path):
+    with a_day(tmp_path) as day:
+        for method in ("PATCH", "POST"):
+            day.world.faults.add(FaultRule("429_rule", route=f"{method} /api/now/table"))
+        for _ in range(8):
+            day.cycle()
+            day.wait(5)
+        day.world.faults.clear()
+        for _ in range(3):
+            day.cycle()
+            day.wait(5)
+        assert len(day.notes("RITM0010001")) == 1
+
+
+def test_a_ticket_that_is_not_shown_for_a_minute_still_gets_its_task(tmp_path):
+    from reconciler.sandbox import hosts
+
+    with a_day(tmp_path) as day:
+        t = day.ticket("RITM0010011")["sys_id"]
+
+        def meddle(request):
+            if request.method == "PATCH" and request.url.path.endswith(t) and b"work_notes" in request.content:
+                day.watch.meddle = lambda _: day.world.instance.hide("sc_req_item", t, hosts.SERVICENOW_USER)
+
+        day.watch.meddle = meddle
+        day.cycle()
+        day.watch.meddle = lambda _: None
+        day.world.instance.show("sc_req_item", t, hosts.SERVICENOW_USER)
+        for _ in range(3):
+            day.wait(5)
+            day.cycle()
+        assert len(day.tasks("RITM0010011")) == 1
+
+
+def test_a_short_page_is_no_error_in_the_configuration(tmp_path):
+
+    with a_day(tmp_path) as day:
+        day.world.faults.add(FaultRule("empty_page_acl", route="GET /api/now/table/sys_user_group"))
+        day.cycle()
+
+
+def test_two_tickets_of_one_person_for_one_product_are_one_assignment(tmp_path):
+    world = contoso()
+    anna = world.instance.user("anna.berger")["sys_id"]
+    first = world.instance.records("sc_req_item", number="RITM0010001")[0]
+    world.instance.order(
+        "RITM0019001", item=first["cat_item"], requested_for=anna, opened_at=world.clock.now() - timedelta(days=1),
+        variables={"user": anna, "product": "project-plan-3", "justification": "again"},
+    )  # fmt: skip
+    with a_day(tmp_path, world) as day:
+        day.cycle()
+
+        assert (day.phase("RITM0010001"), day.phase("RITM0019001")) == ("granted", "granted")
+        assert len(day.licences("anna.berger@contoso.example")) == 1
+        assert len([w for w in day.watch.writes if w.endswith("assignLicense")]) == 3
+
+
+@pytest.mark.parametrize("name", ["escape", "lines", "null", "backwards"])
+def test_a_sign_in_name_is_no_way_in(name, tmp_path, capsys):
+    world = contoso()
+    text = TEXTS[name].replace(" ", "") + "@contoso.example"
+    anna = world.instance.user("anna.berger")["sys_id"]
+    world.instance.change("sys_user", anna, email=text, user_name=text)
+    with a_day(tmp_path, world) as day:
+        day.cycle()
+        assert day.phase("RITM0010004") == "granted"
+        assert steering(screen(capsys, day)) == []
+
+
+@pytest.mark.parametrize("name", ["escape", "null", "backwards"])
+def test_an_explanation_is_not_steered(name, tmp_path, capsys, commands):
+    world = contoso()
+    type_everywhere(world, TEXTS[name])
+    with a_day(tmp_path, world) as day:
+        day.cycle()
+    assert commands("explain", "RITM0010001") == 0
+    assert steering(capsys.readouterr().out) == []
+
+
+def test_a_change_whose_reply_was_lost_is_told_once_it_is_proven(tmp_path):
+    with a_day(tmp_path) as day:
+        day.world.faults.add(FaultRule("reply_lost", route="POST /users"))
+        for _ in range(4):
+            day.cycle()
+            day.wait(10)
+        assert day.phase("RITM0010013") == "granted"
+        assert len(day.notes("RITM0010013")) == 1
