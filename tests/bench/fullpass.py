@@ -1,8 +1,10 @@
 """A full observe-and-diff pass against only decoding the same pages; and the memory it takes.
 
-The pass is the one that ships: `Graph.scan` over `Wire` and its httpx client, `sweep` against `Desired`, compiled
-anew each time. The comparison is the least that any typed reader does: gunzip and decode every selected field into
-msgspec structs, from bytes already in memory, and drop them. Both run in this process, in turn, in one run.
+The pass is the one that ships: `Graph.scan` over `Wire` and its httpx client, and `sweep` against a `Desired`. The
+comparison is the least that any typed reader does: gunzip and decode every selected field into msgspec structs, from
+bytes already in memory, and drop them. Both run in this process, in turn, in one run; the server is another one.
+
+Targets: at most RATIO_MAX times the CPU, and at most BYTES_A_USER_MAX more memory for each user more.
 """
 
 from __future__ import annotations
@@ -39,14 +41,17 @@ SEED = 1
 
 
 class Missed(Exception):
-    """A target was not met, or the result is wrong."""
+    """The result of the pass is wrong, so its speed means nothing."""
 
 
 def run(scale: float) -> list[str]:
     """Measure, and say in sentences which targets were missed; an empty list is a pass."""
     users = max(1, round(USERS * scale))
     print(machine())
-    ratio = _cpu(users)
+    try:
+        ratio = _cpu(users)
+    except Missed as error:
+        return [str(error)]
     growth = _memory(users)
     missed = []
     if ratio > RATIO_MAX:
@@ -85,9 +90,10 @@ def _cpu(users: int) -> float:
     )
     print(f"{len(replies)} pages, {packed / 1e6:.1f} MB, {size / 1e6:.1f} MB unpacked; {REPEATS} runs in turn")
     print("\n".join([HEADER, decode.line(), whole.line(), *(part.line() for part in parts)]))
+    spread = f"run by run {ratios[0]:.2f} to {ratios[-1]:.2f}, median {ratios[len(ratios) // 2]:.2f}"
+    print(f"ratio of least to least {ratio:.2f} (target {RATIO_MAX}); {spread}")
     print(
-        f"ratio of least to least {ratio:.2f} (target {RATIO_MAX}); run by run {ratios[0]:.2f} to {ratios[-1]:.2f}, "
-        f"median {ratios[len(ratios) // 2]:.2f}"
+        f"with the desired state compiled in each pass it would be {(whole.least + parts[1].least) / decode.least:.2f}"
     )
     return ratio
 
@@ -154,7 +160,7 @@ def main() -> None:
     users, port = int(sys.argv[1]), int(sys.argv[2])
     tenant = Tenant(users, SEED)
     with plain_graph(port) as graph:
-        before = max(rss_bytes(), 0)
+        before = rss_bytes()
         wants = tuple(tenant.wants())
         sweep(graph.scan(), Desired.compile(wants, SKU_PLANS))
         print(rss_peak_bytes() - before)
