@@ -334,6 +334,14 @@ def _is_there(answer: Answer, servicenow: ServiceNow) -> bool | None:
             return None if is_active is None else not is_active
 
 
+def _is_missing(answer: Answer, servicenow: ServiceNow) -> bool:
+    """Whether a note that was accepted is certainly not there; a look that fails says nothing."""
+    try:
+        return servicenow.has_note(answer.target, answer.key) is False
+    except RemoteError:
+        return False
+
+
 def _mark_of(answer: Answer) -> str:
     return f"{OUR_MARK}{answer.key}"
 
@@ -344,7 +352,7 @@ def _call(answer: Answer, servicenow: ServiceNow, remote: list[str]) -> Reply:
         case AnswerKind.NOTE | AnswerKind.QUESTION:
             visible = answer.kind is AnswerKind.QUESTION
             reply = servicenow.add_note(answer.target, answer.text, key=answer.key, visible_to_requester=visible)
-            if servicenow.has_note(answer.target, answer.key) is False:
+            if _is_missing(answer, servicenow):
                 raise OutcomeUnknown("servicenow", "the note was accepted and is not on the ticket")
             return reply
         case AnswerKind.TASK:

@@ -33,9 +33,8 @@ def hydrate(tables: Tables, rows: Sequence[Row], fields: TicketFields) -> tuple[
     cells = _grouped(
         _linked(tables, records.MULTI_ROW, ("parent_id",), items, records.CELL_FIELDS, "multi_rows"), "parent_id"
     )
-    tasks = _grouped(
-        _linked(tables, TASK_TABLE, ("request_item",), items, records.TASK_FIELDS, "tasks"), "request_item"
-    )
+    shown, unread = _tasks(tables, items)
+    tasks = _grouped(shown, "request_item")
     asked = _approvals(tables, subjects)
     read = {item: records.variables(options.get(item, ())) for item in items}
     lines = {item: records.multi_rows(cells.get(item, ())) for item in items}
@@ -45,12 +44,34 @@ def hydrate(tables: Tables, rows: Sequence[Row], fields: TicketFields) -> tuple[
             row,
             people=known,
             read=read[item],
-            rows=lines[item][0],
+            rows=None if item in unread else lines[item][0],
             approvals=tuple(records.approval(a) for a in _of(asked, item, row.text("request") or "")),
             tasks=tuple(records.task(t) for t in sorted(tasks.get(item, ()), key=_created)),
         )
         for item, row in zip(items, rows, strict=True)
     ), known
+
+
+def _tasks(tables: Tables, items: Sequence[str]) -> tuple[list[Row], frozenset[str]]:
+    """The tasks that are shown, and the tickets of which some are not: nobody may guess what those say (I4)."""
+    totals: list[int] = []
+    rows = list(
+        _linked(tables, TASK_TABLE, ("request_item",), items, records.TASK_FIELDS, "tasks", counted=totals.append)
+    )
+    if sum(totals) <= len(rows):
+        return rows, frozenset()
+    shown = _grouped(rows, "request_item")
+    unread = set()
+    for item in items:
+        counts: list[int] = []
+        again = list(
+            _linked(tables, TASK_TABLE, ("request_item",), [item], records.TASK_FIELDS, "tasks", counted=counts.append)
+        )
+        if max(len(again), len(shown.get(item, ()))) < max(counts, default=0):
+            unread.add(item)
+        elif len(again) > len(shown.get(item, ())):
+            rows = [r for r in rows if r.text("request_item") != item] + again
+    return rows, frozenset(unread)
 
 
 def _mentioned(
@@ -87,14 +108,22 @@ def _created(row: Row) -> tuple[str, str]:
 
 
 def _linked(
-    tables: Tables, table: str, links: Sequence[str], ids: Iterable[str], fields: Sequence[str], operation: str
+    tables: Tables,
+    table: str,
+    links: Sequence[str],
+    ids: Iterable[str],
+    fields: Sequence[str],
+    operation: str,
+    *,
+    counted: Callable[[int], None] | None = None,
 ) -> list[Row]:
     """Rows of `table` that point with any of `links` at one of `ids`."""
     wanted = sorted({one for one in ids if is_sys_id(one)})
     found: list[Row] = []
     for chunk in chunks(wanted, IDS_MAX):
         query = "^OR".join(among(link, chunk) for link in links)
-        found.extend(tables.rows(table, query, fields, operation=operation, fits=_points(links, set(chunk))))
+        fits = _points(links, set(chunk))
+        found.extend(tables.rows(table, query, fields, operation=operation, fits=fits, counted=counted))
     return found
 
 

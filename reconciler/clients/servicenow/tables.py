@@ -133,8 +133,10 @@ class Tables:
         operation: str,
         fits: Callable[[Row], bool],
         size: int = SIZE,
+        counted: Callable[[int], None] | None = None,
     ) -> Iterator[Row]:
-        """All visible rows that match, in the order of sys_id. `fits` says whether a row belongs to the query.
+        """All visible rows that match, in the order of sys_id. `fits` says whether a row belongs to the query, and
+        `counted` is told how many there are, hidden ones too, when the server says so (servicenow.md section 4).
 
         Raises Malformed for a row that does not fit, or out of order: a clause was ignored by the server.
         """
@@ -142,6 +144,8 @@ class Tables:
         for _ in range(PAGES_MAX):
             after = f"^sys_id>{last}" if last else ""
             page = self.page(table, f"{query}{after}^ORDERBYsys_id", fields, limit=size, operation=operation)
+            if counted is not None and not last and page.total is not None:
+                counted(page.total)
             while not page.rows and page.has_more:
                 page = self.more(page, table, limit=size, operation=operation)
             for row in page.rows:
