@@ -142,7 +142,8 @@ def _declare(
         standing = before.get(line.key)
         if is_ours and standing is not None and not _asks_something_else(standing, line):
             continue
-        if _is_unread(line) and standing is not None and standing.request is not None:
+        is_unread = _is_unread(line) or None in (ticket.variables, ticket.opened_by, ticket.requested_for)
+        if is_unread and standing is not None and standing.request is not None:
             continue  # what was read once stands until it is read again (I4)
         change = ledger.Declared(line) if isinstance(line, Request) else ledger.Refused(line)
         if ledger.append(session, reader.tenant, change, at):

@@ -76,8 +76,9 @@ def _none_is_hidden(tables: Tables, table: str, missing: Sequence[str], operatio
     """
     for name in missing:
         page = tables.page(table, equal("name", name), ("name",), limit=1, operation=operation)
-        is_other = bool(page.rows) and all((row.text("name") or "").lower() == name.lower() for row in page.rows)
-        if page.total and not is_other:  # a name in other letters is really another one
+        texts = [row.text("name") or "" for row in page.rows]
+        is_other = bool(texts) and all(t != name and t.lower() == name.lower() for t in texts)
+        if page.total and not is_other:  # the same name in other letters is really another one
             raise Unavailable(SYSTEM, f"a record named {name!r} in {table} exists and is not shown to us")
 
 
