@@ -146,7 +146,8 @@ def _declare(
         if is_unread and standing is not None and standing.request is not None:
             continue  # what was read once stands until it is read again (I4)
         change = ledger.Declared(line) if isinstance(line, Request) else ledger.Refused(line)
-        if ledger.append(session, reader.tenant, change, at):
+        is_news = standing is None or _asks_something_else(standing, line) or _is_settled_anew(standing, line)
+        if ledger.append(session, reader.tenant, change, at) and is_news:
             _renew(reader, session, known.get(line.key), cycle, at)
 
 
@@ -164,7 +165,20 @@ def _asks_something_else(standing: ledger.Standing, line: Request | Refusal) -> 
     request = standing.request
     if request is None or isinstance(line, Refusal):
         return isinstance(standing.declaration, Refusal) != isinstance(line, Refusal)
-    return (request.claim, request.product, request.period) != (line.claim, line.product, line.period)
+    return (_who(request), request.product, request.period) != (_who(line), line.product, line.period)
+
+
+def _is_settled_anew(standing: ledger.Standing, line: Request | Refusal) -> bool:
+    """Whether the ticket was approved, closed or cancelled again: a new decision about the same wish."""
+    request = standing.request
+    if request is None or isinstance(line, Refusal):
+        return True
+    return (request.says, request.due_since) != (line.says, line.due_since)
+
+
+def _who(request: Request) -> tuple[str | None, str | None]:
+    person = request.claim.person
+    return request.claim.upn, person.sys_id if person is not None else None
 
 
 def _renew(reader: Reader, session: Session, state: LineState | None, cycle: str, at: datetime) -> None:

@@ -11,6 +11,7 @@ from reconciler.sandbox.stories import contoso
 from reconciler.store import switches
 from tests.simulation.make_day import TENANT, a_day
 from tests.simulation.test_hostile import TEXTS, screen, steering, type_everywhere
+from tests.simulation.test_hostile import commands as commands  # a fixture
 
 AGENT = "RITM0010033"
 
