@@ -163,8 +163,10 @@ def _is_our_reopening(ticket: Ticket, says: Says, known: Mapping[LineKey, LineSt
 def _asks_something_else(standing: ledger.Standing, line: Request | Refusal) -> bool:
     """Whether a person corrected a ticket that was handed back: another person, product or period."""
     request = standing.request
-    if request is None or isinstance(line, Refusal):
-        return isinstance(standing.declaration, Refusal) != isinstance(line, Refusal)
+    if isinstance(line, Refusal):
+        return False  # what cannot be read as a request asks for nothing else
+    if request is None:
+        return True
     return (_who(request), request.product, request.period) != (_who(line), line.product, line.period)
 
 
