@@ -97,7 +97,8 @@ def _done(ending: Ending) -> str:
         result = "not sent" if action["result"] == Result.PLANNED.value else action["result"]
         parts.append(what if result == Result.APPLIED.value else f"{what} ({result})")
     finding = ending.finding
-    if finding.covered_by is not None and finding.line.product is not None:
+    is_covered = finding.covered_by is not None and ending.state.phase is Phase.GRANTED and not ending.outcomes
+    if is_covered and finding.line.product is not None:
         price = finding.line.product.price
         saved = f", {price:.2f} a month saved" if price is not None else ""
         parts.append(f"covered by a bundle, nothing bought{saved}")
