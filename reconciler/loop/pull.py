@@ -83,9 +83,15 @@ def _hidden(reader: Reader) -> list[str]:
     with reader.database.read() as session:
         copies = tickets.load(session, reader.tenant)
         standings = ledger.standings(session, reader.tenant)
-    unread = {key.ticket for key, s in standings.items() if _is_unread(s.declaration)}
+    unread = {key.ticket for key, s in standings.items() if _may_be_unread(s.declaration)}
     hidden = {n for n, t in copies.items() if None in (t.variables, t.opened_by, t.requested_for)}
     return sorted(unread | hidden)
+
+
+def _may_be_unread(declaration: object) -> bool:
+    """A product that is not clear may be an answer that was not shown; reading it again costs one request."""
+    unclear = (Why.UNKNOWN, Why.PRODUCT_UNMAPPED)
+    return isinstance(declaration, Refusal) and declaration.why in unclear
 
 
 def _is_unread(declaration: object) -> bool:
