@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
 from reconciler.cli.main import options
+
+if TYPE_CHECKING:
+    from reconciler.store.journal import Verification
 
 
 @click.group()
@@ -61,7 +65,7 @@ def verify(ctx: click.Context, file: Path | None, heads: tuple[str, ...], output
     return 0
 
 
-def _opened(file: Path):  # type: ignore[no-untyped-def]
+def _opened(file: Path) -> TextIO:
     from reconciler.errors import UserError
 
     try:
@@ -70,7 +74,7 @@ def _opened(file: Path):  # type: ignore[no-untyped-def]
         raise UserError(f"the export {file} cannot be read: {error.strerror}") from None
 
 
-def _as_json(found) -> dict[str, object]:  # type: ignore[no-untyped-def]
+def _as_json(found: Verification) -> dict[str, object]:
     broken = found.broken
     return {
         "ok": found.ok,
