@@ -30,11 +30,8 @@ def sys_id(text: str) -> str:
     return text
 
 
-def number(text: str) -> str:
-    """The text if it has the form of a record number. Raises ValueError."""
-    if not _NUMBER.fullmatch(text):
-        raise ValueError("not a record number")
-    return text
+def is_number(text: str) -> bool:
+    return _NUMBER.fullmatch(text) is not None
 
 
 def key(text: str) -> str:

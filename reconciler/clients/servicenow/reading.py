@@ -15,7 +15,7 @@ from desired_state.model import Person, Ticket
 from reconciler.clients.servicenow import records
 from reconciler.clients.servicenow.dialect import SYSTEM
 from reconciler.clients.servicenow.hydrate import hydrate
-from reconciler.clients.servicenow.queries import among, instant, number, sys_id
+from reconciler.clients.servicenow.queries import among, instant, is_number, sys_id
 from reconciler.clients.servicenow.records import ITEM_TABLE, TICKET_FIELDS, TicketFields
 from reconciler.clients.servicenow.tables import Page, Tables
 from reconciler.clock import Clock
@@ -83,10 +83,14 @@ def changed(
 
 
 def by_number(tables: Tables, fields: TicketFields, numbers: Collection[str]) -> tuple[Ticket, ...]:
-    """The tickets of these numbers that are there and visible, by number."""
-    if not numbers:
+    """The tickets of these numbers that are there and visible, by number.
+
+    What has not the form of a record number is left out: a table may number its records as it likes, and such a text
+    in a query could ask for other records.
+    """
+    wanted = {one for one in numbers if is_number(one)}
+    if not wanted:
         return ()
-    wanted = {number(one) for one in numbers}
     rows = list(
         tables.rows(
             ITEM_TABLE,
