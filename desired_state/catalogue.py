@@ -102,7 +102,7 @@ class Catalogue:
         products = dict(self.products)
         for key, over in settings.items():
             base = self._base(key, over)
-            products[ProductKey(key)] = _changed(base, over, skus)
+            products[ProductKey(key)] = _changed(base, over, skus, self.plans)
         for key, over in settings.items():
             for other in over.replaces:
                 if ProductKey(other) not in products:
@@ -219,7 +219,12 @@ def _product(key: str, row: Mapping[str, Any]) -> Product:
     )
 
 
-def _changed(base: Product, over: ProductOverlay, skus: Mapping[SkuId, tuple[str, str]]) -> Product:
+def _changed(
+    base: Product,
+    over: ProductOverlay,
+    skus: Mapping[SkuId, tuple[str, str]],
+    plans: Mapping[PlanId, tuple[str, str]],
+) -> Product:
     path = over.path or base.path
     group = _group(over.group) if over.group else base.group
     if path is Path.GROUP and group is None:
@@ -244,6 +249,15 @@ def _changed(base: Product, over: ProductOverlay, skus: Mapping[SkuId, tuple[str
         covering_skus=covering,
         replaces=tuple(ProductKey(key) for key in over.replaces) or base.replaces,
         held=over.held,
+        probe=base.probe if over.probe is None else over.probe,
+        enabling_group=_group(over.enabling_group) if over.enabling_group else base.enabling_group,
+        waived_plans=tuple(_plan(base.key, word, plans) for word in over.waived_plans) or base.waived_plans,
+        new_plans=over.new_plans or base.new_plans,
+        on_drift=over.on_drift or base.on_drift,
+        owner=base.owner if over.owner is None else over.owner,
+        group_window_s=over.group_window.total_seconds() if over.group_window else base.group_window_s,
+        grace_s=over.grace.total_seconds() if over.grace else base.grace_s,
+        remind_s=over.remind.total_seconds() if over.remind else base.remind_s,
     )
 
 
@@ -266,6 +280,17 @@ def _sku(key: str, word: str, skus: Mapping[SkuId, tuple[str, str]]) -> SkuId:
     if not found:
         near = difflib.get_close_matches(wanted.upper(), [part for part, _ in skus.values()], n=1, cutoff=0.6)
         raise UnknownName(where, "SKU", wanted, closest=next(iter(near), ""))
+    return found[0]
+
+
+def _plan(key: str, word: str, plans: Mapping[PlanId, tuple[str, str]]) -> PlanId:
+    """A service plan by id or by name."""
+    wanted = word.strip()
+    if _GUID.fullmatch(wanted.lower()):
+        return PlanId(wanted.lower())
+    found = [plan for plan, (name, _) in plans.items() if name.casefold() == wanted.casefold()]
+    if len(found) != 1:
+        raise UnknownName(f"products.{key}.waived_plans", "service plan", wanted)
     return found[0]
 
 

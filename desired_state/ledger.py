@@ -18,7 +18,7 @@ import msgspec
 from sqlalchemy import Index
 from sqlmodel import Field, Session, col, select
 
-from desired_state.model import Claim, Entitlement, LineKey, Refusal, Request
+from desired_state.model import Claim, Entitlement, Given, LineKey, Refusal, Request
 from desired_state.rows import Row, RowId, UtcDateTime
 
 CHUNK = 400  # tickets in one IN list: SQLite takes at least 999 parameters
@@ -77,12 +77,16 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """A fresh observation proved the access at `at`; it is due until `until` (None: open). `by_us`: we gave it."""
+    """A fresh observation proved the access at `at`; it is due until `until` (None: open). `by_us`: we gave it.
+
+    `given` is exactly what we added for it, () when nothing was added or the past does not say.
+    """
 
     key: LineKey
     at: datetime
     until: datetime | None = None
     by_us: bool = True
+    given: tuple[Given, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +161,7 @@ class Standing:
     granted_at: datetime | None = None
     until: datetime | None = None
     is_by_us: bool = False
+    given: tuple[Given, ...] = ()
     ended_at: datetime | None = None
     ended_why: str = ""
 
@@ -194,11 +199,13 @@ def fold(standing: Standing, change: LedgerChange) -> Standing:
             return replace(standing, declaration=refusal, withdrawn_why=None)
         case Withdrawn(_, why):
             return standing if standing.withdrawn_why is not None else _withdrawn(standing, why)
-        case Granted(_, at, until, by_us):
+        case Granted(_, at, until, by_us, given):
             if standing.granted_at is not None and standing.ended_at is None:
                 # The first grant started the period. Who gave it is settled once: later proof changes only the end.
                 return replace(standing, until=until)
-            return replace(standing, granted_at=at, until=until, is_by_us=by_us, ended_at=None, ended_why="")
+            return replace(
+                standing, granted_at=at, until=until, is_by_us=by_us, given=given, ended_at=None, ended_why=""
+            )
         case Ended(_, at, why):
             return standing if standing.ended_at is not None else replace(standing, ended_at=at, ended_why=why)
 
@@ -219,7 +226,7 @@ def _declared(standing: Standing, request: Request) -> Standing:
         return after
     if before is not None and before.product == request.product and is_same_person and standing.ended_at is None:
         return after  # a new period of what is granted already: only its end moves, and `granted` says so
-    return replace(after, granted_at=None, until=None, is_by_us=False, ended_at=None, ended_why="")
+    return replace(after, granted_at=None, until=None, is_by_us=False, given=(), ended_at=None, ended_why="")
 
 
 def _who(claim: Claim) -> tuple[str | None, str | None]:

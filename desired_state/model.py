@@ -215,6 +215,25 @@ class Refusal:
     needs_person: bool = False  # True: goes to review; False: held until the ticket changes
 
 
+class GivenKind(StrEnum):
+    LOCATION = "location"  # a usage location was set; never taken back
+    LICENSE = "license"  # a SKU was assigned directly
+    PLANS = "plans"  # plans of a direct licence were switched on
+    MEMBER = "member"  # the person was put into a licence group
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """One thing that we added for a line: exactly what may be taken back for it, and nothing else (I3, I12)."""
+
+    kind: GivenKind
+    at: datetime
+    sku: SkuId | None = None  # LICENSE, PLANS
+    group: GroupId | None = None  # MEMBER
+    plans: tuple[PlanId, ...] = ()  # PLANS: those that were switched on
+    country: str = ""  # LOCATION
+
+
 @dataclass(frozen=True, slots=True)
 class Entitlement:
     """A request bound once to one person of one directory (I18). What the ledger keeps."""
@@ -257,6 +276,21 @@ class Product:
     note: str = ""
     replaces: tuple[ProductKey, ...] = ()  # products whose licence may be removed for this one, as declared (I3)
     held: str = ""  # why nothing is granted at the moment, "" when it is
+    probe: str = ""  # the workload probe that proves V3, "" for none
+    enabling_group: GroupId | None = None  # joining it switches the product's plans on for who has them by a group
+    waived_plans: tuple[PlanId, ...] = ()  # proof plans that may stay pending for ever
+    new_plans: str = "on"  # plans of the SKU that no list of the site names: on or off
+    on_drift: str = "ask"  # when a grant was changed by others: ask, adopt, revert
+    owner: str = ""  # who mends the workload itself, "" for the cause's own owner
+    group_window_s: float = 86400.0  # how long a group may take before it counts as failed
+    grace_s: float = 0.0  # from the end of the period to the revoke
+    remind_s: float = 604800.0  # how long before the end the ticket is reminded
+    retired: tuple[SkuId | PlanId, ...] = ()  # retired by now: no proof, and no reason to roll back
+
+    @property
+    def keeps_data(self) -> bool:
+        """Whether losing it starts a clock on a mailbox or files; such a suite is only proposed to be revoked."""
+        return self.kind == "suite"
 
 
 @dataclass(frozen=True, slots=True)

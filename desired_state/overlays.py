@@ -49,6 +49,15 @@ class ProductOverlay(BaseModel):
     price: Price | None = None  # list price a month
     tier: Tier | None = None
     window: Span | None = None  # how long provisioning may take before it counts as failed
+    group_window: Span | None = None  # how long a group may take before it counts as failed
+    enabling_group: str | None = None  # joining it switches the product's plans on for who has them by a group
+    probe: str | None = None  # the workload probe that proves V3
+    waived_plans: tuple[str, ...] = ()  # proof plans that may stay pending for ever; names or ids
+    new_plans: Literal["on", "off"] | None = None
+    on_drift: Literal["ask", "adopt", "revert"] | None = None
+    owner: str | None = None  # who mends the workload
+    grace: Span | None = None  # from the end of the period to the revoke
+    remind: Span | None = None  # how long before the end the ticket is reminded
     skus: tuple[str, ...] | None = None
     sku_names: Mapping[str, str] = Field(default_factory=dict)
     replaces: tuple[str, ...] = ()

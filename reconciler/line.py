@@ -6,16 +6,19 @@ Frozen values that the stages of the loop hand to each other. What was observed 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from desired_state.model import (
+    Given,
+    GroupId,
     LineKey,
     Person,
     PlanId,
     Product,
+    ProductKey,
     Refusal,
     Request,
     Says,
@@ -28,8 +31,10 @@ from reconciler.lifecycle import Phase
 from reconciler.model import (
     Action,
     AnswerKind,
+    ObservedGroup,
     ObservedUser,
     Outcome,
+    Probed,
     SkuDetail,
     SubscribedSku,
     Verdict,
@@ -58,6 +63,8 @@ class LineState:
     ends_at: datetime | None = None
     episode: int = 1
     note: str = ""
+    given: tuple[Given, ...] = ()  # what we added for it in this episode, oldest first, and did not take back yet
+    reversals: int = 0  # how often others undid what we did
 
 
 class Known(StrEnum):
@@ -87,6 +94,9 @@ class Line:
     person: Person | None = None  # as the ticket system knows the subject
     state: LineState | None = None
     skipped: str = ""  # why its period does not count now, "" when it does
+    is_by_us: bool = False  # the ledger says that we gave what it was granted
+    given: tuple[Given, ...] = ()  # exactly what, as far as it is known
+    priority: str = ""  # why it is served before older lines, "" when it is not
 
     @property
     def key(self) -> LineKey:
@@ -117,6 +127,9 @@ class Observed:
     users: Mapping[UserId, ObservedUser | Gone | Unread]
     details: Mapping[UserId, tuple[SkuDetail, ...] | Unread]
     skus: Mapping[SkuId, SubscribedSku]
+    groups: Mapping[GroupId, ObservedGroup | Unread] = field(default_factory=dict)
+    members: Mapping[tuple[GroupId, UserId], bool | Unread] = field(default_factory=dict)  # direct members
+    probed: Mapping[tuple[UserId, ProductKey], Probed | Unread] = field(default_factory=dict)
 
 
 class Access(StrEnum):
@@ -141,6 +154,10 @@ class Proof:
 class DriftKind(StrEnum):
     MISSING = "missing"  # no SKU that could prove the product is assigned
     PLAN_OFF = "plan_off"  # a direct assignment has the proof plan switched off
+    NOT_MEMBER = "not_member"  # the person is not in the group that carries the licence
+    UNPROCESSED = "unprocessed"  # a member, and the group's licences are worked out only when somebody asks again
+    SURPLUS = "surplus"  # what we gave is still there though its period is over
+    HALF_DONE = "half_done"  # what we gave does not work and is taken back (I12)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +169,9 @@ class Drift:
     sku: SkuId | None = None  # PLAN_OFF: the SKU to change
     disabled_before: frozenset[PlanId] = frozenset()
     disabled_after: frozenset[PlanId] = frozenset()
+    group: GroupId | None = None  # NOT_MEMBER, UNPROCESSED
+    replace: tuple[SkuId, ...] = ()  # direct licences of products that the product declares to replace
+    take_back: tuple[Given, ...] = ()  # SURPLUS, HALF_DONE: newest first
 
 
 class Rest(StrEnum):

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from desired_state.model import (
+    Given,
     GroupId,
     LineKey,
     PlanId,
@@ -111,6 +112,54 @@ class Organization:
     country: str  # countryLetterCode
 
 
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """One SKU to assign, with the complete list of its plans that stay off."""
+
+    sku: SkuId
+    disabled_plans: frozenset[PlanId] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedGroup:
+    """One group as far as licensing cares. None is "not shown".
+
+    `processing` is "" when the group was never processed. `app_roles` counts what else membership gives;
+    `parents` are the groups that it sits in.
+    """
+
+    id: GroupId
+    name: str
+    is_dynamic: bool | None
+    is_security: bool | None
+    is_mail: bool | None
+    is_unified: bool | None  # a Microsoft 365 group
+    is_synced: bool | None
+    is_role_assignable: bool | None
+    licenses: tuple[Grant, ...] | None
+    processing: str | None
+    app_roles: int | None = None
+    parents: tuple[GroupId, ...] | None = None
+
+    @property
+    def is_writable(self) -> bool:
+        """Members can be changed through Graph with the permission for members alone; unknown counts as no."""
+        return (
+            self.is_dynamic is False
+            and self.is_synced is False
+            and self.is_role_assignable is False
+            and (self.is_unified is True or self.is_mail is False)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """What a workload probe saw: the service works, does not, or (None) cannot be told. `why` is a sentence."""
+
+    works: bool | None
+    why: str = ""
+
+
 class Verdict(StrEnum):
     """On a line whose ticket says it is fulfilled. Unknown is never guessed."""
 
@@ -139,14 +188,6 @@ class Undo(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Grant:
-    """One SKU to assign, with the complete list of its plans that stay off."""
-
-    sku: SkuId
-    disabled_plans: frozenset[PlanId] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
 class Action:
     """One change of one user. `before` and `after` are plain JSON values that people are shown.
 
@@ -165,6 +206,8 @@ class Action:
     sources: tuple[str, ...] = ()  # set_usage_location: who agrees on the country
     add: tuple[Grant, ...] = ()  # assign_license
     remove: tuple[SkuId, ...] = ()  # assign_license, remove_license
+    group: GroupId | None = None  # add_group_member, remove_group_member; reprocess: the group whose licences wait
+    given: tuple[Given, ...] = ()  # what this adds, should it be done: what an undo may take back
 
 
 class Result(StrEnum):

@@ -10,10 +10,11 @@ from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime
 
+import msgspec
 from sqlmodel import Session, col, select
 
 from desired_state.ledger import CHUNK
-from desired_state.model import LineKey, UserId
+from desired_state.model import Given, LineKey, UserId
 from reconciler.lifecycle import Phase, move
 from reconciler.line import LineState
 from reconciler.model import Verdict
@@ -65,6 +66,7 @@ def save(session: Session, tenant: str, state: LineState, at: datetime) -> bool:
     row.tier = str(state.tier) if state.tier is not None else None
     row.user, row.attempts, row.next_at, row.since = state.user, state.attempts, state.next_at, state.since
     row.granted_at, row.ends_at, row.episode, row.note = state.granted_at, state.ends_at, state.episode, state.note
+    row.given, row.reversals = msgspec.json.encode(state.given).decode(), state.reversals
     row.changed_at = at
     session.flush()
     return True
@@ -86,4 +88,6 @@ def _state(row: LineRow) -> LineState:
         ends_at=row.ends_at,
         episode=row.episode,
         note=row.note,
+        given=msgspec.json.decode(row.given, type=tuple[Given, ...]) if row.given != "[]" else (),
+        reversals=row.reversals,
     )

@@ -52,6 +52,8 @@ class LineRow(Row, table=True):
     ends_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     episode: int = 1
     note: str = ""
+    given: str = "[]"  # JSON
+    reversals: int = 0
     first_seen_at: datetime = Field(sa_type=UtcDateTime)
     changed_at: datetime = Field(sa_type=UtcDateTime)
 

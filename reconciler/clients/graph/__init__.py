@@ -2,7 +2,6 @@
 
 from reconciler.clients.graph.client import Graph
 from reconciler.clients.graph.dialect import GRAPH_DIALECT, SYSTEM, GraphDialect
-from reconciler.clients.graph.groups import ObservedGroup
 from reconciler.clients.graph.permissions import ENFORCE, OBSERVE, PERMISSIONS, missing
 from reconciler.clients.graph.refusals import Refusal, RefusalReason, read_refusal
 from reconciler.clients.graph.scan import ScanRow, ScanState, UserPage
@@ -15,7 +14,6 @@ __all__ = [
     "SYSTEM",
     "Graph",
     "GraphDialect",
-    "ObservedGroup",
     "Refusal",
     "RefusalReason",
     "ScanRow",

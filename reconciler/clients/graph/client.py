@@ -23,7 +23,7 @@ from reconciler.clients.wire import Answer, Wire
 from reconciler.clients.wire.words import cut
 from reconciler.clock import Clock
 from reconciler.errors import Malformed, RemoteError
-from reconciler.model import Grant, ObservedUser, Organization, Reply, SkuDetail, SubscribedSku
+from reconciler.model import Grant, ObservedGroup, ObservedUser, Organization, Reply, SkuDetail, SubscribedSku
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -98,7 +98,7 @@ class Graph:
         """Every user of the tenant once, in full."""
         return scan_users(self.wire)
 
-    def group(self, group: GroupId) -> groups.ObservedGroup:
+    def group(self, group: GroupId) -> ObservedGroup:
         """One group with its licences and processing state. Raises NotFound."""
         answer = self.wire.get(f"/groups/{_guid(group)}", params={"$select": groups.GROUP_SELECT}, operation="group")
         return groups.group(_typed(_GROUP, answer))

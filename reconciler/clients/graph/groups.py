@@ -2,44 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from desired_state.model import GroupId, PlanId, SkuId
-from reconciler.model import Grant
+from reconciler.model import Grant, ObservedGroup
 
 GROUP_SELECT = (
     "id,displayName,groupTypes,securityEnabled,mailEnabled,onPremisesSyncEnabled,isAssignableToRole,membershipRule,"
     "assignedLicenses,licenseProcessingState"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class ObservedGroup:
-    """None is "not shown". `processing` is "" when the group was never processed."""
-
-    id: GroupId
-    name: str
-    is_dynamic: bool | None
-    is_security: bool | None
-    is_mail: bool | None
-    is_unified: bool | None  # a Microsoft 365 group
-    is_synced: bool | None
-    is_role_assignable: bool | None
-    licenses: tuple[Grant, ...] | None
-    processing: str | None
-
-    @property
-    def is_writable(self) -> bool:
-        """Members can be changed through Graph with the permission for members alone; unknown counts as no."""
-        return (
-            self.is_dynamic is False
-            and self.is_synced is False
-            and self.is_role_assignable is False
-            and (self.is_unified is True or self.is_mail is False)
-        )
 
 
 class _License(msgspec.Struct, gc=False, rename="camel"):
