@@ -37,6 +37,7 @@ OBSERVE_ROLES: Final = (
     "User.Read.All",
     "LicenseAssignment.Read.All",
     "Group.Read.All",
+    "Directory.Read.All",  # to see what else a licence group gives
     "AuditLog.Read.All",
     "Organization.Read.All",
     "TeamsUserConfiguration.Read.All",  # to prove Teams voice

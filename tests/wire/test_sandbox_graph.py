@@ -135,6 +135,8 @@ def test_a_token_ends_by_the_clock_of_the_sandbox():
         ("POST", "/users/{ada}/reprocessLicenseAssignment", "User.ReadWrite.All"),
         ("GET", "/groups", "Group.Read.All"),
         ("GET", "/groups/{group}/members", "GroupMember.Read.All"),
+        ("GET", "/groups/{group}/memberOf", "Group.Read.All"),
+        ("GET", "/groups/{group}/appRoleAssignments", "Directory.Read.All"),
         ("POST", "/groups/{group}/members/$ref", "GroupMember.ReadWrite.All"),
         ("DELETE", "/groups/{group}/members/{ada}/$ref", "GroupMember.ReadWrite.All"),
         ("GET", "/organization", "Organization.Read.All"),

@@ -34,7 +34,6 @@ _USERS = msgspec.json.Decoder(shapes.UserList)
 _DETAILS = msgspec.json.Decoder(shapes.DetailList)
 _SKUS = msgspec.json.Decoder(shapes.SkuList)
 _ORGANIZATION = msgspec.json.Decoder(shapes.OrganizationList)
-_GROUP = msgspec.json.Decoder(groups.GroupRow)
 
 
 class Graph:
@@ -101,7 +100,55 @@ class Graph:
     def group(self, group: GroupId) -> ObservedGroup:
         """One group with its licences and processing state. Raises NotFound."""
         answer = self.wire.get(f"/groups/{_guid(group)}", params={"$select": groups.GROUP_SELECT}, operation="group")
-        return groups.group(_typed(_GROUP, answer))
+        return groups.group(_typed(groups.GROUP, answer))
+
+    def groups(self, ids: Collection[GroupId]) -> dict[GroupId, ObservedGroup | RemoteError]:
+        """Groups by object id, with what else joining them gives. Every id that was asked has a value."""
+        return groups.by_id(self.wire, [GroupId(_guid(group)) for group in ids])
+
+    def groups_by_name(self, names: Collection[str]) -> dict[str, tuple[ObservedGroup, ...] | RemoteError]:
+        """All groups of each name, () for none. Without what else joining them gives: read that by id."""
+        return groups.by_name(self.wire, [_text(name) for name in names])
+
+    def user_groups(self, users: Collection[UserId]) -> dict[UserId, frozenset[GroupId] | RemoteError]:
+        """The groups that each user is a direct member of, by object id."""
+        return groups.memberships(self.wire, [UserId(_guid(user)) for user in users])
+
+    def groups_in_error(self) -> tuple[GroupId, ...]:
+        """Groups with members whose licences are in error, as far as the tenant lets us ask. Raises Rejected."""
+        return groups.in_error(self.wire)
+
+    def add_group_member(self, group: GroupId, user: UserId) -> Reply:
+        """Put a user into a group. Its licences come later, or never: only a read of the user tells.
+
+        Raises:
+            Rejected: refused for good; read it with `refusals.read_refusal` (ALREADY_MEMBER: nothing was to be done).
+            NotFound: no such group or user, or not replicated yet.
+            OutcomeUnknown: it may have landed.
+        Source: graph.md section 8.
+        """
+        body = {"@odata.id": f"{self.wire.base_url}/directoryObjects/{_guid(user)}"}
+        return _reply(self.wire.post(_members(group), json=body, operation="add_group_member"))
+
+    def remove_group_member(self, group: GroupId, user: UserId) -> Reply:
+        """Take a user out of a group. What the group gave is taken later, if nothing else needs it.
+
+        Raises:
+            NotFound: no such group, or the user is not in it: done, once the group is known to exist.
+            Rejected: refused for good; read it with `refusals.read_refusal`.
+            OutcomeUnknown: it may have landed.
+        Source: graph.md section 8.
+        """
+        return _reply(self.wire.delete(_members(group, user), operation="remove_group_member"))
+
+    def reprocess_user(self, user: UserId) -> Reply:
+        """Let everything that groups give a user be worked out again. Direct licences are not touched.
+
+        Raises:
+            Rejected: it still fails; the refusal says the true reason (graph.md section 8).
+            OutcomeUnknown: it may have been done.
+        """
+        return _reply(self.wire.post(f"/users/{_guid(user)}/reprocessLicenseAssignment", operation="reprocess_user"))
 
     def set_usage_location(self, user: UserId, country: str) -> Reply:
         """Set the country (ISO 3166 alpha-2, upper case) that direct licences need. It cannot be cleared again.
@@ -178,6 +225,12 @@ def _guid(text: str) -> str:
     if not _GUID.fullmatch(text):
         raise ValueError(f"not an object id: {cut(text, limit=60)}")
     return text.lower()
+
+
+def _members(group: GroupId, user: UserId | None = None) -> str:
+    """The one place where this address is built: without its end, a DELETE would be of the member itself."""
+    member = "" if user is None else f"/{_guid(user)}"
+    return f"/groups/{_guid(group)}/members{member}/$ref"
 
 
 def _text(text: str) -> str:

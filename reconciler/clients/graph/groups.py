@@ -1,11 +1,25 @@
-"""One group as far as licensing cares. Source: graph.md section 8."""
+"""Groups as far as licensing cares: what they carry, what else joining them gives, and who is in them.
+
+What may not be read of a group is None, never zero: a group that may give more than a licence is not for licences.
+Source: graph.md sections 2, 3 and 8; "List appRoleAssignments granted to a group" of the Graph v1.0 reference.
+"""
 
 from __future__ import annotations
 
-import msgspec
-from msgspec import UNSET, UnsetType
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import TypeVar
+from urllib.parse import quote
 
-from desired_state.model import GroupId, PlanId, SkuId
+import msgspec
+from msgspec import UNSET, UnsetType, field
+
+from desired_state.model import GroupId, PlanId, SkuId, UserId
+from reconciler.clients.graph.batch import read_many
+from reconciler.clients.graph.dialect import SYSTEM
+from reconciler.clients.wire import Wire
+from reconciler.clients.wire.words import cut
+from reconciler.errors import Malformed, Rejected, RemoteError
 from reconciler.model import Grant, ObservedGroup
 
 GROUP_SELECT = (
@@ -55,3 +69,143 @@ def group(row: GroupRow) -> ObservedGroup:
         ),
         processing=None if state is UNSET else "" if state is None else state.state or "",
     )
+
+
+class _Page(msgspec.Struct, gc=False, kw_only=True):
+    next_link: str | None = field(name="@odata.nextLink", default=None)
+
+
+class _GroupList(_Page, gc=False, kw_only=True):
+    value: list[GroupRow]
+
+
+class _Id(msgspec.Struct, gc=False):
+    id: str
+
+
+class _IdList(_Page, gc=False, kw_only=True):
+    value: list[_Id]
+
+
+K = TypeVar("K", bound=str)
+P = TypeVar("P", bound=_Page)
+GROUP = msgspec.json.Decoder(GroupRow)
+_GROUPS = msgspec.json.Decoder(_GroupList)
+_IDS = msgspec.json.Decoder(_IdList)
+PAGES_MAX = 1000  # of one list; a longer one runs in a circle
+IN_ERROR = "hasMembersWithLicenseErrors eq true"
+ADVANCED = {"ConsistencyLevel": "eventual"}
+
+
+def by_name(wire: Wire, names: Collection[str]) -> dict[str, tuple[ObservedGroup, ...] | RemoteError]:
+    """All groups that are called so, per name; letter case does not count, as it does not for Graph."""
+    urls = {name: f"/groups?$filter={quote(_is_called(name), safe='')}&$select={GROUP_SELECT}" for name in names}
+    found: dict[str, tuple[ObservedGroup, ...] | RemoteError] = {}
+    for name, rows in _read_all(wire, urls, _GROUPS, operation="groups_by_name").items():
+        if isinstance(rows, RemoteError):
+            found[name] = rows
+            continue
+        shown = tuple(group(row) for page in rows for row in page.value)
+        is_ours = all(g.name.casefold() == name.casefold() for g in shown)
+        found[name] = shown if is_ours else Malformed(SYSTEM, "the filter on displayName was not applied")
+    return found
+
+
+def by_id(wire: Wire, ids: Collection[GroupId]) -> dict[GroupId, ObservedGroup | RemoteError]:
+    """Groups with the groups that they sit in and the number of app roles that they carry, None where not shown."""
+    rows = read_many(wire, {g: f"/groups/{g}?$select={GROUP_SELECT}" for g in ids}, GROUP, operation="groups")
+    there = [g for g, row in rows.items() if isinstance(row, GroupRow)]
+    above = {g: f"/groups/{g}/memberOf/microsoft.graph.group?$select=id" for g in there}
+    parents = _read_all(wire, above, _IDS, operation="group_parents")
+    roles = _read_all(
+        wire, {g: f"/groups/{g}/appRoleAssignments?$select=id" for g in there}, _IDS, operation="group_app_roles"
+    )
+    found: dict[GroupId, ObservedGroup | RemoteError] = {}
+    for key, row in rows.items():
+        if isinstance(row, RemoteError):
+            found[key] = row
+            continue
+        shown = group(row)
+        sits_in, carries = _ids(parents[key]), _ids(roles[key])
+        found[key] = replace(
+            shown,
+            parents=None if sits_in is None else tuple(GroupId(g) for g in sits_in),
+            app_roles=None if carries is None else len(carries),
+        )
+        if shown.id != key:
+            found[key] = Malformed(SYSTEM, "another group than the one asked for")
+    return found
+
+
+def memberships(wire: Wire, users: Collection[UserId]) -> dict[UserId, frozenset[GroupId] | RemoteError]:
+    """The groups that each user is a direct member of: only those give licences (graph.md section 8)."""
+    urls = {user: f"/users/{user}/memberOf/microsoft.graph.group?$select=id&$top=999" for user in users}
+    found: dict[UserId, frozenset[GroupId] | RemoteError] = {}
+    for user, pages in _read_all(wire, urls, _IDS, operation="user_groups").items():
+        ids = pages if isinstance(pages, RemoteError) else _ids(pages)
+        found[user] = ids if isinstance(ids, RemoteError) else frozenset(GroupId(g) for g in ids or ())
+    return found
+
+
+def in_error(wire: Wire) -> tuple[GroupId, ...]:
+    """Groups with members whose licences are in error.
+
+    The documented, advanced form of the filter is refused by some tenants and the plain one may be by others, so
+    both are tried (graph.md section 8). Raises Rejected when neither is taken.
+    """
+    params = {"$filter": IN_ERROR, "$select": "id"}
+    try:
+        first = wire.get("/groups", params=params, operation="groups_in_error")
+        more: Mapping[str, str] = {}
+    except Rejected:
+        more = ADVANCED
+        advanced = {**params, "$count": "true"}
+        first = wire.get("/groups", params=advanced, headers=more, operation="groups_in_error")
+    pages = _follow(wire, _decoded(_IDS, first.body), _IDS, "groups_in_error", more)
+    return tuple(GroupId(g) for g in _ids(pages) or ())
+
+
+def _is_called(name: str) -> str:
+    doubled = name.replace("'", "''")
+    return f"displayName eq '{doubled}'"
+
+
+def _ids(pages: tuple[_IdList, ...] | RemoteError) -> tuple[str, ...] | None:
+    if isinstance(pages, RemoteError):
+        return None
+    return tuple(row.id.lower() for page in pages for row in page.value)
+
+
+def _read_all(
+    wire: Wire, urls: Mapping[K, str], decoder: msgspec.json.Decoder[P], *, operation: str
+) -> dict[K, tuple[P, ...] | RemoteError]:
+    """Every page of every list; a list that cannot be read to its end is an error, never a shorter list."""
+    found: dict[K, tuple[P, ...] | RemoteError] = {}
+    for key, first in read_many(wire, urls, decoder, operation=operation).items():
+        if isinstance(first, RemoteError):
+            found[key] = first
+            continue
+        try:
+            found[key] = _follow(wire, first, decoder, operation, {})
+        except RemoteError as error:
+            found[key] = error
+    return found
+
+
+def _follow(
+    wire: Wire, first: P, decoder: msgspec.json.Decoder[P], operation: str, headers: Mapping[str, str]
+) -> tuple[P, ...]:
+    pages = [first]
+    while (link := pages[-1].next_link) is not None:
+        if len(pages) == PAGES_MAX:
+            raise Malformed(SYSTEM, f"{operation} has no end")
+        answer = wire.follow(link, operation=operation, headers=headers)
+        pages.append(_decoded(decoder, answer.body))
+    return tuple(pages)
+
+
+def _decoded(decoder: msgspec.json.Decoder[P], body: bytes) -> P:
+    try:
+        return decoder.decode(body)
+    except msgspec.DecodeError as error:
+        raise Malformed(SYSTEM, cut(error)) from None

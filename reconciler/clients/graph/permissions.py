@@ -19,6 +19,7 @@ _READ_LICENSES = (
     "Directory.ReadWrite.All",
 )
 _READ_GROUPS = ("Group.Read.All", "Group.ReadWrite.All", "Directory.Read.All", "Directory.ReadWrite.All")
+_WRITE_MEMBERS = ("GroupMember.ReadWrite.All", "Group.ReadWrite.All", "Directory.ReadWrite.All")
 
 PERMISSIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -35,12 +36,25 @@ PERMISSIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "Directory.ReadWrite.All",
         ),
         "group": _READ_GROUPS,
+        "groups": _READ_GROUPS,
+        "groups_by_name": _READ_GROUPS,
+        "groups_in_error": _READ_GROUPS,
+        "user_groups": ("GroupMember.Read.All", "GroupMember.ReadWrite.All", *_READ_GROUPS, *_READ_USERS),
+        "group_parents": ("GroupMember.Read.All", "GroupMember.ReadWrite.All", *_READ_GROUPS),
+        # "List appRoleAssignments granted to a group", Graph v1.0 reference; not in graph.md
+        "group_app_roles": ("Directory.Read.All", "Directory.ReadWrite.All", "AppRoleAssignment.ReadWrite.All"),
+        "add_group_member": _WRITE_MEMBERS,
+        "remove_group_member": _WRITE_MEMBERS,
+        "reprocess_user": ("User.ReadWrite.All", "Directory.ReadWrite.All"),
         "assign_license": ("LicenseAssignment.ReadWrite.All", "User.ReadWrite.All", "Directory.ReadWrite.All"),
         "set_usage_location": ("User.ReadWrite.All", "Directory.ReadWrite.All"),  # no finer one exists
     }
 )
 OBSERVE = ("users", "scan_users", "license_details", "subscribed_skus", "organization", "group")
 ENFORCE = (*OBSERVE, "assign_license", "set_usage_location")
+# What a product that reaches people through a group needs on top.
+OBSERVE_GROUPS = ("groups", "user_groups", "group_parents", "group_app_roles")
+ENFORCE_GROUPS = (*OBSERVE_GROUPS, "add_group_member", "remove_group_member", "reprocess_user")
 
 
 def missing(roles: frozenset[str], operations: tuple[str, ...] = ENFORCE) -> dict[str, str]:

@@ -219,9 +219,13 @@ class Directory:
         kind: GroupKind = "security",
         synced: bool = False,
         role_assignable: bool = False,
+        app_roles: Collection[str] = (),
         created_at: datetime | None = None,
     ) -> str:
-        """Let a group exist; its object id. `licenses` maps part numbers to names of plans to switch off."""
+        """Let a group exist; its object id. `licenses` maps part numbers to names of plans to switch off.
+
+        `app_roles` names applications that its members may use.
+        """
         group = Group(
             self.store.new_id(),
             name,
@@ -229,6 +233,7 @@ class Directory:
             kind=kind,
             synced=synced,
             role_assignable=role_assignable,
+            app_roles=list(app_roles),
             licenses={
                 self.sku(part_number): [self.plan(p) for p in disabled]
                 for part_number, disabled in (licenses or {}).items()

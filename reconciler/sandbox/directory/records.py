@@ -116,6 +116,8 @@ class Group(msgspec.Struct):
     """SKU -> plans switched off in this group's assignment."""
     members: dict[str, None] = msgspec.field(default_factory=dict)
     """Direct members, users and groups, in order of joining."""
+    app_roles: list[str] = msgspec.field(default_factory=list)
+    """Names of the applications in which its members have a role."""
     processing: str = "ProcessingComplete"
     waiting: dict[str, datetime] = msgspec.field(default_factory=dict)
     """User -> when the group's licences will be worked out for this user."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import re
+import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -12,7 +14,9 @@ from reconciler.sandbox.graph.answers import Answer, bad_request, not_implemente
 from reconciler.sandbox.graph.calls import Call
 from reconciler.sandbox.graph.properties import Properties
 from reconciler.sandbox.graph.tenant import directory_object
+from reconciler.sandbox.instants import iso
 
+NO_ROLE = "00000000-0000-0000-0000-000000000000"  # the role of an application that has none
 BIND_MAX = 20
 ERROR_FLAG = "hasMembersWithLicenseErrors"
 REFERENCE = re.compile(r"/(?:directoryObjects|users|groups)(?:/([0-9a-fA-F-]{36})|\('([0-9a-fA-F-]{36})'\))$")
@@ -157,6 +161,27 @@ class Groups:
         call.directory.changes.leave_group(group.group_id, object_id.lower(), actor=call.actor)
         return Answer(204)
 
+    # --- what a group gives besides licences
+
+    def parents(self, call: Call, key: str, cast: str | None = None) -> Answer:
+        """GET /groups/{id}/memberOf"""
+        group = call.store.live_group(key, stale=call.is_stale)
+        return self._objects(call, _groups_of(call, group.group_id), "directoryObjects", cast)
+
+    def app_roles(self, call: Call, key: str) -> Answer:
+        """GET /groups/{id}/appRoleAssignments"""
+        group = call.store.live_group(key, stale=call.is_stale)
+        rows = [_app_role(group, name) for name in group.app_roles]
+        names = call.select()
+        return listing.answer_list(
+            call,
+            rows,
+            len(rows),
+            context=f"groups('{group.group_id}')/appRoleAssignments",
+            matches=lambda _: True,
+            show=lambda r: r if names is None else {name: r[name] for name in names if name in r},
+        )
+
     # --- memberships of a user
 
     def member_of(self, call: Call, key: str, cast: str | None = None) -> Answer:
@@ -198,6 +223,20 @@ class Groups:
             matches=lambda r: wanted is None or wanted.matches(r.get),
             show=lambda r: r,
         )
+
+
+def _app_role(group: Group, application: str) -> dict[str, Any]:
+    return {
+        "id": base64.urlsafe_b64encode(f"{group.group_id}/{application}".encode()).decode().rstrip("="),
+        "appRoleId": NO_ROLE,
+        "createdDateTime": iso(group.created_at),
+        "deletedDateTime": None,
+        "principalDisplayName": group.name,
+        "principalId": group.group_id,
+        "principalType": "Group",
+        "resourceDisplayName": application,
+        "resourceId": str(uuid.uuid5(uuid.UUID(NO_ROLE), application)),
+    }
 
 
 def _visible(call: Call, group_id: str) -> Group | None:

@@ -40,6 +40,8 @@ READ_GROUPS = frozenset(
 READ_MEMBERS = READ_GROUPS | {"GroupMember.ReadBasic.All"}
 WRITE_MEMBERS = frozenset({"GroupMember.ReadWrite.All", "Group.ReadWrite.All", "Directory.ReadWrite.All"})
 READ_MEMBERSHIPS = READ_USERS | {"GroupMember.Read.All", "Group.Read.All"}
+READ_PARENTS = READ_GROUPS
+READ_APP_ROLES = frozenset({"AppRoleAssignment.ReadWrite.All", *_DIRECTORY})
 READ_ERRORS = frozenset({"Group.Read.All", "Group.ReadWrite.All", *_DIRECTORY})
 READ_ORGANIZATION = frozenset({"Organization.Read.All", "User.Read.All", "User.ReadWrite.All", *_DIRECTORY})
 READ_OBJECTS = frozenset(_DIRECTORY)
@@ -101,6 +103,9 @@ def routes(properties: Properties) -> list[Route]:
         Route("DELETE", "/groups/{id}/members/{object}/$ref", groups.remove_member, WRITE_MEMBERS, 1, 1),
         Route("GET", "/groups/{id}/transitiveMembers", groups.transitive_members, READ_MEMBERS, 5),
         Route("GET", "/groups/{id}/transitiveMembers/{cast}", groups.transitive_members, READ_MEMBERS, 5),
+        Route("GET", "/groups/{id}/memberOf", groups.parents, READ_PARENTS, 2),
+        Route("GET", "/groups/{id}/memberOf/{cast}", groups.parents, READ_PARENTS, 2),
+        Route("GET", "/groups/{id}/appRoleAssignments", groups.app_roles, READ_APP_ROLES, 1),
         Route("GET", "/groups/{id}/membersWithLicenseErrors", groups.members_in_error, READ_ERRORS, 1),
         Route("GET", "/organization", tenant.organization, READ_ORGANIZATION, 1),
         Route("GET", "/organization/{id}", tenant.organization_by_id, READ_ORGANIZATION, 1),
