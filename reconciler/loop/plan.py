@@ -6,62 +6,19 @@ gives back is spent by a later cycle. Nothing is ever removed here that was not 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterable
+from dataclasses import replace
 from decimal import Decimal
-from typing import Any
 
-from desired_state.model import LineKey, Path, PlanId, Product, ProductKey, Request, SkuId, UserId
+from desired_state.model import LineKey, Product, Request
 from reconciler.causes import Cause
 from reconciler.digest import digest, plain
-from reconciler.line import (
-    Drift,
-    DriftKind,
-    Finding,
-    Observed,
-    Plan,
-    Proposal,
-    Rest,
-)
-from reconciler.model import (
-    Action,
-    ActionKind,
-    Grant,
-    ObservedUser,
-    SubscribedSku,
-    Undo,
-)
+from reconciler.line import DriftKind, Finding, Observed, Plan, Proposal, Rest
+from reconciler.loop.bounds import Bounds, Taken
+from reconciler.loop.licences import assign, switch_on
+from reconciler.model import Action, ActionKind, ObservedUser, Undo
 
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """What a plan may use: countries that may be set (empty: any), and the SKUs' names for sentences."""
-
-    countries: frozenset[str] = frozenset()
-    sku_names: Mapping[SkuId, str] = field(default_factory=dict)
-    plan_names: Mapping[PlanId, str] = field(default_factory=dict)
-    sku_prices: Mapping[SkuId, Decimal] = field(default_factory=dict)  # a month, where one is configured
-
-    def may_replace(self, sku: SkuId, product: Product) -> bool:
-        """Whether a SKU may stand in for the product's first one: only if it is known not to cost more (I7)."""
-        price = self.sku_prices.get(sku)
-        return price is not None and product.price is not None and price <= product.price
-
-    def sku(self, sku: SkuId) -> str:
-        return self.sku_names.get(sku, sku)
-
-    def plan(self, plan: PlanId) -> str:
-        return self.plan_names.get(plan, plan)
-
-
-@dataclass(slots=True)
-class _Taken:
-    """What earlier proposals of this plan already use."""
-
-    seats: dict[SkuId, int]
-    changes: dict[tuple[UserId, ProductKey], LineKey] = field(default_factory=dict)
-    locations: dict[UserId, str] = field(default_factory=dict)
-    disabled: dict[tuple[UserId, SkuId], frozenset[PlanId]] = field(default_factory=dict)
+__all__ = ["Bounds", "plan"]
 
 
 def plan(findings: Iterable[Finding], observed: Observed, bounds: Bounds, *, aside: Collection[LineKey] = ()) -> Plan:
@@ -72,14 +29,14 @@ def plan(findings: Iterable[Finding], observed: Observed, bounds: Bounds, *, asi
     line that may.
     """
     every = tuple(findings)
-    taken = _Taken({sku: s.seats_free for sku, s in observed.skus.items()})
+    taken = Taken({sku: s.seats_free for sku, s in observed.skus.items()})
     ordered = sorted(every, key=lambda f: f.key in aside)  # stable: oldest first within both
     made = {f.key: _named(_propose(f, observed, bounds, taken)) for f in ordered}
     proposals = tuple(made[f.key] for f in every)
     return Plan(proposals, digest([[p.digest, [plain(a) for a in p.actions]] for p in proposals if p.actions]))
 
 
-def _propose(finding: Finding, observed: Observed, bounds: Bounds, taken: _Taken) -> Proposal:
+def _propose(finding: Finding, observed: Observed, bounds: Bounds, taken: Taken) -> Proposal:
     if finding.rest is not Rest.ACT or finding.drift is None:
         return Proposal(finding)
     request, product, user = finding.line.declared, finding.line.product, finding.user
@@ -102,9 +59,9 @@ def _propose(finding: Finding, observed: Observed, bounds: Bounds, taken: _Taken
         actions.append(_set_location(finding, user, country, sources))
     match finding.drift.kind:
         case DriftKind.PLAN_OFF:
-            actions.append(_switch_on(finding, user, finding.drift, bounds, taken))
+            actions.append(switch_on(finding, user, finding.drift, bounds, taken))
         case DriftKind.MISSING:
-            assignment = _assign(finding, user, product, observed, bounds, taken)
+            assignment = assign(finding, user, product, observed, bounds, taken)
             if isinstance(assignment, Proposal):
                 return assignment
             actions.append(assignment)
@@ -148,10 +105,12 @@ def _iso(value: str | None) -> str:
 
 
 def _set_location(finding: Finding, user: ObservedUser, country: str, sources: tuple[str, ...]) -> Action:
+    product = finding.line.product
+    assert product is not None
     return Action(
         ActionKind.SET_USAGE_LOCATION,
         user.id,
-        _product_key(finding),
+        product.key,
         (finding.key,),
         before={"usage_location": user.usage_location},
         after={"usage_location": country, "sources": list(sources)},
@@ -159,91 +118,6 @@ def _set_location(finding: Finding, user: ObservedUser, country: str, sources: t
         country=country,
         sources=sources,
     )
-
-
-def _product_key(finding: Finding) -> ProductKey:
-    assert finding.line.product is not None
-    return finding.line.product.key
-
-
-def _licence(sku: SkuId, disabled: Iterable[PlanId], bounds: Bounds) -> dict[str, Any]:
-    return {"sku": bounds.sku(sku), "sku_id": sku, "disabled_plans": sorted(bounds.plan(p) for p in disabled)}
-
-
-def _switch_on(finding: Finding, user: ObservedUser, drift: Drift, bounds: Bounds, taken: _Taken) -> Action:
-    """The complete list of plans that stay off is sent, because it replaces the old one (graph.md section 6).
-
-    Where this plan changes the same licence for two lines, the second starts from what the first leaves.
-    """
-    assert drift.sku is not None
-    wanted = drift.disabled_before - drift.disabled_after
-    off = taken.disabled.get((user.id, drift.sku), drift.disabled_before)
-    taken.disabled[(user.id, drift.sku)] = off - wanted
-    before, after = sorted(off), sorted(off - wanted)
-    return Action(
-        ActionKind.ASSIGN_LICENSE,
-        user.id,
-        _product_key(finding),
-        (finding.key,),
-        before={"licence": _licence(drift.sku, before, bounds)},
-        after={"licence": _licence(drift.sku, after, bounds)},
-        undo=Undo.REVERSIBLE,
-        inverse={"add": [{"sku_id": drift.sku, "disabled_plans": before}], "remove": []},
-        add=(Grant(drift.sku, off - wanted),),
-    )
-
-
-def _assign(
-    finding: Finding, user: ObservedUser, product: Product, observed: Observed, bounds: Bounds, taken: _Taken
-) -> Action | Proposal:
-    def blocked(cause: Cause, sentence: str) -> Proposal:
-        return Proposal(finding, blocked=cause, sentence=sentence)
-
-    assert product.path is Path.DIRECT and user.skus is not None
-    lacking = _lacking(product, finding, observed)
-    if lacking:
-        names = ", ".join(bounds.plan(p) for p in lacking)
-        return blocked(Cause.DEPENDENCY_MISSING, f"{product.name} builds on {names}, which the account does not have.")
-    owned = [observed.skus[s] for s in product.candidate_skus if s in observed.skus]
-    usable = [s for s in owned if s.applies_to == "User" and _proves(product, s)]
-    if not usable:
-        return blocked(Cause.NO_SEAT, f"The tenant owns no licence that contains {product.name}.")
-    allowed = [usable[0], *(s for s in usable[1:] if bounds.may_replace(s.sku, product))]
-    chosen = next((s for s in allowed if taken.seats.get(s.sku, 0) > 0), None)
-    if chosen is None:
-        names = " or ".join(bounds.sku(s.sku) for s in allowed)
-        return blocked(Cause.NO_SEAT, f"No licence of {names} is free.")
-    taken.seats[chosen.sku] -= 1
-    return Action(
-        ActionKind.ASSIGN_LICENSE,
-        user.id,
-        product.key,
-        (finding.key,),
-        before={"licence": None},
-        after={"licence": _licence(chosen.sku, (), bounds)},
-        undo=Undo.REVERSIBLE,
-        inverse={"add": [], "remove": [chosen.sku]},
-        add=(Grant(chosen.sku),),
-    )
-
-
-def _proves(product: Product, sku: SubscribedSku) -> bool:
-    """The tenant's own list says what a SKU contains; a catalogue may be out of date."""
-    inside = [plan in sku.plans for plan in product.proof_plans]
-    return any(inside) if product.proof_mode == "any" else all(inside)
-
-
-def _lacking(product: Product, finding: Finding, observed: Observed) -> tuple[PlanId, ...]:
-    """Plans that must be there already and are not enabled; () when nothing is missing."""
-    if not product.prerequisite_plans or finding.user is None:
-        return ()
-    details = observed.details.get(finding.user.id, ())
-    assert isinstance(details, tuple)  # an unread one is never ACT
-    on = {p for d in details for p, state in d.plans.items() if state.value != "Disabled"}
-    missing = tuple(p for p in product.prerequisite_plans if p not in on)
-    if product.prerequisite_mode == "any" and len(missing) < len(product.prerequisite_plans):
-        return ()
-    return missing
 
 
 def _named(proposal: Proposal) -> Proposal:

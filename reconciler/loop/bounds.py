@@ -1,0 +1,40 @@
+"""What a plan may use, and what its earlier proposals use already. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from desired_state.model import LineKey, PlanId, Product, ProductKey, SkuId, UserId
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a plan may use: countries that may be set (empty: any), and the SKUs' names for sentences."""
+
+    countries: frozenset[str] = frozenset()
+    sku_names: Mapping[SkuId, str] = field(default_factory=dict)
+    plan_names: Mapping[PlanId, str] = field(default_factory=dict)
+    sku_prices: Mapping[SkuId, Decimal] = field(default_factory=dict)  # a month, where one is configured
+
+    def may_replace(self, sku: SkuId, product: Product) -> bool:
+        """Whether a SKU may stand in for the product's first one: only if it is known not to cost more (I7)."""
+        price = self.sku_prices.get(sku)
+        return price is not None and product.price is not None and price <= product.price
+
+    def sku(self, sku: SkuId) -> str:
+        return self.sku_names.get(sku, sku)
+
+    def plan(self, plan: PlanId) -> str:
+        return self.plan_names.get(plan, plan)
+
+
+@dataclass(slots=True)
+class Taken:
+    """What earlier proposals of this plan already use."""
+
+    seats: dict[SkuId, int]
+    changes: dict[tuple[UserId, ProductKey], LineKey] = field(default_factory=dict)
+    locations: dict[UserId, str] = field(default_factory=dict)
+    disabled: dict[tuple[UserId, SkuId], frozenset[PlanId]] = field(default_factory=dict)
