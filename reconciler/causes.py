@@ -1,8 +1,8 @@
 """Every cause: what the requester is told, who owns it, the safe automatic step, and the ticket's answer. Pure.
 
 The list is closed: these are the only values in metrics, tables and output. What cannot be named is `unknown`,
-shown with the remote system's own words, and goes to a person. `{}` fields are filled with facts that are ours
-(product names, plan names, country codes), never with free text of a ticket.
+shown with the remote system's own words, and goes to a person. The sentences are for people who know neither Entra
+nor ServiceNow; facts about one case are added by `answers`, from values that are ours.
 """
 
 from __future__ import annotations
@@ -57,7 +57,11 @@ class Owner(StrEnum):
 
 
 class TicketAnswer(StrEnum):
-    """What the ticket is told when the line comes to rest with this cause."""
+    """What the ticket is told when the line comes to rest with this cause.
+
+    A hand back is given when the line is in review: a person has to act. A question goes to the cause's owner: to the
+    requester in the ticket, to anybody else also by a task in their queue.
+    """
 
     NOTHING = "nothing"
     NOTE = "note"
@@ -67,112 +71,222 @@ class TicketAnswer(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CauseFacts:
-    """One row of the table. `step` is what the reconciler does by itself, "" for nothing."""
+    """One row of the table. `step` is what the reconciler does by itself, "" for nothing.
+
+    `sentence` is what the requester reads, `ask` what the owner should do. `is_workload` marks trouble of the service
+    itself, where the product's own owner, if it has one, knows better than the cause's.
+    """
 
     sentence: str
     owner: Owner
     step: str
     answer: TicketAnswer
-    ask: str = ""  # what its owner should do, in one sentence for the ticket
+    ask: str = ""
+    is_workload: bool = False
 
 
 def _row(
-    sentence: str, owner: Owner, step: str = "", answer: TicketAnswer = TicketAnswer.NOTHING, ask: str = ""
+    sentence: str,
+    owner: Owner,
+    step: str = "",
+    answer: TicketAnswer = TicketAnswer.NOTHING,
+    ask: str = "",
+    *,
+    is_workload: bool = False,
 ) -> CauseFacts:
-    return CauseFacts(sentence, owner, step, answer, ask)
+    return CauseFacts(sentence, owner, step, answer, ask, is_workload)
+
+
+_AGAIN = "then close the ticket again"
 
 
 _C, _O, _A = Cause, Owner, TicketAnswer
 CAUSES: dict[Cause, CauseFacts] = {
     _C.USAGE_LOCATION_MISSING: _row(
-        "The account has no usage location, and Microsoft gives no licence without one.",
-        _O.RECONCILER,
+        "The account does not say in which country it is used, and Microsoft gives no licence without that.",
+        _O.IDENTITY,
         "set the country where two sources agree, then assign",
+        _A.HAND_BACK,
+        ask=f"Please set the usage location of the account, {_AGAIN}.",
     ),
     _C.USAGE_LOCATION_REFUSED: _row(
-        "The usage location that was set did not stay, so the licence cannot be given yet.",
+        "The country of the account was set and did not stay, so the licence cannot be given yet.",
         _O.IDENTITY,
         answer=_A.HAND_BACK,
-        ask="Please set the usage location where it is mastered, then close the ticket again.",
+        ask=f"Please set the usage location where the account is mastered, {_AGAIN}.",
     ),
-    _C.NEVER_ASSIGNED: _row("The licence was never assigned to the account.", _O.RECONCILER, "assign it"),
+    _C.NEVER_ASSIGNED: _row(
+        "The licence had not been assigned to the account.",
+        _O.RECONCILER,
+        "assign it",
+        _A.HAND_BACK,
+        ask=f"Please assign the licence, {_AGAIN}.",
+    ),
     _C.PLAN_DISABLED: _row(
-        "The licence is there, but the service that was asked for is switched off in it.",
+        "The licence is there, and the service that was asked for is switched off in it.",
         _O.RECONCILER,
         "switch the service on, leave the others as they are",
+        _A.HAND_BACK,
+        ask=f"Please switch the service on in the licence that the person has, {_AGAIN}.",
     ),
     _C.WRONG_PRODUCT: _row(
-        "Another product than the one asked for was assigned.",
+        "Another product than the one that was asked for had been assigned.",
         _O.LICENCE_ADMIN,
         answer=_A.HAND_BACK,
-        ask="Please assign the product that was asked for, then close the ticket again.",
+        ask=f"Please assign the product that was asked for, or have its price approved, {_AGAIN}.",
     ),
-    _C.PRODUCT_AMBIGUOUS: _row("The request fits more than one product.", _O.REQUESTER, answer=_A.QUESTION),
+    _C.PRODUCT_AMBIGUOUS: _row(
+        "The request fits more than one product. Please say which one is meant.",
+        _O.REQUESTER,
+        answer=_A.QUESTION,
+        ask="Please say which product is meant; the service desk then corrects the request.",
+    ),
     _C.PRODUCT_UNMAPPED: _row(
-        "What was asked for is not a product that is set up for licences.",
+        "What was asked for is not known as a licence that can be given automatically.",
         _O.LICENCE_ADMIN,
         answer=_A.HAND_BACK,
         ask="Please set the product up for licences, or fulfil the request by hand.",
     ),
     _C.NOT_IN_GROUP: _row(
-        "The account is not in the group that carries the licence.", _O.RECONCILER, "add it to the group"
+        "The account was not in the group that carries the licence.",
+        _O.RECONCILER,
+        "add it to the group",
+        _A.HAND_BACK,
+        ask=f"Please add the account to the licence group, {_AGAIN}.",
     ),
-    _C.GROUP_PENDING: _row("Microsoft is still processing the licence group.", _O.RECONCILER, "wait"),
-    _C.GROUP_ERROR: _row("The licence group reports an error for the account.", _O.LICENCE_ADMIN, "reprocess"),
+    _C.GROUP_PENDING: _row(
+        "Microsoft is still working out the licences of the group that the account was put into.",
+        _O.RECONCILER,
+        "wait, and ask for it to be worked out again when it takes too long",
+        _A.HAND_BACK,
+        ask=f"Please look at the group in the admin centre (Licences, Reprocess), {_AGAIN}.",
+    ),
+    _C.GROUP_ERROR: _row(
+        "The group that carries the licence could not give it to the account.",
+        _O.LICENCE_ADMIN,
+        "have the group worked out again once what stands in the way is gone",
+        _A.HAND_BACK,
+        ask=f"Please remove what keeps the group from giving its licences, as named above, {_AGAIN}.",
+    ),
     _C.GROUP_NOT_WRITABLE: _row(
-        "The licence group is managed elsewhere and cannot be changed here.", _O.IDENTITY, answer=_A.HAND_BACK
+        "The group that carries the licence is managed by another system, so the account has to be added there.",
+        _O.IDENTITY,
+        answer=_A.HAND_BACK,
+        ask="Please add the account to the group where the group is mastered. The rest is noticed by itself.",
     ),
-    _C.NO_SEAT: _row("No licence of this product is free.", _O.LICENCE_ADMIN, "queue", _A.NOTE),
+    _C.NO_SEAT: _row(
+        "No licence of this product is free at the moment.",
+        _O.LICENCE_ADMIN,
+        "queue, and assign as soon as one is free",
+        _A.NOTE,
+        ask="Please buy a licence or free one that is not used; it is then assigned by itself.",
+    ),
     _C.PLAN_CONFLICT: _row(
-        "Another licence of the account excludes this one.",
+        "The account has another licence that excludes the one that was asked for.",
         _O.LICENCE_ADMIN,
         answer=_A.HAND_BACK,
-        ask="Please decide which of the two licences the person keeps, then close the ticket again.",
+        ask=f"Please decide which of the two licences the person keeps, {_AGAIN}.",
     ),
     _C.DEPENDENCY_MISSING: _row(
-        "The account lacks a licence that this product builds on.",
+        "The product builds on another licence that the account does not have.",
         _O.LICENCE_ADMIN,
         answer=_A.HAND_BACK,
-        ask="Please assign the base licence first, then close the ticket again.",
+        ask=f"Please assign the base licence first, {_AGAIN}.",
     ),
-    _C.PROVISIONING_PENDING: _row("Microsoft is still setting the service up.", _O.RECONCILER, "wait"),
+    _C.PROVISIONING_PENDING: _row(
+        "The licence is assigned, and Microsoft is still setting the service up.",
+        _O.RECONCILER,
+        "wait",
+        _A.HAND_BACK,
+        ask=f"Please look at the service of this account in the admin centre, {_AGAIN}.",
+        is_workload=True,
+    ),
     _C.PROVISIONING_ERROR: _row(
         "Microsoft reports an error while setting the service up.",
         _O.LICENCE_ADMIN,
         answer=_A.HAND_BACK,
-        ask="Please look at the service of this account in the admin centre, then close the ticket again.",
+        ask=f"Please look at the service of this account in the admin centre, {_AGAIN}.",
+        is_workload=True,
     ),
     _C.WORKLOAD_UNPROVEN: _row(
-        "The licence is complete, but the service itself does not work yet.", _O.TELECOM, answer=_A.HAND_BACK
+        "The licence is complete, and the service itself does not work yet.",
+        _O.TELECOM,
+        answer=_A.HAND_BACK,
+        ask=f"Please finish setting the service up for this person (for calling: a number and a policy), {_AGAIN}.",
+        is_workload=True,
     ),
     _C.REMOVED_LATER: _row(
-        "The access was there and has been removed or changed since.", _O.LICENCE_ADMIN, answer=_A.QUESTION
+        "The access had been there and has been removed or changed since.",
+        _O.LICENCE_ADMIN,
+        answer=_A.QUESTION,
+        ask="Was this meant? If so, nothing has to be done but to say so here; if not, please assign it again.",
     ),
-    _C.EXPIRED_NOT_REMOVED: _row("The period is over and the licence is still there.", _O.RECONCILER, "revoke it"),
+    _C.EXPIRED_NOT_REMOVED: _row(
+        "The period that was asked for is over, and the licence is still there.",
+        _O.LICENCE_ADMIN,
+        "revoke what we granted",
+        _A.QUESTION,
+        ask="Please decide: take the licence back, or have it asked for anew with a later end.",
+    ),
     _C.USER_MISSING: _row(
-        "There is no account for the person in the directory.",
+        "There is no account for the person yet.",
         _O.IDENTITY,
         "wait for the sync",
         _A.HAND_BACK,
-        ask="Please create the account or correct the person of the request, then close the ticket again.",
+        ask=f"Please create the account or correct the person of the request, {_AGAIN}.",
     ),
-    _C.IDENTITY_MISMATCH: _row("The account that has this name now may belong to somebody else.", _O.SERVICE_DESK),
+    _C.IDENTITY_MISMATCH: _row(
+        "The account that has this name now may belong to somebody else.",
+        _O.SERVICE_DESK,
+        ask="Please find out which account is meant and correct the person of the request.",
+    ),
     _C.SUBJECT_LEFT: _row(
         "The account is disabled; nothing is assigned to people who left.",
         _O.SERVICE_DESK,
         answer=_A.NOTE,
         ask="Nothing has to be done; if the person still works here, enable the account and ask again.",
     ),
-    _C.USER_OUT_OF_SCOPE: _row("The account is outside of what the reconciler may change.", _O.LICENCE_ADMIN),
-    _C.TICKET_INCONSISTENT: _row("The ticket's own fields disagree with each other.", _O.SERVICE_DESK),
-    _C.HELD_BY_PERSON: _row("A person is working on this ticket.", _O.SERVICE_DESK),
-    _C.POLICY_REFUSED: _row("A rule does not allow this as it was asked.", _O.REQUESTER, answer=_A.QUESTION),
-    _C.PERMISSION_MISSING: _row("The reconciler may not read or write what this needs.", _O.OPERATOR),
-    _C.REMOTE_FAILING: _row("A remote system fails; the reconciler tries again by itself.", _O.RECONCILER, "retry"),
+    _C.USER_OUT_OF_SCOPE: _row(
+        "The account is one of those that are not changed automatically.",
+        _O.LICENCE_ADMIN,
+        ask="Please fulfil the request by hand, or widen the scope in the configuration.",
+    ),
+    _C.TICKET_INCONSISTENT: _row(
+        "The ticket's own fields disagree with each other.",
+        _O.SERVICE_DESK,
+        ask="Please correct state, stage or approval of the ticket, so that they say the same.",
+    ),
+    _C.HELD_BY_PERSON: _row(
+        "A colleague is working on this request.",
+        _O.SERVICE_DESK,
+        answer=_A.NOTE,
+        ask="Please finish it, or take your name off the task to have it done automatically.",
+    ),
+    _C.POLICY_REFUSED: _row(
+        "A rule of the company does not allow this as it was asked for.",
+        _O.REQUESTER,
+        answer=_A.QUESTION,
+        ask="Please answer here; the service desk then completes the request.",
+    ),
+    _C.PERMISSION_MISSING: _row(
+        "The automation may not read or change what this request needs.",
+        _O.OPERATOR,
+        answer=_A.HAND_BACK,
+        ask="Please run `reconciler doctor` and grant the permission that it names.",
+    ),
+    _C.REMOTE_FAILING: _row(
+        "Microsoft's service does not answer as it should.",
+        _O.RECONCILER,
+        "retry",
+        _A.HAND_BACK,
+        ask=f"Please look at the words above, with Microsoft's support if need be; when it is mended, {_AGAIN[5:]}.",
+        is_workload=True,
+    ),
     _C.UNKNOWN: _row(
-        "The reason could not be determined.",
+        "The reason could not be found out automatically.",
         _O.LICENCE_ADMIN,
         answer=_A.HAND_BACK,
-        ask="Please look at the words above; when it is mended, close the ticket again.",
+        ask=f"Please look at the words above; when it is mended, {_AGAIN[5:]}.",
+        is_workload=True,
     ),
 }

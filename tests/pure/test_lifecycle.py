@@ -188,3 +188,11 @@ def test_a_change_without_effect_waits_longer_each_time_and_ends_with_a_person()
     assert early.phase is Phase.VERIFYING and early.next_at is not None and early.next_at > MONDAY
     assert early.since == MONDAY - timedelta(hours=1)
     assert late.phase is Phase.REVIEW
+
+
+def test_whoever_has_a_cause_is_told_what_to_do_and_jargon_stays_out_of_what_requesters_read():
+    jargon = ("sku", "graph", "api", "tenant", "entra", "usage location", "provision", "ritm", "guid")
+    for cause, facts in CAUSES.items():
+        assert not [word for word in jargon if word in facts.sentence.lower()], cause
+        assert facts.sentence.endswith("."), cause
+        assert facts.ask.endswith((".", "?")), cause
