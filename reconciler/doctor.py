@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from reconciler.clients.auth import roles
-from reconciler.clients.graph.permissions import ENFORCE, OBSERVE, PERMISSIONS, missing
+from reconciler.clients.graph.permissions import ENFORCE, EVIDENCE, OBSERVE, PERMISSIONS, missing
 from reconciler.errors import NotFound, RemoteError, UserError
 from reconciler.model import ObservedUser
 from reconciler.store import journal
@@ -90,6 +90,9 @@ def _graph(app: App) -> Iterator[Finding]:
         yield Finding(
             "graph", operation, Health.FAULT, f"{operation} needs {permission}; grant it to the application, as admin"
         )
+    for operation, permission in missing(granted, EVIDENCE).items():
+        sentence = f"{operation} needs {permission}; without it nobody can be named who changes a licence later"
+        yield Finding("graph", operation, Health.WARNING, sentence)
     writes = sorted(set(ENFORCE) - set(OBSERVE))
     could = [operation for operation in writes if granted & set(PERMISSIONS[operation])]
     if could and app.tenant.mode != "enforce":

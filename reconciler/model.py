@@ -160,6 +160,36 @@ class Probed:
     why: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class AuditEvent:
+    """One entry of the directory's own log (graph.md section 5). "" is "not said"; names are text from outside.
+
+    `changes` are (property, old value, new value) as raw text; often there are none, or they are cut.
+    """
+
+    id: str
+    at: datetime
+    activity: str
+    category: str = ""
+    service: str = ""
+    result: str = ""
+    user_id: str = ""
+    user_upn: str = ""
+    user_name: str = ""
+    app_id: str = ""
+    app_name: str = ""
+    changes: tuple[tuple[str, str, str], ...] = ()
+    correlation_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditTrail:
+    """What the directory's log showed of one user. `is_whole` False: there was more than was read."""
+
+    events: tuple[AuditEvent, ...]
+    is_whole: bool = True
+
+
 class Verdict(StrEnum):
     """On a line whose ticket says it is fulfilled. Unknown is never guessed."""
 

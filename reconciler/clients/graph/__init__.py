@@ -2,12 +2,13 @@
 
 from reconciler.clients.graph.client import Graph
 from reconciler.clients.graph.dialect import GRAPH_DIALECT, SYSTEM, GraphDialect
-from reconciler.clients.graph.permissions import ENFORCE, OBSERVE, PERMISSIONS, missing
+from reconciler.clients.graph.permissions import ENFORCE, EVIDENCE, OBSERVE, PERMISSIONS, missing
 from reconciler.clients.graph.refusals import Refusal, RefusalReason, read_refusal
 from reconciler.clients.graph.scan import ScanRow, ScanState, UserPage
 
 __all__ = [
     "ENFORCE",
+    "EVIDENCE",
     "GRAPH_DIALECT",
     "OBSERVE",
     "PERMISSIONS",

@@ -9,21 +9,31 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
+from datetime import datetime
 from typing import TypeVar
 from urllib.parse import quote
 
 import msgspec
 
 from desired_state.model import GroupId, SkuId, UserId
-from reconciler.clients.graph import groups, shapes
+from reconciler.clients.graph import audits, groups, shapes
 from reconciler.clients.graph.batch import read_many
 from reconciler.clients.graph.dialect import SYSTEM
 from reconciler.clients.graph.scan import SCAN_SELECT, UserPage, scan, scan_users
-from reconciler.clients.wire import Answer, Wire
+from reconciler.clients.wire import Answer, Budget, Wire
 from reconciler.clients.wire.words import cut
 from reconciler.clock import Clock
 from reconciler.errors import Malformed, RemoteError
-from reconciler.model import Grant, ObservedGroup, ObservedUser, Organization, Reply, SkuDetail, SubscribedSku
+from reconciler.model import (
+    AuditTrail,
+    Grant,
+    ObservedGroup,
+    ObservedUser,
+    Organization,
+    Reply,
+    SkuDetail,
+    SubscribedSku,
+)
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -41,6 +51,7 @@ class Graph:
 
     def __init__(self, wire: Wire, clock: Clock) -> None:
         self.wire, self._clock = wire, clock
+        self._audits = Budget(audits.REQUESTS, audits.WINDOW_S, clock)
 
     def organization(self) -> Organization:
         """The tenant: its id and the country that groups give to people without a usage location."""
@@ -149,6 +160,10 @@ class Graph:
             OutcomeUnknown: it may have been done.
         """
         return _reply(self.wire.post(f"/users/{_guid(user)}/reprocessLicenseAssignment", operation="reprocess_user"))
+
+    def directory_audits(self, user: UserId, since: datetime) -> AuditTrail:
+        """What the directory's log says was done to one user since then; see `audits` for what it is worth."""
+        return audits.directory_audits(self.wire, UserId(_guid(user)), since, self._audits)
 
     def set_usage_location(self, user: UserId, country: str) -> Reply:
         """Set the country (ISO 3166 alpha-2, upper case) that direct licences need. It cannot be cleared again.

@@ -46,11 +46,13 @@ PERMISSIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "add_group_member": _WRITE_MEMBERS,
         "remove_group_member": _WRITE_MEMBERS,
         "reprocess_user": ("User.ReadWrite.All", "Directory.ReadWrite.All"),
+        "directory_audits": ("AuditLog.Read.All",),
         "assign_license": ("LicenseAssignment.ReadWrite.All", "User.ReadWrite.All", "Directory.ReadWrite.All"),
         "set_usage_location": ("User.ReadWrite.All", "Directory.ReadWrite.All"),  # no finer one exists
     }
 )
 OBSERVE = ("users", "scan_users", "license_details", "subscribed_skus", "organization", "group")
+EVIDENCE = ("directory_audits",)  # without it nothing fails, and who changed a grant later stays unknown
 ENFORCE = (*OBSERVE, "assign_license", "set_usage_location")
 # What a product that reaches people through a group needs on top.
 OBSERVE_GROUPS = ("groups", "user_groups", "group_parents", "group_app_roles")
