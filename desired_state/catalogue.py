@@ -216,6 +216,8 @@ def _product(key: str, row: Mapping[str, Any]) -> Product:
         aliases=tuple(row.get("aliases", ())),
         tier=Tier(row.get("tier", Tier.V2)),
         note=row.get("note", ""),
+        probe=row.get("probe", ""),
+        owner=row.get("owner", ""),
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from desired_state.model import Tier
 from reconciler.clients.auth import roles
 from reconciler.clients.graph.permissions import ENFORCE, EVIDENCE, OBSERVE, PERMISSIONS, missing
 from reconciler.errors import NotFound, RemoteError, UserError
@@ -85,7 +86,9 @@ def _graph(app: App) -> Iterator[Finding]:
     yield _try("graph", "organization", tenant)
     yield _try("graph", "licences", lambda: f"{len(app.graph.subscribed_skus())} SKUs are owned")
     yield _try("graph", "people", lambda: _people(app))
-    needed = ENFORCE if app.tenant.mode == "enforce" else OBSERVE
+    probed = (p for p in app.catalogue.products.values() if p.tier >= Tier.V3)
+    probing = ("voice",) if any(p.probe == "teams-voice" for p in probed) else ()
+    needed = (*(ENFORCE if app.tenant.mode == "enforce" else OBSERVE), *probing)
     for operation, permission in missing(granted, needed).items():
         yield Finding(
             "graph", operation, Health.FAULT, f"{operation} needs {permission}; grant it to the application, as admin"

@@ -5,7 +5,7 @@ Frozen values that the stages of the loop hand to each other. What was observed 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -24,6 +24,7 @@ from desired_state.model import (
     Says,
     SkuId,
     Ticket,
+    Tier,
     UserId,
 )
 from reconciler.causes import Cause
@@ -132,6 +133,9 @@ class Observed:
     probed: Mapping[tuple[UserId, ProductKey], Probed | Unread] = field(default_factory=dict)
 
 
+Look = Callable[[Collection[UserId]], Mapping[UserId, Probed | Unread]]  # a workload probe at work
+
+
 class Access(StrEnum):
     """What the proof plans of a product say about one person."""
 
@@ -200,6 +204,7 @@ class Finding:
     user: ObservedUser | None = None
     proof: Proof | None = None
     drift: Drift | None = None
+    tier: Tier | None = None  # the strongest proof that was seen
     covered_by: SkuId | None = None  # a SKU that proves the product without being one of its own
 
     @property

@@ -15,7 +15,6 @@ from sqlmodel import Session
 
 from desired_state.model import LineKey, PlanId
 from desired_state.rules import Rules
-from reconciler.clients.graph import Graph
 from reconciler.clock import Clock
 from reconciler.errors import RemoteError
 from reconciler.line import (
@@ -29,6 +28,7 @@ from reconciler.loop.diff import Windows, diff
 from reconciler.loop.ending import end
 from reconciler.loop.execute import Hands, acted_on, execute
 from reconciler.loop.gate import Gates, Policy, gate
+from reconciler.loop.look import Eyes
 from reconciler.loop.observe import Scope, Seen, observe
 from reconciler.loop.plan import Bounds, plan
 from reconciler.loop.pull import Reader, pull
@@ -53,7 +53,7 @@ class Deps:
     level: str  # of answers
     database: Database
     clock: Clock
-    graph: Graph
+    eyes: Eyes
     reader: Reader
     desk: Desk
     rules: Rules
@@ -86,7 +86,7 @@ def cycle(d: Deps, run: Run) -> CycleReport:
     """
     at = d.clock.now()
     d.progress("reading tickets and accounts")
-    seen = observe(d.reader, d.graph, scope=run.scope, tenant_id=d.tenant_id, cycle=run.cycle, at=at)
+    seen = observe(d.reader, d.eyes, scope=run.scope, tenant_id=d.tenant_id, cycle=run.cycle, at=at)
     findings = diff(seen.lines, seen.observed, at=at, windows=d.windows)
     gates = _decide(d, findings, seen, at)
     sender = _sender(d, run)
@@ -131,7 +131,7 @@ def _execute(d: Deps, run: Run, sender: Sender, seen: Seen, gates: Gates) -> dic
     if run.is_dry:
         return {}
     begin(gates, d.desk, cycle=run.cycle, at=d.clock.now())
-    hands = Hands(d.graph, sender, d.clock, d.windows, d.plan_names)
+    hands = Hands(d.eyes, sender, d.clock, d.windows, d.plan_names)
     return execute(gates.gated, seen.observed, hands, plan_digest=gates.plan_digest, progress=d.progress)
 
 
@@ -162,7 +162,7 @@ def _verify(
         seen.lines,
         acted,
         seen.observed,
-        graph=d.graph,
+        eyes=d.eyes,
         clock=d.clock,
         windows=d.windows,
         watch=d.watch,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from desired_state.model import Path, PlanId, Product, Refusal, Request, Says, SkuId, Tier
+from desired_state.model import Path, Product, Refusal, Request, Says, SkuId
 from desired_state.resolve import NOT_STARTED, OVER
 from reconciler.causes import Cause
 from reconciler.lifecycle import FINAL, Phase
@@ -28,10 +28,11 @@ from reconciler.line import (
     Rest,
     Unread,
 )
+from reconciler.loop.proof import prove, reach
+from reconciler.loop.workload import unproven
 from reconciler.model import (
     Assignment,
     ObservedUser,
-    PlanState,
     SkuDetail,
     Verdict,
 )
@@ -169,15 +170,13 @@ def _judge(
     proof = prove(product, details)
     if line.skipped:
         return _out_of_period(line, request, user, proof)
-    if proof.access is Access.PROVEN and product.tier > Tier.V2:
-        sentence = (
-            f"The service plan is provisioned; {product.name} needs proof at {product.tier}, which nothing gives yet."
-        )
-        return replace(_with(user, _unknown(line, Cause.WORKLOAD_UNPROVEN, sentence)), proof=proof)
-    if proof.access is Access.PROVEN:
-        own = proof.sku in product.candidate_skus
+    reached = reach(product, user, proof, observed)
+    if reached.is_enough(product.tier):
+        covering = None if proof.sku is None or proof.sku in product.candidate_skus else proof.sku
         verdict = Verdict.TRUE if request.says is Says.FULFILLED else None
-        return Finding(line, Rest.PROVEN, verdict, None, "", user, proof, covered_by=None if own else proof.sku)
+        return Finding(line, Rest.PROVEN, verdict, None, "", user, proof, tier=reached.tier, covered_by=covering)
+    if proof.access is Access.PROVEN:
+        return replace(unproven(line, request, product, user, proof, reached, at), proof=proof, tier=reached.tier)
     return _drifted(line, request, product, user, proof, details, at, windows)
 
 
@@ -205,29 +204,6 @@ def _hidden(user: ObservedUser) -> str:
         "its usage location": user.usage_location is not None,
     }
     return " and ".join(what for what, is_shown in shown.items() if not is_shown)
-
-
-_ORDER = (Access.PROVEN, Access.PENDING, Access.ERROR, Access.DISABLED, Access.ABSENT)
-_ACCESS = {PlanState.SUCCESS: Access.PROVEN, PlanState.ERROR: Access.ERROR, PlanState.DISABLED: Access.DISABLED}
-
-
-def prove(product: Product, details: Iterable[SkuDetail]) -> Proof:
-    """What the product's proof plans say, at tier V2: provisioned and enabled for this user.
-
-    Look-alike plans and the SKU's name never count. With `any` the best plan speaks, with `all` the worst; with
-    `all+sku` only the product's own SKUs are asked, because its plans cannot tell it from a lower product.
-    """
-    held = list(details)
-    if product.proof_mode == "all+sku":
-        held = [d for d in held if d.sku in product.candidate_skus]
-    per_plan = [_best(plan, held) for plan in product.proof_plans]
-    choose = min if product.proof_mode == "any" else max
-    return choose(per_plan, key=lambda p: _ORDER.index(p.access))
-
-
-def _best(plan: PlanId, details: Iterable[SkuDetail]) -> Proof:
-    states = [Proof(_ACCESS.get(d.plans[plan], Access.PENDING), plan, d.sku) for d in details if plan in d.plans]
-    return min(states, key=lambda p: (_ORDER.index(p.access), p.sku or ""), default=Proof(Access.ABSENT, plan))
 
 
 def _drifted(

@@ -63,7 +63,7 @@ def end(
         verdict=last.verdict,  # as it stands now; what was found at first is kept apart
         first_verdict=_first_verdict(old, first),
         cause=stand.cause.value if stand.cause is not None else None,
-        tier=_tier(last, phase),
+        tier=_tier(last),
         user=first.line.binding.user,
         attempts=attempts,
         next_at=next_at,
@@ -85,9 +85,9 @@ def _first_verdict(old: LineState | None, first: Finding) -> Verdict | None:
     return first.verdict if first.verdict in (Verdict.TRUE, Verdict.FALSE) else None
 
 
-def _tier(last: Finding, phase: Phase) -> str | None:
+def _tier(last: Finding) -> str | None:
     """The tier that was reached, not the one that was asked for."""
-    return "V2" if phase is Phase.GRANTED and last.rest is Rest.PROVEN else None
+    return last.tier.value if last.tier is not None and last.rest is Rest.PROVEN else None
 
 
 def _stand(

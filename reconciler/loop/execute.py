@@ -23,7 +23,7 @@ from reconciler.line import (
 )
 from reconciler.loop.diff import Windows, diff
 from reconciler.loop.guards import lane_of
-from reconciler.loop.look import look, subjects
+from reconciler.loop.look import Eyes, look
 from reconciler.loop.send import Sender, Stopped, Write
 from reconciler.model import (
     Action,
@@ -41,11 +41,15 @@ LOCATION_WAITS_S = (1.0, 2.0, 4.0, 8.0, 15.0)  # a replica may lag behind a writ
 class Hands:
     """What execute works with."""
 
-    graph: Graph
+    eyes: Eyes
     sender: Sender
     clock: Clock
     windows: Windows
     plan_names: Mapping[PlanId, str]
+
+    @property
+    def graph(self) -> Graph:
+        return self.eyes.graph
 
 
 def execute(
@@ -75,7 +79,7 @@ def execute(
 def _fresh(cleared: list[Gated], observed: Observed, hands: Hands) -> dict[LineKey, Finding]:
     lines = [g.proposal.finding.line for g in cleared]
     at = hands.clock.now()
-    again = look(hands.graph, subjects(lines), observed.skus.values(), at=at)
+    again = look(hands.eyes, lines, observed.skus.values(), at=at)
     return {f.key: f for f in diff(lines, again, at=at, windows=hands.windows)}
 
 

@@ -6,19 +6,16 @@ compared with each other.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
-from desired_state.model import UserId
+from desired_state.model import ProductKey, Tier, UserId
 from reconciler.clients.graph import Graph
 from reconciler.errors import NotFound, RemoteError
-from reconciler.line import (
-    Gone,
-    Line,
-    Observed,
-    Unread,
-)
-from reconciler.model import ObservedUser, SkuDetail, SubscribedSku
+from reconciler.line import Access, Gone, Line, Look, Observed, Unread
+from reconciler.loop.proof import prove
+from reconciler.model import ObservedUser, Probed, SkuDetail, SubscribedSku
 
 
 def subjects(lines: Iterable[Line]) -> frozenset[UserId]:
@@ -26,18 +23,54 @@ def subjects(lines: Iterable[Line]) -> frozenset[UserId]:
     return frozenset(line.binding.user for line in lines if line.binding.user is not None)
 
 
-def look(graph: Graph, users: Collection[UserId], skus: Iterable[SubscribedSku], *, at: datetime) -> Observed:
-    """Read users and the states of their service plans. What fails is an `Unread`, never an absence."""
-    wanted = sorted(users)
-    read = graph.users(wanted) if wanted else {}
+@dataclass(frozen=True, slots=True)
+class Eyes:
+    """What looking takes: the directory, and the workload probes by name."""
+
+    graph: Graph
+    probes: Mapping[str, Look] = field(default_factory=dict)
+
+
+def look(eyes: Eyes, lines: Iterable[Line], skus: Iterable[SubscribedSku], *, at: datetime) -> Observed:
+    """Read the lines' accounts, the states of their service plans, and what probes say where the plans are proven.
+
+    What fails is an `Unread`, never an absence.
+    """
+    every = tuple(lines)
+    wanted = sorted(subjects(every))
+    read = eyes.graph.users(wanted) if wanted else {}
     present = [user for user in wanted if isinstance(read.get(user), ObservedUser)]
-    details = graph.license_details(present) if present else {}
+    found = eyes.graph.license_details(present) if present else {}
+    details = {user: _details(found.get(user)) for user in present}
     return Observed(
         at,
         {user: _value(read.get(user)) for user in wanted},
-        {user: _details(details.get(user)) for user in present},
+        details,
         {sku.sku: sku for sku in skus},
+        probed=_probed(eyes, every, details),
     )
+
+
+def _probed(
+    eyes: Eyes, lines: Iterable[Line], details: Mapping[UserId, tuple[SkuDetail, ...] | Unread]
+) -> dict[tuple[UserId, ProductKey], Probed | Unread]:
+    """Only where the licence is proven: a service without its licence cannot work."""
+    asked: dict[str, set[tuple[UserId, ProductKey]]] = {}
+    for line in lines:
+        user, product = line.binding.user, line.product
+        if user is None or product is None or not product.probe or product.tier < Tier.V3:
+            continue
+        held = details.get(user)
+        if isinstance(held, tuple) and prove(product, held).access is Access.PROVEN:
+            asked.setdefault(product.probe, set()).add((user, product.key))
+    answers: dict[tuple[UserId, ProductKey], Probed | Unread] = {}
+    for name, pairs in sorted(asked.items()):
+        try:
+            said = eyes.probes[name](sorted({user for user, _ in pairs})) if name in eyes.probes else {}
+        except RemoteError as error:
+            said = {user: Unread(str(error)) for user, _ in pairs}
+        answers |= {pair: said.get(pair[0], Unread(f"the probe {name} did not say")) for pair in pairs}
+    return answers
 
 
 def _details(found: tuple[SkuDetail, ...] | RemoteError | None) -> tuple[SkuDetail, ...] | Unread:

@@ -12,7 +12,6 @@ from datetime import datetime
 from desired_state import ledger
 from desired_state.model import Entitlement, LineKey, Refusal, Request, Says, Ticket
 from desired_state.resolve import resolve
-from reconciler.clients.graph import Graph
 from reconciler.errors import RemoteError
 from reconciler.lifecycle import FINAL, Phase
 from reconciler.line import (
@@ -23,7 +22,7 @@ from reconciler.line import (
     Observed,
 )
 from reconciler.loop.bind import bind, look_up
-from reconciler.loop.look import look, subjects
+from reconciler.loop.look import Eyes, look
 from reconciler.loop.pull import Reader, pull
 from reconciler.store import journal, lines, tickets
 
@@ -45,7 +44,7 @@ class Seen:
     tickets_read: int
 
 
-def observe(reader: Reader, graph: Graph, *, scope: Scope, tenant_id: str, cycle: str, at: datetime) -> Seen:
+def observe(reader: Reader, eyes: Eyes, *, scope: Scope, tenant_id: str, cycle: str, at: datetime) -> Seen:
     """Read everything that this cycle needs.
 
     Raises:
@@ -59,7 +58,7 @@ def observe(reader: Reader, graph: Graph, *, scope: Scope, tenant_id: str, cycle
         for key, standing in wanted.items()
         if isinstance(standing.declaration, Request) and _needs_account(standing.declaration, states.get(key))
     }
-    names = look_up(graph, (r for r in unbound.values() if r is not None))
+    names = look_up(eyes.graph, (r for r in unbound.values() if r is not None))
     before = {s.entitlement.upn.lower(): s.entitlement.user for s in standings.values() if s.entitlement is not None}
     bindings: dict[LineKey, Binding] = {}
     for key, request in unbound.items():
@@ -82,8 +81,8 @@ def observe(reader: Reader, graph: Graph, *, scope: Scope, tenant_id: str, cycle
         )
         for key, standing in sorted(wanted.items())
     )
-    skus = graph.subscribed_skus()
-    observed = look(graph, subjects(line for line in found if not _is_over(line)), skus, at=at)
+    skus = eyes.graph.subscribed_skus()
+    observed = look(eyes, (line for line in found if not _is_over(line)), skus, at=at)
     return Seen(_in_scope(found, observed, scope), observed, count)
 
 

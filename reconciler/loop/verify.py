@@ -10,7 +10,6 @@ from collections.abc import Callable, Collection, Iterable
 from datetime import timedelta
 
 from desired_state.model import LineKey
-from reconciler.clients.graph import Graph
 from reconciler.clock import Clock
 from reconciler.line import (
     Finding,
@@ -19,7 +18,7 @@ from reconciler.line import (
     Rest,
 )
 from reconciler.loop.diff import Windows, diff
-from reconciler.loop.look import look, subjects
+from reconciler.loop.look import Eyes, look
 
 FIRST_LOOK_S, LONGEST_S = 5.0, 40.0
 
@@ -33,7 +32,7 @@ def verify(
     acted: Collection[LineKey],
     observed: Observed,
     *,
-    graph: Graph,
+    eyes: Eyes,
     clock: Clock,
     windows: Windows,
     watch: timedelta,
@@ -51,7 +50,7 @@ def verify(
     until, wait_s = clock.now() + watch, FIRST_LOOK_S
     while open_:
         at = clock.now()
-        again = look(graph, subjects(open_), observed.skus.values(), at=at)
+        again = look(eyes, open_, observed.skus.values(), at=at)
         last |= {f.key: f for f in diff(open_, again, at=at, windows=windows)}
         open_ = tuple(line for line in open_ if last[line.key].rest in (Rest.WAIT, Rest.ACT, Rest.HOLD))
         left_s = (until - clock.now()).total_seconds()

@@ -34,9 +34,11 @@ from reconciler.loop.diff import Windows
 from reconciler.loop.gate import Policy
 from reconciler.loop.guards import Limits
 from reconciler.loop.handover import hand_over
+from reconciler.loop.look import Eyes
 from reconciler.loop.plan import Bounds
 from reconciler.loop.pull import Reader
 from reconciler.loop.record import Desk
+from reconciler.probes import probes
 from reconciler.store import watermarks
 from reconciler.store.database import Database
 from reconciler.wiring.stores import open_store
@@ -132,6 +134,17 @@ class App:
                 raise UserError(f"{self.settings.source}: ServiceNow has no single group named '{name}'")
         return {name: sys_id for name, sys_id in found.items() if isinstance(sys_id, str)}
 
+    def eyes(self) -> Eyes:
+        """The directory and the workload probes. Raises UserError for a product whose probe nobody brought."""
+        known = probes(self.graph)
+        for product in self.catalogue.products.values():
+            if product.probe and product.probe not in known:
+                raise UserError(
+                    f"{self.settings.source}: products.{product.key}.probe: there is no probe '{product.probe}'; "
+                    f"known are {', '.join(sorted(known))}"
+                )
+        return Eyes(self.graph, known)
+
     def deps(self) -> Deps:
         """Everything a cycle works with. Asks ServiceNow for the ids of items and groups once."""
         zone = ZoneInfo(self.tenant.timezone) if self.tenant.timezone != "UTC" else UTC
@@ -164,7 +177,7 @@ class App:
             level=self.tenant.answers,
             database=self.database,
             clock=self.clock,
-            graph=self.graph,
+            eyes=self.eyes(),
             reader=reader,
             desk=desk,
             rules=self.settings.rules_for(self.name),

@@ -16,7 +16,7 @@ from reconciler.clients.graph import UserPage
 from reconciler.clients.graph.scan import scan_page
 from reconciler.errors import Unavailable
 from reconciler.line import Access
-from reconciler.loop.diff import prove
+from reconciler.loop.proof import prove
 from reconciler.loop.sweep import Desired, Hint, SweepResult, sweep
 from reconciler.model import PlanState, SkuDetail
 from tests.make import ADA, BOB, E3, E5, MCOEV, MONDAY, PHONE, SWAY, TEAMS1, VISIO, VISIO_WEB, YAMMER, a_product

@@ -5,6 +5,7 @@ from reconciler.clients.graph.dialect import GRAPH_DIALECT, SYSTEM, GraphDialect
 from reconciler.clients.graph.permissions import ENFORCE, EVIDENCE, OBSERVE, PERMISSIONS, missing
 from reconciler.clients.graph.refusals import Refusal, RefusalReason, read_refusal
 from reconciler.clients.graph.scan import ScanRow, ScanState, UserPage
+from reconciler.clients.graph.voice import Voice
 
 __all__ = [
     "ENFORCE",
@@ -20,6 +21,7 @@ __all__ = [
     "ScanRow",
     "ScanState",
     "UserPage",
+    "Voice",
     "missing",
     "read_refusal",
 ]

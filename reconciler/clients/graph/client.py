@@ -20,6 +20,7 @@ from reconciler.clients.graph import audits, groups, shapes
 from reconciler.clients.graph.batch import read_many
 from reconciler.clients.graph.dialect import SYSTEM
 from reconciler.clients.graph.scan import SCAN_SELECT, UserPage, scan, scan_users
+from reconciler.clients.graph.voice import VOICE_SELECT, Voice, VoiceRow, voice
 from reconciler.clients.wire import Answer, Budget, Wire
 from reconciler.clients.wire.words import cut
 from reconciler.clock import Clock
@@ -44,6 +45,7 @@ _USERS = msgspec.json.Decoder(shapes.UserList)
 _DETAILS = msgspec.json.Decoder(shapes.DetailList)
 _SKUS = msgspec.json.Decoder(shapes.SkuList)
 _ORGANIZATION = msgspec.json.Decoder(shapes.OrganizationList)
+_VOICE = msgspec.json.Decoder(VoiceRow)
 
 
 class Graph:
@@ -99,6 +101,12 @@ class Graph:
         urls = {user: f"/users/{_guid(user)}/licenseDetails?$select={_DETAIL_SELECT}" for user in ids}
         lists = read_many(self.wire, urls, _DETAILS, operation="license_details")
         return {key: self._mapped(found, _details) for key, found in lists.items()}
+
+    def voice(self, ids: Collection[UserId]) -> dict[UserId, Voice | RemoteError]:
+        """Telephone set-up of each user who was asked about; NotFound for someone whom Teams does not know."""
+        urls = {user: f"/admin/teams/userConfigurations/{_guid(user)}?$select={VOICE_SELECT}" for user in ids}
+        rows = read_many(self.wire, urls, _VOICE, operation="voice")
+        return {key: self._mapped(row, voice) for key, row in rows.items()}
 
     def scan(self, select: str = SCAN_SELECT) -> Iterator[UserPage]:
         """Every user of the tenant, page by page, compact and raw; see `scan.UserPage.is_restart`."""

@@ -47,6 +47,7 @@ PERMISSIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "remove_group_member": _WRITE_MEMBERS,
         "reprocess_user": ("User.ReadWrite.All", "Directory.ReadWrite.All"),
         "directory_audits": ("AuditLog.Read.All",),
+        "voice": ("TeamsUserConfiguration.Read.All",),  # Graph v1.0 reference, "teamsUserConfiguration: get"
         "assign_license": ("LicenseAssignment.ReadWrite.All", "User.ReadWrite.All", "Directory.ReadWrite.All"),
         "set_usage_location": ("User.ReadWrite.All", "Directory.ReadWrite.All"),  # no finer one exists
     }

@@ -1,0 +1,63 @@
+"""What proves a product: its proof plans at tier V2, the assignment itself below, a workload probe above. Pure.
+
+Look-alike plans and the SKU's name never count; a retired plan is never proof and never a reason to undo anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from desired_state.model import PlanId, Product, Tier
+from reconciler.line import Access, Observed, Proof, Unread
+from reconciler.model import ObservedUser, PlanState, Probed, SkuDetail
+
+_ORDER = (Access.PROVEN, Access.PENDING, Access.ERROR, Access.DISABLED, Access.ABSENT)
+_ACCESS = {PlanState.SUCCESS: Access.PROVEN, PlanState.ERROR: Access.ERROR, PlanState.DISABLED: Access.DISABLED}
+
+
+def prove(product: Product, details: Iterable[SkuDetail]) -> Proof:
+    """What the product's proof plans say, at tier V2: provisioned and enabled for this user.
+
+    Look-alike plans, retired plans and the SKU's name never count. With `any` the best plan speaks, with `all` the
+    worst; with `all+sku` only the product's own SKUs are asked, because its plans cannot tell it from a lower product.
+    A waived plan that is pending does not keep the others from proving the product.
+    """
+    held = list(details)
+    if product.proof_mode == "all+sku":
+        held = [d for d in held if d.sku in product.candidate_skus]
+    counted = [plan for plan in product.proof_plans if plan not in product.retired]
+    per_plan = [_best(plan, held) for plan in counted]
+    heard = [p for p in per_plan if p.access is not Access.PENDING or p.plan not in product.waived_plans] or per_plan
+    if not heard:
+        return Proof(Access.ABSENT)
+    choose = min if product.proof_mode == "any" else max
+    return choose(heard, key=lambda p: _ORDER.index(p.access))
+
+
+def _best(plan: PlanId, details: Iterable[SkuDetail]) -> Proof:
+    states = [Proof(_ACCESS.get(d.plans[plan], Access.PENDING), plan, d.sku) for d in details if plan in d.plans]
+    return min(states, key=lambda p: (_ORDER.index(p.access), p.sku or ""), default=Proof(Access.ABSENT, plan))
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How far the proof goes: the strongest tier that was seen, None for nothing, and what the probe says about V3."""
+
+    tier: Tier | None
+    probed: Probed | Unread | None = None
+
+    def is_enough(self, wanted: Tier) -> bool:
+        return self.tier is not None and self.tier >= wanted
+
+
+def reach(product: Product, user: ObservedUser, proof: Proof, observed: Observed) -> Reach:
+    """The strongest tier that is seen. V4, the person's own word, is never seen here."""
+    if proof.access is Access.PROVEN:
+        probed = observed.probed.get((user.id, product.key))
+        works = isinstance(probed, Probed) and probed.works is True
+        return Reach(Tier.V3 if works else Tier.V2, probed)
+    rows = [a for a in user.assignments or () if a.sku in product.candidate_skus and a.is_in_force]
+    if any(a.state == "Active" and not a.error for a in rows):
+        return Reach(Tier.V1)
+    return Reach(Tier.V0 if rows else None)
