@@ -223,6 +223,7 @@ class Proposal:
     actions: tuple[Action, ...] = ()
     blocked: Cause | None = None
     sentence: str = ""
+    short_of: tuple[SkuId, ...] = ()  # blocked for want of a seat: of which SKUs, the one it queues for first
     with_: LineKey | None = None
     digest: str = ""  # of the request: what an approval names
 
@@ -242,6 +243,7 @@ class Plan:
 class Decision(StrEnum):
     CLEARED = "cleared"
     HELD = "held"
+    QUEUED = "queued"  # everything allows it, and no seat is free
     AWAITING = "awaiting_approval"
     PLANNED = "planned"  # observe: what would be done is shown and not done
     STOPPED = "stopped"  # a guard froze the lane

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from desired_state.model import LineKey, PlanId, Product, ProductKey, SkuId, UserId
+from reconciler.seats.ledger import Purse
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +18,7 @@ class Bounds:
     sku_names: Mapping[SkuId, str] = field(default_factory=dict)
     plan_names: Mapping[PlanId, str] = field(default_factory=dict)
     sku_prices: Mapping[SkuId, Decimal] = field(default_factory=dict)  # a month, where one is configured
+    use_grace_seats: bool = False  # whether units in grace may be assigned
 
     def may_replace(self, sku: SkuId, product: Product) -> bool:
         """Whether a SKU may stand in for the product's first one: only if it is known not to cost more (I7)."""
@@ -34,7 +36,7 @@ class Bounds:
 class Taken:
     """What earlier proposals of this plan already use."""
 
-    seats: dict[SkuId, int]
+    seats: Purse
     changes: dict[tuple[UserId, ProductKey], LineKey] = field(default_factory=dict)
     locations: dict[UserId, str] = field(default_factory=dict)
     disabled: dict[tuple[UserId, SkuId], frozenset[PlanId]] = field(default_factory=dict)

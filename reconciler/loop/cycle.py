@@ -18,10 +18,10 @@ from desired_state.rules import Rules
 from reconciler.clock import Clock
 from reconciler.errors import RemoteError
 from reconciler.line import (
-    Decision,
     Ending,
     Finding,
     Lane,
+    Plan,
     Rest,
 )
 from reconciler.loop.diff import Windows, diff
@@ -37,6 +37,7 @@ from reconciler.loop.send import Sender, Write
 from reconciler.loop.verify import verify
 from reconciler.model import Outcome
 from reconciler.report import CycleReport
+from reconciler.seats.queue import steps_aside
 from reconciler.store import journal
 from reconciler.store.database import Database
 
@@ -98,15 +99,15 @@ def cycle(d: Deps, run: Run) -> CycleReport:
 
 
 def _decide(d: Deps, findings: tuple[Finding, ...], seen: Seen, at: datetime) -> Gates:
-    """Plan and judge; then once more with those aside that may not be sent, so that they hold up nobody else."""
+    """Judge as if there were a seat for everybody; then give the seats to those who may have one, in turn."""
+
+    def judged(proposed: Plan) -> Gates:
+        return gate(proposed, d.rules, policy=d.policy, used_today=used, at=at)
+
     used = _used_today(d, at)
-    gates = gate(plan(findings, seen.observed, d.bounds), d.rules, policy=d.policy, used_today=used, at=at)
-    kept = (Decision.HELD, Decision.AWAITING)
-    aside = frozenset(g.proposal.finding.key for g in gates.gated if g.decision in kept)
-    if not aside:
-        return gates
-    again = plan(findings, seen.observed, d.bounds, aside=aside)
-    return gate(again, d.rules, policy=d.policy, used_today=used, at=at)
+    wished = judged(plan(findings, seen.observed, d.bounds, as_if_seats=True))
+    aside = frozenset(g.proposal.finding.key for g in wished.gated if steps_aside(g, at))
+    return judged(plan(findings, seen.observed, d.bounds, aside=aside))
 
 
 def _used_today(d: Deps, at: datetime) -> dict[Lane, int]:

@@ -36,6 +36,7 @@ from reconciler.model import (
     SkuDetail,
     Verdict,
 )
+from reconciler.seats.queue import in_turn
 
 
 class _Found(Protocol):
@@ -53,16 +54,11 @@ class Windows:
 
 
 def diff(lines: Iterable[Line], observed: Observed, *, at: datetime, windows: Windows) -> tuple[Finding, ...]:
-    """Judge every line; oldest request first, so that scarce things go to who asked first."""
-    findings = (_find(line, observed, at, windows) for line in lines)
-    return tuple(sorted(findings, key=lambda f: (_asked_at(f.line), f.key)))
+    """Judge every line, in the order in which scarce things are given out."""
+    return in_turn(_find(line, observed, at, windows) for line in lines)
 
 
 _GIVEN = frozenset({Phase.GRANTED, Phase.DRIFTED, Phase.EXPIRING, Phase.REVOKING})
-
-
-def _asked_at(line: Line) -> datetime:
-    return line.declared.requested_at if isinstance(line.declared, Request) else line.ticket.opened_at
 
 
 def _find(line: Line, observed: Observed, at: datetime, windows: Windows) -> Finding:

@@ -35,6 +35,8 @@ class _Stand:
 
 
 WORKING = frozenset({Phase.CONVERGING, Phase.VERIFYING})
+TRYING = WORKING | {Phase.WAITING_FOR_SEAT}
+REFUSALS_MAX = 24  # a day of hourly tries while seats are counted that are not given
 
 
 def end(
@@ -53,9 +55,11 @@ def end(
     attempts = old.attempts if old is not None else 0
     attempts += 1 if any(o.result in (Result.APPLIED, Result.FAILED) for o in outcomes) else 0
     next_at = None
-    if phase is Phase.CONVERGING or (phase is Phase.VERIFYING and outcomes):
+    if phase is Phase.CONVERGING or (phase in (Phase.VERIFYING, Phase.WAITING_FOR_SEAT) and outcomes):
         wait_s = delay(max(attempts, 1), base_s=RETRY_BASE_S, cap_s=RETRY_CAP_S, chance=chance)
         next_at = at + timedelta(seconds=wait_s) if stand.failed else (old.next_at if old else None)
+    if phase is Phase.WAITING_FOR_SEAT and old is not None and old.phase is phase and not stand.failed:
+        next_at = old.next_at
     same = old is not None and (old.phase is phase or {old.phase, phase} <= WORKING)
     state = LineState(
         key=first.key,
@@ -112,7 +116,9 @@ def _not_cleared(gated: Gated, old: LineState | None, at: datetime) -> _Stand:
     cause, note = gated.cause, gated.sentence
     if gated.decision is Decision.AWAITING:
         return _Stand(Phase.AWAITING_APPROVAL, cause, note)
-    if old is not None and (old.phase is Phase.REVIEW or (old.phase in WORKING and _backs_off(old, at))):
+    if gated.decision is Decision.QUEUED:
+        return _Stand(Phase.WAITING_FOR_SEAT, cause, note)
+    if old is not None and (old.phase is Phase.REVIEW or (old.phase in TRYING and _backs_off(old, at))):
         return _Stand(old.phase, Cause(old.cause) if old.cause else cause, old.note)
     if gated.proposal.finding.cause is Cause.REMOVED_LATER:
         return _Stand(Phase.DRIFTED, Cause.REMOVED_LATER, note)
@@ -140,7 +146,11 @@ def _after_writes(
         if at - since >= retry_window:
             return _Stand(Phase.REVIEW, Cause.UNKNOWN, f"It was tried for {retry_window} without success: {broken.why}")
         return _Stand(Phase.CONVERGING, cause, broken.why, failed=True)
-    if cause in (Cause.NO_SEAT, Cause.PERMISSION_MISSING):
+    if cause is Cause.NO_SEAT:
+        if old is not None and old.attempts >= REFUSALS_MAX:
+            return _Stand(Phase.REVIEW, cause, f"A seat is counted as free and is never given: {broken.why}")
+        return _Stand(Phase.WAITING_FOR_SEAT, cause, broken.why, failed=True)
+    if cause is Cause.PERMISSION_MISSING:
         return _Stand(Phase.HELD, cause, broken.why)
     return _Stand(Phase.REVIEW, cause, broken.why)
 

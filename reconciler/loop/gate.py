@@ -93,9 +93,14 @@ def _judge(proposal: Proposal, rules: Rules, policy: Policy, at: datetime) -> Ga
         return Gated(proposal, Decision.CLEARED, may_answer=False)
     if finding.rest is not Rest.ACT:
         return Gated(proposal, Decision.CLEARED)
-    if proposal.blocked is not None:
+    if proposal.blocked is not None and not proposal.short_of:
         return Gated(proposal, Decision.HELD, proposal.blocked, proposal.sentence)
-    return _may_write(proposal, rules, policy)
+    judged = _may_write(proposal, rules, policy)
+    if proposal.short_of and judged.decision is Decision.CLEARED:
+        return replace(judged, decision=Decision.QUEUED, cause=proposal.blocked, sentence=proposal.sentence)
+    if proposal.short_of and judged.decision is Decision.PLANNED:
+        return replace(judged, cause=proposal.blocked, sentence=proposal.sentence)
+    return judged
 
 
 def _kept(proposal: Proposal, reason: str) -> Gated:
@@ -123,7 +128,8 @@ def _resting(finding: Finding, at: datetime) -> str:
         return ""
     if state.phase is Phase.REVIEW:
         return state.note or "A person has this line."
-    is_tried = state.phase in (Phase.CONVERGING, Phase.VERIFYING) and finding.rest is Rest.ACT
+    tried = (Phase.CONVERGING, Phase.VERIFYING, Phase.WAITING_FOR_SEAT)
+    is_tried = state.phase in tried and finding.rest is Rest.ACT
     if is_tried and state.next_at is not None and state.next_at > at:
         return f"The last attempt had no effect yet; the next one is due at {state.next_at:%Y-%m-%d %H:%M:%S} UTC."
     return ""

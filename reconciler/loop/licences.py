@@ -51,35 +51,41 @@ def switch_on(finding: Finding, user: ObservedUser, drift: Drift, bounds: Bounds
 def assign(
     finding: Finding, user: ObservedUser, product: Product, observed: Observed, bounds: Bounds, taken: Taken
 ) -> Action | Proposal:
-    def blocked(cause: Cause, sentence: str) -> Proposal:
-        return Proposal(finding, blocked=cause, sentence=sentence)
+    def blocked(cause: Cause, sentence: str, short_of: tuple[SkuId, ...] = ()) -> Proposal:
+        return Proposal(finding, blocked=cause, sentence=sentence, short_of=short_of)
 
     assert product.path is Path.DIRECT and user.skus is not None
     lacking = _lacking(product, finding, observed)
     if lacking:
         names = ", ".join(bounds.plan(p) for p in lacking)
         return blocked(Cause.DEPENDENCY_MISSING, f"{product.name} builds on {names}, which the account does not have.")
-    owned = [observed.skus[s] for s in product.candidate_skus if s in observed.skus]
-    usable = [s for s in owned if s.applies_to == "User" and _proves(product, s)]
+    usable = allowed(product, observed, bounds)
     if not usable:
-        return blocked(Cause.NO_SEAT, f"The tenant owns no licence that contains {product.name}.")
-    allowed = [usable[0], *(s for s in usable[1:] if bounds.may_replace(s.sku, product))]
-    chosen = next((s for s in allowed if taken.seats.get(s.sku, 0) > 0), None)
+        none = f"The tenant owns no licence that contains {product.name}."
+        return blocked(Cause.NO_SEAT, none, product.candidate_skus[:1])
+    chosen = next((s for s in usable if taken.seats.has(user.id, s)), None)
     if chosen is None:
-        names = " or ".join(bounds.sku(s.sku) for s in allowed)
-        return blocked(Cause.NO_SEAT, f"No licence of {names} is free.")
-    taken.seats[chosen.sku] -= 1
+        names = " or ".join(bounds.sku(s) for s in usable)
+        return blocked(Cause.NO_SEAT, f"No licence of {names} is free.", usable)
+    in_grace = {"seat": "in grace"} if taken.seats.take(user.id, chosen) else {}
     return Action(
         ActionKind.ASSIGN_LICENSE,
         user.id,
         product.key,
         (finding.key,),
         before={"licence": None},
-        after={"licence": _licence(chosen.sku, (), bounds)},
+        after={"licence": _licence(chosen, (), bounds), **in_grace},
         undo=Undo.REVERSIBLE,
-        inverse={"add": [], "remove": [chosen.sku]},
-        add=(Grant(chosen.sku),),
+        inverse={"add": [], "remove": [chosen]},
+        add=(Grant(chosen),),
     )
+
+
+def allowed(product: Product, observed: Observed, bounds: Bounds) -> tuple[SkuId, ...]:
+    """The tenant's SKUs that may be given for the product, preferred first."""
+    owned = [observed.skus[s] for s in product.candidate_skus if s in observed.skus]
+    usable = [s.sku for s in owned if s.applies_to == "User" and _proves(product, s)]
+    return (*usable[:1], *(s for s in usable[1:] if bounds.may_replace(s, product)))
 
 
 def _proves(product: Product, sku: SubscribedSku) -> bool:

@@ -10,33 +10,58 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 from decimal import Decimal
 
-from desired_state.model import LineKey, Product, Request
+from desired_state.model import LineKey, Product, Request, SkuId
 from reconciler.causes import Cause
 from reconciler.digest import digest, plain
 from reconciler.line import DriftKind, Finding, Observed, Plan, Proposal, Rest
 from reconciler.loop.bounds import Bounds, Taken
-from reconciler.loop.licences import assign, switch_on
+from reconciler.loop.licences import allowed, assign, switch_on
 from reconciler.model import Action, ActionKind, ObservedUser, Undo
+from reconciler.seats.ledger import Purse, count, promised
+from reconciler.seats.queue import Place, in_turn, keeps_place, turn
 
 __all__ = ["Bounds", "plan"]
 
 
-def plan(findings: Iterable[Finding], observed: Observed, bounds: Bounds, *, aside: Collection[LineKey] = ()) -> Plan:
-    """Turn drift into the actions that would remove it, oldest request first.
+def plan(
+    findings: Iterable[Finding],
+    observed: Observed,
+    bounds: Bounds,
+    *,
+    aside: Collection[LineKey] = (),
+    elsewhere: Iterable[Place] = (),
+    as_if_seats: bool = False,
+) -> Plan:
+    """Turn drift into the actions that would remove it, in turn.
 
-    Every finding gets one proposal, in the order given, so that no line can fall out of the cycle. Lines `aside` are
+    Every finding gets one proposal, so that no line can fall out of the cycle. Lines `aside` are
     those that may not be sent: they are planned last, so that they take no seat from and share no change with a
-    line that may.
+    line that may. Places `elsewhere` are kept for lines that this cycle is not about. `as_if_seats` plans as if there
+    were a seat for everybody.
     """
-    every = tuple(findings)
-    taken = Taken({sku: s.seats_free for sku, s in observed.skus.items()})
-    ordered = sorted(every, key=lambda f: f.key in aside)  # stable: oldest first within both
-    made = {f.key: _named(_propose(f, observed, bounds, taken)) for f in ordered}
+    every = in_turn(findings)
+    seats = {sku: count(s, use_grace=bounds.use_grace_seats) for sku, s in observed.skus.items()}
+    promises = promised((f.line for f in every), observed)
+    taken = Taken(Purse(seats, promises, is_endless=as_if_seats))
+    waiting = sorted(elsewhere)
+    made: dict[LineKey, Proposal] = {}
+    for finding in sorted(every, key=lambda f: f.key in aside):  # stable: in turn within both
+        while waiting and (finding.key in aside or waiting[0].turn < turn(finding.line)):
+            _reserve(waiting.pop(0).sku, taken)
+        made[finding.key] = _named(_propose(finding, observed, bounds, taken))
     proposals = tuple(made[f.key] for f in every)
     return Plan(proposals, digest([[p.digest, [plain(a) for a in p.actions]] for p in proposals if p.actions]))
 
 
+def _reserve(sku: SkuId, taken: Taken) -> None:
+    if taken.seats.has(None, sku):
+        taken.seats.take(None, sku)
+
+
 def _propose(finding: Finding, observed: Observed, bounds: Bounds, taken: Taken) -> Proposal:
+    if finding.line.product is not None and keeps_place(finding, observed.at):
+        for sku in allowed(finding.line.product, observed, bounds)[:1]:
+            _reserve(sku, taken)
     if finding.rest is not Rest.ACT or finding.drift is None:
         return Proposal(finding)
     request, product, user = finding.line.declared, finding.line.product, finding.user
