@@ -55,6 +55,7 @@ class Person:
     cost_center: str | None = None
     title: str | None = None
     manager: str | None = None  # sys_id
+    time_zone: str | None = None  # as the IANA database names it; "" for the system's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,6 +310,7 @@ class Want:
     ends_on: date | None = None  # latest end of the lines; None when one of them is open
     duration_days: int | None = None
     group: GroupId | None = None
+    ends_at: datetime | None = None  # the latest end of the lines; None while one is open or has not begun
 
 
 @dataclass(frozen=True, slots=True)

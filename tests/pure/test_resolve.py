@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from desired_state.catalogue import Catalogue, load_builtin
-from desired_state.model import LineKey, Path, Period, ProductKey, Says
+from desired_state.model import Claim, LineKey, Path, Period, Person, ProductKey, Says
 from desired_state.overlays import ProductOverlay
 from desired_state.resolve import NOT_STARTED, OVER, resolve
 from tests.make_tickets import DAY, MONDAY, an_entitlement
@@ -59,7 +59,7 @@ def test_an_open_line_keeps_the_assignment_open(catalogue):
 
 def test_the_assignment_stays_when_the_first_of_two_lines_is_over(catalogue):
     lines = [
-        an_entitlement("RITM1", period=ends(TODAY - DAY)),
+        an_entitlement("RITM1", period=ends(TODAY - 3 * DAY)),
         an_entitlement("RITM2", period=ends(TODAY + 90 * DAY)),
     ]
 
@@ -97,6 +97,26 @@ def test_an_end_date_ends_with_that_day_where_the_tenant_lives(catalogue):
 
     assert resolve([line], catalogue, at=last_minute).wants
     assert not resolve([line], catalogue, at=last_minute, zone=ZoneInfo("Europe/Berlin")).wants
+
+
+def test_an_end_date_ends_with_that_day_where_the_person_lives(catalogue):
+    person = Person("c" * 32, time_zone="Pacific/Auckland")
+    line = an_entitlement(period=ends(TODAY), claim=Claim("ada@contoso.com", person))
+
+    assert resolve([line], catalogue, at=MONDAY.replace(hour=10, minute=59)).wants
+    assert not resolve([line], catalogue, at=MONDAY.replace(hour=11)).wants
+
+
+def test_the_latest_end_counts_of_the_lines_that_still_count(catalogue):
+    lines = [
+        an_entitlement("RITM1", period=ends(TODAY + 2 * DAY)),
+        an_entitlement("RITM2", period=Period(duration_days=60)),
+        an_entitlement("RITM3", period=ends(TODAY + 92 * DAY), says=Says.CANCELLED),
+    ]
+    granted = {LineKey("RITM2", 1): MONDAY}
+
+    assert resolve(lines, catalogue, at=MONDAY, granted_at=granted).wants[0].ends_at == MONDAY + 60 * DAY
+    assert resolve(lines, catalogue, at=MONDAY).wants[0].ends_at is None
 
 
 def test_what_starts_tomorrow_is_not_wanted_today(catalogue):

@@ -52,7 +52,7 @@ class TicketFields:
     def of_users(self) -> list[str]:
         """All columns of sys_user that are read."""
         own = (self.country_field, self.employee_number_field, self.department_field, self.cost_center_field)
-        return ["user_name", "email", "name", "active", *own, self.title_field, self.manager_field]
+        return ["user_name", "email", "name", "active", "time_zone", *own, self.title_field, self.manager_field]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +76,7 @@ def person(row: Row, fields: TicketFields) -> Person:
         cost_center=row.text(fields.cost_center_field),
         title=row.text(fields.title_field),
         manager=row.text(fields.manager_field),
+        time_zone=row.text("time_zone"),
     )
 
 
