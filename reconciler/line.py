@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 from enum import StrEnum
 from typing import Any
 
@@ -85,6 +85,14 @@ class Binding:
 
 
 @dataclass(frozen=True, slots=True)
+class Other:
+    """Another line of the same person that counts now: what it needs is not taken away for this one."""
+
+    key: LineKey
+    product: Product
+
+
+@dataclass(frozen=True, slots=True)
 class Line:
     """One line as the cycle takes it up: what was declared, what the ticket says now, what is remembered."""
 
@@ -98,6 +106,9 @@ class Line:
     is_by_us: bool = False  # the ledger says that we gave what it was granted
     given: tuple[Given, ...] = ()  # exactly what, as far as it is known
     priority: str = ""  # why it is served before older lines, "" when it is not
+    granted_at: datetime | None = None  # when the access was first proven, by the ledger: periods run from here
+    zone: tzinfo = UTC  # where the person's days begin and end
+    others: tuple[Other, ...] = ()
 
     @property
     def key(self) -> LineKey:
@@ -178,6 +189,17 @@ class Drift:
     take_back: tuple[Given, ...] = ()  # SURPLUS, HALF_DONE: newest first
 
 
+class Closing(StrEnum):
+    """How far a line is on the way to its end."""
+
+    NEAR = "near"  # it still counts, and its ticket is reminded
+    GRACE = "grace"  # it is over, and the licence stays a little longer
+    DUE = "due"  # what we gave is taken back now
+    PROPOSED = "proposed"  # it would have to be taken back, and a person has to say so
+    KEPT = "kept"  # another line of the person needs it: the line ends, the licence stays
+    GONE = "gone"  # nothing of it is there any more
+
+
 class Rest(StrEnum):
     """Where a line stands when nothing is written for it."""
 
@@ -206,6 +228,7 @@ class Finding:
     drift: Drift | None = None
     tier: Tier | None = None  # the strongest proof that was seen
     covered_by: SkuId | None = None  # a SKU that proves the product without being one of its own
+    closing: Closing | None = None
 
     @property
     def key(self) -> LineKey:

@@ -21,6 +21,7 @@ from reconciler.line import (
     LineState,
     Rest,
 )
+from reconciler.loop.takeback import end_of
 from reconciler.model import Outcome, Result, Verdict
 
 RETRY_BASE_S, RETRY_CAP_S = 60.0, 3600.0
@@ -52,6 +53,9 @@ def end(
     phase = stand.phase
     if old is not None and old.phase in FINAL:
         return Ending(gated, old, last, outcomes)
+    granted_at = old.granted_at if old is not None else None
+    if phase is Phase.GRANTED and granted_at is None:
+        granted_at = at
     attempts = old.attempts if old is not None else 0
     attempts += 1 if any(o.result in (Result.APPLIED, Result.FAILED) for o in outcomes) else 0
     next_at = None
@@ -72,10 +76,8 @@ def end(
         attempts=attempts,
         next_at=next_at,
         since=old.since if same and old is not None else at,
-        granted_at=(old.granted_at if old is not None and old.granted_at else at)
-        if phase is Phase.GRANTED
-        else (old.granted_at if old is not None else None),
-        ends_at=old.ends_at if old is not None else None,
+        granted_at=granted_at,
+        ends_at=end_of(first.line, granted_at),
         episode=old.episode if old is not None else 1,
         note=stand.note,
     )

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from desired_state import ledger
 from desired_state.intake import intake
-from desired_state.model import Entitlement, LineKey, Request, UserId
+from desired_state.model import Entitlement, Given, GivenKind, LineKey, Request, SkuId, UserId
 from reconciler.errors import Unavailable
 from reconciler.loop.pull import Reader
 from reconciler.store import journal
@@ -19,13 +19,18 @@ from reconciler.store import journal
 
 @dataclass(frozen=True, slots=True)
 class PastGrant:
-    """One line that was granted by us before this store existed."""
+    """One line that was granted by us before this store existed; `sku` was assigned directly, None: not recorded."""
 
     key: LineKey
     user: UserId
     upn: str
     granted_at: datetime
     ends_at: datetime | None = None
+    sku: SkuId | None = None
+
+    @property
+    def given(self) -> tuple[Given, ...]:
+        return (Given(GivenKind.LICENSE, self.granted_at, sku=self.sku),) if self.sku is not None else ()
 
 
 def hand_over(reader: Reader, past: Sequence[PastGrant], *, tenant_id: str, cycle: str) -> int:
@@ -62,7 +67,7 @@ def hand_over(reader: Reader, past: Sequence[PastGrant], *, tenant_id: str, cycl
         changes += [
             (ledger.Declared(line), grant.granted_at),
             (ledger.Bound(entitlement), grant.granted_at),
-            (ledger.Granted(grant.key, grant.granted_at, grant.ends_at), grant.granted_at),
+            (ledger.Granted(grant.key, grant.granted_at, grant.ends_at, given=grant.given), grant.granted_at),
         ]
     with reader.database.write() as session:
         added = ledger.import_history(session, reader.tenant, changes)

@@ -6,12 +6,13 @@ Nothing is decided here. What cannot be read becomes a value that says so; a cyc
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from desired_state import ledger
 from desired_state.model import Entitlement, LineKey, Refusal, Request, Says, Ticket
-from desired_state.resolve import resolve
+from desired_state.periods import zone_of
+from desired_state.resolve import OVER, resolve
 from reconciler.errors import RemoteError
 from reconciler.lifecycle import FINAL, Phase
 from reconciler.line import (
@@ -24,6 +25,7 @@ from reconciler.line import (
 from reconciler.loop.bind import bind, look_up
 from reconciler.loop.look import Eyes, look
 from reconciler.loop.pull import Reader, pull
+from reconciler.loop.shared import handed_on, others_of
 from reconciler.store import journal, lines, tickets
 
 
@@ -81,6 +83,8 @@ def observe(reader: Reader, eyes: Eyes, *, scope: Scope, tenant_id: str, cycle: 
         )
         for key, standing in sorted(wanted.items())
     )
+    if any(_may_end(line) for line in found):
+        found = _with_company(reader, found, at)
     skus = eyes.graph.subscribed_skus()
     observed = look(eyes, (line for line in found if not _is_over(line)), skus, at=at)
     return Seen(_in_scope(found, observed, scope), observed, count)
@@ -140,6 +144,32 @@ def _keep_bindings(
     return True
 
 
+def _may_end(line: Line) -> bool:
+    """Whether something may be taken back for it: its period is over, or what it was given is not proven yet."""
+    state = line.state
+    is_open = state is not None and bool(state.given) and state.phase is not Phase.GRANTED
+    return line.skipped.startswith(OVER) or is_open
+
+
+def _with_company(reader: Reader, found: tuple[Line, ...], at: datetime) -> tuple[Line, ...]:
+    """Each line with the others of its person, whichever ticket they are of: what they need is not taken away."""
+    standings, states, _ = _remembered(reader, Scope())
+    granted = {k: s.granted_at for k, s in standings.items() if s.granted_at is not None}
+    entitlements = [s.entitlement for s in standings.values() if s.entitlement is not None]
+    skipped = resolve(entitlements, reader.catalogue, at=at, granted_at=granted, zone=reader.zone).skipped
+    others = others_of(standings.values(), states, skipped, reader.catalogue)
+    left = handed_on(standings.values())
+
+    def with_company(line: Line) -> Line:
+        if line.binding.user is None or line.product is None:
+            return line
+        more = left.get((line.binding.user, line.product.key), ())
+        company = tuple(o for o in others.get(line.binding.user, ()) if o.key != line.key)
+        return replace(line, others=company, given=(*more, *line.given), is_by_us=line.is_by_us or bool(more))
+
+    return tuple(with_company(line) for line in found)
+
+
 def _line(
     reader: Reader,
     standing: ledger.Standing,
@@ -162,7 +192,20 @@ def _line(
             raise AssertionError("a withdrawn line is not taken up")
     person = request.claim.person
     product = reader.catalogue.product(request.product)
-    return Line(request, ticket, bound, product, person, state, skipped)
+    is_granted = standing.granted_at is not None and standing.ended_at is None
+    return Line(
+        request,
+        ticket,
+        bound,
+        product,
+        person,
+        state,
+        skipped,
+        is_by_us=is_granted and standing.is_by_us,
+        given=standing.given if is_granted else (),
+        granted_at=standing.granted_at if is_granted else None,
+        zone=zone_of(person.time_zone if person is not None else None, reader.zone),
+    )
 
 
 def _state(state: LineState | None, standing: ledger.Standing) -> LineState | None:

@@ -182,9 +182,10 @@ def _keep(
     state, first = ending.state, ending.gated.proposal.finding
     if not lines.save(session, tenant, state, at):
         return
-    if state.phase is Phase.GRANTED and old is not Phase.GRANTED:
+    if state.phase in (Phase.GRANTED, Phase.EXPIRING):  # says nothing new, and adds no row, unless the end has moved
         by_us = any(o.result is Result.APPLIED or o.is_unsure for o in ending.outcomes) or was_sent
-        ledger.append(session, tenant, ledger.Granted(state.key, at, state.ends_at, by_us), at)
+        granted = ledger.Granted(state.key, state.granted_at or at, state.ends_at, by_us, state.given)
+        ledger.append(session, tenant, granted, at)
     proof = ending.finding.proof
     before = Phase.CONVERGING if ending.outcomes else old  # `begin` has moved what was about to be changed
     body = {

@@ -9,7 +9,7 @@ from datetime import datetime
 
 import httpx
 
-from desired_state.model import LineKey, UserId
+from desired_state.model import LineKey, SkuId, UserId
 from reconciler.clients.auth import (
     ApiKey,
     Basic,
@@ -148,6 +148,7 @@ def _past(twin: Owned | Remote) -> tuple[PastGrant, ...]:
             upn=grant["upn"],
             granted_at=datetime.fromisoformat(grant["granted_at"]),
             ends_at=datetime.fromisoformat(grant["ends_at"]) if grant["ends_at"] else None,
+            sku=SkuId(grant["sku_id"].lower()),
         )
         for grant in told
     )

@@ -18,7 +18,7 @@ from typing import Any
 
 import httpx
 
-from desired_state.model import LineKey, UserId
+from desired_state.model import LineKey, SkuId, UserId
 from reconciler.clients.auth import Basic, ClientSecret
 from reconciler.clients.wire import make_http
 from reconciler.config import load
@@ -146,6 +146,7 @@ def past_of(world: World) -> tuple[PastGrant, ...]:
             g["upn"],
             datetime.fromisoformat(g["granted_at"]),
             datetime.fromisoformat(g["ends_at"]) if g["ends_at"] else None,
+            SkuId(g["sku_id"].lower()),
         )
         for g in history(world)
     )
