@@ -256,6 +256,7 @@ def _changed(
         waived_plans=tuple(_plan(base.key, word, plans) for word in over.waived_plans) or base.waived_plans,
         new_plans=over.new_plans or base.new_plans,
         on_drift=over.on_drift or base.on_drift,
+        on_drift_by=tuple(sorted(over.on_drift_by.items())) or base.on_drift_by,
         owner=base.owner if over.owner is None else over.owner,
         group_window_s=over.group_window.total_seconds() if over.group_window else base.group_window_s,
         grace_s=over.grace.total_seconds() if over.grace else base.grace_s,

@@ -282,6 +282,7 @@ class Product:
     waived_plans: tuple[PlanId, ...] = ()  # proof plans that may stay pending for ever
     new_plans: str = "on"  # plans of the SKU that no list of the site names: on or off
     on_drift: str = "ask"  # when a grant was changed by others: ask, adopt, revert
+    on_drift_by: tuple[tuple[str, str], ...] = ()  # the same by who is certain to have done it: person, app, …
     owner: str = ""  # who mends the workload itself, "" for the cause's own owner
     group_window_s: float = 86400.0  # how long a group may take before it counts as failed
     grace_s: float = 0.0  # from the end of the period to the revoke

@@ -31,6 +31,8 @@ def _as_price(value: Any) -> Any:
 Span = Annotated[timedelta, BeforeValidator(_as_duration)]
 Price = Annotated[Decimal, BeforeValidator(_as_price), Field(ge=0, le=1_000_000)]
 
+OnDrift = Literal["ask", "adopt", "revert"]
+
 
 class ProductOverlay(BaseModel):
     """Changes to one product; None leaves the built-in word. SKUs are ids or part numbers, in order of preference.
@@ -54,7 +56,8 @@ class ProductOverlay(BaseModel):
     probe: str | None = None  # the workload probe that proves V3
     waived_plans: tuple[str, ...] = ()  # proof plans that may stay pending for ever; names or ids
     new_plans: Literal["on", "off"] | None = None
-    on_drift: Literal["ask", "adopt", "revert"] | None = None
+    on_drift: OnDrift | None = None
+    on_drift_by: Mapping[Literal["person", "app", "group_licensing", "us"], OnDrift] = Field(default_factory=dict)
     owner: str | None = None  # who mends the workload
     grace: Span | None = None  # from the end of the period to the revoke
     remind: Span | None = None  # how long before the end the ticket is reminded

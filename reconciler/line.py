@@ -32,6 +32,7 @@ from reconciler.lifecycle import Phase
 from reconciler.model import (
     Action,
     AnswerKind,
+    AuditTrail,
     ObservedGroup,
     ObservedUser,
     Outcome,
@@ -142,9 +143,56 @@ class Observed:
     groups: Mapping[GroupId, ObservedGroup | Unread] = field(default_factory=dict)
     members: Mapping[tuple[GroupId, UserId], bool | Unread] = field(default_factory=dict)  # direct members
     probed: Mapping[tuple[UserId, ProductKey], Probed | Unread] = field(default_factory=dict)
+    audits: Mapping[UserId, AuditTrail | Unread] = field(default_factory=dict)  # only of those it was asked about
+    our_app: str = ""  # our own application, as the directory's log names it
 
 
 Look = Callable[[Collection[UserId]], Mapping[UserId, Probed | Unread]]  # a workload probe at work
+
+
+class Loss(StrEnum):
+    """What became of an access that was proven once."""
+
+    REMOVED = "removed"  # nothing that proves it is assigned any more
+    ALTERED = "altered"  # its service was switched off
+    REPLACED = "replaced"  # another licence came in its place
+    LEFT_GROUP = "left_group"
+    ERROR = "error"  # it is assigned, and Microsoft reports trouble with it
+
+
+class ActorKind(StrEnum):
+    PERSON = "person"
+    APP = "app"
+    GROUP_LICENSING = "group_licensing"
+    US = "us"
+    UNKNOWN = "unknown"
+
+
+class Confidence(StrEnum):
+    CERTAIN = "certain"  # one actor, and the log names what is gone
+    LIKELY = "likely"  # one actor, and the log does not say what was changed
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Attribution:
+    """Who changed it, as far as the directory's log tells. `name` is safe to show; `why` says why nobody is named."""
+
+    kind: ActorKind
+    confidence: Confidence
+    name: str = ""
+    at: datetime | None = None
+    event: str = ""
+    correlation_id: str = ""
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Aftermath:
+    """A loss after the grant. `by` None: the log was not asked in this cycle."""
+
+    loss: Loss
+    by: Attribution | None = None
 
 
 class Access(StrEnum):
@@ -229,6 +277,7 @@ class Finding:
     tier: Tier | None = None  # the strongest proof that was seen
     covered_by: SkuId | None = None  # a SKU that proves the product without being one of its own
     closing: Closing | None = None
+    aftermath: Aftermath | None = None  # what was there once is gone
 
     @property
     def key(self) -> LineKey:

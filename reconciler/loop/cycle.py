@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from sqlmodel import Session
@@ -24,11 +24,12 @@ from reconciler.line import (
     Plan,
     Rest,
 )
+from reconciler.loop.aftermath import to_ask
 from reconciler.loop.diff import Windows, diff
 from reconciler.loop.ending import end
 from reconciler.loop.execute import Hands, acted_on, execute
 from reconciler.loop.gate import Gates, Policy, gate
-from reconciler.loop.look import Eyes
+from reconciler.loop.look import Eyes, look_back
 from reconciler.loop.observe import Scope, Seen, observe
 from reconciler.loop.plan import Bounds, plan
 from reconciler.loop.pull import Reader, pull
@@ -89,6 +90,10 @@ def cycle(d: Deps, run: Run) -> CycleReport:
     d.progress("reading tickets and accounts")
     seen = observe(d.reader, d.eyes, scope=run.scope, tenant_id=d.tenant_id, cycle=run.cycle, at=at)
     findings = diff(seen.lines, seen.observed, at=at, windows=d.windows)
+    lost = to_ask(findings, at)
+    if lost:
+        seen = replace(seen, observed=look_back(d.eyes, lost, seen.observed))
+        findings = diff(seen.lines, seen.observed, at=at, windows=d.windows)
     gates = _decide(d, findings, seen, at)
     sender = _sender(d, run)
     outcomes = _execute(d, run, sender, seen, gates)

@@ -28,6 +28,7 @@ from reconciler.line import (
     Rest,
     Unread,
 )
+from reconciler.loop.aftermath import after, was_proven
 from reconciler.loop.proof import prove, reach
 from reconciler.loop.workload import unproven
 from reconciler.model import (
@@ -173,7 +174,8 @@ def _judge(
         return Finding(line, Rest.PROVEN, verdict, None, "", user, proof, tier=reached.tier, covered_by=covering)
     if proof.access is Access.PROVEN:
         return replace(unproven(line, request, product, user, proof, reached, at), proof=proof, tier=reached.tier)
-    return _drifted(line, request, product, user, proof, details, at, windows)
+    usual = _drifted(line, request, product, user, proof, details, at, windows)
+    return after(usual, observed) if was_proven(line) else usual
 
 
 def _out_of_period(line: Line, request: Request, user: ObservedUser, proof: Proof) -> Finding:
@@ -220,10 +222,6 @@ def _drifted(
     ) -> Finding:
         return Finding(line, rest, verdict if fulfilled else None, cause, sentence, user, proof, drift)
 
-    if line.state is not None and (line.state.phase in _GIVEN or line.state.granted_at is not None):
-        return found(
-            Rest.HOLD, Cause.REMOVED_LATER, "The access was proven once and is not there now; nothing is written."
-        )
     assert user.assignments is not None
     window = timedelta(seconds=product.window_s)
     since = max((a.updated_at for a in user.assignments if a.sku == proof.sku and a.updated_at), default=None)

@@ -21,6 +21,7 @@ from reconciler.line import (
     LineState,
     Rest,
 )
+from reconciler.loop.aftermath import ask_again_at, held, reversals, was_proven
 from reconciler.loop.takeback import end_of
 from reconciler.model import Outcome, Result, Verdict
 
@@ -64,6 +65,8 @@ def end(
         next_at = at + timedelta(seconds=wait_s) if stand.failed else (old.next_at if old else None)
     if phase is Phase.WAITING_FOR_SEAT and old is not None and old.phase is phase and not stand.failed:
         next_at = old.next_at
+    if phase is Phase.DRIFTED:
+        next_at = ask_again_at(first, at)
     same = old is not None and (old.phase is phase or {old.phase, phase} <= WORKING)
     state = LineState(
         key=first.key,
@@ -80,8 +83,17 @@ def end(
         ends_at=end_of(first.line, granted_at),
         episode=old.episode if old is not None else 1,
         note=stand.note,
+        reversals=_reversals(first),
     )
     return Ending(gated, state, last, outcomes)
+
+
+def _reversals(first: Finding) -> int:
+    """A loss counts once, in the cycle that finds what was granted gone."""
+    state = first.line.state
+    if state is None:
+        return 0
+    return reversals(first.line) if first.aftermath is not None else state.reversals
 
 
 def _first_verdict(old: LineState | None, first: Finding) -> Verdict | None:
@@ -107,6 +119,8 @@ def _stand(
         return _Stand(Phase.GRANTED, None, "")
     if outcomes:
         return _after_writes(last, outcomes, old, at, retry_window)
+    if first.rest is Rest.ACT and first.aftermath is not None:  # a dry run, or it shares another line's change
+        return _Stand(Phase.DRIFTED, Cause.REMOVED_LATER, first.sentence)
     if last.rest is Rest.ACT and gated.proposal.with_ is None:  # a dry run
         return _Stand(Phase.APPROVED, last.cause, "This would be changed now.")
     if first.rest is Rest.ACT:  # it shares the change of another line
@@ -115,15 +129,15 @@ def _stand(
 
 
 def _not_cleared(gated: Gated, old: LineState | None, at: datetime) -> _Stand:
-    cause, note = gated.cause, gated.sentence
-    if gated.decision is Decision.AWAITING:
+    cause, note, first = gated.cause, gated.sentence, gated.proposal.finding
+    if gated.decision is Decision.AWAITING and first.aftermath is None:
         return _Stand(Phase.AWAITING_APPROVAL, cause, note)
     if gated.decision is Decision.QUEUED:
         return _Stand(Phase.WAITING_FOR_SEAT, cause, note)
     if old is not None and (old.phase is Phase.REVIEW or (old.phase in TRYING and _backs_off(old, at))):
         return _Stand(old.phase, Cause(old.cause) if old.cause else cause, old.note)
-    if gated.proposal.finding.cause is Cause.REMOVED_LATER:
-        return _Stand(Phase.DRIFTED, Cause.REMOVED_LATER, note)
+    if first.aftermath is not None:
+        return _Stand(Phase.DRIFTED, Cause.REMOVED_LATER, held(first.sentence, note))
     return _Stand(Phase.HELD, cause, note)
 
 
@@ -171,7 +185,7 @@ def _at_rest(first: Finding, old: LineState | None) -> _Stand:
         Rest.REFUSE: Phase.REFUSED,
         Rest.CANCEL: Phase.CANCELLED,
     }[first.rest]
-    if first.cause is Cause.REMOVED_LATER:
+    if first.rest is (Rest.WAIT if first.aftermath is None else Rest.HOLD) and was_proven(first.line):
         phase = Phase.DRIFTED
     if first.cause is Cause.USER_MISSING and first.rest is Rest.WAIT and first.line.says is Says.APPROVED:
         phase = Phase.APPROVED
@@ -197,6 +211,7 @@ def started(gated: Gated, at: datetime) -> LineState:
         next_at=None,
         since=old.since if old.phase in WORKING and old.attempts else at,
         note=first.sentence,
+        reversals=_reversals(first),
     )
 
 
@@ -214,4 +229,5 @@ def renewed(state: LineState, at: datetime) -> LineState:
         granted_at=None,
         episode=state.episode + 1,
         note="",
+        reversals=0,
     )

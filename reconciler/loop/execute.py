@@ -7,7 +7,7 @@ is sent and the next cycle plans anew. A reply is a hint; `verify` decides what 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from desired_state.model import LineKey, PlanId
 from reconciler.causes import Cause
@@ -79,7 +79,7 @@ def execute(
 def _fresh(cleared: list[Gated], observed: Observed, hands: Hands) -> dict[LineKey, Finding]:
     lines = [g.proposal.finding.line for g in cleared]
     at = hands.clock.now()
-    again = look(hands.eyes, lines, observed.skus.values(), at=at)
+    again = replace(look(hands.eyes, lines, observed.skus.values(), at=at), audits=observed.audits)
     return {f.key: f for f in diff(lines, again, at=at, windows=hands.windows)}
 
 

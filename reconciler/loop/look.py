@@ -7,7 +7,7 @@ compared with each other.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from desired_state.model import ProductKey, Tier, UserId
@@ -15,7 +15,7 @@ from reconciler.clients.graph import Graph
 from reconciler.errors import NotFound, RemoteError
 from reconciler.line import Access, Gone, Line, Look, Observed, Unread
 from reconciler.loop.proof import prove
-from reconciler.model import ObservedUser, Probed, SkuDetail, SubscribedSku
+from reconciler.model import AuditTrail, ObservedUser, Probed, SkuDetail, SubscribedSku
 
 
 def subjects(lines: Iterable[Line]) -> frozenset[UserId]:
@@ -25,10 +25,11 @@ def subjects(lines: Iterable[Line]) -> frozenset[UserId]:
 
 @dataclass(frozen=True, slots=True)
 class Eyes:
-    """What looking takes: the directory, and the workload probes by name."""
+    """What looking takes: the directory, the workload probes by name, and which application we are ourselves."""
 
     graph: Graph
     probes: Mapping[str, Look] = field(default_factory=dict)
+    our_app: str = ""
 
 
 def look(eyes: Eyes, lines: Iterable[Line], skus: Iterable[SubscribedSku], *, at: datetime) -> Observed:
@@ -48,7 +49,19 @@ def look(eyes: Eyes, lines: Iterable[Line], skus: Iterable[SubscribedSku], *, at
         details,
         {sku.sku: sku for sku in skus},
         probed=_probed(eyes, every, details),
+        our_app=eyes.our_app,
     )
+
+
+def look_back(eyes: Eyes, wanted: Mapping[UserId, datetime], observed: Observed) -> Observed:
+    """The same, with what the directory's log says of some users since then. An error is an `Unread`: it may be."""
+    trails: dict[UserId, AuditTrail | Unread] = {}
+    for user, since in sorted(wanted.items()):
+        try:
+            trails[user] = eyes.graph.directory_audits(user, since)
+        except RemoteError as error:
+            trails[user] = Unread(str(error))
+    return replace(observed, audits=trails)
 
 
 def _probed(

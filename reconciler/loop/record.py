@@ -27,6 +27,7 @@ from reconciler.line import (
     Lane,
     Trip,
 )
+from reconciler.loop.aftermath import ADOPTED, as_json
 from reconciler.loop.ending import started
 from reconciler.loop.gate import Gates
 from reconciler.loop.guards import Limits, within
@@ -186,6 +187,8 @@ def _keep(
         by_us = any(o.result is Result.APPLIED or o.is_unsure for o in ending.outcomes) or was_sent
         granted = ledger.Granted(state.key, state.granted_at or at, state.ends_at, by_us, state.given)
         ledger.append(session, tenant, granted, at)
+    if state.phase is Phase.CANCELLED and first.aftermath is not None:
+        ledger.append(session, tenant, ledger.Ended(state.key, at, why=ADOPTED), at)
     proof = ending.finding.proof
     before = Phase.CONVERGING if ending.outcomes else old  # `begin` has moved what was about to be changed
     body = {
@@ -198,6 +201,7 @@ def _keep(
         "sentence": state.note or first.sentence,
         "user": state.user,
         "proof": {"access": proof.access.value, "plan": proof.plan, "sku": proof.sku} if proof is not None else None,
+        "aftermath": as_json(first.aftermath),
         "covered_by": ending.finding.covered_by,
         "saved_monthly": _saved(ending),
         "decision": ending.gated.decision.value,

@@ -7,6 +7,7 @@ takes longer is left to the next cycle. Only an account read after the write can
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
 from datetime import timedelta
 
 from desired_state.model import LineKey
@@ -50,7 +51,7 @@ def verify(
     until, wait_s = clock.now() + watch, FIRST_LOOK_S
     while open_:
         at = clock.now()
-        again = look(eyes, open_, observed.skus.values(), at=at)
+        again = replace(look(eyes, open_, observed.skus.values(), at=at), audits=observed.audits)
         last |= {f.key: f for f in diff(open_, again, at=at, windows=windows)}
         open_ = tuple(line for line in open_ if last[line.key].rest in (Rest.WAIT, Rest.ACT, Rest.HOLD))
         left_s = (until - clock.now()).total_seconds()

@@ -143,7 +143,7 @@ class App:
                     f"{self.settings.source}: products.{product.key}.probe: there is no probe '{product.probe}'; "
                     f"known are {', '.join(sorted(known))}"
                 )
-        return Eyes(self.graph, known)
+        return Eyes(self.graph, known, self.systems.client_id)
 
     def deps(self) -> Deps:
         """Everything a cycle works with. Asks ServiceNow for the ids of items and groups once."""
