@@ -107,6 +107,7 @@ class Catalogue:
             for other in over.replaces:
                 if ProductKey(other) not in products:
                     raise UnknownName(f"products.{key}.replaces", "product", other, closest=self.closest(other))
+            products[ProductKey(key)] = _replacing(products[ProductKey(key)], products)
         for key in settings:
             self._check_names(products, ProductKey(key))
         return Catalogue(products, skus, self.plans)
@@ -219,6 +220,12 @@ def _product(key: str, row: Mapping[str, Any]) -> Product:
         probe=row.get("probe", ""),
         owner=row.get("owner", ""),
     )
+
+
+def _replacing(product: Product, products: Mapping[ProductKey, Product]) -> Product:
+    """The product with the SKUs that may be taken away for it; one of its own is never among them."""
+    skus = dict.fromkeys(sku for key in product.replaces for sku in products[key].candidate_skus)
+    return replace(product, replaced_skus=tuple(s for s in skus if s not in product.candidate_skus))
 
 
 def _changed(

@@ -287,6 +287,7 @@ class Product:
     group_window_s: float = 86400.0  # how long a group may take before it counts as failed
     grace_s: float = 0.0  # from the end of the period to the revoke
     remind_s: float = 604800.0  # how long before the end the ticket is reminded
+    replaced_skus: tuple[SkuId, ...] = ()  # SKUs of the products in `replaces`
     retired: tuple[SkuId | PlanId, ...] = ()  # retired by now: no proof, and no reason to roll back
 
     @property

@@ -140,7 +140,7 @@ class Observed:
     users: Mapping[UserId, ObservedUser | Gone | Unread]
     details: Mapping[UserId, tuple[SkuDetail, ...] | Unread]
     skus: Mapping[SkuId, SubscribedSku]
-    groups: Mapping[GroupId, ObservedGroup | Unread] = field(default_factory=dict)
+    groups: Mapping[GroupId, ObservedGroup | Gone | Unread] = field(default_factory=dict)  # by id, and as configured
     members: Mapping[tuple[GroupId, UserId], bool | Unread] = field(default_factory=dict)  # direct members
     probed: Mapping[tuple[UserId, ProductKey], Probed | Unread] = field(default_factory=dict)
     audits: Mapping[UserId, AuditTrail | Unread] = field(default_factory=dict)  # only of those it was asked about
@@ -233,6 +233,7 @@ class Drift:
     disabled_before: frozenset[PlanId] = frozenset()
     disabled_after: frozenset[PlanId] = frozenset()
     group: GroupId | None = None  # NOT_MEMBER, UNPROCESSED
+    needs_person: bool = False  # it is only proposed: a person has to say yes
     replace: tuple[SkuId, ...] = ()  # direct licences of products that the product declares to replace
     take_back: tuple[Given, ...] = ()  # SURPLUS, HALF_DONE: newest first
 

@@ -21,6 +21,7 @@ from reconciler.line import (
     Ending,
     Finding,
     Lane,
+    Line,
     Plan,
     Rest,
 )
@@ -36,7 +37,7 @@ from reconciler.loop.pull import Reader, pull
 from reconciler.loop.record import Desk, Told, begin, deliver, record
 from reconciler.loop.send import Sender, Write
 from reconciler.loop.verify import verify
-from reconciler.model import Outcome
+from reconciler.model import Outcome, Result
 from reconciler.report import CycleReport
 from reconciler.seats.queue import steps_aside
 from reconciler.store import journal
@@ -158,6 +159,12 @@ def _is_new(finding: Finding, at: datetime, watch: timedelta) -> bool:
     return any(a.updated_at is not None and at - a.updated_at < watch for a in rows)
 
 
+def _with_given(line: Line, outcomes: tuple[Outcome, ...]) -> Line:
+    """The line as it is looked at again: windows count from what was given just now."""
+    now = tuple(given for o in outcomes if o.result is Result.APPLIED for given in o.action.given)
+    return replace(line, given=(*line.given, *now)) if now else line
+
+
 def _verify(
     d: Deps, seen: Seen, findings: tuple[Finding, ...], outcomes: Mapping[LineKey, tuple[Outcome, ...]]
 ) -> dict[LineKey, Finding]:
@@ -165,7 +172,7 @@ def _verify(
     if not acted:
         return {}
     return verify(
-        seen.lines,
+        tuple(_with_given(line, outcomes.get(line.key, ())) for line in seen.lines),
         acted,
         seen.observed,
         eyes=d.eyes,

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Protocol
 
 from desired_state.model import Path, Product, Refusal, Request, Says, SkuId
 from desired_state.resolve import NOT_STARTED, OVER
@@ -28,6 +27,7 @@ from reconciler.line import (
     Rest,
     Unread,
 )
+from reconciler.loop import groups
 from reconciler.loop.aftermath import after, was_proven
 from reconciler.loop.proof import prove, reach
 from reconciler.loop.workload import unproven
@@ -40,18 +40,11 @@ from reconciler.model import (
 from reconciler.seats.queue import in_turn
 
 
-class _Found(Protocol):
-    def __call__(
-        self, rest: Rest, cause: Cause, sentence: str, *, verdict: Verdict = ..., drift: Drift | None = ...
-    ) -> Finding: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Windows:
     """How long a thing may take before it counts as failed."""
 
     user_sync: timedelta = timedelta(days=3)  # a joiner's account reaches the directory
-    group: timedelta = timedelta(hours=24)  # group processing; over a day is a support case (graph.md section 8)
 
 
 def diff(lines: Iterable[Line], observed: Observed, *, at: datetime, windows: Windows) -> tuple[Finding, ...]:
@@ -94,7 +87,7 @@ def _find(line: Line, observed: Observed, at: datetime, windows: Windows) -> Fin
             return _unknown(
                 line, Cause.USER_MISSING, "The account that this line was bound to is gone.", rest=Rest.REVIEW
             )
-    return _judge(line, declared, line.product, user, observed, at, windows)
+    return _judge(line, declared, line.product, user, observed, at)
 
 
 def _not_taken_in(line: Line, refusal: Refusal) -> Finding:
@@ -143,7 +136,6 @@ def _judge(
     user: ObservedUser,
     observed: Observed,
     at: datetime,
-    windows: Windows,
 ) -> Finding:
     hidden = _hidden(user)
     if hidden:
@@ -174,7 +166,7 @@ def _judge(
         return Finding(line, Rest.PROVEN, verdict, None, "", user, proof, tier=reached.tier, covered_by=covering)
     if proof.access is Access.PROVEN:
         return replace(unproven(line, request, product, user, proof, reached, at), proof=proof, tier=reached.tier)
-    usual = _drifted(line, request, product, user, proof, details, at, windows)
+    usual = _drifted(line, request, product, user, proof, details, observed, at)
     return after(usual, observed) if was_proven(line) else usual
 
 
@@ -211,8 +203,8 @@ def _drifted(
     user: ObservedUser,
     proof: Proof,
     details: tuple[SkuDetail, ...],
+    observed: Observed,
     at: datetime,
-    windows: Windows,
 ) -> Finding:
     """The product is not proven: say why, and what could be done."""
     fulfilled = request.says is Says.FULFILLED
@@ -238,9 +230,9 @@ def _drifted(
                 return found(Rest.HOLD, Cause.PROVISIONING_ERROR, sentence)
             return found(Rest.WAIT, Cause.PROVISIONING_PENDING, sentence, verdict=Verdict.PENDING)
         case Access.DISABLED:
-            return _plan_off(product, user, details, found)
+            return _plan_off(line, product, user, details, observed, at, found)
     if product.path is Path.GROUP:
-        return _group(product, user, request, at, windows, found)
+        return groups.find(line, product, user, observed, at, found)
     needs_location = not user.usage_location
     cause = Cause.USAGE_LOCATION_MISSING if needs_location else Cause.NEVER_ASSIGNED
     sentence = (
@@ -251,7 +243,15 @@ def _drifted(
     return found(Rest.ACT, cause, sentence, drift=Drift(DriftKind.MISSING, needs_location))
 
 
-def _plan_off(product: Product, user: ObservedUser, details: tuple[SkuDetail, ...], found: _Found) -> Finding:
+def _plan_off(
+    line: Line,
+    product: Product,
+    user: ObservedUser,
+    details: tuple[SkuDetail, ...],
+    observed: Observed,
+    at: datetime,
+    found: groups.Found,
+) -> Finding:
     """Switch on what proves the product in a direct assignment; leave every other plan as it was."""
     assert user.assignments is not None
     bearing = {d.sku: frozenset(d.plans) for d in details if set(product.proof_plans) & set(d.plans)}
@@ -259,11 +259,7 @@ def _plan_off(product: Product, user: ObservedUser, details: tuple[SkuDetail, ..
     direct = sorted((a for a in rows if a.group is None), key=lambda a: (_rank(product, a.sku), a.sku))
     sentence = "The licence is there, but the service is switched off in it."
     if not direct:
-        return found(
-            Rest.HOLD,
-            Cause.PLAN_DISABLED,
-            sentence + " It comes from a group, which is not changed for one person.",
-        )
+        return groups.switched_off(line, product, user, observed, at, found)
     chosen = direct[0]
     wanted = frozenset(product.proof_plans) & bearing[chosen.sku]
     drift = Drift(
@@ -278,18 +274,3 @@ def _plan_off(product: Product, user: ObservedUser, details: tuple[SkuDetail, ..
 
 def _rank(product: Product, sku: SkuId) -> int:
     return product.candidate_skus.index(sku) if sku in product.candidate_skus else len(product.candidate_skus)
-
-
-def _group(
-    product: Product, user: ObservedUser, request: Request, at: datetime, windows: Windows, found: _Found
-) -> Finding:
-    """The group path is observed and explained; it is not written yet."""
-    assert user.assignments is not None
-    rows = [a for a in user.assignments if a.group is not None and a.sku in product.candidate_skus]
-    if any(a.state == "Error" for a in rows):
-        words = ", ".join(sorted({a.error for a in rows if a.error})) or "no further word"
-        return found(Rest.HOLD, Cause.GROUP_ERROR, f"The licence group reports an error for the account: {words}.")
-    is_fresh = at - request.due_since < windows.group
-    if request.says is Says.FULFILLED and is_fresh and not rows:
-        return found(Rest.WAIT, Cause.GROUP_PENDING, "The group may still be being processed.", verdict=Verdict.PENDING)
-    return found(Rest.HOLD, Cause.NOT_IN_GROUP, "No group gives the licence to the account.")

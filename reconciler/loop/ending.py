@@ -152,6 +152,8 @@ def _after_writes(
     since = old.since if old is not None and old.phase in WORKING and old.attempts and old.since else at
     if broken is None and at - since >= retry_window:
         return _Stand(Phase.REVIEW, Cause.UNKNOWN, f"The change was accepted and had no effect within {retry_window}.")
+    if broken is None and last.rest is Rest.WAIT:
+        return _Stand(Phase.VERIFYING, last.cause, last.sentence)
     if broken is None:
         sentence = "The change was accepted; its effect is awaited."
         return _Stand(Phase.VERIFYING, Cause.PROVISIONING_PENDING, sentence, failed=True)

@@ -79,7 +79,9 @@ def execute(
 def _fresh(cleared: list[Gated], observed: Observed, hands: Hands) -> dict[LineKey, Finding]:
     lines = [g.proposal.finding.line for g in cleared]
     at = hands.clock.now()
-    again = replace(look(hands.eyes, lines, observed.skus.values(), at=at), audits=observed.audits)
+    again = replace(
+        look(hands.eyes, lines, observed.skus.values(), at=at, groups=observed.groups), audits=observed.audits
+    )
     return {f.key: f for f in diff(lines, again, at=at, windows=hands.windows)}
 
 
@@ -139,6 +141,8 @@ def _do(action: Action, gated: Gated, hands: Hands, plan_digest: str) -> tuple[O
             reply.request_id,
             Cause.USAGE_LOCATION_MISSING.value,
         ), ""
+    if reply.status >= 400:  # refused, because it was so already: not our doing, so not ours to take back
+        return Outcome(replace(action, given=()), Result.APPLIED, "It was so already.", reply.request_id), ""
     return Outcome(action, Result.APPLIED, "", reply.request_id), ""
 
 
@@ -149,7 +153,12 @@ def _send(action: Action, write: Write, hands: Hands) -> Reply:
         country = action.country
         assert country is not None
         return send(write, lambda: graph.set_usage_location(action.user, country))
-    assert action.kind is ActionKind.ASSIGN_LICENSE, f"{action.kind} is planned by no stage yet"
+    if action.kind in (ActionKind.ADD_GROUP_MEMBER, ActionKind.REMOVE_GROUP_MEMBER):
+        return send(write, lambda: _membership(action, graph))
+    if action.kind is ActionKind.REPROCESS:
+        return send(write, lambda: graph.reprocess_user(action.user))
+    if action.kind is ActionKind.REMOVE_LICENSE:
+        return send(write, lambda: _removal(action, graph))
     for wait_s in (2.0, 8.0, 0.0):
         try:
             return send(write, lambda: graph.assign_license(action.user, add=action.add, remove=action.remove))
@@ -159,6 +168,34 @@ def _send(action: Action, write: Write, hands: Hands) -> Reply:
                 raise
             hands.clock.sleep(wait_s)
     raise AssertionError("unreachable: the last try returns or raises")
+
+
+def _membership(action: Action, graph: Graph) -> Reply:
+    """Put a person into a group or take them out; that it is so already is no failure (graph.md section 8)."""
+    assert action.group is not None
+    try:
+        if action.kind is ActionKind.ADD_GROUP_MEMBER:
+            return graph.add_group_member(action.group, action.user)
+        return graph.remove_group_member(action.group, action.user)
+    except Rejected as refused:
+        if read_refusal(refused.status, refused.code, refused.detail).reason is not RefusalReason.ALREADY_MEMBER:
+            raise
+        return Reply(refused.request_id, "", refused.status)
+    except NotFound as missing:
+        if action.kind is ActionKind.ADD_GROUP_MEMBER:
+            raise
+        graph.group(action.group)  # not a member, unless it is the group that is missing: then this raises
+        return Reply(missing.request_id, "", 404)
+
+
+def _removal(action: Action, graph: Graph) -> Reply:
+    """Take direct licences away; that they are not held any more is no failure."""
+    try:
+        return graph.assign_license(action.user, remove=action.remove)
+    except Rejected as refused:
+        if read_refusal(refused.status, refused.code, refused.detail).reason is not RefusalReason.NOT_HELD:
+            raise
+        return Reply(refused.request_id, "", refused.status)
 
 
 def _location_is_seen(action: Action, hands: Hands) -> bool:

@@ -162,6 +162,8 @@ def _may_write(proposal: Proposal, rules: Rules, policy: Policy) -> Gated:
         if stopped is not None:
             decision, cause, sentence = stopped
             return decided(decision, cause, sentence, hits)
+    if finding.drift is not None and finding.drift.needs_person:
+        return decided(Decision.AWAITING, finding.cause, finding.sentence, hits)
     mode = policy.mode_of(product.key)
     if mode == "enforce":
         return decided(Decision.CLEARED, None, "", hits)

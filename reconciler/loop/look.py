@@ -14,6 +14,7 @@ from desired_state.model import ProductKey, Tier, UserId
 from reconciler.clients.graph import Graph
 from reconciler.errors import NotFound, RemoteError
 from reconciler.line import Access, Gone, Line, Look, Observed, Unread
+from reconciler.loop.memberships import Groups, named_groups, read_groups, read_members
 from reconciler.loop.proof import prove
 from reconciler.model import AuditTrail, ObservedUser, Probed, SkuDetail, SubscribedSku
 
@@ -32,10 +33,12 @@ class Eyes:
     our_app: str = ""
 
 
-def look(eyes: Eyes, lines: Iterable[Line], skus: Iterable[SubscribedSku], *, at: datetime) -> Observed:
+def look(
+    eyes: Eyes, lines: Iterable[Line], skus: Iterable[SubscribedSku], *, at: datetime, groups: Groups | None = None
+) -> Observed:
     """Read the lines' accounts, the states of their service plans, and what probes say where the plans are proven.
 
-    What fails is an `Unread`, never an absence.
+    What fails is an `Unread`, never an absence. `groups` are those that an earlier look has read.
     """
     every = tuple(lines)
     wanted = sorted(subjects(every))
@@ -43,11 +46,16 @@ def look(eyes: Eyes, lines: Iterable[Line], skus: Iterable[SubscribedSku], *, at
     present = [user for user in wanted if isinstance(read.get(user), ObservedUser)]
     found = eyes.graph.license_details(present) if present else {}
     details = {user: _details(found.get(user)) for user in present}
+    users = {user: _value(read.get(user)) for user in wanted}
+    if groups is None:
+        groups = read_groups(eyes.graph, {name for line in every for name in named_groups(line)})
     return Observed(
         at,
-        {user: _value(read.get(user)) for user in wanted},
+        users,
         details,
         {sku.sku: sku for sku in skus},
+        groups,
+        read_members(eyes.graph, every, users, groups),
         probed=_probed(eyes, every, details),
         our_app=eyes.our_app,
     )

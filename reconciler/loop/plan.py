@@ -15,6 +15,7 @@ from reconciler.causes import Cause
 from reconciler.digest import digest, plain
 from reconciler.line import DriftKind, Finding, Observed, Plan, Proposal, Rest
 from reconciler.loop.bounds import Bounds, Taken
+from reconciler.loop.joining import through_group
 from reconciler.loop.licences import allowed, assign, switch_on
 from reconciler.model import Action, ActionKind, ObservedUser, Undo
 from reconciler.seats.ledger import Purse, count, promised
@@ -90,6 +91,11 @@ def _propose(finding: Finding, observed: Observed, bounds: Bounds, taken: Taken)
             if isinstance(assignment, Proposal):
                 return assignment
             actions.append(assignment)
+        case DriftKind.NOT_MEMBER | DriftKind.UNPROCESSED:
+            steps = through_group(finding, user, product, observed, bounds, taken)
+            if isinstance(steps, Proposal):
+                return steps
+            actions += steps
     for action in actions:
         if action.country is not None:
             taken.locations[user.id] = action.country

@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from desired_state.model import LineKey
+from reconciler.causes import Cause
 from reconciler.clock import Clock
 from reconciler.line import (
     Finding,
@@ -26,6 +27,11 @@ FIRST_LOOK_S, LONGEST_S = 5.0, 40.0
 
 def _product(line: Line) -> str:
     return line.product.key if line.product is not None else ""
+
+
+def _may_arrive(finding: Finding) -> bool:
+    """What a group gives takes longer than anybody would watch."""
+    return finding.rest in (Rest.WAIT, Rest.ACT, Rest.HOLD) and finding.cause is not Cause.GROUP_PENDING
 
 
 def verify(
@@ -51,9 +57,11 @@ def verify(
     until, wait_s = clock.now() + watch, FIRST_LOOK_S
     while open_:
         at = clock.now()
-        again = replace(look(eyes, open_, observed.skus.values(), at=at), audits=observed.audits)
+        again = replace(
+            look(eyes, open_, observed.skus.values(), at=at, groups=observed.groups), audits=observed.audits
+        )
         last |= {f.key: f for f in diff(open_, again, at=at, windows=windows)}
-        open_ = tuple(line for line in open_ if last[line.key].rest in (Rest.WAIT, Rest.ACT, Rest.HOLD))
+        open_ = tuple(line for line in open_ if _may_arrive(last[line.key]))
         left_s = (until - clock.now()).total_seconds()
         if not open_ or left_s <= 0:
             break

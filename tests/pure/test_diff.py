@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
 
 import pytest
 
-from desired_state.model import GroupId, LineKey, Path, Refusal, Says, Why
+from desired_state.model import GroupId, LineKey, Refusal, Says, Why
 from reconciler.causes import Cause
 from reconciler.lifecycle import Phase
 from reconciler.line import (
@@ -183,16 +182,6 @@ def test_what_was_granted_and_is_gone_is_not_granted_again_by_itself():
     finding = found(a_line(state=state), seen(a_user()))
 
     assert (finding.rest, finding.cause, finding.drift) == (Rest.HOLD, Cause.REMOVED_LATER, None)
-
-
-def test_the_group_path_is_pending_while_it_is_fresh_and_explained_when_it_is_not():
-    product = a_product("visio-plan-2", path=Path.GROUP, group=GroupId("g"))
-
-    fresh = found(a_line(product=product, due_since=MONDAY - timedelta(minutes=1)), seen(a_user()))
-    stale = found(a_line(product=product, due_since=MONDAY - 3 * DAY), seen(a_user()))
-
-    assert (fresh.verdict, fresh.cause) == (Verdict.PENDING, Cause.GROUP_PENDING)
-    assert (stale.verdict, stale.cause, stale.drift) == (Verdict.FALSE, Cause.NOT_IN_GROUP, None)
 
 
 def test_a_ticket_that_is_not_closed_has_no_verdict():

@@ -1,6 +1,6 @@
 """Microsoft Graph: people, seats, licences, groups. Start with `client.Graph`."""
 
-from reconciler.clients.graph.client import Graph
+from reconciler.clients.graph.client import GUID, Graph
 from reconciler.clients.graph.dialect import GRAPH_DIALECT, SYSTEM, GraphDialect
 from reconciler.clients.graph.permissions import ENFORCE, EVIDENCE, OBSERVE, PERMISSIONS, missing
 from reconciler.clients.graph.refusals import Refusal, RefusalReason, read_refusal
@@ -11,6 +11,7 @@ __all__ = [
     "ENFORCE",
     "EVIDENCE",
     "GRAPH_DIALECT",
+    "GUID",
     "OBSERVE",
     "PERMISSIONS",
     "SYSTEM",

@@ -38,7 +38,7 @@ from reconciler.model import (
 
 T = TypeVar("T")
 U = TypeVar("U")
-_GUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
+GUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 _COUNTRY = re.compile(r"[A-Z]{2}")
 _USER = msgspec.json.Decoder(shapes.UserRow)
 _USERS = msgspec.json.Decoder(shapes.UserList)
@@ -245,7 +245,7 @@ def _same(asked: str, found: ObservedUser | RemoteError) -> ObservedUser | Remot
 
 
 def _guid(text: str) -> str:
-    if not _GUID.fullmatch(text):
+    if not GUID.fullmatch(text):
         raise ValueError(f"not an object id: {cut(text, limit=60)}")
     return text.lower()
 

@@ -1,0 +1,113 @@
+"""Changes of one person through a group: joining it, and having it processed again. Pure.
+
+A group gives all of its licences or none, so joining needs a free seat of each that the person does not hold, and
+who is in a group that is not processed yet has spent those seats already (I13).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from desired_state.model import Given, GivenKind, Product, ProductKey, SkuId
+from reconciler.causes import Cause
+from reconciler.line import DriftKind, Finding, Observed, Proposal
+from reconciler.loop.bounds import Bounds, Taken
+from reconciler.model import Action, ActionKind, ObservedGroup, ObservedUser, Undo
+
+
+def through_group(
+    finding: Finding, user: ObservedUser, product: Product, observed: Observed, bounds: Bounds, taken: Taken
+) -> tuple[Action, ...] | Proposal:
+    """The actions that bring a person to a product through a group, or what is in the way."""
+    drift = finding.drift
+    assert drift is not None and drift.group is not None
+    group = observed.groups[drift.group]
+    assert isinstance(group, ObservedGroup)
+    lacked = [g.sku for g in group.licenses or () if g.sku not in (user.skus or ())]
+    full = [sku for sku in lacked if not taken.seats.has(user.id, sku)]
+    if full:
+        return _no_seat(finding, product, group, full, lacked, bounds)
+    for sku in lacked:
+        taken.seats.take(user.id, sku)
+    freed = tuple(_take_away(sku, finding, user, product.key, bounds) for sku in drift.replace)
+    if drift.kind is DriftKind.NOT_MEMBER:
+        # The predecessor goes last: should joining fail, nothing is lost, and the group is processed minutes later.
+        return (_join(finding, user, product.key, group, observed, bounds), *freed)
+    return (*freed, _reprocess(finding, user, product.key, group))
+
+
+def _no_seat(
+    finding: Finding, product: Product, group: ObservedGroup, full: list[SkuId], lacked: list[SkuId], bounds: Bounds
+) -> Proposal:
+    names = " and ".join(bounds.sku(s) for s in full)
+    sentence = f"No seat of {names} is free, which {group.name} gives."
+    waiting = [bounds.sku(s) for s in lacked if s not in full]
+    if waiting:
+        sentence = (
+            f"{group.name} gives all of its licences or none, and no seat of {names} is free, so "
+            f"{' and '.join(waiting)} waits with it. A group for each licence would avoid that."
+        )
+    is_own = set(full) <= set(product.candidate_skus)
+    cause = Cause.NO_SEAT if is_own else Cause.GROUP_ERROR
+    return Proposal(finding, blocked=cause, sentence=sentence, short_of=tuple(full))
+
+
+def _join(
+    finding: Finding,
+    user: ObservedUser,
+    product: ProductKey,
+    group: ObservedGroup,
+    observed: Observed,
+    bounds: Bounds,
+) -> Action:
+    gives = [bounds.sku(g.sku) for g in group.licenses or ()]
+    return Action(
+        ActionKind.ADD_GROUP_MEMBER,
+        user.id,
+        product,
+        (finding.key,),
+        before={"member": False, **_group(group)},
+        after={"member": True, **_group(group), "gives": gives},
+        undo=Undo.REVERSIBLE,
+        inverse={"remove_group_member": group.id},
+        group=group.id,
+        given=(Given(GivenKind.MEMBER, observed.at, group=group.id),),
+    )
+
+
+def _reprocess(finding: Finding, user: ObservedUser, product: ProductKey, group: ObservedGroup) -> Action:
+    """What it gives is the group's, so nothing is left to undo: leaving the group is another action's inverse."""
+    rows = [a for a in user.assignments or () if a.group == group.id]
+    states = [{"sku_id": a.sku, "state": a.state, "error": a.error} for a in rows]
+    return Action(
+        ActionKind.REPROCESS,
+        user.id,
+        product,
+        (finding.key,),
+        before={**_group(group), "states": states},
+        after={**_group(group), "reprocessed": True},
+        undo=Undo.REVERSIBLE,
+        inverse={"add": [], "remove": []},
+        group=group.id,
+    )
+
+
+def _take_away(sku: SkuId, finding: Finding, user: ObservedUser, product: ProductKey, bounds: Bounds) -> Action:
+    """Remove the direct licence of a product that this one declares to replace (I3)."""
+    off = next(a.disabled_plans for a in user.assignments or () if a.sku == sku and a.group is None)
+    names = sorted(bounds.plan(p) for p in off)
+    return Action(
+        ActionKind.REMOVE_LICENSE,
+        user.id,
+        product,
+        (finding.key,),
+        before={"licence": {"sku": bounds.sku(sku), "sku_id": sku, "disabled_plans": names}},
+        after={"licence": None, "replaced_by": product},
+        undo=Undo.REVERSIBLE,
+        inverse={"add": [{"sku_id": sku, "disabled_plans": sorted(off)}], "remove": []},
+        remove=(sku,),
+    )
+
+
+def _group(group: ObservedGroup) -> dict[str, Any]:
+    return {"group": group.name, "group_id": group.id}

@@ -1,0 +1,95 @@
+"""Reading the groups that products reach people through, and who is in them. What fails is a value that says so.
+
+Groups are configured by name or object id; a name that belongs to two groups means neither. Groups are read once a
+cycle; whether a person is in one is read again with every look, unless a licence in force by the group says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from desired_state.model import GivenKind, GroupId, Path, UserId
+from reconciler.clients.graph import GUID, Graph
+from reconciler.errors import NotFound, RemoteError
+from reconciler.line import Gone, Line, Unread
+from reconciler.model import ObservedGroup, ObservedUser
+
+Groups = Mapping[GroupId, ObservedGroup | Gone | Unread]
+
+
+def named_groups(line: Line) -> frozenset[GroupId]:
+    """The groups that matter for a line, as configured: its product's, and those we put the person into."""
+    state, product = line.state, line.product
+    given = (*line.given, *(state.given if state is not None else ()))
+    found = {g.group for g in given if g.kind is GivenKind.MEMBER}
+    if product is not None:
+        found |= {product.group if product.path is Path.GROUP else None, product.enabling_group}
+    return frozenset(g for g in found if g is not None)
+
+
+def read_groups(graph: Graph, names: Iterable[GroupId]) -> Groups:
+    """Groups by their id and, where they are configured so, by their name."""
+    wanted = frozenset(names)
+    words = sorted(name for name in wanted if not GUID.fullmatch(name))
+    called = graph.groups_by_name(words) if words else {}
+    ids = {name: _single(called.get(name)) for name in words}
+    known = {i for i in ids.values() if isinstance(i, str)} | {g for g in wanted if GUID.fullmatch(g)}
+    read = graph.groups(sorted(known)) if known else {}
+    found: dict[GroupId, ObservedGroup | Gone | Unread] = {g: _value(read.get(g)) for g in known}
+    for name, one in ids.items():
+        found[GroupId(name)] = found[one] if isinstance(one, str) else one
+    return found
+
+
+def _single(found: tuple[ObservedGroup, ...] | RemoteError | None) -> GroupId | Gone | Unread:
+    match found:
+        case None:
+            return Unread("the directory left it out of its answer")
+        case RemoteError():
+            return Unread(str(found))
+        case ():
+            return Gone()
+        case (one,):
+            return one.id
+        case several:
+            return Unread(f"{len(several)} groups have this name; configure its object id")
+
+
+def _value(found: ObservedGroup | RemoteError | None) -> ObservedGroup | Gone | Unread:
+    match found:
+        case ObservedGroup():
+            return found
+        case NotFound():
+            return Gone()
+        case None:
+            return Unread("the directory left it out of its answer")
+        case _:
+            return Unread(str(found))
+
+
+def read_members(
+    graph: Graph, lines: Iterable[Line], users: Mapping[UserId, object], groups: Groups
+) -> dict[tuple[GroupId, UserId], bool | Unread]:
+    """Whether the lines' people are direct members of the groups that matter for them."""
+    found: dict[tuple[GroupId, UserId], bool | Unread] = {}
+    asked: set[tuple[GroupId, UserId]] = set()
+    for line in lines:
+        user = users.get(line.binding.user) if line.binding.user is not None else None
+        if not isinstance(user, ObservedUser):
+            continue
+        for group in (groups.get(name) for name in named_groups(line)):
+            if not isinstance(group, ObservedGroup):
+                continue
+            if any(a.group == group.id and a.state == "Active" for a in user.assignments or ()):
+                found[group.id, user.id] = True
+            else:
+                asked.add((group.id, user.id))
+    belongs = graph.user_groups(sorted({user for _, user in asked})) if asked else {}
+    for pair in sorted(asked):
+        sits_in = belongs.get(pair[1], Unread("the directory left it out of its answer"))
+        found[pair] = pair[0] in sits_in if isinstance(sits_in, frozenset) else Unread(_why(sits_in))
+    return found
+
+
+def _why(unread: RemoteError | Unread) -> str:
+    return unread.why if isinstance(unread, Unread) else str(unread)
