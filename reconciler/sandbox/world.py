@@ -91,6 +91,7 @@ class World:
         for kind, handler in self.directory.handlers().items():
             self.on(kind, handler)
         self.instance = Instance(now=self.clock.now, rng=random.Random(f"instance-{seed}"))  # noqa: S311
+        self.on("edit", self._edit)
 
     def on(self, kind: str, handler: Handler) -> None:
         """Say what happens when an event of this kind falls due.
@@ -115,6 +116,10 @@ class World:
         with self.lock:
             self._events_made += 1
             heapq.heappush(self._events, (instant, self._events_made, event))
+
+    def _edit(self, event: Event) -> None:
+        """A person changes a ServiceNow record in the forms."""
+        self.instance.change(event["table"], event["sys_id"], by=event["by"], **event["values"])
 
     def next_event_at(self) -> datetime | None:
         """When the next event falls due, or None."""

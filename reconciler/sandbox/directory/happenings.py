@@ -9,6 +9,7 @@
 | `buy_seats` | part_number, seats | the tenant owns more (or, negative, fewer) seats |
 | `free_seats` | part_number, seats | people who are not modelled give seats back |
 | `delete_user`, `purge_user` | user | soft delete; gone for good |
+| `move` | user, by, join, leave | a person, or the sync, puts the user into another group |
 | `set_enabled` | user, enabled | the account is disabled or enabled |
 """
 
@@ -53,6 +54,7 @@ class Happenings:
             "free_seats": self._free_seats,
             "delete_user": lambda e: self._changes.delete_user(e["user"]),
             "purge_user": self._purge_user,
+            "move": self._move,
             "set_enabled": self._set_enabled,
         }
 
@@ -79,6 +81,15 @@ class Happenings:
         user = self._store.users[event["user"]]
         if user.deleted_at is not None and self._store.clock.now() - user.deleted_at >= PURGED_AFTER:
             self._store.forget_user(user)
+
+    def _move(self, event: Event) -> None:
+        """Under the store's rules, not Graph's: a synced group changes where it is mastered."""
+        user, actor = event["user"], Actor(**event["by"])
+        leave = event.get("leave")
+        if leave and user in self._store.groups[leave].members:
+            self._changes.leave_group(leave, user, actor=actor)
+        if user not in self._store.groups[event["join"]].members:
+            self._changes.join_group(event["join"], [user], actor=actor)
 
     def _set_enabled(self, event: Event) -> None:
         user = self._store.users[event["user"]]

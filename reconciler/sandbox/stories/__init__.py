@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from reconciler.sandbox.stories import later
 from reconciler.sandbox.stories.desk import Desk, add_access
 from reconciler.sandbox.stories.generated import generated
 from reconciler.sandbox.stories.past import history
@@ -15,8 +16,10 @@ __all__ = ["build", "contoso", "empty", "generated", "history"]
 def contoso(*, seed: int = 1) -> World:
     """The tenant that tells every story, on Monday 2026-11-02 at 09:00 UTC. The same seed gives the same ids."""
     world = World(START, seed=seed)
-    Tenancy(world).build()
-    Desk(world.instance).build()
+    tenancy, desk = Tenancy(world), Desk(world.instance)
+    tenancy.build()
+    desk.build()
+    later.schedule(world, tenancy, desk)
     return world
 
 
