@@ -64,9 +64,9 @@ def pull(reader: Reader, *, cycle: str, numbers: Collection[str] = ()) -> int:
     is_reread = meant is not None and meant.sys_id != reader.meaning
     if is_reread:
         mark = None
-    hidden = _hidden(reader)
-    if hidden:
-        _take_in(reader, reader.servicenow.tickets_by_number(hidden), cycle, watermark=None)
+    passed = _passed(reader)
+    if passed:
+        _take_in(reader, reader.servicenow.tickets_by_number(passed), cycle, watermark=None)
     since = Watermark(mark.at, mark.sys_id) if mark is not None else None
     pages = reader.servicenow.tickets(items=tuple(sorted(reader.items)), watermark=since, page_size=reader.page_size)
     for page in pages:
@@ -78,20 +78,26 @@ def pull(reader: Reader, *, cycle: str, numbers: Collection[str] = ()) -> int:
     return count
 
 
-def _hidden(reader: Reader) -> list[str]:
-    """Tickets of which something was not shown when they were read: the watermark has passed them, so by number."""
+def _passed(reader: Reader) -> list[str]:
+    """Tickets that the watermark has passed and that may read differently now, so they are read by number.
+
+    Of some, something was not shown. Of others a person holds the task: giving it back touches the task alone.
+    """
     with reader.database.read() as session:
         copies = tickets.load(session, reader.tenant)
         standings = ledger.standings(session, reader.tenant)
-    unread = {key.ticket for key, s in standings.items() if _may_be_unread(s.declaration)}
+    unread = {key.ticket for key, s in standings.items() if _may_change_unseen(s.declaration)}
     hidden = {n for n, t in copies.items() if None in (t.variables, t.opened_by, t.requested_for)}
     return sorted(unread | hidden)
 
 
-def _may_be_unread(declaration: object) -> bool:
+def _may_change_unseen(declaration: object) -> bool:
     """A product that is not clear may be an answer that was not shown; reading it again costs one request."""
-    unclear = (Why.UNKNOWN, Why.PRODUCT_UNMAPPED)
-    return isinstance(declaration, Refusal) and declaration.why in unclear
+    return isinstance(declaration, Refusal) and declaration.why in (
+        Why.UNKNOWN,
+        Why.PRODUCT_UNMAPPED,
+        Why.HELD_BY_PERSON,
+    )
 
 
 def _is_unread(declaration: object) -> bool:
