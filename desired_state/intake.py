@@ -165,6 +165,7 @@ class _Reader:
             justification=self._text("justification", answers),
             cost_center=self._text("cost_center", answers),
             manager=self._text("manager", answers),
+            manager_country=self._manager_country(answers),
             price_cap=self._price_cap(answers),
             closed_by=one_line(ticket.closed_by, 200),
             opened_by=one_line((ticket.opened_by.user_name if ticket.opened_by else None) or "", 200),
@@ -180,6 +181,10 @@ class _Reader:
         if self.ticket.requested_for is not None:
             return Claim(None, self.ticket.requested_for)
         return Unreadable(Why.UNKNOWN, "The ticket shows no person: neither in its form nor as 'requested for'.")
+
+    def _manager_country(self, answers: Mapping[str, str]) -> str:
+        manager = self.people.get(self._text("manager", answers))
+        return one_line((manager.country if manager is not None else None) or "", 60)
 
     def _text(self, question: str, answers: Mapping[str, str]) -> str:
         name = getattr(self.item.variables, question)

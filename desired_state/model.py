@@ -184,6 +184,7 @@ class Request:
     justification: str = ""
     cost_center: str = ""
     manager: str = ""
+    manager_country: str = ""  # as the ticket system has it: a hint
     price_cap: Decimal | None = None  # the envelope that was approved
     closed_by: str = ""
     opened_by: str = ""  # user_name

@@ -106,6 +106,7 @@ class Line:
     skipped: str = ""  # why its period does not count now, "" when it does
     is_by_us: bool = False  # the ledger says that we gave what it was granted
     given: tuple[Given, ...] = ()  # exactly what, as far as it is known
+    siblings: tuple[Product, ...] = ()  # what else the same form can ask for
     priority: str = ""  # why it is served before older lines, "" when it is not
     granted_at: datetime | None = None  # when the access was first proven, by the ledger: periods run from here
     zone: tzinfo = UTC  # where the person's days begin and end

@@ -68,6 +68,7 @@ class ObservedUser:
     department: str | None = None
     employee_type: str | None = None
     created_at: datetime | None = None
+    office: str | None = None
     skus: frozenset[SkuId] | None = None  # assignedLicenses: direct and inherited, not told apart
     assignments: tuple[Assignment, ...] | None = None  # licenseAssignmentStates
     enabled_plans: frozenset[PlanId] | None = None  # assignedPlans with capabilityStatus Enabled or Warning

@@ -199,6 +199,7 @@ class Tenant(Section):
     act_on_tickets_since: Since | None = None  # None: since this tenant left observe
     act_max_age: Span = timedelta(days=30)
     user_sync_window: Span = timedelta(days=3)
+    directory_sync: Span = timedelta(minutes=45)  # one cycle of the on-premises sync
     retry_window: Span = timedelta(hours=24)
     watch: Span = timedelta(minutes=2)  # how long one cycle watches a direct assignment arrive
     timezone: Zone = "UTC"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from decimal import Decimal
 
 from desired_state.model import LineKey, PlanId, Product, ProductKey, SkuId, UserId
@@ -18,6 +19,7 @@ class Bounds:
     sku_names: Mapping[SkuId, str] = field(default_factory=dict)
     plan_names: Mapping[PlanId, str] = field(default_factory=dict)
     sku_prices: Mapping[SkuId, Decimal] = field(default_factory=dict)  # a month, where one is configured
+    directory_sync: timedelta = timedelta(minutes=45)  # one cycle of the on-premises sync
     use_grace_seats: bool = False  # whether units in grace may be assigned
 
     def may_replace(self, sku: SkuId, product: Product) -> bool:
@@ -38,5 +40,5 @@ class Taken:
 
     seats: Purse
     changes: dict[tuple[UserId, ProductKey], LineKey] = field(default_factory=dict)
-    locations: dict[UserId, str] = field(default_factory=dict)
+    locations: dict[UserId, LineKey] = field(default_factory=dict)
     disabled: dict[tuple[UserId, SkuId], frozenset[PlanId]] = field(default_factory=dict)

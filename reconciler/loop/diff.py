@@ -29,6 +29,7 @@ from reconciler.line import (
 )
 from reconciler.loop import groups
 from reconciler.loop.aftermath import after, was_proven
+from reconciler.loop.location import located, settled
 from reconciler.loop.proof import prove, reach
 from reconciler.loop.workload import unproven
 from reconciler.model import (
@@ -45,11 +46,15 @@ class Windows:
     """How long a thing may take before it counts as failed."""
 
     user_sync: timedelta = timedelta(days=3)  # a joiner's account reaches the directory
+    directory_sync: timedelta = timedelta(minutes=45)  # one cycle of the on-premises sync, which runs every 30 minutes
 
 
 def diff(lines: Iterable[Line], observed: Observed, *, at: datetime, windows: Windows) -> tuple[Finding, ...]:
     """Judge every line, in the order in which scarce things are given out."""
-    return in_turn(_find(line, observed, at, windows) for line in lines)
+    every = tuple(lines)
+    ours = located(every)
+    found = (_find(line, observed, at, windows) for line in every)
+    return in_turn(settled(finding, ours, at=at, sync=windows.directory_sync) for finding in found)
 
 
 _GIVEN = frozenset({Phase.GRANTED, Phase.DRIFTED, Phase.EXPIRING, Phase.REVOKING})
@@ -233,6 +238,9 @@ def _drifted(
             return _plan_off(line, product, user, details, observed, at, found)
     if product.path is Path.GROUP:
         return groups.find(line, product, user, observed, at, found)
+    guessed = _guessed(line, product, details) if fulfilled else None
+    if guessed is not None:
+        return _other_product(request, product, guessed, user, found)
     needs_location = not user.usage_location
     cause = Cause.USAGE_LOCATION_MISSING if needs_location else Cause.NEVER_ASSIGNED
     sentence = (
@@ -241,6 +249,25 @@ def _drifted(
         else "The licence is not assigned to the account."
     )
     return found(Rest.ACT, cause, sentence, drift=Drift(DriftKind.MISSING, needs_location))
+
+
+def _guessed(line: Line, product: Product, details: tuple[SkuDetail, ...]) -> Product | None:
+    """Another product of the same form that the person has instead: whoever fulfilled the ticket guessed."""
+    others = (p for p in line.siblings if p.key != product.key)
+    return next((p for p in others if prove(p, details).access is Access.PROVEN), None)
+
+
+def _other_product(
+    request: Request, product: Product, guessed: Product, user: ObservedUser, found: groups.Found
+) -> Finding:
+    """The right one is assigned only inside of what was approved; the other one stays, it is not ours."""
+    sentence = f"{product.name} was asked for, and {guessed.name} was assigned."
+    dearer = request.price_cap is not None and product.price is not None and product.price > request.price_cap > 0
+    if dearer:
+        more = f" The right one costs {product.price:.2f} a month, and {request.price_cap:.2f} was approved."
+        return found(Rest.HAND_BACK, Cause.WRONG_PRODUCT, sentence + more)
+    drift = Drift(DriftKind.MISSING, needs_location=not user.usage_location)
+    return found(Rest.ACT, Cause.WRONG_PRODUCT, sentence, drift=drift)
 
 
 def _plan_off(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from desired_state.model import Says
+from desired_state.model import Given, GivenKind, Says
 from reconciler.backoff import delay
 from reconciler.causes import Cause
 from reconciler.lifecycle import FINAL, Phase, is_legal
@@ -23,7 +23,7 @@ from reconciler.line import (
 )
 from reconciler.loop.aftermath import ask_again_at, held, reversals, was_proven
 from reconciler.loop.takeback import end_of
-from reconciler.model import Outcome, Result, Verdict
+from reconciler.model import ActionKind, Outcome, Result, Verdict
 
 RETRY_BASE_S, RETRY_CAP_S = 60.0, 3600.0
 
@@ -84,6 +84,7 @@ def end(
         episode=old.episode if old is not None else 1,
         note=stand.note,
         reversals=_reversals(first),
+        given=_given(old, outcomes),
     )
     return Ending(gated, state, last, outcomes)
 
@@ -94,6 +95,15 @@ def _reversals(first: Finding) -> int:
     if state is None:
         return 0
     return reversals(first.line) if first.aftermath is not None else state.reversals
+
+
+def _given(old: LineState | None, outcomes: tuple[Outcome, ...]) -> tuple[Given, ...]:
+    """What we added for the line: all that was done, or may have been."""
+    before = old.given if old is not None else ()
+    done = (g for o in outcomes if o.result is Result.APPLIED or o.is_unsure for g in o.action.given)
+    seen = (g for g in done if g.kind is not GivenKind.LOCATION)
+    stayed = (g for o in outcomes if o.result is Result.APPLIED for g in o.action.given if g.kind is GivenKind.LOCATION)
+    return tuple(dict.fromkeys((*before, *stayed, *seen)))
 
 
 def _first_verdict(old: LineState | None, first: Finding) -> Verdict | None:
@@ -118,7 +128,7 @@ def _stand(
     if last.rest is Rest.PROVEN:
         return _Stand(Phase.GRANTED, None, "")
     if outcomes:
-        return _after_writes(last, outcomes, old, at, retry_window)
+        return _after_writes(last, gated.proposal.sentence, outcomes, old, at, retry_window)
     if first.rest is Rest.ACT and first.aftermath is not None:  # a dry run, or it shares another line's change
         return _Stand(Phase.DRIFTED, Cause.REMOVED_LATER, first.sentence)
     if last.rest is Rest.ACT and gated.proposal.with_ is None:  # a dry run
@@ -146,10 +156,17 @@ def _backs_off(state: LineState, at: datetime) -> bool:
 
 
 def _after_writes(
-    last: Finding, outcomes: tuple[Outcome, ...], old: LineState | None, at: datetime, retry_window: timedelta
+    last: Finding,
+    sentence: str,
+    outcomes: tuple[Outcome, ...],
+    old: LineState | None,
+    at: datetime,
+    retry_window: timedelta,
 ) -> _Stand:
     broken = next((o for o in outcomes if o.result in (Result.FAILED, Result.SKIPPED)), None)
     since = old.since if old is not None and old.phase in WORKING and old.attempts and old.since else at
+    if broken is None and all(o.action.kind is ActionKind.SET_USAGE_LOCATION for o in outcomes):
+        return _Stand(Phase.VERIFYING, Cause.USAGE_LOCATION_MISSING, sentence)
     if broken is None and at - since >= retry_window:
         return _Stand(Phase.REVIEW, Cause.UNKNOWN, f"The change was accepted and had no effect within {retry_window}.")
     if broken is None and last.rest is Rest.WAIT:
@@ -214,7 +231,16 @@ def started(gated: Gated, at: datetime) -> LineState:
         since=old.since if old.phase in WORKING and old.attempts else at,
         note=first.sentence,
         reversals=_reversals(first),
+        given=tuple(dict.fromkeys((*old.given, *_about_to_be_given(gated)))),
     )
+
+
+def _about_to_be_given(gated: Gated) -> tuple[Given, ...]:
+    """Kept before the first write, so that a crash forgets nothing that may have to be taken back.
+
+    A location is no such thing: it counts once it was seen, because one that is not there must mean "overwritten".
+    """
+    return tuple(g for a in gated.proposal.actions for g in a.given if g.kind is not GivenKind.LOCATION)
 
 
 def renewed(state: LineState, at: datetime) -> LineState:

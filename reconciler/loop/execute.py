@@ -242,8 +242,12 @@ def _sentence(refusal: Refusal, error: Rejected, names: Mapping[PlanId, str]) ->
             return f"Microsoft Graph refused it ({error.code}): {error.detail}"
 
 
+def _has_effect(outcome: Outcome) -> bool:
+    """A usage location was read back already, and alone it gives no access."""
+    is_access = outcome.action.kind is not ActionKind.SET_USAGE_LOCATION
+    return is_access and (outcome.result is Result.APPLIED or outcome.is_unsure)
+
+
 def acted_on(outcomes: Mapping[LineKey, tuple[Outcome, ...]]) -> frozenset[LineKey]:
     """Lines for which something was sent whose effect has to be looked at: applied, or of unknown outcome."""
-    return frozenset(
-        key for key, done in outcomes.items() if any(o.result is Result.APPLIED or o.is_unsure for o in done)
-    )
+    return frozenset(key for key, done in outcomes.items() if any(_has_effect(o) for o in done))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from desired_state import ledger
-from desired_state.model import Entitlement, LineKey, Refusal, Request, Says, Ticket
+from desired_state.model import Entitlement, LineKey, Product, Refusal, Request, Says, Ticket
 from desired_state.periods import zone_of
 from desired_state.resolve import OVER, resolve
 from reconciler.errors import RemoteError
@@ -204,8 +204,17 @@ def _line(
         is_by_us=is_granted and standing.is_by_us,
         given=standing.given if is_granted else (),
         granted_at=standing.granted_at if is_granted else None,
+        siblings=_siblings(reader, ticket),
         zone=zone_of(person.time_zone if person is not None else None, reader.zone),
     )
+
+
+def _siblings(reader: Reader, ticket: Ticket) -> tuple[Product, ...]:
+    """Every product that the ticket's form can ask for by name."""
+    item = reader.items.get(ticket.item)
+    keys = dict.fromkeys(item.product_keys()) if item is not None else {}
+    found = (reader.catalogue.product(key) for key in keys)
+    return tuple(product for product in found if product is not None)
 
 
 def _state(state: LineState | None, standing: ledger.Standing) -> LineState | None:

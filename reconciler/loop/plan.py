@@ -17,7 +17,8 @@ from reconciler.line import DriftKind, Finding, Observed, Plan, Proposal, Rest
 from reconciler.loop.bounds import Bounds, Taken
 from reconciler.loop.joining import through_group
 from reconciler.loop.licences import allowed, assign, switch_on
-from reconciler.model import Action, ActionKind, ObservedUser, Undo
+from reconciler.loop.location import awaited, derive, set_location
+from reconciler.model import Action
 from reconciler.seats.ledger import Purse, count, promised
 from reconciler.seats.queue import Place, in_turn, keeps_place, turn
 
@@ -75,14 +76,16 @@ def _propose(finding: Finding, observed: Observed, bounds: Bounds, taken: Taken)
         return Proposal(finding, blocked=Cause.POLICY_REFUSED, sentence=dearer)
 
     actions: list[Action] = []
-    if finding.drift.needs_location and user.is_synced:
-        synced = "The usage location is unset and the account is synced from on-premises, which may overwrite it."
-        return Proposal(finding, blocked=Cause.USAGE_LOCATION_MISSING, sentence=synced)
     if finding.drift.needs_location and user.id not in taken.locations:
-        country, sources, missing = _country(finding, user, bounds)
-        if country is None:
-            return Proposal(finding, blocked=Cause.USAGE_LOCATION_MISSING, sentence=missing)
-        actions.append(_set_location(finding, user, country, sources))
+        derived = derive(finding, user, bounds.countries)
+        if derived.country is None:
+            return Proposal(finding, blocked=Cause.USAGE_LOCATION_MISSING, sentence=derived.sentence)
+        actions.append(set_location(finding, user, derived, observed.at))
+    if finding.drift.needs_location and user.is_synced:  # relied on only once the next sync has left it in place
+        holder = taken.locations.setdefault(user.id, finding.key)
+        if not actions:
+            return Proposal(finding, with_=holder)
+        return Proposal(finding, tuple(actions), sentence=awaited(actions[0].given[0], user, bounds.directory_sync))
     match finding.drift.kind:
         case DriftKind.PLAN_OFF:
             actions.append(switch_on(finding, user, finding.drift, bounds, taken))
@@ -98,7 +101,7 @@ def _propose(finding: Finding, observed: Observed, bounds: Bounds, taken: Taken)
             actions += steps
     for action in actions:
         if action.country is not None:
-            taken.locations[user.id] = action.country
+            taken.locations[user.id] = finding.key
     taken.changes[(user.id, product.key)] = finding.key
     return Proposal(finding, tuple(actions))
 
@@ -108,47 +111,6 @@ def _dearer(product: Product, cap: Decimal | None) -> str:
     if cap is None or cap <= 0 or product.price is None or product.price <= cap:
         return ""
     return f"{product.name} costs {product.price:.2f} a month and {cap:.2f} was approved."
-
-
-def _country(finding: Finding, user: ObservedUser, bounds: Bounds) -> tuple[str | None, tuple[str, ...], str]:
-    """The country that two independent sources agree on, or the sentence for why there is none."""
-    person = finding.line.person
-    told = {
-        "ServiceNow person": _iso(person.country if person is not None else None),
-        "Entra country": _iso(user.country),
-    }
-    known = {source: country for source, country in told.items() if country}
-    if len(known) < 2:
-        have = " and ".join(f"{s} says {c}" for s, c in known.items()) or "no source names a country"
-        return None, (), f"The usage location is unset and two sources are needed to set it: {have}."
-    if len(set(known.values())) > 1:
-        said = ", ".join(f"{s} says {c}" for s, c in known.items())
-        return None, (), f"The usage location is unset and the sources disagree: {said}."
-    country = next(iter(known.values()))
-    if bounds.countries and country not in bounds.countries:
-        return None, (), f"The usage location would be {country}, which is not in the list of allowed countries."
-    return country, tuple(known), ""
-
-
-def _iso(value: str | None) -> str:
-    text = (value or "").strip().upper()
-    return text if len(text) == 2 and text.isascii() and text.isalpha() else ""
-
-
-def _set_location(finding: Finding, user: ObservedUser, country: str, sources: tuple[str, ...]) -> Action:
-    product = finding.line.product
-    assert product is not None
-    return Action(
-        ActionKind.SET_USAGE_LOCATION,
-        user.id,
-        product.key,
-        (finding.key,),
-        before={"usage_location": user.usage_location},
-        after={"usage_location": country, "sources": list(sources)},
-        undo=Undo.IRREVERSIBLE,  # Graph lists usageLocation as not nullable: it cannot be cleared again
-        country=country,
-        sources=sources,
-    )
 
 
 def _named(proposal: Proposal) -> Proposal:

@@ -89,6 +89,8 @@ def test_the_first_cycle_ends_each_story_as_the_table_says(first):
     assert short(first, 21) == ("true", None, "granted", [], [])
     assert short(first, 26) == ("unknown", "identity_mismatch", "review", [], [])
     assert short(first, 30) == ("pending", "user_missing", "verifying", [], [])
+    assert short(first, 7)[:4] == ("false", "wrong_product", "review", [])
+    assert short(first, 20)[:4] == ("false", "usage_location_missing", "verifying", [location])
     assert short(first, 34)[:4] == ("false", "workload_unproven", "review", [])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 
@@ -29,6 +30,7 @@ from tests.make import (
     E3,
     E5,
     HOUR,
+    MCOEV,
     MONDAY,
     SWAY,
     TEAMS1,
@@ -237,3 +239,30 @@ def test_with_all_the_worst_plan_speaks():
 
     assert finding.verdict is Verdict.PENDING or finding.rest is Rest.HOLD
     assert finding.rest is not Rest.PROVEN
+
+
+# --- another product than the one asked for ---------------------------------------------------------------------
+
+
+def guessed(cap):
+    asked = a_product("visio-plan-2", candidate_skus=(E5,), proof_plans=(MCOEV,), price=Decimal("14.10"))
+    lower = a_product()
+    line = replace(a_line(product=asked, price_cap=cap), siblings=(asked, lower))
+    user = a_user(holds={VISIO: ()})
+    (finding,) = diff(
+        [line], seen(user, details={ADA: details_of({VISIO: {VISIO_WEB: S.SUCCESS}})}), at=MONDAY, windows=Windows()
+    )
+    return finding
+
+
+def test_a_dearer_product_than_was_approved_is_handed_back_where_the_fulfiller_guessed():
+    finding = guessed(Decimal("5.00"))
+
+    assert (finding.rest, finding.verdict, finding.cause) == (Rest.HAND_BACK, Verdict.FALSE, Cause.WRONG_PRODUCT)
+    assert "14.10 a month, and 5.00 was approved" in finding.sentence
+
+
+def test_the_right_product_is_assigned_where_its_price_was_approved():
+    finding = guessed(Decimal("20.00"))
+
+    assert (finding.rest, finding.cause) == (Rest.ACT, Cause.WRONG_PRODUCT)

@@ -17,7 +17,7 @@ from reconciler.model import Assignment, ObservedUser, Organization, PlanState, 
 
 USER_SELECT = (
     "id,userPrincipalName,displayName,accountEnabled,usageLocation,country,userType,onPremisesSyncEnabled,employeeId,"
-    "department,employeeType,createdDateTime,assignedLicenses,licenseAssignmentStates,assignedPlans"
+    "department,employeeType,createdDateTime,officeLocation,assignedLicenses,licenseAssignmentStates,assignedPlans"
 )
 IN_USE = frozenset({"enabled", "warning"})  # assignedPlans.capability_status of plans that work now (D21 assignedplan)
 
@@ -47,6 +47,7 @@ class UserRow(msgspec.Struct, gc=False, rename="camel"):
     account_enabled: bool | None = None
     usage_location: str | UnsetType | None = UNSET
     country: str | UnsetType | None = UNSET
+    office_location: str | UnsetType | None = UNSET
     user_type: str | None = None
     on_premises_sync_enabled: bool | UnsetType | None = UNSET
     employee_id: str | UnsetType | None = UNSET
@@ -123,6 +124,7 @@ def user(row: UserRow, *, read_at: datetime) -> ObservedUser:
         is_enabled=row.account_enabled,
         usage_location=_shown(row.usage_location),
         country=_shown(row.country),
+        office=_shown(row.office_location),
         user_type=row.user_type,
         # null means never synced (graph.md section 3); only a missing field is unknown
         is_synced=None if row.on_premises_sync_enabled is UNSET else bool(row.on_premises_sync_enabled),

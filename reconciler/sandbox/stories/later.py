@@ -33,7 +33,7 @@ def schedule(world: World, tenancy: Tenancy, desk: Desk) -> None:
     julia = desk.tickets["RITM0010010"]
     (asked,) = (o for o in _answers(world, julia) if o["question"] == "end_date")
     change(world, 4, "sc_item_option", asked["sys_id"], by="nina.schulz", value=JULIAS_END)
-    change(world, 4, "sc_req_item", julia, by="nina.schulz", work_notes=f"Needed until {JULIAS_END}, says the requester.")
+    change(world, 4, "sc_req_item", julia, by="nina.schulz", work_notes=f"Needed until {JULIAS_END}, she says.")
 
 
 def move(world: World, day: int, tenancy: Tenancy, *, who: str, by: Actor, join: str, leave: str = "") -> None:
