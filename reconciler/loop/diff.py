@@ -148,8 +148,8 @@ def _judge(
     assert user.assignments is not None and user.skus is not None
     if user.is_enabled is False:
         sentence = "The account is disabled, so nothing is assigned."
-        verdict = Verdict.FALSE if request.says is Says.FULFILLED else None
-        return Finding(line, Rest.CANCEL, verdict, Cause.SUBJECT_LEFT, sentence, user)
+        # Licences go when people go: what is gone now does not say that the ticket was false, and is no failure.
+        return _with(user, _unknown(line, Cause.SUBJECT_LEFT, sentence, rest=Rest.CANCEL))
     if (user.user_type or "Member").lower() == "guest":
         return _with(user, _unknown(line, Cause.USER_OUT_OF_SCOPE, "The account is a guest's."))
     if {a.sku for a in user.assignments if a.is_in_force} != user.skus:

@@ -107,8 +107,11 @@ def _given(old: LineState | None, outcomes: tuple[Outcome, ...]) -> tuple[Given,
 
 
 def _first_verdict(old: LineState | None, first: Finding) -> Verdict | None:
-    """The first definite word on the line: true or false, never pending or unknown."""
-    if old is not None and old.first_verdict is not None:
+    """The first definite word on the line: true or false, never pending or unknown.
+
+    A later loss is none: what was proven once was true, whatever became of it.
+    """
+    if old is not None and (old.first_verdict is not None or first.aftermath is not None):
         return old.first_verdict
     return first.verdict if first.verdict in (Verdict.TRUE, Verdict.FALSE) else None
 

@@ -85,7 +85,7 @@ def test_the_first_cycle_ends_each_story_as_the_table_says(first):
     assert short(first, 11) == ("false", "user_missing", "review", [], ["note", "task", "reopened"])
     assert short(first, 13) == ("false", "plan_disabled", "granted", [assign], ["note"])
     assert short(first, 15) == ("unknown", "ticket_inconsistent", "review", [], [])
-    assert short(first, 19) == ("false", "subject_left", "cancelled", [], ["note"])
+    assert short(first, 19) == ("unknown", "subject_left", "cancelled", [], ["note"])
     assert short(first, 21) == ("true", None, "granted", [], [])
     assert short(first, 26) == ("unknown", "identity_mismatch", "review", [], [])
     assert short(first, 30) == ("pending", "user_missing", "verifying", [], [])

@@ -159,6 +159,7 @@ def test_a_disabled_account_is_left_alone():
     finding = found(a_line(), seen(a_user(is_enabled=False)))
 
     assert (finding.rest, finding.cause, finding.drift) == (Rest.CANCEL, Cause.SUBJECT_LEFT, None)
+    assert finding.verdict is Verdict.UNKNOWN  # a leaver's licences are gone for a reason: no failure
 
 
 def test_a_joiner_is_pending_within_the_sync_window_and_handed_back_after_it():

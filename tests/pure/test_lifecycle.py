@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -16,6 +17,7 @@ from reconciler.digest import digest
 from reconciler.lifecycle import FINAL, MOVES, IllegalMove, Phase, move
 from reconciler.line import (
     Ending,
+    Gone,
     Line,
     LineState,
     Observed,
@@ -196,3 +198,26 @@ def test_whoever_has_a_cause_is_told_what_to_do_and_jargon_stays_out_of_what_req
         assert not [word for word in jargon if word in facts.sentence.lower()], cause
         assert facts.sentence.endswith("."), cause
         assert facts.ask.endswith((".", "?")), cause
+
+
+def test_leavers_and_joiners_on_their_way_are_never_counted_as_failures():
+    leaver = ended(a_line(), seen(a_user(is_enabled=False)))
+    joiner = ended(a_line(user=None), seen())
+    gone = ended(a_line(), Observed(MONDAY, {ADA: Gone()}, {}, {}))
+
+    for ending in (leaver, joiner, gone):
+        assert ending.state.verdict in (Verdict.UNKNOWN, Verdict.PENDING)
+        assert ending.state.first_verdict is None
+
+
+def test_a_later_loss_does_not_make_the_ticket_one_that_was_closed_falsely():
+    granted = state(Phase.GRANTED, granted_at=MONDAY - DAY)
+
+    lost = ended(a_line(state=granted), NOTHING).state
+    back = ended(a_line(state=lost), PROVEN).state
+
+    assert (lost.phase, lost.verdict, lost.first_verdict) == (Phase.DRIFTED, Verdict.FALSE, None)
+    assert (back.phase, back.first_verdict) == (Phase.GRANTED, Verdict.TRUE)
+    assert (
+        ended(a_line(state=replace(granted, first_verdict=Verdict.TRUE)), NOTHING).state.first_verdict is Verdict.TRUE
+    )
