@@ -170,6 +170,14 @@ class Guards(Section):
     answers_per_day: Count = 20
     answers_per_group: Count = 5
     held_tickets: dict[str, str] = Field(default_factory=dict)  # number -> reason
+    use_grace_seats: bool = False  # whether units of an expired subscription in its grace period may be assigned
+    priorities: dict[str, str] = Field(default_factory=dict)  # number -> reason
+
+    @model_validator(mode="after")
+    def _a_priority_has_a_reason(self) -> Guards:
+        for number in (number for number, reason in self.priorities.items() if not reason.strip()):
+            raise ValueError(f'priorities: {number} needs a reason, as {number} = "who decided it, and why"')
+        return self
 
 
 class Approvals(Section):

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from sqlmodel import Session
 
-from desired_state.model import LineKey, PlanId
+from desired_state.model import LineKey, PlanId, SkuId
 from desired_state.rules import Rules
 from reconciler.clock import Clock
 from reconciler.errors import RemoteError
@@ -35,10 +35,12 @@ from reconciler.loop.observe import Scope, Seen, observe
 from reconciler.loop.plan import Bounds, plan
 from reconciler.loop.pull import Reader, pull
 from reconciler.loop.record import Desk, Told, begin, deliver, record
+from reconciler.loop.seating import Seating, seat
 from reconciler.loop.send import Sender, Write
 from reconciler.loop.verify import verify
 from reconciler.model import Outcome, Result
 from reconciler.report import CycleReport
+from reconciler.seats.book import Book, elsewhere
 from reconciler.seats.queue import steps_aside
 from reconciler.store import journal
 from reconciler.store.database import Database
@@ -69,6 +71,7 @@ class Deps:
     rng: random.Random
     progress: Progress
     requests: Callable[[], Mapping[str, int]]
+    seating: Seating
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,16 +98,18 @@ def cycle(d: Deps, run: Run) -> CycleReport:
     if lost:
         seen = replace(seen, observed=look_back(d.eyes, lost, seen.observed))
         findings = diff(seen.lines, seen.observed, at=at, windows=d.windows)
-    gates = _decide(d, findings, seen, at)
+    gates, books = _decide(d, run, findings, seen, at)
     sender = _sender(d, run)
     outcomes = _execute(d, run, sender, seen, gates)
     last = {} if run.is_dry else _verify(d, seen, findings, outcomes)
     endings = _endings(d, gates, outcomes, last)
-    told = _record(d, run, sender, gates, endings)
+    told = _record(d, run, sender, gates, endings, books)
     return _report(d, run, at, gates, endings, told, sender)
 
 
-def _decide(d: Deps, findings: tuple[Finding, ...], seen: Seen, at: datetime) -> Gates:
+def _decide(
+    d: Deps, run: Run, findings: tuple[Finding, ...], seen: Seen, at: datetime
+) -> tuple[Gates, dict[SkuId, Book]]:
     """Judge as if there were a seat for everybody; then give the seats to those who may have one, in turn."""
 
     def judged(proposed: Plan) -> Gates:
@@ -113,7 +118,11 @@ def _decide(d: Deps, findings: tuple[Finding, ...], seen: Seen, at: datetime) ->
     used = _used_today(d, at)
     wished = judged(plan(findings, seen.observed, d.bounds, as_if_seats=True))
     aside = frozenset(g.proposal.finding.key for g in wished.gated if steps_aside(g, at))
-    return judged(plan(findings, seen.observed, d.bounds, aside=aside))
+    before, is_whole = d.seating.load(), not (run.scope.tickets or run.scope.users)
+    others = () if is_whole else elsewhere(before, (f.key for f in findings))
+    gates = judged(plan(findings, seen.observed, d.bounds, aside=aside, elsewhere=others))
+    told, books = seat(d.seating, before, gates.gated, seen.observed.skus, at=at, is_whole=is_whole)
+    return replace(gates, gated=told), books
 
 
 def _used_today(d: Deps, at: datetime) -> dict[Lane, int]:
@@ -201,9 +210,12 @@ def _endings(
     return tuple(sorted(ended, key=lambda e: e.state.key))
 
 
-def _record(d: Deps, run: Run, sender: Sender, gates: Gates, endings: tuple[Ending, ...]) -> Told:
+def _record(
+    d: Deps, run: Run, sender: Sender, gates: Gates, endings: tuple[Ending, ...], books: Mapping[SkuId, Book]
+) -> Told:
     if run.is_dry:
         return Told()
+    d.seating.save(books, d.clock.now())
     record(endings, d.desk, plan_digest=gates.plan_digest, cycle=run.cycle, at=d.clock.now())
     told = deliver(d.desk, sender, plan_digest=gates.plan_digest, only=_tickets(run, endings))
     if told.given:

@@ -206,6 +206,7 @@ def _line(
         granted_at=standing.granted_at if is_granted else None,
         siblings=_siblings(reader, ticket),
         zone=zone_of(person.time_zone if person is not None else None, reader.zone),
+        priority=reader.priorities.get(request.key.ticket, ""),
     )
 
 

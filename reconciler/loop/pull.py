@@ -48,6 +48,7 @@ class Reader:
     our_groups: frozenset[str] = frozenset()  # sys_ids
     our_accounts: frozenset[str] = frozenset()  # sys_ids
     page_size: int = field(default=200)
+    priorities: Mapping[str, str] = field(default_factory=dict)  # tickets that are served first, and why
     meaning: str = ""  # digest of everything that decides what a ticket means; when it changes, all are read again
 
 

@@ -164,6 +164,17 @@ class SwitchRow(Row, table=True):
     until_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
 
+class SeatRow(Row, table=True):
+    """What is known of the seats of one SKU: counts, who waits, what comes free, what is idle."""
+
+    __tablename__ = "seat"
+
+    tenant: str = Field(primary_key=True)
+    sku: str = Field(primary_key=True)
+    body: str
+    changed_at: datetime = Field(sa_type=UtcDateTime)
+
+
 class TicketRow(Row, table=True):
     """A ticket as it was last read."""
 

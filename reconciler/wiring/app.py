@@ -38,6 +38,7 @@ from reconciler.loop.look import Eyes
 from reconciler.loop.plan import Bounds
 from reconciler.loop.pull import Reader
 from reconciler.loop.record import Desk
+from reconciler.loop.seating import Seating
 from reconciler.probes import probes
 from reconciler.store import watermarks
 from reconciler.store.database import Database
@@ -148,6 +149,7 @@ class App:
     def deps(self) -> Deps:
         """Everything a cycle works with. Asks ServiceNow for the ids of items and groups once."""
         zone = ZoneInfo(self.tenant.timezone) if self.tenant.timezone != "UTC" else UTC
+        guards = self.tenant.guards
         our_groups = frozenset(self.groups[name] for name in self.tenant.servicenow.our_groups)
         reader = Reader(
             tenant=self.name,
@@ -160,6 +162,7 @@ class App:
             zone=zone,
             our_groups=our_groups,
             page_size=self.tenant.servicenow.page_size,
+            priorities=guards.priorities,
             meaning=self._meaning(),
         )
         policy = self.policy()
@@ -184,11 +187,12 @@ class App:
             policy=policy,
             windows=Windows(user_sync=self.tenant.user_sync_window, directory_sync=self.tenant.directory_sync),
             bounds=Bounds(
-                frozenset(self.tenant.guards.countries),
+                frozenset(guards.countries),
                 names.skus,
                 names.plans,
                 self._sku_prices(),
-                self.tenant.directory_sync,
+                directory_sync=self.tenant.directory_sync,
+                use_grace_seats=guards.use_grace_seats,
             ),
             plan_names=names.plans,
             watch=self.tenant.watch,
@@ -196,6 +200,7 @@ class App:
             rng=self._rng("cycle"),
             progress=self.progress,
             requests=lambda: {system: count.requests for system, count in self.counts.items()},
+            seating=Seating(self.name, self.database, self.graph, self.servicenow, guards.use_grace_seats),
         )
 
     def cycle_name(self) -> str:

@@ -14,10 +14,11 @@ from reconciler.sandbox.faults import FaultRule
 from reconciler.store import journal, lines
 from tests.simulation.make_day import MARK, TENANT, Day
 
-STORIES = tuple(f"RITM00100{n:02d}" for n in (1, 4, 6, 11, 13, 15, 19, 21, 26, 30))
+STORIES = tuple(f"RITM00100{n:02d}" for n in (1, 4, 6, 11, 13, 15, 19, 21, 26, 30, 32))
+LINES = {"RITM0010032": 3}  # each of them may be told when it is done
 
 # Whose licences the stories let us change, and whose usage location with the country that both systems give.
-GIVEN = {"anna.berger", "daniel.hughes", "marco.bianchi", "bianca.ferrari"}
+GIVEN = {"anna.berger", "daniel.hughes", "marco.bianchi", "bianca.ferrari", "dora.meier", "emil.koch"}
 BY_GROUP = {"chloe.martin"}  # the directory itself finishes what was begun before
 LOCATED = {"anna.berger": "DE", "daniel.hughes": "US", "bianca.ferrari": "DE"}
 
@@ -88,7 +89,7 @@ def unsafe(day: Day, before: Before) -> list[str]:
         marks = Counter(mark for note in instance.notes(item["sys_id"]) for mark in MARK.findall(note))
         tasks = Counter(t["correlation_id"] for t in day.tasks(number) if t["correlation_id"])
         found += [f"{number} was told {n} times under {k}" for k, n in (marks + tasks).items() if n > 1]
-        if len(marks) > 1 or len(tasks) > 1:
+        if len(marks) > LINES.get(number, 1) or len(tasks) > 1:
             found.append(f"{number} was told {len(marks)} things and given {len(tasks)} tasks")
         if (marks or tasks) and number not in STORIES:
             found.append(f"{number} was told something")

@@ -112,7 +112,8 @@ def test_postgresql_gets_the_same_tables_and_triggers():
     context = MigrationContext.configure(dialect_name="postgresql", opts={"as_sql": True, "output_buffer": said})
 
     with Operations.context(context):
-        importlib.import_module("reconciler.store.migrations.versions.0001_first").upgrade()
+        for version in ("0001_first", "0002_given"):
+            importlib.import_module(f"reconciler.store.migrations.versions.{version}").upgrade()
 
     assert said.getvalue().count("CREATE TABLE") == len(METADATA.tables)
     assert said.getvalue().count("BEFORE UPDATE OR DELETE") == 2

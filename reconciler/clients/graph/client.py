@@ -96,6 +96,17 @@ class Graph:
             raise Malformed(SYSTEM, "the filter on employeeId was not applied", request_id=answer.request_id)
         return users
 
+    def disabled_holders(self, sku: SkuId) -> tuple[ObservedUser, ...]:
+        """Up to 100 users who hold the SKU, directly or by a group, and whose account is disabled.
+
+        From an index that may lag behind: good for a proposal, never for a decision (graph.md section 3).
+        """
+        wanted = f"accountEnabled eq false and assignedLicenses/any(l:l/skuId eq {_guid(sku)})"
+        params = {"$filter": wanted, "$select": shapes.USER_SELECT, "$top": "100"}
+        found = _typed(_USERS, self.wire.get("/users", params=params, operation="disabled_holders"))
+        users = (shapes.user(row, read_at=self._clock.now()) for row in found.value)
+        return tuple(u for u in users if u.is_enabled is False and u.skus is not None and sku.lower() in u.skus)
+
     def license_details(self, ids: Collection[UserId]) -> dict[UserId, tuple[SkuDetail, ...] | RemoteError]:
         """Provisioning state of every plan that applies to users, for each user who was asked about."""
         urls = {user: f"/users/{_guid(user)}/licenseDetails?$select={_DETAIL_SELECT}" for user in ids}
