@@ -14,7 +14,7 @@ from reconciler.sandbox.faults import FaultRule
 from reconciler.store import journal, lines
 from tests.simulation.make_day import MARK, TENANT, Day
 
-STORIES = tuple(f"RITM00100{n:02d}" for n in (1, 4, 6, 11, 13, 15, 19, 21, 26, 30, 32))
+STORIES = tuple(f"RITM00100{n:02d}" for n in (1, 4, 6, 11, 13, 15, 19, 21, 26, 30, 32, 34))
 LINES = {"RITM0010032": 3}  # each of them may be told when it is done
 
 # Whose licences the stories let us change, and whose usage location with the country that both systems give.
