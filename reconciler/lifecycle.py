@@ -28,6 +28,7 @@ class Phase(StrEnum):
 
 
 P = Phase
+ENDING: frozenset[Phase] = frozenset({P.EXPIRING, P.REVOKING, P.REVOKED})  # whatever came before, a period ends
 FINAL: frozenset[Phase] = frozenset({P.REVOKED, P.CANCELLED, P.REFUSED})
 _WORKING = {P.APPROVED, P.WAITING_FOR_SEAT, P.CONVERGING, P.VERIFYING, P.GRANTED, P.DRIFTED}
 
@@ -44,7 +45,7 @@ MOVES: dict[Phase, frozenset[Phase]] = {
     P.GRANTED: frozenset({P.DRIFTED, P.EXPIRING, P.REVOKING, P.HELD, P.CONVERGING, P.VERIFYING, P.WAITING_FOR_SEAT}),
     P.DRIFTED: frozenset({P.GRANTED, P.EXPIRING, P.REVOKING, P.HELD, P.CONVERGING, P.VERIFYING, P.WAITING_FOR_SEAT}),
     P.EXPIRING: frozenset({P.REVOKING, P.GRANTED, P.HELD, P.DRIFTED}),
-    P.REVOKING: frozenset({P.REVOKED, P.EXPIRING, P.GRANTED}),
+    P.REVOKING: frozenset({P.REVOKED, P.EXPIRING, P.GRANTED, P.DRIFTED, P.HELD}),
     P.REVOKED: frozenset({P.RECEIVED}),
     P.REVIEW: frozenset({P.RECEIVED, P.HELD, P.AWAITING_APPROVAL, P.EXPIRING, P.REVOKING} | _WORKING),
     P.CANCELLED: frozenset({P.RECEIVED}),
@@ -56,8 +57,10 @@ class IllegalMove(Exception):
 
 
 def is_legal(old: Phase | None, new: Phase) -> bool:
-    """Whether the table has the move; staying put, and going to a person, always are."""
-    return old is None or old == new or new in (P.REVIEW, P.CANCELLED) or new in MOVES[old]
+    """Whether the table has the move; staying put and going to a person always are, and an end comes to any line."""
+    if old is None or old == new or new in (P.REVIEW, P.CANCELLED) or new in MOVES[old]:
+        return True
+    return new in ENDING and old not in FINAL
 
 
 def move(old: Phase | None, new: Phase) -> Phase:

@@ -262,6 +262,7 @@ class Rest(StrEnum):
     REVIEW = "review"
     REFUSE = "refuse"
     CANCEL = "cancel"
+    OVER = "over"  # its period is over and nothing is left to be taken back
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +281,8 @@ class Finding:
     covered_by: SkuId | None = None  # a SKU that proves the product without being one of its own
     closing: Closing | None = None
     aftermath: Aftermath | None = None  # what was there once is gone
+    there: tuple[Given, ...] | None = None  # what we gave and is there now, newest first; None: not known
+    heir: LineKey | None = None  # KEPT: the line that has the licence from now on
 
     @property
     def key(self) -> LineKey:

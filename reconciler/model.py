@@ -239,6 +239,7 @@ class Action:
     remove: tuple[SkuId, ...] = ()  # assign_license, remove_license
     group: GroupId | None = None  # add_group_member, remove_group_member; reprocess: the group whose licences wait
     given: tuple[Given, ...] = ()  # what this adds, should it be done: what an undo may take back
+    takes_back: tuple[Given, ...] = ()  # what of that this removes again
 
 
 class Result(StrEnum):

@@ -14,7 +14,7 @@ from desired_state.model import Refusal
 from desired_state.text import one_line
 from reconciler.digest import plain
 from reconciler.lifecycle import FINAL, Phase
-from reconciler.line import Decision, Ending, Trip
+from reconciler.line import Decision, Ending, LineState, Trip
 from reconciler.model import (
     AnswerKind,
     Outcome,
@@ -50,7 +50,7 @@ class CycleReport:
     @property
     def is_converged(self) -> bool:
         """Every line in scope is at ease and every part of the cycle was done."""
-        return not self.problems and not self.trips and all(e.state.phase in AT_EASE for e in self.endings)
+        return not self.problems and not self.trips and all(is_at_ease(e.state) for e in self.endings)
 
     @property
     def exit_code(self) -> int:
@@ -123,6 +123,11 @@ class CycleReport:
             "answer": [kind.value for kind in self.given.get(state.key.ticket, ())],
             "digest": ending.gated.proposal.digest,
         }
+
+
+def is_at_ease(state: LineState) -> bool:
+    """Nothing more is owed now; a grant that merely ends soon is no trouble."""
+    return state.phase in AT_EASE or (state.phase is Phase.EXPIRING and state.cause is None)
 
 
 def is_corrected(ending: Ending) -> bool:

@@ -184,6 +184,7 @@ def _verify(
         tuple(_with_given(line, outcomes.get(line.key, ())) for line in seen.lines),
         acted,
         seen.observed,
+        undoing=frozenset(f.key for f in findings if f.drift is not None and f.drift.take_back),
         eyes=d.eyes,
         clock=d.clock,
         windows=d.windows,

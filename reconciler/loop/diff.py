@@ -31,6 +31,8 @@ from reconciler.loop import groups
 from reconciler.loop.aftermath import after, was_proven
 from reconciler.loop.location import located, settled
 from reconciler.loop.proof import prove, reach
+from reconciler.loop.setback import given_up, half_done
+from reconciler.loop.takeback import near, over, seen
 from reconciler.loop.workload import unproven
 from reconciler.model import (
     Assignment,
@@ -47,6 +49,7 @@ class Windows:
 
     user_sync: timedelta = timedelta(days=3)  # a joiner's account reaches the directory
     directory_sync: timedelta = timedelta(minutes=45)  # one cycle of the on-premises sync, which runs every 30 minutes
+    retry: timedelta = timedelta(hours=24)  # a correction that keeps failing is given up after this
 
 
 def diff(lines: Iterable[Line], observed: Observed, *, at: datetime, windows: Windows) -> tuple[Finding, ...]:
@@ -92,7 +95,8 @@ def _find(line: Line, observed: Observed, at: datetime, windows: Windows) -> Fin
             return _unknown(
                 line, Cause.USER_MISSING, "The account that this line was bound to is gone.", rest=Rest.REVIEW
             )
-    return _judge(line, declared, line.product, user, observed, at)
+    finding = seen(_judge(line, declared, line.product, user, observed, at), observed)
+    return given_up(near(finding, at), observed, at, windows.retry)
 
 
 def _not_taken_in(line: Line, refusal: Refusal) -> Finding:
@@ -146,7 +150,8 @@ def _judge(
     if hidden:
         return _with(user, _unknown(line, Cause.PERMISSION_MISSING, f"The directory does not show {hidden}."))
     assert user.assignments is not None and user.skus is not None
-    if user.is_enabled is False:
+    is_over = line.skipped.startswith(OVER)
+    if user.is_enabled is False and not is_over:
         sentence = "The account is disabled, so nothing is assigned."
         # Licences go when people go: what is gone now does not say that the ticket was false, and is no failure.
         return _with(user, _unknown(line, Cause.SUBJECT_LEFT, sentence, rest=Rest.CANCEL))
@@ -162,8 +167,10 @@ def _judge(
             _unknown(line, Cause.REMOTE_FAILING, f"The state of the service plans is not readable: {details.why}."),
         )
     proof = prove(product, details)
+    if is_over:
+        return over(line, request, product, user, proof, details, observed, at)
     if line.skipped:
-        return _out_of_period(line, request, user, proof)
+        return _not_started(line, request, user, proof)
     reached = reach(product, user, proof, observed)
     if reached.is_enough(product.tier):
         covering = None if proof.sku is None or proof.sku in product.candidate_skus else proof.sku
@@ -172,18 +179,19 @@ def _judge(
     if proof.access is Access.PROVEN:
         return replace(unproven(line, request, product, user, proof, reached, at), proof=proof, tier=reached.tier)
     usual = _drifted(line, request, product, user, proof, details, observed, at)
-    return after(usual, observed) if was_proven(line) else usual
+    if was_proven(line):
+        return after(usual, observed)
+    undone = half_done(line, product, user, proof, details, observed, at) if proof.access is Access.ERROR else None
+    return undone or usual
 
 
-def _out_of_period(line: Line, request: Request, user: ObservedUser, proof: Proof) -> Finding:
-    """Access that is still there when its period is over is a fact; whose licence it is, is not judged here."""
-    is_over, is_there = line.skipped.startswith(OVER), proof.access is Access.PROVEN
-    cause = Cause.EXPIRED_NOT_REMOVED if is_over and is_there else None
+def _not_started(line: Line, request: Request, user: ObservedUser, proof: Proof) -> Finding:
+    """Access that is there before its period begins is a fact; whose licence it is, is not judged here."""
     verdict = None
     if request.says is Says.FULFILLED:
-        verdict = Verdict.TRUE if is_there else Verdict.UNKNOWN
-    sentence = line.skipped.removeprefix(OVER).removeprefix(NOT_STARTED)
-    return Finding(line, Rest.HOLD, verdict, cause, f"The period {sentence}.", user, proof)
+        verdict = Verdict.TRUE if proof.access is Access.PROVEN else Verdict.UNKNOWN
+    sentence = line.skipped.removeprefix(NOT_STARTED)
+    return Finding(line, Rest.HOLD, verdict, None, f"The period {sentence}.", user, proof)
 
 
 def _with(user: ObservedUser, finding: Finding) -> Finding:

@@ -9,12 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from desired_state.model import Given, GivenKind, Says
+from desired_state.model import GivenKind, Says
 from reconciler.backoff import delay
 from reconciler.causes import Cause
 from reconciler.lifecycle import FINAL, Phase, is_legal
 from reconciler.line import (
+    Closing,
     Decision,
+    DriftKind,
     Ending,
     Finding,
     Gated,
@@ -22,6 +24,7 @@ from reconciler.line import (
     Rest,
 )
 from reconciler.loop.aftermath import ask_again_at, held, reversals, was_proven
+from reconciler.loop import undo
 from reconciler.loop.takeback import end_of
 from reconciler.model import ActionKind, Outcome, Result, Verdict
 
@@ -60,7 +63,7 @@ def end(
     attempts = old.attempts if old is not None else 0
     attempts += 1 if any(o.result in (Result.APPLIED, Result.FAILED) for o in outcomes) else 0
     next_at = None
-    if phase is Phase.CONVERGING or (phase in (Phase.VERIFYING, Phase.WAITING_FOR_SEAT) and outcomes):
+    if phase in (Phase.CONVERGING, Phase.REVOKING) or (phase in (Phase.VERIFYING, Phase.WAITING_FOR_SEAT) and outcomes):
         wait_s = delay(max(attempts, 1), base_s=RETRY_BASE_S, cap_s=RETRY_CAP_S, chance=chance)
         next_at = at + timedelta(seconds=wait_s) if stand.failed else (old.next_at if old else None)
     if phase is Phase.WAITING_FOR_SEAT and old is not None and old.phase is phase and not stand.failed:
@@ -81,12 +84,12 @@ def end(
         since=old.since if same and old is not None else at,
         granted_at=granted_at,
         ends_at=end_of(first.line, granted_at),
+        given=undo.after(first, last, outcomes, phase),
         episode=old.episode if old is not None else 1,
         note=stand.note,
         reversals=_reversals(first),
-        given=_given(old, outcomes),
     )
-    return Ending(gated, state, last, outcomes)
+    return Ending(gated, state, last, (*undo.rolled_back(gated, last, outcomes), *outcomes))
 
 
 def _reversals(first: Finding) -> int:
@@ -95,15 +98,6 @@ def _reversals(first: Finding) -> int:
     if state is None:
         return 0
     return reversals(first.line) if first.aftermath is not None else state.reversals
-
-
-def _given(old: LineState | None, outcomes: tuple[Outcome, ...]) -> tuple[Given, ...]:
-    """What we added for the line: all that was done, or may have been."""
-    before = old.given if old is not None else ()
-    done = (g for o in outcomes if o.result is Result.APPLIED or o.is_unsure for g in o.action.given)
-    seen = (g for g in done if g.kind is not GivenKind.LOCATION)
-    stayed = (g for o in outcomes if o.result is Result.APPLIED for g in o.action.given if g.kind is GivenKind.LOCATION)
-    return tuple(dict.fromkeys((*before, *stayed, *seen)))
 
 
 def _first_verdict(old: LineState | None, first: Finding) -> Verdict | None:
@@ -126,8 +120,14 @@ def _stand(
 ) -> _Stand:
     first = gated.proposal.finding
     old = first.line.state
+    has_person = old is not None and old.phase is Phase.REVIEW and gated.decision is Decision.HELD
+    if undo.is_ending(gated, last) and not has_person:
+        on_its_way = undo.stand(gated, last, outcomes, old, at, retry_window)
+        return _Stand(on_its_way.phase, on_its_way.cause, on_its_way.note, on_its_way.failed)
     if gated.decision is not Decision.CLEARED:
         return _not_cleared(gated, old, at)
+    if last.rest is Rest.PROVEN and last.closing is Closing.NEAR:
+        return _Stand(Phase.EXPIRING, None, last.sentence)
     if last.rest is Rest.PROVEN:
         return _Stand(Phase.GRANTED, None, "")
     if outcomes:
@@ -182,7 +182,7 @@ def _after_writes(
         return _Stand(Phase.CONVERGING, cause, broken.why)
     if cause in (Cause.REMOTE_FAILING, Cause.USAGE_LOCATION_MISSING):
         if at - since >= retry_window:
-            return _Stand(Phase.REVIEW, Cause.UNKNOWN, f"It was tried for {retry_window} without success: {broken.why}")
+            return _given_up(old, cause, f"It was tried for {retry_window} without success: {broken.why}")
         return _Stand(Phase.CONVERGING, cause, broken.why, failed=True)
     if cause is Cause.NO_SEAT:
         if old is not None and old.attempts >= REFUSALS_MAX:
@@ -193,7 +193,17 @@ def _after_writes(
     return _Stand(Phase.REVIEW, cause, broken.why)
 
 
-_STANDING = (Phase.GRANTED, Phase.DRIFTED)
+def _given_up(old: LineState | None, cause: Cause, sentence: str) -> _Stand:
+    """To a person, once nothing of it is left: what the attempt has given so far is taken back first."""
+    given = old.given if old is not None else ()
+    if any(g.kind is not GivenKind.LOCATION for g in given):
+        return _Stand(Phase.CONVERGING, cause, sentence, failed=True)
+    stays = [undo.words(g) for g in given]
+    more = f" Stays, because it cannot be undone: {', '.join(stays)}." if stays else ""
+    return _Stand(Phase.REVIEW, cause, sentence + more)
+
+
+_STANDING = (Phase.GRANTED, Phase.DRIFTED, Phase.EXPIRING, Phase.REVOKING)
 _UNSEEN = (Cause.REMOTE_FAILING, Cause.PERMISSION_MISSING, Cause.UNKNOWN)
 
 
@@ -206,6 +216,7 @@ def _at_rest(first: Finding, old: LineState | None) -> _Stand:
         Rest.REVIEW: Phase.REVIEW,
         Rest.REFUSE: Phase.REFUSED,
         Rest.CANCEL: Phase.CANCELLED,
+        Rest.OVER: Phase.REVOKED,
     }[first.rest]
     if first.rest is (Rest.WAIT if first.aftermath is None else Rest.HOLD) and was_proven(first.line):
         phase = Phase.DRIFTED
@@ -221,9 +232,10 @@ def started(gated: Gated, at: datetime) -> LineState:
     """The state of a line whose change is about to be sent."""
     first = gated.proposal.finding
     old = first.line.state or LineState(first.key, Phase.RECEIVED)
+    is_surplus = first.drift is not None and first.drift.kind is DriftKind.SURPLUS
     return replace(
         old,
-        phase=Phase.CONVERGING,
+        phase=Phase.REVOKING if is_surplus else Phase.CONVERGING,
         verdict=first.verdict,
         first_verdict=_first_verdict(first.line.state, first),
         cause=first.cause.value if first.cause is not None else None,
@@ -234,16 +246,8 @@ def started(gated: Gated, at: datetime) -> LineState:
         since=old.since if old.phase in WORKING and old.attempts else at,
         note=first.sentence,
         reversals=_reversals(first),
-        given=tuple(dict.fromkeys((*old.given, *_about_to_be_given(gated)))),
+        given=undo.about_to_give(old.given, gated.proposal.actions),
     )
-
-
-def _about_to_be_given(gated: Gated) -> tuple[Given, ...]:
-    """Kept before the first write, so that a crash forgets nothing that may have to be taken back.
-
-    A location is no such thing: it counts once it was seen, because one that is not there must mean "overwritten".
-    """
-    return tuple(g for a in gated.proposal.actions for g in a.given if g.kind is not GivenKind.LOCATION)
 
 
 def renewed(state: LineState, at: datetime) -> LineState:

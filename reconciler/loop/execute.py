@@ -212,6 +212,7 @@ _CAUSES = {
     RefusalReason.NO_SEAT: Cause.NO_SEAT,
     RefusalReason.EXCLUSIVE: Cause.PLAN_CONFLICT,
     RefusalReason.DEPENDENCY: Cause.DEPENDENCY_MISSING,
+    RefusalReason.INHERITED: Cause.GROUP_PENDING,  # just after the person left the group: wait (graph.md section 8)
 }
 
 

@@ -86,6 +86,8 @@ def _judge(proposal: Proposal, rules: Rules, policy: Policy, at: datetime) -> Ga
     resting = _resting(finding, at)
     if resting:
         return Gated(proposal, Decision.HELD, finding.cause, resting)
+    if _is_giving_back(finding):
+        return _may_take_back(proposal, policy)
     old = _too_old(finding, policy, at)
     if old and finding.rest is not Rest.PROVEN:
         return Gated(proposal, Decision.HELD, finding.cause, old, may_answer=False)
@@ -128,11 +130,29 @@ def _resting(finding: Finding, at: datetime) -> str:
         return ""
     if state.phase is Phase.REVIEW:
         return state.note or "A person has this line."
-    tried = (Phase.CONVERGING, Phase.VERIFYING, Phase.WAITING_FOR_SEAT)
+    tried = (Phase.CONVERGING, Phase.VERIFYING, Phase.WAITING_FOR_SEAT, Phase.REVOKING)
     is_tried = state.phase in tried and finding.rest is Rest.ACT
     if is_tried and state.next_at is not None and state.next_at > at:
         return f"The last attempt had no effect yet; the next one is due at {state.next_at:%Y-%m-%d %H:%M:%S} UTC."
     return ""
+
+
+def _is_giving_back(finding: Finding) -> bool:
+    """What we gave is ours to take back, however old its ticket is: the end of a period, or of an attempt, is news."""
+    ours = finding.line.is_by_us or (finding.line.state is not None and bool(finding.line.state.given))
+    return ours and (finding.closing is not None or (finding.drift is not None and bool(finding.drift.take_back)))
+
+
+def _may_take_back(proposal: Proposal, policy: Policy) -> Gated:
+    """The rules say who may be given something; taking back is judged by mode, scope and limits alone."""
+    finding = proposal.finding
+    assert finding.line.product is not None
+    mode = policy.mode_of(finding.line.product.key)
+    if finding.rest is not Rest.ACT or mode == "enforce":
+        return Gated(proposal, Decision.CLEARED)
+    if mode == "suggest":
+        return Gated(proposal, Decision.AWAITING, finding.cause, "In mode suggest every change needs a person.")
+    return Gated(proposal, Decision.PLANNED, finding.cause, "In mode observe nothing is changed.")
 
 
 def _may_write(proposal: Proposal, rules: Rules, policy: Policy) -> Gated:
@@ -143,12 +163,6 @@ def _may_write(proposal: Proposal, rules: Rules, policy: Policy) -> Gated:
     def decided(decision: Decision, cause: Cause | None, sentence: str, hits: tuple[RuleHit, ...] = ()) -> Gated:
         return Gated(proposal, decision, cause, sentence, tuple(_as_json(h) for h in hits))
 
-    if not request.period.is_open:
-        return decided(
-            Decision.HELD,
-            finding.cause,
-            "The request has an end, and taking a licence back at its end is not built yet.",
-        )
     hits = evaluate(rules, _facts(finding, request))  # for the record also where the ticket is closed already
     if request.says is Says.APPROVED:
         if policy.agents and not request.opened_by:

@@ -40,7 +40,7 @@ class Limits:
 
 def lane_of(action: Action) -> Lane:
     """The lane an action is counted in; a call that adds and removes counts as a removal, the stricter one."""
-    return Lane.REMOVALS if action.remove else _LANES[action.kind]
+    return Lane.REMOVALS if action.remove or action.takes_back else _LANES[action.kind]
 
 
 def within(

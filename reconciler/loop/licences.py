@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from desired_state.model import Path, PlanId, Product, ProductKey, SkuId
+from desired_state.model import Given, GivenKind, Path, PlanId, Product, ProductKey, SkuId
 from reconciler.causes import Cause
 from reconciler.line import Drift, Finding, Observed, Proposal
 from reconciler.loop.bounds import Bounds, Taken
@@ -45,6 +45,7 @@ def switch_on(finding: Finding, user: ObservedUser, drift: Drift, bounds: Bounds
         undo=Undo.REVERSIBLE,
         inverse={"add": [{"sku_id": drift.sku, "disabled_plans": before}], "remove": []},
         add=(Grant(drift.sku, off - wanted),),
+        given=(Given(GivenKind.PLANS, user.read_at, sku=drift.sku, plans=tuple(sorted(off & wanted))),),
     )
 
 
@@ -78,6 +79,7 @@ def assign(
         undo=Undo.REVERSIBLE,
         inverse={"add": [], "remove": [chosen]},
         add=(Grant(chosen),),
+        given=(Given(GivenKind.LICENSE, observed.at, sku=chosen),),
     )
 
 

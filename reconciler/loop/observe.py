@@ -145,10 +145,11 @@ def _keep_bindings(
 
 
 def _may_end(line: Line) -> bool:
-    """Whether something may be taken back for it: its period is over, or what it was given is not proven yet."""
+    """Whether something may be taken back for it one day, or because what it was given is not proven yet."""
     state = line.state
     is_open = state is not None and bool(state.given) and state.phase is not Phase.GRANTED
-    return line.skipped.startswith(OVER) or is_open
+    ends = isinstance(line.declared, Request) and not line.declared.period.is_open and line.granted_at is not None
+    return ends or line.skipped.startswith(OVER) or is_open
 
 
 def _with_company(reader: Reader, found: tuple[Line, ...], at: datetime) -> tuple[Line, ...]:
@@ -163,7 +164,7 @@ def _with_company(reader: Reader, found: tuple[Line, ...], at: datetime) -> tupl
     def with_company(line: Line) -> Line:
         if line.binding.user is None or line.product is None:
             return line
-        more = left.get((line.binding.user, line.product.key), ())
+        more = left.get(line.key, ())
         company = tuple(o for o in others.get(line.binding.user, ()) if o.key != line.key)
         return replace(line, others=company, given=(*more, *line.given), is_by_us=line.is_by_us or bool(more))
 

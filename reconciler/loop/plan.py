@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 from decimal import Decimal
 
-from desired_state.model import LineKey, Product, Request, SkuId
+from desired_state.model import Given, GivenKind, LineKey, Product, Request, SkuId
 from reconciler.causes import Cause
 from reconciler.digest import digest, plain
 from reconciler.line import DriftKind, Finding, Observed, Plan, Proposal, Rest
@@ -18,6 +18,7 @@ from reconciler.loop.bounds import Bounds, Taken
 from reconciler.loop.joining import through_group
 from reconciler.loop.licences import allowed, assign, switch_on
 from reconciler.loop.location import awaited, derive, set_location
+from reconciler.loop.undo import take_back
 from reconciler.model import Action
 from reconciler.seats.ledger import Purse, count, promised
 from reconciler.seats.queue import Place, in_turn, keeps_place, turn
@@ -52,7 +53,9 @@ def plan(
             _reserve(waiting.pop(0).sku, taken)
         made[finding.key] = _named(_propose(finding, observed, bounds, taken))
     proposals = tuple(made[f.key] for f in every)
-    return Plan(proposals, digest([[p.digest, [plain(a) for a in p.actions]] for p in proposals if p.actions]))
+    # When something would be given is no part of what is done: a rehearsal has the same digest as the real run.
+    named = [[p.digest, [plain(replace(a, given=())) for a in p.actions]] for p in proposals if p.actions]
+    return Plan(proposals, digest(named))
 
 
 def _reserve(sku: SkuId, taken: Taken) -> None:
@@ -71,6 +74,9 @@ def _propose(finding: Finding, observed: Observed, bounds: Bounds, taken: Taken)
     shared = taken.changes.get((user.id, product.key))
     if shared is not None:
         return Proposal(finding, with_=shared)
+    if finding.drift.take_back:
+        taken.changes[(user.id, product.key)] = finding.key
+        return Proposal(finding, take_back(finding, observed, bounds))
     dearer = _dearer(product, request.price_cap)
     if dearer:
         return Proposal(finding, blocked=Cause.POLICY_REFUSED, sentence=dearer)

@@ -33,6 +33,7 @@ from reconciler.loop.gate import Gates
 from reconciler.loop.guards import Limits, within
 from reconciler.loop.pull import OUR_MARK
 from reconciler.loop.send import Sender, Stopped, Write
+from reconciler.loop.shared import REVOKED, kept_by
 from reconciler.model import AnswerKind, Reply, Result
 from reconciler.store import journal, lines, outbox
 from reconciler.store.database import Database
@@ -190,6 +191,9 @@ def _keep(
         ledger.append(session, tenant, granted, at)
     if state.phase is Phase.CANCELLED and first.aftermath is not None:
         ledger.append(session, tenant, ledger.Ended(state.key, at, why=ADOPTED), at)
+    if state.phase is Phase.REVOKED:
+        why = kept_by(ending.finding.heir) if ending.finding.heir is not None else REVOKED
+        ledger.append(session, tenant, ledger.Ended(state.key, at, why), at)
     proof = ending.finding.proof
     before = Phase.CONVERGING if ending.outcomes else old  # `begin` has moved what was about to be changed
     body = {

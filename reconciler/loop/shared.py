@@ -9,15 +9,14 @@ as given for that one, so that the last of them gives it back (I9), and nothing 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 
 from desired_state.catalogue import Catalogue
 from desired_state.ledger import Standing
-from desired_state.model import Given, LineKey, ProductKey, Says, UserId
+from desired_state.model import Given, LineKey, Says, UserId
 from reconciler.lifecycle import FINAL, Phase
 from reconciler.line import LineState, Other
 
-KEPT, REVOKED = "kept", "revoked"  # why an entitlement ended: its licence stayed for another line, or was taken back
+KEPT, REVOKED = "kept by ", "revoked"  # why an entitlement ended: another line has its licence now, or nobody
 _COUNTING = (Says.APPROVED, Says.FULFILLED)
 
 
@@ -41,27 +40,27 @@ def others_of(
     return {user: tuple(sorted(lines, key=lambda o: o.key)) for user, lines in found.items()}
 
 
-def handed_on(standings: Iterable[Standing]) -> dict[tuple[UserId, ProductKey], tuple[Given, ...]]:
-    """What was given for lines that left it to another line of the same person and product, oldest first.
-
-    What was taken back since, for whichever line, was given away with it.
-    """
-    kept: dict[tuple[UserId, ProductKey], list[tuple[datetime, Given]]] = {}
-    revoked: dict[tuple[UserId, ProductKey], datetime] = {}
+def handed_on(standings: Iterable[Standing]) -> dict[LineKey, tuple[Given, ...]]:
+    """What each line has from lines that ended before and left it their licence, oldest first."""
+    left: dict[LineKey, list[LineKey]] = {}
+    own: dict[LineKey, tuple[Given, ...]] = {}
     for standing in standings:
-        entitlement = standing.entitlement
-        if entitlement is None or standing.ended_at is None:
-            continue
-        whose = entitlement.user, entitlement.request.product
-        if standing.ended_why == KEPT and standing.is_by_us:
-            kept.setdefault(whose, []).extend((standing.ended_at, g) for g in standing.given)
-        if standing.ended_why == REVOKED:
-            revoked[whose] = max(standing.ended_at, revoked.get(whose, standing.ended_at))
-    return {
-        whose: tuple(sorted({g for at, g in given if whose not in revoked or at > revoked[whose]}, key=_age))
-        for whose, given in kept.items()
-    }
+        own[standing.key] = standing.given if standing.is_by_us else ()
+        if standing.ended_at is not None and standing.ended_why.startswith(KEPT):
+            left.setdefault(_key(standing.ended_why.removeprefix(KEPT)), []).append(standing.key)
+
+    def of(key: LineKey, seen: frozenset[LineKey]) -> tuple[Given, ...]:
+        before = sorted(set(left.get(key, ())) - seen)
+        return tuple(g for one in before for g in (*of(one, seen | {one}), *own.get(one, ())))
+
+    return {key: of(key, frozenset({key})) for key in left}
 
 
-def _age(given: Given) -> tuple[datetime, str, str, str]:
-    return given.at, given.kind.value, given.sku or "", given.group or ""
+def kept_by(key: LineKey) -> str:
+    """Why an entitlement ended, for the ledger, when its licence stays for another line."""
+    return f"{KEPT}{key}"
+
+
+def _key(text: str) -> LineKey:
+    ticket, _, line = text.rpartition("/")
+    return LineKey(ticket, int(line))

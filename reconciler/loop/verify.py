@@ -14,6 +14,7 @@ from desired_state.model import LineKey
 from reconciler.causes import Cause
 from reconciler.clock import Clock
 from reconciler.line import (
+    Closing,
     Finding,
     Line,
     Observed,
@@ -29,8 +30,10 @@ def _product(line: Line) -> str:
     return line.product.key if line.product is not None else ""
 
 
-def _may_arrive(finding: Finding) -> bool:
-    """What a group gives takes longer than anybody would watch."""
+def _may_arrive(finding: Finding, *, is_undoing: bool) -> bool:
+    """What a group gives, or takes away, takes longer than anybody would watch."""
+    if is_undoing and finding.there is not None:
+        return bool(finding.there)
     return finding.rest in (Rest.WAIT, Rest.ACT, Rest.HOLD) and finding.cause is not Cause.GROUP_PENDING
 
 
@@ -39,6 +42,7 @@ def verify(
     acted: Collection[LineKey],
     observed: Observed,
     *,
+    undoing: Collection[LineKey] = (),
     eyes: Eyes,
     clock: Clock,
     windows: Windows,
@@ -47,6 +51,7 @@ def verify(
 ) -> dict[LineKey, Finding]:
     """Watch the accounts that were changed until they are proven or `watch` is over.
 
+    Lines in `undoing` are watched until what was given for them is gone.
     Returns the last finding of every line of that person and product, lines that merely share the change included.
     """
     every = tuple(lines)
@@ -61,7 +66,7 @@ def verify(
             look(eyes, open_, observed.skus.values(), at=at, groups=observed.groups), audits=observed.audits
         )
         last |= {f.key: f for f in diff(open_, again, at=at, windows=windows)}
-        open_ = tuple(line for line in open_ if _may_arrive(last[line.key]))
+        open_ = tuple(line for line in open_ if _may_arrive(last[line.key], is_undoing=line.key in undoing))
         left_s = (until - clock.now()).total_seconds()
         if not open_ or left_s <= 0:
             break

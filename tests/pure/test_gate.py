@@ -128,10 +128,10 @@ def test_an_order_by_an_agents_account_only_proposes():
     assert result.decision is Decision.AWAITING
 
 
-def test_a_grant_that_would_have_to_end_is_held_while_ending_is_not_supported():
+def test_a_grant_that_ends_is_given_like_any_other():
     result = one(a_line(period=Period(duration_days=30)), seen(a_user()))
 
-    assert result.decision is Decision.HELD
+    assert result.decision is Decision.CLEARED
 
 
 def test_a_line_that_a_person_has_is_left_to_that_person():
