@@ -23,8 +23,8 @@ from reconciler.line import (
     LineState,
     Rest,
 )
-from reconciler.loop.aftermath import ask_again_at, held, reversals, was_proven
 from reconciler.loop import undo
+from reconciler.loop.aftermath import ask_again_at, held, reversals, was_proven
 from reconciler.loop.takeback import end_of
 from reconciler.model import ActionKind, Outcome, Result, Verdict
 
