@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 from decimal import Decimal
 
-from desired_state.model import Given, GivenKind, LineKey, Product, Request, SkuId
+from desired_state.model import LineKey, Product, Request, SkuId
 from reconciler.causes import Cause
 from reconciler.digest import digest, plain
 from reconciler.line import DriftKind, Finding, Observed, Plan, Proposal, Rest

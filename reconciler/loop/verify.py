@@ -14,7 +14,6 @@ from desired_state.model import LineKey
 from reconciler.causes import Cause
 from reconciler.clock import Clock
 from reconciler.line import (
-    Closing,
     Finding,
     Line,
     Observed,

@@ -185,7 +185,11 @@ class App:
             desk=desk,
             rules=self.settings.rules_for(self.name),
             policy=policy,
-            windows=Windows(user_sync=self.tenant.user_sync_window, directory_sync=self.tenant.directory_sync, retry=self.tenant.retry_window),
+            windows=Windows(
+                user_sync=self.tenant.user_sync_window,
+                directory_sync=self.tenant.directory_sync,
+                retry=self.tenant.retry_window,
+            ),
             bounds=Bounds(
                 frozenset(guards.countries),
                 names.skus,
