@@ -23,6 +23,7 @@ ServiceNow has failures of its own (servicenow.md section 17), named in `SERVICE
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -94,6 +95,8 @@ class Faults:
         self._rules: list[FaultRule] = []
         self._struck: list[int] = []
         self._bursts: list[int] = []
+        self.met: Counter[str] = Counter()
+        """How often each fault struck since the world was made or loaded."""
 
     @property
     def enabled(self) -> bool:
@@ -137,6 +140,7 @@ class Faults:
             else:
                 continue
             self._struck[i] += 1
+            self.met[rule.fault] += 1
             return rule.fault
         return None
 

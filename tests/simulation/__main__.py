@@ -1,0 +1,87 @@
+"""Plays seeds: `make simulate SEEDS=1000 [FROM=2000]`, or one of them, told cycle by cycle: `make simulate SEED=1234`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections import Counter
+
+from tests.simulation.play import Played, play
+
+SHOWN = 20
+
+
+def main() -> int:
+    """Play what was asked for; 1 when something was wrong."""
+    asked = argparse.ArgumentParser(prog="make simulate")
+    asked.add_argument("--seed", type=int, help="play this one and tell it")
+    asked.add_argument("--seeds", type=int, default=200, help="how many")
+    asked.add_argument("--from", dest="first", type=int, default=0, help="the first of them")
+    given = asked.parse_args()
+    if given.seed is not None:
+        return 1 if play(given.seed, tell=True).wrong else 0
+    total, failed, began = Summary(), 0, time.monotonic()
+    for n, seed in enumerate(range(given.first, given.first + given.seeds)):
+        played = played_safely(seed)
+        total.add(played)
+        if played.wrong:
+            failed += 1
+            print(f"\rseed {seed}: {'; '.join(played.wrong[:3])}", flush=True)
+        if sys.stderr.isatty() or n % 100 == 99:
+            spent = time.monotonic() - began
+            print(f"\r{n + 1} of {given.seeds} seeds, {failed} failed, {spent:.0f} s", end=" ", file=sys.stderr, flush=True)
+    print(f"\n{total.text(time.monotonic() - began)}")
+    return 1 if failed else 0
+
+
+def played_safely(seed: int) -> Played:
+    """A seed that raises is a seed that failed."""
+    try:
+        return play(seed)
+    except Exception as error:
+        return Played(seed, wrong=[f"{type(error).__name__}: {error}"])
+
+
+class Summary:
+    """What a number of seeds came to."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.faults: Counter[str] = Counter()
+        self.checked: Counter[str] = Counter()
+        self.phases: Counter[str] = Counter()
+        self.failures: list[Played] = []
+
+    def add(self, played: Played) -> None:
+        """Count one seed in."""
+        names = ("cycles", "failed", "killed", "writes", "events")
+        self.counts.update({"seeds": 1, **{name: getattr(played, name) for name in names}})
+        self.faults += played.faults
+        self.checked += played.checked
+        self.phases += played.phases
+        self.failures += [played] if played.wrong else []
+
+    def text(self, seconds: float) -> str:
+        """The summary, for people."""
+        c = self.counts
+        rows = [
+            f"{c['seeds']} seeds, {c['cycles']} cycles in {seconds:.0f} s"
+            f" ({1000 * seconds / max(1, c['cycles']):.0f} ms a cycle)",
+            f"{c['failed']} cycles ended early, {c['killed']} processes died, {c['events']} events by others,"
+            f" {c['writes']} writes to the directory",
+            f"faults met: {_listed(self.faults)}",
+            f"checked: {_listed(self.checked)}",
+            f"lines ended: {_listed(self.phases)}",
+            f"{len(self.failures)} seeds failed" + (":" if self.failures else ""),
+            *(f"  make simulate SEED={f.seed}   {f.wrong[0]}" for f in self.failures[:SHOWN]),
+        ]
+        return "\n".join(rows)
+
+
+def _listed(counts: Counter[str]) -> str:
+    return ", ".join(f"{name} {n}" for name, n in sorted(counts.items())) or "none"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,202 @@
+"""The judge of what we keep and what tickets are told: rows of the store, the audit log, notes, tasks and phases.
+
+Reads the store by plain SQL and ServiceNow by its own rows. Called around each write, after each cycle, and once at
+the end, when the weather has been calm for long enough that only people's work may be left.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+
+import httpx
+from sqlalchemy import text
+
+from reconciler.report import CycleReport
+from reconciler.sandbox import hosts
+from reconciler.store import journal
+from reconciler.store.database import Database
+from tests.simulation.make_tenant import NEVER_SERVED, Made, Wish
+from tests.simulation.oracle import Oracle
+
+MARK = re.compile(r"\[m365r:([A-Za-z0-9:._-]+)\]")
+RECORD = re.compile(r"/table/(sc_task|sc_req_item)/([0-9a-f]{32})$")
+UNREST = frozenset({"received", "converging", "verifying", "expiring", "revoking"})
+EXPLAINED = frozenset({"held", "review", "drifted", "waiting_for_seat", "awaiting_approval", "refused"})
+
+
+class Books:
+    """Watches the store of one customer and what its tickets are told."""
+
+    def __init__(self, tenant: Made, database: Database, oracle: Oracle) -> None:
+        self.tenant, self.database, self.oracle = tenant, database, oracle
+        self.instance = tenant.world.instance
+        self.tells = 0  # writes to ServiceNow
+        self.last = ""
+        self._seq, self._hash = 0, "0" * 64
+        self._open: set[int] = set()  # intents without a result
+        self._granted: set[str] = set()
+        self._cycles = 0
+
+    # --- each write
+
+    def before_write(self, request: httpx.Request) -> None:
+        """The intent of this very write is committed, and what closes a ticket is true."""
+        path = request.url.path
+        if request.method == "GET" or request.url.host == hosts.LOGIN_HOST or "batch" in path or "oauth" in path:
+            return
+        self.last = f"{request.method} {path} {request.content[:300]!r}"
+        self.tells += request.url.host == hosts.SERVICENOW_HOST
+        self.oracle.checked["intent"] += 1
+        with self.database.read() as session:
+            query = "select kind, subject, body from audit where tenant = 'contoso' order by seq desc limit 1"
+            row = session.connection().execute(text(query)).first()
+        body = json.loads(request.content or b"{}")
+        if row is None or row.kind != "intent":
+            self.oracle.fail("intent", f"nothing announced {self.last}")
+            return
+        told = json.loads(row.body)
+        targets = {row.subject, (told.get("what") or {}).get("target")} - {None, ""}
+        if not any(t in path or t in request.content.decode() for t in targets):
+            self.oracle.fail("intent", f"{row.subject} was announced and it was {self.last}")
+        if record := RECORD.search(path):
+            self._closing(record[1], record[2], body)
+
+    def _closing(self, table: str, sys_id: str, body: dict[str, str]) -> None:
+        """No ticket is closed as done by us while somebody on it has no access."""
+        row = self.instance.record(table, sys_id) or {}
+        if body.get("state") != "3" or row.get("correlation_id", "").startswith("m365r:"):
+            return
+        item = row if table == "sc_req_item" else self.instance.record("sc_req_item", row["request_item"]) or {}
+        self.oracle.checked["closing"] += 1
+        for wish in self.tenant.wishes_of(item["number"]):
+            self._works(wish, "closing", f"{wish.number} was closed")
+
+    def _works(self, wish: Wish, rule: str, what: str) -> None:
+        user_id = wish.human.user_id or ""
+        if wish.product is None or self.oracle.may_be_stale(user_id):
+            return
+        if not self.oracle.truth.has_access(user_id, self.oracle.truth.sold(wish)):
+            self.oracle.fail(rule, f"{what}, and {wish.human.name} has no {wish.product}")
+
+    # --- each cycle
+
+    def cycle_ends(self, report: CycleReport | None) -> None:
+        """Judge the rows that were added, the notes and tasks of every ticket, and where each line stands."""
+        self._cycles += 1
+        self._chain(was_cut=report is None)
+        self._told_once()
+        if report is not None:
+            self._phases(report)
+
+    def _chain(self, *, was_cut: bool) -> None:
+        """Each row follows the one before; each intent has its result. Every tenth time the whole log is verified."""
+        self.oracle.checked["audit"] += 1
+        with self.database.read() as session:
+            query = "select seq, kind, body, prev, hash from audit where tenant = 'contoso' and seq > :seq order by seq"
+            rows = session.connection().execute(text(query), {"seq": self._seq}).all()
+            if self._cycles % 10 == 0 and not journal.verify(journal.export(session)).ok:
+                self.oracle.fail("audit", "the log does not verify")
+        for row in rows:
+            if row.seq != self._seq + 1 or row.prev != self._hash:
+                self.oracle.fail("audit", f"row {row.seq} does not follow {self._seq}")
+            self._seq, self._hash = row.seq, row.hash
+            if row.kind == "intent":
+                self._open.add(row.seq)
+            elif row.kind == "result":
+                self._open.discard(json.loads(row.body)["intent"])
+        if self._open and not was_cut:
+            self.oracle.fail("audit", f"intents {sorted(self._open)} have no result")
+        self._open.clear()
+
+    def _told_once(self) -> None:
+        """Each answer at most once a key, and never the same words twice in a row."""
+        self.oracle.checked["answers"] += 1
+        for item in self.instance.records("sc_req_item"):
+            entries = [*self.instance.notes(item["sys_id"]), *self.instance.notes(item["sys_id"], "comments")]
+            marks = Counter(mark for note in entries for mark in MARK.findall(note))
+            tasks = self.instance.records("sc_task", request_item=item["sys_id"])
+            made = Counter(t["correlation_id"] for t in tasks if t["correlation_id"])
+            for key, times in (marks + made).items():
+                if times > 1:
+                    self.oracle.fail("answers", f"{item['number']} was told {times} times under {key}")
+
+    def _phases(self, report: CycleReport) -> None:
+        """Every line that was ever taken up is still there, in a phase with a reason; what is granted works."""
+        self.oracle.checked["phases"] += 1
+        with self.database.read() as session:
+            known = session.connection().execute(text("select ticket || '/' || line from line")).scalars().all()
+        shown = {str(e.state.key) for e in report.endings}
+        if missing := set(known) - shown:
+            self.oracle.fail("phases", f"{sorted(missing)} fell out of the cycle")
+        granted: set[str] = set()
+        for ending in report.endings:
+            state = ending.state
+            if state.phase.value in EXPLAINED and not (state.cause or state.note):
+                self.oracle.fail("phases", f"{state.key} is {state.phase} and nobody knows why")
+            if state.phase.value == "granted":
+                granted.add(str(state.key))
+                wish = self._wish(str(state.key))
+                if wish is not None and str(state.key) not in self._granted:
+                    self.oracle.checked["granted"] += 1
+                    self._works(wish, "granted", f"{state.key} is granted")
+        self._granted = granted
+
+    def _wish(self, key: str) -> Wish | None:
+        return next((w for w in self.tenant.wishes if f"{w.number}/{w.line}" == key), None)
+
+    # --- the end
+
+    def settled(self, report: CycleReport | None) -> None:
+        """Whatever can be served is granted, what is granted works, and the rest is people's work."""
+        if report is None:
+            return
+        with self.database.read() as session:
+            if not journal.verify(journal.export(session)).ok:
+                self.oracle.fail("audit", "the log does not verify")
+        stands = {str(e.state.key): e.state for e in report.endings}
+        for wish in self.tenant.wishes:
+            key = f"{wish.number}/{wish.line}"
+            self.oracle.checked["liveness"] += 1
+            if key not in stands:
+                self.oracle.fail("liveness", f"{key} ({wish.how}) was never taken up")
+                continue
+            state = stands[key]
+            phase = state.phase.value
+            if phase in UNREST:
+                self.oracle.fail("liveness", f"{key} is still {phase}: {state.cause} {state.note}")
+            if phase == "granted":
+                self._works(wish, "liveness", f"{key} is granted at rest")
+            elif state.granted_at is None and (why := self._can_be_served(wish)):
+                sentence = f"{key} {wish.product} for {wish.human.name} ({wish.human.trait}) is {phase}"
+                self.oracle.fail("liveness", f"{sentence}, {state.cause} {state.note!r}, and {why}")
+
+    def _can_be_served(self, wish: Wish) -> str:
+        """Why this line should be granted by now, "" when something is in the way that is people's to remove."""
+        truth, human = self.oracle.truth, wish.human
+        user = truth.user(human.user_id or "")
+        person = self.instance.record("sys_user", human.sys_id) or {}
+        now = self.tenant.world.clock.now()
+        if wish.product is None or user is None or not user.enabled or human.trait in NEVER_SERVED:
+            return ""
+        says = truth.says(wish)
+        if says not in ("ours", "closed") or person["email"] != user.upn:
+            return ""
+        sold = truth.sold(wish)
+        if truth.has_access(user.user_id, sold) and not wish.starts_on and not wish.ends_on and not wish.days:
+            return "the access is there"
+        if wish.product in self.tenant.site.by_group or wish.ends_on or wish.days or wish.starts_on:
+            return ""
+        if not user.usage_location and (user.synced or human.trait in ("disagreeing", "one source", "overwritten")):
+            return ""
+        if not truth.is_priced(wish) or (human.is_contractor and says == "ours"):
+            return ""
+        on = truth.plans_on(user.user_id)
+        if not {truth.plan(p) for p in sold.needs} <= on or {truth.plan(p) for p in sold.excludes} & on:
+            return ""
+        if truth.skus_of(sold) & truth.holds(user.user_id):
+            return ""
+        sku = truth.sku(sold.skus[0])
+        free = truth.store.seats_free(sku) - truth.pending_seats(sku)
+        return f"{free} seats of {sold.skus[0]} are free" if free > 0 else ""

@@ -1,0 +1,283 @@
+"""One seed played: a customer, bad weather, other people, up to 40 cycles over weeks, and a judge after each of them.
+
+    python -m tests.simulation.play 1234      plays one seed and tells it cycle by cycle
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import cache
+from pathlib import Path
+
+import httpx
+
+from reconciler.clients.auth import Basic, ClientSecret
+from reconciler.clients.wire import make_http
+from reconciler.config import Settings, load
+from reconciler.errors import RemoteError, UserError
+from reconciler.loop.observe import Scope
+from reconciler.once import once
+from reconciler.report import CycleReport
+from reconciler.sandbox import hosts
+from reconciler.sandbox.faults import FaultRule
+from reconciler.sandbox.transport import SandboxTransport
+from reconciler.store.database import Database, open_database, row_counts
+from reconciler.wiring import App, Systems
+from tests.simulation.make_events import Others
+from tests.simulation.make_tenant import Made, made
+from tests.simulation.make_weather import ANYWHERE, AT_SERVICENOW, DENIED
+from tests.simulation.oracle import Oracle
+from tests.simulation.oracle_rows import Books
+
+TENANT = "contoso"
+MEMORY = Path("/dev/shm")
+FAULTS = (*ANYWHERE, "stale_read", *AT_SERVICENOW, *DENIED)
+JUMPS = (1, 2, 5, 5, 15, 40, 180, 700, 1500, 4000)  # minutes
+SETTLING = (5, 5, 40, 180, 1500, 5, 4400, 60, 1500, 10, 1500, 10)  # of the calm end, minutes before each cycle
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+@dataclass
+class Played:
+    """What became of one seed."""
+
+    seed: int
+    cycles: int = 0
+    failed: int = 0  # cycles that a remote failure ended early
+    killed: int = 0
+    writes: int = 0
+    events: int = 0
+    granted: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
+    checked: Counter[str] = field(default_factory=Counter)
+    phases: Counter[str] = field(default_factory=Counter)
+    wrong: list[str] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
+
+
+class Edge(httpx.BaseTransport):
+    """The outermost edge of our process: the oracle looks here, and here the process dies."""
+
+    def __init__(self, inner: httpx.BaseTransport, game: Game) -> None:
+        self._inner, self._game = inner, game
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        request.read()
+        game = self._game
+        game.requests += 1
+        dies = game.dies_at == game.requests
+        if dies and game.dies_before:
+            raise Killed
+        game.oracle.before(request)
+        game.rows.before_write(request)
+        try:
+            response = self._inner.handle_request(request)
+        finally:
+            game.oracle.after(request)
+        if dies:
+            raise Killed
+        return response
+
+
+@cache
+def _template() -> bytes:
+    """A store as it is created, so that each seed copies it instead of migrating one."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "reconciler.db"
+        open_database(path).close()
+        return path.read_bytes()
+
+
+@contextmanager
+def a_folder() -> Iterator[Path]:
+    """Somewhere in memory, where there is such a place."""
+    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
+        yield Path(folder)
+
+
+class Game:
+    """A customer being played."""
+
+    def __init__(self, tenant: Made, folder: Path, settings: Settings, database: Database, held: ExitStack) -> None:
+        self.tenant, self.folder, self.settings, self.database = tenant, folder, settings, database
+        self.world = tenant.world
+        self.rng = random.Random(f"play-{tenant.seed}")
+        self.oracle = Oracle(tenant)
+        self.rows = Books(tenant, database, self.oracle)
+        self.others = Others(tenant, self.oracle, random.Random(f"others-{tenant.seed}"))
+        self.result = Played(tenant.seed)
+        self.requests, self.dies_at, self.dies_before = 0, 0, False
+        self.last: CycleReport | None = None
+        service = SandboxTransport(self.world)
+        self._http = [held.enter_context(make_http(Edge(service, self))) for _ in range(2)]
+        self.app = self._app()
+
+    def _app(self) -> App:
+        reached = Systems(
+            clock=self.world.clock,
+            graph_base=f"{hosts.GRAPH_URL}/v1.0",
+            authority=hosts.LOGIN_URL,
+            servicenow_base=hosts.SERVICENOW_URL,
+            tenant_id=hosts.TENANT_ID,
+            client_id=hosts.CLIENT_ID,
+            credential=lambda: ClientSecret(hosts.CLIENT_SECRET),
+            servicenow_tokens=lambda _: Basic(hosts.SERVICENOW_USER, hosts.SERVICENOW_PASSWORD),
+            graph_http=self._http[0],
+            servicenow_http=self._http[1],
+            servicenow_user=hosts.SERVICENOW_USER,
+        )
+        return App(TENANT, self.settings, self.settings.tenants[TENANT], reached, self.database)
+
+    # --- weather
+
+    def storm(self) -> None:
+        """Another mixture of what can go wrong on the wire, or none."""
+        self.calm()
+        if self.rng.random() < 0.3:
+            return
+        for fault in self.rng.sample(FAULTS, self.rng.randint(1, 4)):
+            rule = FaultRule(fault, share=self.rng.choice((0.02, 0.06, 0.15)), burst=self.rng.choice((1, 1, 3)))
+            self.world.faults.add(rule)
+        switches = self.world.switches
+        switches.licence_lock_tail_s = self.rng.choice((0.0, 0.0, 8.0))
+        switches.replica_lag_s = self.rng.choice((0.0, 0.0, 20.0, 90.0))
+        switches.advanced_lag_s = self.rng.choice((0.0, 0.0, 60.0))
+        switches.empty_pages = self.rng.choice((0.0, 0.2))
+
+    def calm(self) -> None:
+        self.world.faults.clear()
+        switches = self.world.switches
+        switches.licence_lock_tail_s = switches.replica_lag_s = switches.advanced_lag_s = switches.empty_pages = 0.0
+
+    # --- cycles
+
+    def cycle(self, *, may_die: bool = False) -> CycleReport | None:
+        """One cycle; None when it ended early. The process may die on the way and is started again by the next."""
+        self.result.cycles += 1
+        self.requests = 0
+        self.dies_at = self.rng.randint(1, 40) if may_die and self.rng.random() < 0.2 else 0
+        self.dies_before = self.rng.random() < 0.5
+        report: CycleReport | None = None
+        try:
+            report = once(self.app, Scope())
+        except Killed:
+            self.result.killed += 1
+            self.app = self._app()
+        except RemoteError as error:
+            self.result.failed += 1
+            self.result.told.append(f"    {error}")
+        except UserError as error:
+            self.result.failed += 1
+            self.result.told.append(f"    {error}")
+            if self.world.faults.enabled or self.others.hidden:
+                self.app = self._app()
+            else:
+                self.oracle.fail("cycle", f"it ended in calm weather: {error}")
+        self.dies_at = 0
+        self.rows.cycle_ends(report)
+        if report is not None:
+            self.last = report
+        return report
+
+    def wait(self, minutes: float) -> None:
+        self.world.clock.advance(timedelta(minutes=minutes))
+        self.oracle.others()
+        self.oracle.tickets_moved()
+
+
+def play(seed: int, *, tell: bool = False) -> Played:
+    """Play one seed to its end, or to the first thing that was wrong."""
+    with a_folder() as folder, ExitStack() as held:
+        tenant = made(seed)
+        config = folder / "config.toml"
+        config.write_text(tenant.site.toml(), encoding="utf-8")
+        (folder / "reconciler.db").write_bytes(_template())
+        database = open_database(folder / "reconciler.db")
+        held.callback(database.close)
+        game = Game(tenant, folder, load(config, {"RECONCILER_STATE_DIR": str(folder)}), database, held)
+        _play(game, tell=tell)
+        game.calm()
+        result = game.result
+        result.wrong, result.checked = list(game.oracle.wrong), game.oracle.checked
+        result.faults, result.writes = Counter(tenant.world.faults.met), game.oracle.writes
+        if game.last is not None:
+            result.phases = Counter(e.state.phase.value for e in game.last.endings)
+        return result
+
+
+def _play(game: Game, *, tell: bool) -> None:
+    rng, result = game.rng, game.result
+
+    def say(text: str) -> None:
+        result.told.append(text)
+        if tell:
+            print(text)
+
+    stood: dict[str, str] = {}
+
+    def done(what: str) -> bool:
+        endings = game.last.endings if game.last is not None else ()
+        stands = {str(e.state.key): f"{e.state.phase} {e.state.cause or ''}".strip() for e in endings}
+        moved = ", ".join(f"{key} {now}" for key, now in stands.items() if stood.get(key) != now)
+        stood.update(stands)
+        say(f"{game.world.clock.now():%m-%d %H:%M:%S} {what}: {moved}")
+        for sentence in game.oracle.wrong:
+            say(f"  WRONG {sentence}")
+        return bool(game.oracle.wrong)
+
+    game.oracle.tickets_moved()
+    say(f"seed {game.tenant.seed}: {game.tenant.site}")
+    for n in range(rng.randint(6, 22)):
+        if n % 4 == 1:
+            game.storm()
+        for _ in range(rng.choice((0, 0, 1, 1, 2, 4)) if n else 0):
+            say(f"    {game.others.act()}")
+            result.events += 1
+        game.cycle(may_die=n > 0)
+        if done(f"cycle {result.cycles}"):
+            return
+        game.wait(rng.choice(JUMPS))
+    game.calm()
+    game.others.show_all()
+    for minutes in SETTLING:
+        game.wait(minutes)
+        game.cycle()
+        if done(f"calm {result.cycles}"):
+            return
+    _rest(game)
+    done("at rest")
+
+
+def _rest(game: Game) -> None:
+    """Nothing changes any more: a cycle sends nothing, adds no row, and plans the same from a copy of the store."""
+    writes = game.oracle.writes + game.rows.tells
+    with game.database.read() as session:
+        rows = row_counts(session)
+    dry = once(game.app, Scope(), is_dry=True)
+    again = game.cycle()
+    with game.database.read() as session:
+        after = row_counts(session)
+    game.oracle.checked["rest"] += 1
+    if game.oracle.writes + game.rows.tells != writes:
+        game.oracle.fail("rest", f"a cycle over an unchanged world sent {game.rows.last}")
+    if rows != after:
+        changed = {t: after[t] - n for t, n in rows.items() if after[t] != n}
+        game.oracle.fail("rest", f"a cycle over an unchanged world added rows: {changed}")
+    if again is None or dry.plan_digest != again.plan_digest:
+        game.oracle.fail("digest", "the same input gave another plan")
+    game.rows.settled(again)
+
+
+if __name__ == "__main__":
+    ended = play(int(sys.argv[1]), tell=True)
+    sys.exit(1 if ended.wrong else 0)
