@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test check lint bench lock clean
+.PHONY: install demo test check simulate lint bench lock clean
 
 install: .venv/installed
 
@@ -32,6 +32,12 @@ check: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	@! grep -n '://' requirements-*.lock || (echo 'a lock file names a host' >&2; exit 1)
+
+# Any number of simulated customers: SEEDS=1000 FROM=0. One of them, told cycle by cycle: SEED=1234.
+SEEDS ?= 200
+FROM ?= 0
+simulate: install
+	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS) --from $(FROM))
 
 bench: install
 	$(BIN)/python -m tests.bench

@@ -1,4 +1,4 @@
-"""Plays seeds: `make simulate SEEDS=1000 [FROM=2000]`, or one of them, told cycle by cycle: `make simulate SEED=1234`."""
+"""Plays seeds: `make simulate SEEDS=1000 FROM=2000`, or one, told cycle by cycle: `make simulate SEED=1234`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,12 @@ def main() -> int:
             print(f"\rseed {seed}: {'; '.join(played.wrong[:3])}", flush=True)
         if sys.stderr.isatty() or n % 100 == 99:
             spent = time.monotonic() - began
-            print(f"\r{n + 1} of {given.seeds} seeds, {failed} failed, {spent:.0f} s", end=" ", file=sys.stderr, flush=True)
+            print(
+                f"\r{n + 1} of {given.seeds} seeds, {failed} failed, {spent:.0f} s",
+                end=" ",
+                file=sys.stderr,
+                flush=True,
+            )
     print(f"\n{total.text(time.monotonic() - began)}")
     return 1 if failed else 0
 

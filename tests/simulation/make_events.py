@@ -50,7 +50,9 @@ class Others:
         rows = [r for r in self.instance.records("sc_req_item") if not states or r["state"] in states]
         return self.rng.choice(rows) if rows else None
 
-    def _change(self, human: Human, *, add: dict[str, tuple[str, ...]] | None = None, remove: tuple[str, ...] = ()) -> str:
+    def _change(
+        self, human: Human, *, add: dict[str, tuple[str, ...]] | None = None, remove: tuple[str, ...] = ()
+    ) -> str:
         user = self.oracle.truth.user(human.user_id or "")
         if user is None:
             return ""
@@ -166,7 +168,7 @@ class Others:
 
     def _renamed(self) -> str:
         human = self._person()
-        if human is None:
+        if human is None or human.trait == "denied":  # a deny list of names cannot follow a new one
             return ""
         human.upn = f"{human.name}.newname@contoso.example"
         self.directory.store.set_upn(self.directory.user(human.user_id or ""), human.upn)

@@ -130,6 +130,7 @@ class Site:
     zone: str = "UTC"
     page_size: int = 500
     on_drift: str = "ask"
+    probes: bool = True  # a telephone has to ring before Teams Phone counts
 
     def toml(self) -> str:
         """The site's config.toml."""
@@ -137,7 +138,7 @@ class Site:
         for key in self.products:
             sold = SOLD[key]
             texts.append(f'\n[products.{key}]\nprice = {sold.price}\nwindow = "2h"\n')
-            if sold.probes:
+            if sold.probes and not self.probes:
                 texts.append('tier = "V2"\n')
             if key in self.by_group:
                 texts.append(f'path = "group"\ngroup = "{sold.group}"\n')

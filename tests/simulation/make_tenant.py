@@ -22,13 +22,13 @@ PLACES = ("DE", "NL", "SE")
 
 # What a person is like -> how often of 100.
 TRAITS = {
-    "ordinary": 46, "unlocated": 14, "disagreeing": 4, "one source": 3, "synced": 4, "overwritten": 4, "guest": 3,
-    "denied": 2, "disabled": 4, "joiner": 5, "unknown": 3, "reused": 4, "unnumbered": 4,
+    "ordinary": 48, "unlocated": 18, "disagreeing": 3, "one source": 3, "synced": 4, "overwritten": 4, "guest": 2,
+    "denied": 2, "disabled": 3, "joiner": 5, "unknown": 2, "reused": 3, "unnumbered": 3,
 }  # fmt: skip
 # How far a ticket is -> how often of 100.
 HOWS = {
-    "approved": 34, "closed": 34, "waiting": 8, "rejected": 4, "cancelled": 4, "inconsistent": 3, "agent": 4,
-    "taken": 4, "elsewhere": 3, "unmapped": 2,
+    "approved": 40, "closed": 40, "waiting": 6, "rejected": 2, "cancelled": 2, "inconsistent": 2, "agent": 3,
+    "taken": 2, "elsewhere": 2, "unmapped": 1,
 }  # fmt: skip
 NEVER_SERVED = frozenset({"guest", "denied", "reused"})
 
@@ -119,6 +119,7 @@ def _site(rng: random.Random) -> Site:
         zone=rng.choice(("UTC", "Europe/Berlin", "America/Los_Angeles", "Pacific/Auckland")),
         page_size=rng.choice((3, 20, 500)),
         on_drift=rng.choice(("ask", "ask", "adopt", "revert")),
+        probes=rng.random() < 0.5,
     )
 
 
@@ -133,7 +134,7 @@ def _tight(t: Made) -> None:
     store = t.world.directory.store
     for sku in store.skus.values():
         if sku.part_number not in SUITES or t.rng.random() < 0.2:
-            sku.enabled = store.seats_used(sku.sku_id) + t.rng.choice((0, 1, 1, 2, 3, 8))
+            sku.enabled = store.seats_used(sku.sku_id) + t.rng.choice((0, 1, 1, 2, 3, 8, 8))
 
 
 def _groups(t: Made) -> None:
@@ -144,7 +145,7 @@ def _groups(t: Made) -> None:
     }
     for key in sorted(t.site.by_group):
         sold = SOLD[key]
-        brought = {sold.skus[0]: (), **({s: () for s in sold.also} if t.rng.random() < 0.5 else {})}
+        brought = {sold.skus[0]: (), **(dict.fromkeys(sold.also, ()) if t.rng.random() < 0.5 else {})}
         kind = t.rng.choices(("security", "dynamic", "microsoft365"), (80, 8, 12))[0]
         synced = kind == "security" and t.rng.random() < 0.12
         t.groups[sold.group] = add(sold.group, licenses=brought, kind=kind, synced=synced)
@@ -191,7 +192,7 @@ def _human(t: Made, name: str) -> None:
 def _holdings(t: Made, human: Human) -> None:
     """A suite, directly or by group, and now and then something that somebody gave by hand."""
     rng, directory, user_id = t.rng, t.world.directory, human.user_id or ""
-    suite = rng.choices(("none", "direct", "E5", "off", "staff", "kiosk"), (30, 15, 15, 10, 20, 10))[0]
+    suite = rng.choices(("none", "direct", "E5", "off", "staff", "kiosk"), (20, 20, 12, 14, 24, 10))[0]
     since = START - timedelta(days=rng.randint(30, 300))
     match suite:
         case "direct":
@@ -221,8 +222,7 @@ def order(t: Made, rng: random.Random, *, at: datetime | None = None) -> list[Wi
     humans = rng.sample(t.humans, min(len(t.humans), rng.randint(2, 3))) if many else [rng.choice(t.humans)]
     product = rng.choice(t.site.products)
     wishes = [
-        Wish(number, n + 1, human, None if how == "unmapped" else product, asked, how)
-        for n, human in enumerate(humans)
+        Wish(number, n + 1, human, None if how == "unmapped" else product, asked, how) for n, human in enumerate(humans)
     ]
     _period(rng, wishes, asked, t.world.clock.now())
     price = SOLD[product].price if rng.random() < 0.92 else "1.00"

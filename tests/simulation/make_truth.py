@@ -66,9 +66,9 @@ class Truth:
         return enabled_plans(user.assignments, self.store.skus) if user is not None else set()
 
     def has_access(self, user_id: str, sold: Sold) -> bool:
-        """Whether the proof plans are provisioned and on."""
+        """Whether the proof plans are provisioned and on, and a telephone rings where the site wants that proof."""
         user = self.user(user_id)
-        if user is None:
+        if user is None or (sold.probes and self.tenant.site.probes and not user.telephone_number):
             return False
         on = self.plans_on(user_id)
         works = [self._works(user, self.plan(p), on) for p in sold.proofs]
@@ -105,9 +105,9 @@ class Truth:
 
     def _is_ours(self, row: dict[str, str]) -> bool:
         tasks = self.world.instance.records("sc_task", request_item=row["sys_id"])
-        theirs = [t for t in tasks if t["active"] == "true" and not t["correlation_id"]]
-        queued = [t for t in theirs if t["assignment_group"] == self._queue]
-        return not theirs or any(not t["assigned_to"] for t in queued)
+        waiting = [t for t in tasks if t["active"] == "true"]
+        queued = [t for t in waiting if t["assignment_group"] == self._queue]
+        return not waiting or any(not t["assigned_to"] for t in queued)
 
     def is_over(self, wish: Wish, now: datetime) -> bool:
         """Whether a dated period has certainly ended, wherever the person is."""

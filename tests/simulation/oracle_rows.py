@@ -13,6 +13,7 @@ from collections import Counter
 import httpx
 from sqlalchemy import text
 
+from reconciler.line import LineState
 from reconciler.report import CycleReport
 from reconciler.sandbox import hosts
 from reconciler.store import journal
@@ -24,6 +25,12 @@ MARK = re.compile(r"\[m365r:([A-Za-z0-9:._-]+)\]")
 RECORD = re.compile(r"/table/(sc_task|sc_req_item)/([0-9a-f]{32})$")
 UNREST = frozenset({"received", "converging", "verifying", "expiring", "revoking"})
 EXPLAINED = frozenset({"held", "review", "drifted", "waiting_for_seat", "awaiting_approval", "refused"})
+
+
+def _is_handed_back(state: LineState) -> bool:
+    """A person has it: no account was there in time or it was disabled, or a correction was tried for a day."""
+    left = state.phase.value == "cancelled" and state.cause == "subject_left"
+    return left or (state.phase.value == "review" and state.cause in ("user_missing", "unknown"))
 
 
 class Books:
@@ -168,7 +175,7 @@ class Books:
                 self.oracle.fail("liveness", f"{key} is still {phase}: {state.cause} {state.note}")
             if phase == "granted":
                 self._works(wish, "liveness", f"{key} is granted at rest")
-            elif state.granted_at is None and (why := self._can_be_served(wish)):
+            elif state.granted_at is None and not _is_handed_back(state) and (why := self._can_be_served(wish)):
                 sentence = f"{key} {wish.product} for {wish.human.name} ({wish.human.trait}) is {phase}"
                 self.oracle.fail("liveness", f"{sentence}, {state.cause} {state.note!r}, and {why}")
 
@@ -177,7 +184,6 @@ class Books:
         truth, human = self.oracle.truth, wish.human
         user = truth.user(human.user_id or "")
         person = self.instance.record("sys_user", human.sys_id) or {}
-        now = self.tenant.world.clock.now()
         if wish.product is None or user is None or not user.enabled or human.trait in NEVER_SERVED:
             return ""
         says = truth.says(wish)
@@ -192,11 +198,13 @@ class Books:
             return ""
         if not truth.is_priced(wish) or (human.is_contractor and says == "ours"):
             return ""
-        on = truth.plans_on(user.user_id)
+        on, proofs = truth.plans_on(user.user_id), {truth.plan(p) for p in sold.proofs}
         if not {truth.plan(p) for p in sold.needs} <= on or {truth.plan(p) for p in sold.excludes} & on:
             return ""
-        if truth.skus_of(sold) & truth.holds(user.user_id):
-            return ""
+        bearing = [s for s in truth.holds(user.user_id) if proofs & set(truth.store.skus[s].plan_ids)]
+        if bearing:  # switched off, still on its way, or in error
+            direct = truth.direct(user.user_id)
+            return "it is only switched off" if any(proofs & direct.get(s, frozenset()) for s in bearing) else ""
         sku = truth.sku(sold.skus[0])
         free = truth.store.seats_free(sku) - truth.pending_seats(sku)
         return f"{free} seats of {sold.skus[0]} are free" if free > 0 else ""

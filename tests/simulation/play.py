@@ -1,6 +1,6 @@
 """One seed played: a customer, bad weather, other people, up to 40 cycles over weeks, and a judge after each of them.
 
-    python -m tests.simulation.play 1234      plays one seed and tells it cycle by cycle
+python -m tests.simulation.play 1234      plays one seed and tells it cycle by cycle
 """
 
 from __future__ import annotations
@@ -211,7 +211,7 @@ def play(seed: int, *, tell: bool = False) -> Played:
         result.wrong, result.checked = list(game.oracle.wrong), game.oracle.checked
         result.faults, result.writes = Counter(tenant.world.faults.met), game.oracle.writes
         if game.last is not None:
-            result.phases = Counter(e.state.phase.value for e in game.last.endings)
+            result.phases = Counter(f"{e.state.phase}/{e.state.cause or 'well'}" for e in game.last.endings)
         return result
 
 

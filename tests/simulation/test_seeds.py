@@ -1,0 +1,26 @@
+"""Customers of all kinds, weeks of bad weather and other people's changes: always safe, and in the end nothing is left
+that could be done. `make simulate SEED=N` plays one of them alone, `make simulate SEEDS=N` as many as you like.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.simulation.play import play
+
+SEEDS = 200
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_a_customer_is_never_harmed_and_in_the_end_only_peoples_work_is_left(seed: int) -> None:
+    played = play(seed)
+
+    assert played.wrong == [], "\n".join([*played.wrong, *played.told[-30:]])
+    assert played.cycles <= 40
+
+
+def test_a_seed_is_played_the_same_way_each_time() -> None:
+    first, second = play(4), play(4)
+
+    assert first.told == second.told
+    assert (first.writes, first.phases, first.faults) == (second.writes, second.phases, second.faults)
