@@ -11,6 +11,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from importlib import resources
 from typing import Any
 
@@ -192,8 +193,9 @@ class Catalogue:
         return f": {_either(names)}" if 0 < len(names) <= _CHOICES_MAX else ""
 
 
+@cache
 def load_builtin() -> Catalogue:
-    """Read products.toml. Some ten milliseconds; the caller keeps the result."""
+    """Read products.toml, once: it is a frozen value, and some ten milliseconds."""
     text = resources.files("desired_state").joinpath("products.toml").read_text(encoding="utf-8")
     data: dict[str, Any] = tomllib.loads(text)
     products = {ProductKey(key): _product(key, row) for key, row in data["products"].items()}

@@ -125,7 +125,7 @@ class Settings(BaseSettings):
         return (init_settings,)
 
     def catalogue(self) -> Catalogue:
-        """The built-in products with this site's changes. Some ten milliseconds; the caller keeps it."""
+        """The built-in products with this site's changes."""
         return load_builtin().overlay(self.products)
 
     def items_for(self, tenant: str) -> tuple[Item, ...]:

@@ -9,7 +9,8 @@ group `reconciler.probes`, as a function from the Graph client to a `Look`. A pr
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from importlib.metadata import entry_points
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 
 from reconciler.clients.graph import Graph
 from reconciler.line import Look
@@ -19,12 +20,18 @@ GROUP = "reconciler.probes"
 BUILT_IN: Mapping[str, Callable[[Graph], Look]] = {"teams-voice": teams_voice}
 
 
+@cache
+def _brought() -> tuple[EntryPoint, ...]:
+    """What other packages bring; looked up once, because it reads every installed package's own words."""
+    return tuple(entry_points(group=GROUP))
+
+
 def names() -> tuple[str, ...]:
     """The probes that a product may name: built in, and brought by other packages."""
-    return tuple(sorted({*BUILT_IN, *(point.name for point in entry_points(group=GROUP))}))
+    return tuple(sorted({*BUILT_IN, *(point.name for point in _brought())}))
 
 
 def probes(graph: Graph) -> Mapping[str, Look]:
     """Every probe, ready to look. A built-in name cannot be taken by another package."""
-    brought = {point.name: point.load()(graph) for point in entry_points(group=GROUP)}
+    brought = {point.name: point.load()(graph) for point in _brought()}
     return brought | {name: make(graph) for name, make in BUILT_IN.items()}

@@ -40,7 +40,8 @@ TENANT = "contoso"
 MEMORY = Path("/dev/shm")
 FAULTS = (*ANYWHERE, "stale_read", *AT_SERVICENOW, *DENIED)
 JUMPS = (1, 2, 5, 5, 15, 40, 180, 700, 1500, 4000)  # minutes
-SETTLING = (5, 5, 40, 180, 1500, 5, 4400, 60, 1500, 10, 1500, 10)  # of the calm end, minutes before each cycle
+BAD = (4, 6, 8, 10, 14, 28)  # cycles before the weather clears
+SETTLING = (5, 5, 180, 1500, 4400, 60, 1500, 1500, 10)  # of the calm end, minutes before each cycle
 
 
 class Killed(BaseException):
@@ -237,7 +238,7 @@ def _play(game: Game, *, tell: bool) -> None:
 
     game.oracle.tickets_moved()
     say(f"seed {game.tenant.seed}: {game.tenant.site}")
-    for n in range(rng.randint(6, 22)):
+    for n in range(rng.choice(BAD)):
         if n % 4 == 1:
             game.storm()
         for _ in range(rng.choice((0, 0, 1, 1, 2, 4)) if n else 0):
