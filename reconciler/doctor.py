@@ -6,15 +6,18 @@ fails never keeps the others from being made.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from desired_state.model import Tier
+from desired_state.model import GroupId, Path, Product, SkuId, Tier
 from reconciler.clients.auth import roles
 from reconciler.clients.graph.permissions import ENFORCE, EVIDENCE, OBSERVE, PERMISSIONS, missing
 from reconciler.errors import NotFound, RemoteError, UserError
-from reconciler.model import ObservedUser
+from reconciler.line import Gone, Unread
+from reconciler.loop.groups import unusable
+from reconciler.loop.memberships import read_groups
+from reconciler.model import ObservedGroup, ObservedUser, SubscribedSku
 from reconciler.store import journal
 from reconciler.wiring import App
 
@@ -43,6 +46,7 @@ def examine(app: App) -> Iterator[Finding]:
     yield from _graph(app)
     yield from _servicenow(app)
     yield from _products(app)
+    yield from _groups(app)
 
 
 def _try(area: str, name: str, check: Callable[[], str]) -> Finding:
@@ -167,3 +171,55 @@ def _products(app: App) -> Iterator[Finding]:
             continue
         free = sum(s.seats_free for s in proving)
         yield Finding("products", key, Health.WELL, f"{proving[0].part_number}, {free} seats free")
+
+
+def _grouped(app: App) -> list[tuple[Product, GroupId]]:
+    """The configured products that may reach people through a group, with that group as configured."""
+    found = []
+    for key in sorted(app.settings.products):
+        product = app.catalogue.product(key)
+        if product is not None:
+            names = (product.group if product.path is Path.GROUP else None, product.enabling_group)
+            found += [(product, name) for name in names if name is not None]
+    return found
+
+
+def _groups(app: App) -> Iterator[Finding]:
+    """Whether each licence group may be joined: it must grant the licence and nothing else."""
+    grouped = _grouped(app)
+    if not grouped:
+        return
+    try:
+        read = read_groups(app.graph, {name for _, name in grouped})
+        skus = {sku.sku: sku for sku in app.graph.subscribed_skus()}
+    except RemoteError as error:
+        yield Finding("groups", "licence groups", Health.FAULT, str(error))
+        return
+    for product, name in grouped:
+        yield Finding("groups", product.key, *_licensing(read[name], name, product, skus))
+    names = {group.id: group.name for group in read.values() if isinstance(group, ObservedGroup)}
+    try:
+        broken = sorted(names[group] for group in app.graph.groups_in_error() if group in names)
+    except RemoteError as error:
+        sentence = f"the directory does not say which groups have members in error: {error}"
+        yield Finding("groups", "members", Health.WARNING, sentence)
+        return
+    if broken:
+        yield Finding("groups", "members", Health.WARNING, f"members in licence error: {', '.join(broken)}")
+
+
+def _licensing(
+    found: ObservedGroup | Gone | Unread, name: GroupId, product: Product, skus: Mapping[SkuId, SubscribedSku]
+) -> tuple[Health, str]:
+    match found:
+        case Gone():
+            return Health.FAULT, f"the directory has no group {name}; correct it in [products.{product.key}]"
+        case Unread(why):
+            return Health.FAULT, f"{name} cannot be read: {why}"
+        case ObservedGroup() as group:
+            why = unusable(group, product, skus)
+            if why:
+                return Health.WARNING, f"{group.name} is not joined: {why}"
+            gives = [skus[g.sku].part_number if g.sku in skus else g.sku for g in group.licenses or ()]
+            together = ", all of them or none" if len(gives) > 1 else ""
+            return Health.WELL, f"{group.name} grants {' and '.join(gives)}{together}, and nothing else"

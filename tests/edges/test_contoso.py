@@ -213,7 +213,7 @@ def test_status_and_doctor_agree_with_the_sandbox(first, state, capsys):
     assert run(["doctor", "--output", "json"]) == 0
     checks = json.loads(capsys.readouterr().out)["checks"]
     assert {c["health"] for c in checks} <= {"ok", "warning"}
-    assert {c["area"] for c in checks} == {"configuration", "store", "graph", "servicenow", "products"}
+    assert {c["area"] for c in checks} == {"configuration", "store", "graph", "servicenow", "products", "groups"}
 
 
 def test_a_corrected_configuration_is_applied_to_tickets_that_were_read_before(state, capsys, tmp_path):

@@ -21,15 +21,15 @@ class Contoso:
     """The shipped command line over the embedded sandbox, and the truth of the sandbox to compare with."""
 
     def __init__(self, state: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        self.state, self._capsys = state, capsys
+        self.state, self.capsys = state, capsys
 
     def cycle(self, after: str = "") -> dict[str, dict[str, Any]]:
         """One cycle, perhaps after some time: the first line of each ticket by number."""
         if after:
             assert run(["sandbox", "advance", after]) == 0
-            self._capsys.readouterr()
+            self.capsys.readouterr()
         run(["reconcile", "--output", "json"])
-        rows = json.loads(self._capsys.readouterr().out)["tickets"]
+        rows = json.loads(self.capsys.readouterr().out)["tickets"]
         return {row["number"]: row for row in rows if row["line"] == 1}
 
     def licences(self, name: str) -> dict[str, set[str]]:
@@ -139,7 +139,7 @@ def test_the_licence_that_blocks_a_group_is_named_and_splitting_is_proposed(cont
     contoso.cycle()
 
     assert run(["explain", "RITM0010024"]) == 0
-    told = contoso._capsys.readouterr().out
+    told = contoso.capsys.readouterr().out
     assert "all of its licences or none" in told
     assert "no seat of Power BI Premium Per User is free" in told
     assert "A group for each licence would avoid that." in told
@@ -179,4 +179,20 @@ def test_a_service_that_a_group_switches_off_is_proposed_by_another_group_and_ne
     assert contoso.licences(CARL) == {"SPE_E3": {"M365-E3-Kiosk"}}
     assert contoso.writes("RITM0010031") == []
     assert run(["explain", "RITM0010031"]) == 0
-    assert "M365-E3-Staff" in contoso._capsys.readouterr().out
+    assert "M365-E3-Staff" in contoso.capsys.readouterr().out
+
+
+def test_doctor_lists_the_licence_groups_and_why_one_is_not_joined(contoso):
+    assert run(["doctor", "--output", "json"]) == 0
+
+    checks = json.loads(contoso.capsys.readouterr().out)["checks"]
+    groups = {c["name"]: (c["health"], c["sentence"]) for c in checks if c["area"] == "groups"}
+    assert groups["visio-plan-2"] == ("ok", "M365-Visio-Plan-2 grants VISIOCLIENT, and nothing else")
+    assert groups["teams"][0] == "ok"
+    assert "POWERAPPS_PER_USER and PBI_PREMIUM_PER_USER, all of them or none" in groups["power-apps-premium"][1]
+    assert groups["visio-plan-2-plant"][0] == "warning"
+    assert "on-premises Active Directory" in groups["visio-plan-2-plant"][1]
+    assert groups["members"] == (
+        "warning",
+        "members in licence error: M365-Calling-International, M365-Power-Platform",
+    )
