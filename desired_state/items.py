@@ -72,6 +72,9 @@ class Item(BaseModel):
     close: Literal["task", "item", "none"] = "task"
     reopen: bool = False  # a false line may be handed back by reopening the item, verified
     follow_up_group: str = ""  # name of the group that gets a task when a person must act
+    attach_evidence: bool = False  # the chain of each line goes with the answer, as a file
+    review_item: str = ""  # item (name or sys_id) that is ordered when a ticket can be handed back in no other way
+    review_variable: str = "description"  # its variable that says why
     price_covers: Literal["line", "item"] = "line"  # is the ticket's price for each line, or for all of them
 
     @model_validator(mode="after")

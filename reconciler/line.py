@@ -67,6 +67,7 @@ class LineState:
     note: str = ""
     given: tuple[Given, ...] = ()  # what we added for it in this episode, oldest first, and did not take back yet
     reversals: int = 0  # how often others undid what we did
+    told: str = ""  # what the ticket was last told about it, in short (`answers.told`)
 
 
 class Known(StrEnum):

@@ -269,11 +269,15 @@ class Reply:
     request_id: str
     client_request_id: str
     status: int = 200
+    record: str = ""  # number or id of the record that it made, "" for none
 
 
 class AnswerKind(StrEnum):
+    """What a ticket is given. Evidence goes with another answer and is not reported as one."""
+
     NOTE = "note"
     QUESTION = "question"
+    EVIDENCE = "evidence"
     TASK = "task"
     REOPENED = "reopened"
     CLOSED = "closed"

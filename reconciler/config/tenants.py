@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from desired_state.rules import Stage
 from desired_state.says import TicketWords
+from reconciler.causes import Owner
 from reconciler.config.secrets import read_secret
 from reconciler.config.values import Count, Country, File, Guid, HttpsUrl, Lowered, Section, Since, Span, Zone
 
 Mode = Literal["observe", "suggest", "enforce"]
 Answers = Literal["silent", "note", "task", "full"]
 _WORDS = TicketWords()
+_OWNERS = tuple(owner.value for owner in Owner if owner is not Owner.RECONCILER)
 
 # graph.md section 12
 _CLOUDS = {
@@ -23,6 +26,22 @@ _CLOUDS = {
     "usgov_l5": ("https://dod-graph.microsoft.us", "https://login.microsoftonline.us"),
     "china": ("https://microsoftgraph.chinacloudapi.cn", "https://login.partner.microsoftonline.cn"),
 }
+
+
+def _owner(name: str) -> str:
+    if name not in _OWNERS:
+        raise ValueError(f"is no owner; the owners are {', '.join(_OWNERS)}")
+    return name
+
+
+def _api_path(path: str) -> str:
+    if path and not re.fullmatch(r"/api/[A-Za-z0-9_./-]+", path):
+        raise ValueError('is a path on the instance, such as "/api/x_acme/licences/reopen"')
+    return path
+
+
+OwnerName = Annotated[str, AfterValidator(_owner)]
+ApiPath = Annotated[str, AfterValidator(_api_path)]
 
 
 def _ordered(words: frozenset[str]) -> tuple[str, ...]:
@@ -44,6 +63,8 @@ class ServiceNow(Section):
     api_key_file: File | None = None
     our_groups: tuple[str, ...] = ()  # names of the groups whose tasks are ours
     agents: tuple[str, ...] = ()  # user names of integration and agent accounts: what they order is a proposal
+    queues: dict[OwnerName, str] = Field(default_factory=dict)  # owner -> name of the group that gets its tasks
+    reopen_path: ApiPath = ""  # the instance's own endpoint for reopening a ticket
     country_field: str = "country"  # of sys_user
     page_size: Annotated[int, Field(ge=1, le=1000)] = 500
     ca_file: File | None = None
@@ -169,6 +190,7 @@ class Guards(Section):
     answers_per_cycle: Count = 20
     answers_per_day: Count = 20
     answers_per_group: Count = 5
+    answers_per_ticket_per_day: Count = 4
     held_tickets: dict[str, str] = Field(default_factory=dict)  # number -> reason
     use_grace_seats: bool = False  # whether units of an expired subscription in its grace period may be assigned
     priorities: dict[str, str] = Field(default_factory=dict)  # number -> reason

@@ -26,6 +26,8 @@ from reconciler.line import (
     Rest,
 )
 from reconciler.loop.aftermath import to_ask
+from reconciler.loop.deliver import deliver
+from reconciler.loop.desk import Desk, Told
 from reconciler.loop.diff import Windows, diff
 from reconciler.loop.ending import end
 from reconciler.loop.execute import Hands, acted_on, execute
@@ -34,7 +36,7 @@ from reconciler.loop.look import Eyes, look_back
 from reconciler.loop.observe import Scope, Seen, observe
 from reconciler.loop.plan import Bounds, plan
 from reconciler.loop.pull import Reader, pull
-from reconciler.loop.record import Desk, Told, begin, deliver, record
+from reconciler.loop.record import begin, record
 from reconciler.loop.seating import Seating, seat
 from reconciler.loop.send import Sender, Write
 from reconciler.loop.verify import verify

@@ -85,9 +85,10 @@ def end(
         granted_at=granted_at,
         ends_at=end_of(first.line, granted_at),
         given=undo.after(first, last, outcomes, phase),
-        episode=old.episode if old is not None else 1,
+        episode=_episode(old, phase),
         note=stand.note,
         reversals=_reversals(first),
+        told=old.told if old is not None else "",
     )
     return Ending(gated, state, last, (*undo.rolled_back(gated, last, outcomes), *outcomes))
 
@@ -98,6 +99,13 @@ def _reversals(first: Finding) -> int:
     if state is None:
         return 0
     return reversals(first.line) if first.aftermath is not None else state.reversals
+
+
+def _episode(old: LineState | None, phase: Phase) -> int:
+    """An episode ends when the access is there: what goes wrong after that is a new one, and told anew (I6)."""
+    if old is None:
+        return 1
+    return old.episode + 1 if old.phase is Phase.GRANTED and phase is Phase.DRIFTED else old.episode
 
 
 def _first_verdict(old: LineState | None, first: Finding) -> Verdict | None:

@@ -36,6 +36,7 @@ class Limits:
         default_factory=lambda: {Lane.GRANTS: 50, Lane.REMOVALS: 5, Lane.USAGE_LOCATIONS: 50, Lane.ANSWERS: 20}
     )
     answers_per_group: int = 5
+    answers_per_ticket: int = 4
 
 
 def lane_of(action: Action) -> Lane:

@@ -24,10 +24,13 @@ from reconciler.clock import Clock
 from reconciler.lifecycle import FINAL, Phase
 from reconciler.line import LineState
 from reconciler.loop.ending import renewed
-from reconciler.store import journal, lines, tickets, watermarks
+from reconciler.model import AnswerKind
+from reconciler.store import journal, lines, outbox, tickets, watermarks
 from reconciler.store.database import Database
 
-OUR_MARK = "m365r:"
+OUR_MARK = "m365r:"  # the correlation id of what we made or reopened
+KNOWN_MARK = "m365r-op:"  # of what we only told something: it changes nothing about what the ticket asks
+RENEWED = "the ticket changed"
 MEANING = "meaning"  # the watermark's source under which the configuration that tickets were read with is kept
 SOURCE = "servicenow"
 _SYS_ID = re.compile(r"[0-9a-f]{32}")
@@ -150,7 +153,7 @@ def _declare(
         zone=reader.zone,
     )
     before = ledger.standings(session, reader.tenant, tickets={ticket.number})
-    is_ours = _is_our_reopening(ticket, taken.says, known)
+    is_ours = _is_our_reopening(taken.says, known) and _was_reopened(reader, session, ticket)
     for line in taken.lines:
         standing = before.get(line.key)
         if is_ours and standing is not None and not _asks_something_else(standing, line):
@@ -164,13 +167,19 @@ def _declare(
             _renew(reader, session, known.get(line.key), cycle, at)
 
 
-def _is_our_reopening(ticket: Ticket, says: Says, known: Mapping[LineKey, LineState]) -> bool:
-    """A ticket that carries our mark, is open, and whose lines are with a person: what we did, not what is asked."""
-    return (
-        ticket.correlation_id.startswith(OUR_MARK)
-        and says in (Says.APPROVED, Says.WAITING, Says.INCONSISTENT)
-        and any(state.phase is Phase.REVIEW for state in known.values())
-    )
+def _is_our_reopening(says: Says, known: Mapping[LineKey, LineState]) -> bool:
+    """An open ticket whose lines are with a person: when we opened it, that is what we did, not what is asked."""
+    open_again = says in (Says.APPROVED, Says.WAITING, Says.INCONSISTENT)
+    return open_again and any(state.phase is Phase.REVIEW for state in known.values())
+
+
+def _was_reopened(reader: Reader, session: Session, ticket: Ticket) -> bool:
+    """Whether we opened it: by its mark, or, where another system's id stands there, by what we sent."""
+    if ticket.correlation_id.startswith(OUR_MARK):
+        return True
+    sent = (outbox.State.SENT, outbox.State.CONFIRMED)
+    owed = outbox.of_ticket(session, reader.tenant, ticket.number)
+    return any(o.answer.kind is AnswerKind.REOPENED and o.state in sent for o in owed)
 
 
 def _asks_something_else(standing: ledger.Standing, line: Request | Refusal) -> bool:
@@ -207,7 +216,7 @@ def _renew(reader: Reader, session: Session, state: LineState | None, cycle: str
             reader.tenant,
             kind="line_moved",
             subject=str(state.key),
-            body={"from": state.phase.value, "to": fresh.phase.value, "why": "the ticket changed"},
+            body={"from": state.phase.value, "to": fresh.phase.value, "why": RENEWED},
             at=at,
             cycle=cycle,
         )

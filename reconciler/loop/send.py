@@ -107,6 +107,7 @@ class Sender:
                 "status": reply.status,
                 "request_id": reply.request_id,
                 "client_request_id": reply.client_request_id,
+                **({"record": reply.record} if reply.record else {}),
             },
         )
         return reply

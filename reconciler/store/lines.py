@@ -67,6 +67,7 @@ def save(session: Session, tenant: str, state: LineState, at: datetime) -> bool:
     row.user, row.attempts, row.next_at, row.since = state.user, state.attempts, state.next_at, state.since
     row.granted_at, row.ends_at, row.episode, row.note = state.granted_at, state.ends_at, state.episode, state.note
     row.given, row.reversals = msgspec.json.encode(state.given).decode(), state.reversals
+    row.told = state.told
     row.changed_at = at
     session.flush()
     return True
@@ -90,4 +91,5 @@ def _state(row: LineRow) -> LineState:
         note=row.note,
         given=msgspec.json.decode(row.given, type=tuple[Given, ...]) if row.given != "[]" else (),
         reversals=row.reversals,
+        told=row.told,
     )

@@ -54,6 +54,7 @@ class LineRow(Row, table=True):
     note: str = ""
     given: str = "[]"  # JSON
     reversals: int = 0
+    told: str = ""
     first_seen_at: datetime = Field(sa_type=UtcDateTime)
     changed_at: datetime = Field(sa_type=UtcDateTime)
 
@@ -80,6 +81,8 @@ class AnswerRow(Row, table=True):
     state: str
     remote_id: str = ""
     tries: int = 0
+    failures: int = 0
+    next_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     intended_at: datetime = Field(sa_type=UtcDateTime)
     sent_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     changed_at: datetime = Field(sa_type=UtcDateTime)

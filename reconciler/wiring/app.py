@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import secrets
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -30,6 +31,7 @@ from reconciler.digest import digest
 from reconciler.errors import UserError
 from reconciler.line import Lane
 from reconciler.loop.cycle import Deps, Progress
+from reconciler.loop.desk import Desk
 from reconciler.loop.diff import Windows
 from reconciler.loop.gate import Policy
 from reconciler.loop.guards import Limits
@@ -37,7 +39,6 @@ from reconciler.loop.handover import hand_over
 from reconciler.loop.look import Eyes
 from reconciler.loop.plan import Bounds
 from reconciler.loop.pull import Reader
-from reconciler.loop.record import Desk
 from reconciler.loop.seating import Seating
 from reconciler.probes import probes
 from reconciler.store import watermarks
@@ -47,6 +48,7 @@ from reconciler.wiring.systems import Systems, systems
 
 LEFT_OBSERVE = "left-observe"  # since when tickets may cause anything, where the configuration does not say
 _SECRETS = {"client_secret", "password", "api_key", "client_secret_file", "password_file", "api_key_file", "ca_file"}
+_SYS_ID = re.compile(r"[0-9a-f]{32}")
 GRAPH_UNITS, GRAPH_WINDOW_S = 3500.0, 10.0  # the smallest tenant's allowance (graph.md section 10)
 
 
@@ -128,7 +130,8 @@ class App:
     @cached_property
     def groups(self) -> Mapping[str, str]:
         """sys_ids of the ServiceNow groups that the configuration names, by name. Raises UserError."""
-        names = {*self.tenant.servicenow.our_groups, *(i.follow_up_group for i in self.items.values())} - {""}
+        servicenow, items = self.tenant.servicenow, self.items.values()
+        names = {*servicenow.our_groups, *servicenow.queues.values(), *(i.follow_up_group for i in items)} - {""}
         found = {name: self.servicenow.group(name) for name in sorted(names)}
         for name, sys_id in found.items():
             if not isinstance(sys_id, str):
@@ -145,6 +148,16 @@ class App:
                     f"known are {', '.join(sorted(known))}"
                 )
         return Eyes(self.graph, known, self.systems.client_id)
+
+    @cached_property
+    def reviews(self) -> Mapping[str, str]:
+        """sys_ids of the catalogue items for manual review, by name. Raises UserError."""
+        names = {i.review_item for i in self.items.values()} - {""}
+        found = self.servicenow.items(sorted(n for n in names if not _SYS_ID.fullmatch(n)))
+        for name in names:
+            if not _SYS_ID.fullmatch(name) and not isinstance(found.get(name), str):
+                raise UserError(f"{self.settings.source}: ServiceNow has no single catalogue item named '{name}'")
+        return {name: sys_id for name, sys_id in found.items() if isinstance(sys_id, str)}
 
     def deps(self) -> Deps:
         """Everything a cycle works with. Asks ServiceNow for the ids of items and groups once."""
@@ -255,6 +268,7 @@ class App:
                     Lane.ANSWERS: guards.answers_per_day,
                 },
                 answers_per_group=guards.answers_per_group,
+                answers_per_ticket=guards.answers_per_ticket_per_day,
             ),
         )
 
@@ -292,6 +306,8 @@ class App:
     def _manners(self, our_groups: frozenset[str]) -> Callable[[Ticket], Manners]:
         levels = {ProductKey(k): o.answers for k, o in self.settings.products.items() if o.answers is not None}
 
+        queues = {owner: self.groups[name] for owner, name in self.tenant.servicenow.queues.items() if name}
+
         def manners(ticket: Ticket) -> Manners:
             item = self.items.get(ticket.item)
             if item is None:
@@ -301,8 +317,13 @@ class App:
                 levels=levels,
                 may_reopen=item.reopen,
                 follow_up_group=self.groups.get(item.follow_up_group, ""),
+                queues=queues,
                 closes=item.close,
                 our_groups=our_groups,
+                evidence=item.attach_evidence,
+                reopen_path=self.tenant.servicenow.reopen_path,
+                review_item=self.reviews.get(item.review_item, item.review_item),
+                review_variable=item.review_variable,
             )
 
         return manners

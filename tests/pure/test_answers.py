@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 
-from desired_state.model import Says, Task
+from desired_state.model import LineKey, Says, Task
 from desired_state.rules import Rules
-from reconciler.answers import ITEM, Answer, Manners, Names, answers
+from reconciler.answers import ITEM, Answer, Deed, Manners, Names, answers
 from reconciler.lifecycle import Phase
-from reconciler.line import Ending, Line, Observed
+from reconciler.line import Ending, Line, LineState, Observed
 from reconciler.loop.diff import Windows, diff
 from reconciler.loop.ending import end
 from reconciler.loop.gate import Policy, gate
@@ -37,10 +38,30 @@ def ending(line: Line, before: Observed, after: Observed | None = None, *, appli
     return end(gates.gated[0], last, outcomes, at=at, retry_window=DAY, chance=0.5)
 
 
-def told(*endings: Ending, manners: Manners = FULL, before: Phase | None = None) -> tuple[Answer, ...]:
+def deeds_of(*endings: Ending) -> dict[LineKey, tuple[Deed, ...]]:
+    """What the audit log holds of the outcomes."""
+    return {
+        e.state.key: tuple(
+            Deed(
+                o.action.kind.value,
+                o.action.before,
+                o.action.after,
+                {Result.APPLIED: "accepted"}.get(o.result, "failed"),
+                MONDAY,
+                n,
+                o.why,
+                o.request_id,
+            )
+            for n, o in enumerate(e.outcomes, 1)
+        )
+        for e in endings
+    }
+
+
+def give(*endings: Ending, manners: Manners = FULL, deeds: Mapping[LineKey, tuple[Deed, ...]] | None = None):
     ticket = endings[0].finding.line.ticket
-    phases = {e.state.key: before for e in endings}
-    return answers(ticket, endings, phases, manners, Names(), tenant="contoso", at=MONDAY)
+    done = deeds_of(*endings) if deeds is None else deeds
+    return answers(ticket, endings, manners, Names(), tenant="contoso", at=MONDAY, deeds=done)
 
 
 def kinds(given: tuple[Answer, ...]) -> list[AnswerKind]:
@@ -48,11 +69,11 @@ def kinds(given: tuple[Answer, ...]) -> list[AnswerKind]:
 
 
 def test_a_closed_ticket_that_was_true_all_along_is_told_nothing():
-    assert told(ending(a_line(), PROVEN)) == ()
+    assert give(ending(a_line(), PROVEN)) == ()
 
 
 def test_a_correction_is_told_in_one_note_with_proof_and_request_id():
-    given = told(ending(a_line(), NOTHING, PROVEN, applied=True))
+    given = give(ending(a_line(), NOTHING, PROVEN, applied=True))
 
     assert kinds(given) == [K.NOTE]
     assert "granted, and every service plan" in given[0].text
@@ -64,7 +85,7 @@ def test_an_approved_ticket_that_is_granted_gets_a_note_and_its_own_task_closed(
     task = Task("task-1", "SCTASK1", "1", True, assignment_group="desk")
     line = replace(a_line(says=Says.APPROVED), ticket=a_ticket(tasks=(task,)))
 
-    given = told(ending(line, NOTHING, PROVEN, applied=True))
+    given = give(ending(line, NOTHING, PROVEN, applied=True))
 
     assert kinds(given) == [K.NOTE, K.CLOSED]
     assert given[1].target == "task-1"
@@ -75,15 +96,15 @@ def test_a_colleagues_task_and_another_queues_task_are_not_closed():
     foreign = Task("t2", "SCTASK2", "1", True, assignment_group="other")
     line = replace(a_line(says=Says.APPROVED), ticket=a_ticket(tasks=(theirs, foreign)))
 
-    assert kinds(told(ending(line, NOTHING, PROVEN, applied=True))) == [K.NOTE]
+    assert kinds(give(ending(line, NOTHING, PROVEN, applied=True))) == [K.NOTE]
 
 
 def test_a_closed_ticket_that_cannot_be_fixed_is_handed_back():
     late = MONDAY + timedelta(days=5)
 
-    given = told(ending(a_line(user=None), seen(), at=late))
+    given = give(ending(a_line(user=None), seen(), at=late))
 
-    assert kinds(given) == [K.NOTE, K.TASK, K.REOPENED]
+    assert kinds(given) == [K.NOTE, K.TASK, K.REOPENED, K.REOPENED]  # the ticket, then the request above it
     assert "NO access" in given[0].text
     assert "identity team" in given[1].title
 
@@ -91,39 +112,41 @@ def test_a_closed_ticket_that_cannot_be_fixed_is_handed_back():
 def test_each_level_of_answers_goes_no_further_than_it_says():
     handed_back = ending(a_line(user=None), seen(), at=MONDAY + timedelta(days=5))
     by_level = {
-        level: kinds(told(handed_back, manners=replace(FULL, level=level))) for level in ("silent", "note", "task")
+        level: kinds(give(handed_back, manners=replace(FULL, level=level))) for level in ("silent", "note", "task")
     }
 
     assert by_level == {"silent": [], "note": [K.NOTE], "task": [K.NOTE, K.TASK]}
 
 
 def test_a_leaver_is_told_in_a_note_and_nothing_is_reopened():
-    assert kinds(told(ending(a_line(), seen(a_user(is_enabled=False))))) == [K.NOTE]
+    assert kinds(give(ending(a_line(), seen(a_user(is_enabled=False))))) == [K.NOTE]
 
 
 def test_the_same_news_has_the_same_key_and_other_news_another():
-    first = told(ending(a_line(), NOTHING, PROVEN, applied=True))
-    again = told(ending(a_line(), NOTHING, PROVEN, applied=True))
-    other = told(ending(a_line("RITM0000002"), NOTHING, PROVEN, applied=True))
+    first = give(ending(a_line(), NOTHING, PROVEN, applied=True))
+    again = give(ending(a_line(), NOTHING, PROVEN, applied=True))
+    other = give(ending(a_line("RITM0000002"), NOTHING, PROVEN, applied=True))
 
     assert first[0].key == again[0].key
     assert first[0].key != other[0].key
 
 
-def test_a_line_that_stands_where_it_stood_is_no_news():
-    assert told(ending(a_line(), NOTHING, PROVEN, applied=True), before=Phase.GRANTED) == ()
+def test_what_the_ticket_was_told_already_is_no_news():
+    line = a_line(state=LineState(LineKey("RITM0000001", 1), Phase.CONVERGING, attempts=1, told="1/granted/-"))
+
+    assert give(ending(line, NOTHING, PROVEN, applied=True)) == ()
 
 
 def test_a_product_may_be_answered_less_than_its_tenant():
     quiet = replace(FULL, levels={a_product().key: "silent"})
 
-    assert told(ending(a_line(), NOTHING, PROVEN, applied=True), manners=quiet) == ()
+    assert give(ending(a_line(), NOTHING, PROVEN, applied=True), manners=quiet) == ()
 
 
 def test_an_item_that_no_flow_owns_is_closed_itself():
     line = replace(a_line(says=Says.APPROVED), ticket=a_ticket())
 
-    given = told(ending(line, NOTHING, PROVEN, applied=True), manners=replace(FULL, closes="item"))
+    given = give(ending(line, NOTHING, PROVEN, applied=True), manners=replace(FULL, closes="item"))
 
     assert [(a.kind, a.target, a.title) for a in given][1] == (K.CLOSED, a_ticket().sys_id, ITEM)
 
@@ -133,17 +156,17 @@ def test_where_we_only_look_a_false_ticket_is_given_to_people_and_left_closed():
     gates = gate(plan(findings, NOTHING, Bounds()), Rules(), policy=Policy(mode="observe"), used_today={}, at=MONDAY)
     looked = end(gates.gated[0], findings[0], (), at=MONDAY, retry_window=DAY, chance=0.5)
 
-    given = told(looked)
+    given = give(looked)
 
     assert kinds(given) == [K.NOTE, K.TASK]
     assert "licence admin" in given[1].title
 
 
 def test_what_an_earlier_cycle_sent_is_told_when_its_effect_is_seen():
-    ticket = a_ticket()
     later = ending(a_line(), PROVEN)
-    words = {later.state.key: ("usage location set to DE (accepted)",)}
+    sent = Deed("set_usage_location", {}, {"usage_location": "DE"}, "accepted", MONDAY - DAY, 7, request_id="req-7")
 
-    given = answers(ticket, (later,), {later.state.key: None}, FULL, Names(), tenant="t", at=MONDAY, earlier=words)
+    given = give(later, deeds={later.state.key: (sent,)})
 
     assert "usage location set to DE" in given[0].text
+    assert "req-7" in given[0].text

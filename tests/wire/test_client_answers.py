@@ -72,14 +72,26 @@ def a_task(remote: Remote, **more: str):
 # --- notes -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("visible", "column"), [(False, "work_notes"), (True, "comments")])
-def test_a_note_begins_with_its_key(visible, column):
+def test_a_note_begins_with_its_key():
     remote = Remote(one({"sys_id": sys_id(1)}))
 
-    a_servicenow(remote).add_note(sys_id(1), "Licence assigned.", key="4f0c", visible_to_requester=visible)
+    a_servicenow(remote).add_note(sys_id(1), "Licence assigned.", key="4f0c")
 
-    assert remote.bodies() == [{column: "[m365r:4f0c]\nLicence assigned."}]
+    assert remote.bodies() == [{"work_notes": "[m365r:4f0c]\nLicence assigned."}]
     assert remote.seen[0].method == "PATCH"
+
+
+def test_desk_and_requester_are_told_in_one_request_and_the_requester_sees_no_key():
+    remote = Remote(one({"sys_id": sys_id(1)}))
+
+    a_servicenow(remote).add_note(
+        sys_id(1), "For the desk.", key="4f0c", comment="For you.", correlation="m365r-op:4f0c"
+    )
+
+    (body,) = remote.bodies()
+    assert body["comments"] == "For you."
+    assert body["work_notes"].startswith("[m365r:4f0c]")
+    assert body["correlation_id"] == "m365r-op:4f0c"
 
 
 def test_nothing_in_a_note_becomes_markup_or_a_control_character():

@@ -17,7 +17,7 @@ from desired_state.model import Task, Ticket
 from reconciler.clients.servicenow import records
 from reconciler.clients.servicenow.dialect import SYSTEM
 from reconciler.clients.servicenow.queries import equal, is_sys_id, key, sys_id
-from reconciler.clients.servicenow.records import ITEM_TABLE, TASK_FIELDS, TASK_TABLE
+from reconciler.clients.servicenow.records import ITEM_TABLE, REQUEST_TABLE, TASK_FIELDS, TASK_TABLE
 from reconciler.clients.servicenow.tables import Row, Tables, reply
 from reconciler.errors import Forbidden, Malformed, OutcomeUnknown, Rejected, RemoteError, SignInFailed
 from reconciler.model import Reply
@@ -56,10 +56,13 @@ def plain(text: str, limit: int) -> str:
     return clean if len(clean) <= limit else clean[: limit - 1] + "…"
 
 
-def add_note(tables: Tables, ticket: str, text: str, *, note_key: str, visible_to_requester: bool) -> Reply:
-    body = f"{marker(note_key)}\n{plain(text, NOTE_MAX)}"
-    name = "comments" if visible_to_requester else "work_notes"
-    return tables.update(ITEM_TABLE, ticket, {name: body}, operation="add_note")
+def add_note(tables: Tables, ticket: str, text: str, *, note_key: str, comment: str, correlation: str) -> Reply:
+    body = {"work_notes": f"{marker(note_key)}\n{plain(text, NOTE_MAX)}"}
+    if comment:
+        body["comments"] = plain(comment, NOTE_MAX)
+    if correlation:
+        body |= {"correlation_id": key(correlation), "correlation_display": US}
+    return tables.update(ITEM_TABLE, ticket, body, operation="add_note")
 
 
 def has_note(tables: Tables, ticket: str, note_key: str) -> bool | None:
@@ -155,10 +158,48 @@ def reopen(tables: Tables, ticket: str, *, state: str, stage: str | None, correl
     return read_back(tables, ticket, sent)
 
 
-def read_back(tables: Tables, ticket: str, sent: Reply) -> ItemState:
+def reopen_request(tables: Tables, request: str, *, state: str) -> ItemState:
+    """Open the request (REQ) of a ticket; its `request_state` is left to the instance, whose words are its own."""
+    sent = tables.update(REQUEST_TABLE, request, {"state": state, "active": "true"}, operation="reopen_request")
+    return read_back(tables, request, sent, table=REQUEST_TABLE)
+
+
+def reopen_by_script(tables: Tables, path: str, ticket: Ticket, *, correlation: str, reason: str) -> None:
+    """Ask an endpoint of the customer's own. What it answers is not defined (section 10): read back what it did."""
+    body = {
+        "sys_id": sys_id(ticket.sys_id),
+        "number": ticket.number,
+        "correlation_id": key(correlation),
+        "reason": plain(reason, CLOSE_MAX),
+    }
+    tables.wire.post(path, json=body, operation="reopen_by_script")
+
+
+class _Ordered(msgspec.Struct):
+    request_number: str = ""
+    number: str = ""
+
+
+class _Order(msgspec.Struct):
+    result: _Ordered
+
+
+def order(tables: Tables, item: str, variables: dict[str, str]) -> str:
+    """Order a catalogue item for ourselves; the number of the request (REQ). Source: servicenow.md section 11."""
+    body = {"sysparm_quantity": 1, "variables": variables}
+    url = f"/api/sn_sc/servicecatalog/items/{sys_id(item)}/order_now"
+    answer = tables.wire.post(url, json=body, operation="order")
+    try:
+        made = msgspec.json.decode(answer.body, type=_Order).result
+    except msgspec.DecodeError:
+        raise OutcomeUnknown(SYSTEM, "the reply names no request", request_id=answer.request_id) from None
+    return made.request_number or made.number
+
+
+def read_back(tables: Tables, ticket: str, sent: Reply, *, table: str = ITEM_TABLE) -> ItemState:
     """What a write made of the ticket. Raises OutcomeUnknown when that cannot be seen."""
     try:
-        return state_of(tables, ticket, request_id=sent.request_id)
+        return state_of(tables, ticket, request_id=sent.request_id, table=table)
     except RemoteError as error:
         raise unseen(error, sent) from None
 
@@ -170,8 +211,8 @@ def unseen(error: RemoteError, sent: Reply) -> RemoteError:
     return OutcomeUnknown(SYSTEM, f"accepted, but not readable afterwards: {error}", request_id=sent.request_id)
 
 
-def state_of(tables: Tables, ticket: str, *, request_id: str = "") -> ItemState:
-    row = tables.one(ITEM_TABLE, ticket, _STATE_FIELDS, operation="state_of")
+def state_of(tables: Tables, ticket: str, *, request_id: str = "", table: str = ITEM_TABLE) -> ItemState:
+    row = tables.one(table, ticket, _STATE_FIELDS, operation="state_of")
     return ItemState(
         state=row.need("state"),
         is_active=row.flag("active"),

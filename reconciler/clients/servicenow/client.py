@@ -14,7 +14,7 @@ from reconciler.clients.servicenow import answers, hydrate, names, probes, readi
 from reconciler.clients.servicenow.answers import ItemState
 from reconciler.clients.servicenow.probes import Probe
 from reconciler.clients.servicenow.reading import TicketPage, Watermark
-from reconciler.clients.servicenow.records import ITEM_TABLE, TASK_FIELDS, TASK_TABLE, TicketFields
+from reconciler.clients.servicenow.records import ITEM_TABLE, REQUEST_TABLE, TASK_FIELDS, TASK_TABLE, TicketFields
 from reconciler.clients.servicenow.tables import Tables
 from reconciler.clients.wire import Wire
 from reconciler.clock import Clock
@@ -89,12 +89,13 @@ class ServiceNow:
 
     # --- writing --------------------------------------------------------------------------------------------
 
-    def add_note(self, ticket: str, text: str, *, key: str, visible_to_requester: bool = False) -> Reply:
-        """Append to the ticket's work notes, or to the comments that its requester sees (and may get by e-mail).
+    def add_note(self, ticket: str, text: str, *, key: str, comment: str = "", correlation: str = "") -> Reply:
+        """Append to the ticket's work notes and, in the same request, to the comments that its requester sees.
 
-        The first line is `[m365r:<key>]`. Every call appends again: ask `has_note` before a second one.
+        The first line of the work note is `[m365r:<key>]`. A comment may be sent on by e-mail. `correlation` marks the
+        ticket as known to us; it overwrites. Every call appends again: ask `has_note` before a second one.
         """
-        return answers.add_note(self._tables, ticket, text, note_key=key, visible_to_requester=visible_to_requester)
+        return answers.add_note(self._tables, ticket, text, note_key=key, comment=comment, correlation=correlation)
 
     def create_task(
         self,
@@ -148,6 +149,22 @@ class ServiceNow:
         Source: servicenow.md section 10; inferred there, hence the reading back.
         """
         return answers.reopen(self._tables, ticket, state=state, stage=stage, correlation=correlation)
+
+    def request_state(self, request: str) -> ItemState:
+        """What the request (REQ) above a ticket says about itself now. Raises NotFound."""
+        return answers.state_of(self._tables, request, table=REQUEST_TABLE)
+
+    def reopen_request(self, request: str, *, state: str = "2") -> ItemState:
+        """Open a closed request (REQ) whose ticket is open again, and read it back. Raises Forbidden."""
+        return answers.reopen_request(self._tables, request, state=state)
+
+    def reopen_by_script(self, path: str, ticket: Ticket, *, correlation: str, reason: str) -> None:
+        """Post ticket and reason to the customer's own endpoint. Whether it reopened the ticket, `state_of` tells."""
+        answers.reopen_by_script(self._tables, path, ticket, correlation=correlation, reason=reason)
+
+    def order(self, item: str, variables: dict[str, str]) -> str:
+        """Order a catalogue item (sys_id); the number of the new request. Every call orders again."""
+        return answers.order(self._tables, item, variables)
 
     def set_correlation(self, ticket: str, key: str, display: str = answers.US) -> Reply:
         """Mark the ticket as known to us. Overwrites."""

@@ -13,7 +13,7 @@ from decimal import Decimal, InvalidOperation
 from desired_state.model import Approval, Person, Task, Ticket
 from reconciler.clients.servicenow.tables import Row
 
-ITEM_TABLE, TASK_TABLE, USER_TABLE = "sc_req_item", "sc_task", "sys_user"
+ITEM_TABLE, TASK_TABLE, USER_TABLE, REQUEST_TABLE = "sc_req_item", "sc_task", "sys_user", "sc_request"
 MULTI_ROW = "sc_multi_row_question_answer"
 OPTION = "sc_item_option.item_option_new"
 # Containers, labels, breaks, splits, macros and pages ask nothing (servicenow.md section 7).

@@ -1,4 +1,4 @@
-"""What was given for a line, so that exactly that can be taken back; how often others undid it."""
+"""What was given for a line and told of it, how often others undid it, and when an answer is tried again."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -11,6 +11,15 @@ def upgrade() -> None:
     with op.batch_alter_table("line") as line:
         line.add_column(sa.Column("given", sa.String(), nullable=False, server_default="[]"))
         line.add_column(sa.Column("reversals", sa.Integer(), nullable=False, server_default="0"))
+        line.add_column(sa.Column("told", sa.String(), nullable=False, server_default=""))
+    # Lines that had come to rest were answered by the version before, which told them once a phase.
+    op.execute(
+        "UPDATE line SET told = CAST(episode AS VARCHAR(12)) || '/' || phase || '/' || COALESCE(cause, '-') "
+        "WHERE phase IN ('granted', 'review', 'cancelled')"
+    )
+    with op.batch_alter_table("answer") as answer:
+        answer.add_column(sa.Column("failures", sa.Integer(), nullable=False, server_default="0"))
+        answer.add_column(sa.Column("next_at", sa.DateTime(timezone=True), nullable=True))
     op.create_table(
         "seat",
         sa.Column("tenant", sa.String(), nullable=False),
@@ -23,6 +32,10 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("seat")
+    with op.batch_alter_table("answer") as answer:
+        answer.drop_column("next_at")
+        answer.drop_column("failures")
     with op.batch_alter_table("line") as line:
+        line.drop_column("told")
         line.drop_column("reversals")
         line.drop_column("given")

@@ -1,0 +1,107 @@
+"""What was done, in words. Pure.
+
+A recorded change (kind, before, after) becomes half a sentence; what cannot be undone says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from desired_state.text import one_line
+from reconciler.answers.values import Deed
+from reconciler.model import ActionKind
+
+WORDS_MAX = 400  # of a remote system's own words
+
+
+def deed(done: Deed) -> str:
+    """One write as half a sentence, with its doubt where there is one."""
+    what = change(done.kind, done.before, done.after)
+    if done.result == "unknown":
+        return f"{what} (sent {done.at:%Y-%m-%d %H:%M} UTC; its reply was lost, what is there now counts)"
+    return f"{what} ({done.at:%Y-%m-%d %H:%M} UTC)"
+
+
+def change(kind: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    """A recorded change, whoever planned it."""
+    match kind:
+        case ActionKind.SET_USAGE_LOCATION:
+            return _location(after)
+        case ActionKind.ADD_GROUP_MEMBER:
+            return f"added to the group {_group(after)}"
+        case ActionKind.REMOVE_GROUP_MEMBER:
+            return f"taken out of the group {_group(before) if _group(before) != _NAMELESS else _group(after)}"
+        case ActionKind.REPROCESS:
+            return "Microsoft was asked to work the group's licences out again"
+        case _:
+            return _licence(before, after)
+
+
+def _location(after: Mapping[str, Any]) -> str:
+    sources = [str(s) for s in after.get("sources") or ()]
+    agree = f"{' and '.join(sources)} agree; " if sources else ""
+    return f"usage location set to {after.get('usage_location') or 'unset'} ({agree}this cannot be undone)"
+
+
+_NAMELESS = "that carries the licence"
+
+
+def _group(side: Mapping[str, Any]) -> str:
+    found = side.get("group") or side.get("member_of")
+    name = found.get("name") or found.get("group_id") if isinstance(found, Mapping) else found
+    return one_line(str(name), 120) if name else _NAMELESS
+
+
+def _licence(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    had, has = _licences(before), _licences(after)
+    parts = []
+    for sku, off in has.items():
+        if sku not in had:
+            parts.append(f"{sku} assigned")
+            continue
+        on, off_now = [p for p in had[sku] if p not in off], [p for p in off if p not in had[sku]]
+        if on:
+            parts.append(f"{', '.join(on)} switched on in {sku}")
+        if off_now:
+            parts.append(f"{', '.join(off_now)} switched off in {sku}")
+    parts += [f"{sku} taken away" for sku in had if sku not in has]
+    return " and ".join(parts) or "licences changed"
+
+
+def _licences(side: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Licences by name with the plans that are off: one under `licence`, several under `licences`."""
+    one, many = side.get("licence"), side.get("licences")
+    every = [*(many if isinstance(many, list | tuple) else ()), *([one] if one else ())]
+    named = [entry for entry in every if isinstance(entry, Mapping)]
+    return {str(e.get("sku", "the licence")): [str(p) for p in e.get("disabled_plans") or ()] for e in named}
+
+
+def takes_back(deed: Deed) -> bool:
+    """Whether a write took something away and gave nothing."""
+    if deed.kind in (ActionKind.REMOVE_LICENSE, ActionKind.REMOVE_GROUP_MEMBER):
+        return True
+    if deed.kind != ActionKind.ASSIGN_LICENSE:
+        return False
+    had, has = _licences(deed.before), _licences(deed.after)
+    gains = any(sku not in had or set(had[sku]) - set(off) for sku, off in has.items())
+    return not gains and had != has
+
+
+def stays(deeds: Iterable[Deed]) -> str:
+    """What was done and is not taken back by anybody, "" when nothing: today that is the usage location."""
+    locations = [d for d in deeds if d.is_done and d.kind == ActionKind.SET_USAGE_LOCATION]
+    return (
+        f"the usage location {locations[-1].after.get('usage_location')}, which cannot be undone" if locations else ""
+    )
+
+
+def refused(deeds: Iterable[Deed]) -> str:
+    """The remote system's own words of the last refusal, with its request id; "" when nothing was refused."""
+    failed = [d for d in deeds if not d.is_done and d.words]
+    if not failed:
+        return ""
+    last = failed[-1]
+    times = f", {len(failed)} times" if len(failed) > 1 else ""
+    request = f" (request {last.request_id})" if last.request_id else ""
+    return f"{one_line(last.words, WORDS_MAX)}{request}, at {last.at:%Y-%m-%d %H:%M} UTC{times}"

@@ -1,0 +1,316 @@
+"""How tickets are told: the desk's register (work notes, tasks) and the requester's (comments). Pure.
+
+The first line is the verdict; facts follow, one a line. Every sentence is made of values that are ours: what somebody
+typed into a form is never repeated (I17), and a sentence that holds a piece of it is left out. Texts are plain and
+survive both settings of the code tag.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from desired_state.model import LineKey, Request, Says
+from desired_state.text import one_line
+from reconciler.answers import done
+from reconciler.answers.owners import owner_of
+from reconciler.answers.values import Deed, Names
+from reconciler.causes import CAUSES, Cause
+from reconciler.lifecycle import Phase
+from reconciler.line import Ending, Known
+
+FOOT = "Written by the license reconciler, which looks again by itself."
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """Everything that the texts of one ticket are made of. `matters` has the lines that it is told about."""
+
+    endings: Sequence[Ending]
+    matters: Mapping[LineKey, str]
+    names: Names
+    deeds: Mapping[LineKey, Sequence[Deed]]
+    at: datetime
+
+    def of(self, ending: Ending) -> Sequence[Deed]:
+        return self.deeds.get(ending.state.key, ())
+
+    def matter(self, ending: Ending) -> str:
+        return self.matters.get(ending.state.key, "")
+
+
+# --- for the desk ---------------------------------------------------------------------------------------------
+
+
+def work_note(telling: Telling) -> str:
+    """All lines of the ticket: the verdict, then the facts of each."""
+    if len(telling.endings) == 1:
+        (ending,) = telling.endings
+        return "\n".join([verdict(telling, ending), *facts(telling, ending), "", FOOT])
+    works = sum(1 for e in telling.endings if e.state.phase in (Phase.GRANTED, Phase.EXPIRING))
+    paragraphs = [f"Microsoft 365 licences: {works} of {len(telling.endings)} lines work."]
+    if works == len(telling.endings):
+        paragraphs = ["Microsoft 365 licences granted, and every service plan they need is provisioned."]
+    for ending in telling.endings:
+        head = f"Line {ending.state.key.line}: {verdict(telling, ending)}"
+        paragraphs.append("\n".join([head, *facts(telling, ending)]))
+    return "\n\n".join([*paragraphs, FOOT])
+
+
+def verdict(telling: Telling, ending: Ending) -> str:
+    """One line that says how it stands."""
+    what = f"{_product(ending)} for {_who(ending)}"
+    match telling.matter(ending), ending.state.phase:
+        case "handed_back" | "unrepaired", _:
+            undone = "undone and " if _was_undone(telling.of(ending)) else ""
+            return f"NO access: {what}; {undone}handed to the {owner_of(ending)}."
+        case _, Phase.GRANTED:
+            return f"Microsoft 365 licence granted, and every service plan it needs is provisioned: {what}."
+        case _, Phase.WAITING_FOR_SEAT:
+            return f"Waiting for a free licence: {what}."
+        case "question", _:
+            return f"Waiting for the requester: {what}."
+        case "asked", Phase.DRIFTED | Phase.REVIEW if ending.state.cause == Cause.REMOVED_LATER:
+            return f"Removed or changed after it was granted: {what}; was that meant?"
+        case "asked", _:
+            return f"The period is over and the licence is still there: {what}; shall it be taken back?"
+        case "kept", _:
+            return f"Left to the colleague who has the task: {what}."
+        case "reminded", _:
+            return f"Ends soon: {what}."
+        case _, Phase.REVOKED:
+            return f"Ended: {what}."
+        case "ended", _:
+            return f"Ended, because it was taken away by others: {what}."
+        case _, Phase.CANCELLED:
+            return f"Nothing was assigned: {what}."
+        case _:
+            return f"{_PHASES.get(ending.state.phase, ending.state.phase.value.capitalize())}: {what}."
+
+
+_PHASES = {
+    Phase.HELD: "Held",
+    Phase.REFUSED: "Refused",
+    Phase.AWAITING_APPROVAL: "Waiting for an approval",
+    Phase.EXPIRING: "Works and ends soon",
+    Phase.DRIFTED: "Removed or changed after it was granted",
+    Phase.REVIEW: "A person has to look",
+}
+
+
+def facts(telling: Telling, ending: Ending) -> list[str]:
+    """What the verdict rests on, one fact a line."""
+    state, deeds = ending.state, telling.of(ending)
+    is_fine = state.phase in (Phase.GRANTED, Phase.EXPIRING)
+    rows = [*_wrong(ending, is_fine=is_fine), *_happened(telling, ending, deeds)]
+    refusal = "" if is_fine else done.refused(deeds)
+    if refusal:
+        rows.append(f"Microsoft's answer: {refusal}")
+    if is_fine:
+        rows += _proof(telling, ending)
+    rows += _approved(ending) + _end(ending)
+    if not is_fine and state.cause is not None and telling.matter(ending) not in ("revoked", "ended"):
+        rows.append(f"Whose move: {owner_of(ending)}. {CAUSES[Cause(state.cause)].ask}".rstrip())
+    ids = list(dict.fromkeys(d.request_id for d in deeds if d.request_id))[-6:]
+    if ids:
+        rows.append(f"Microsoft request ids: {', '.join(ids)}")
+    if deeds:
+        rows.append(f"Digest of the change: {ending.gated.proposal.digest}")
+    return rows
+
+
+def _wrong(ending: Ending, *, is_fine: bool) -> list[str]:
+    state, first = ending.state, ending.gated.proposal.finding
+    if is_fine:
+        found = _found_first(ending)
+        was_promised = first.line.says is Says.FULFILLED
+        return [f"What was wrong: {CAUSES[found].sentence}"] if found is not None and was_promised else []
+    detail = ours(state.note or ending.gated.sentence or ending.finding.sentence, ending)
+    cause = CAUSES[Cause(state.cause)].sentence if state.cause is not None else ""
+    if state.phase in (Phase.REVOKED, Phase.CANCELLED):
+        return [f"Why: {detail or cause}"] if detail or cause else []
+    label = "Why" if state.phase in (Phase.HELD, Phase.WAITING_FOR_SEAT, Phase.AWAITING_APPROVAL) else "What is wrong"
+    return [f"{label}: {detail or cause}"] if detail or cause else []
+
+
+def _found_first(ending: Ending) -> Cause | None:
+    """What was found at first: by this cycle, or by the one that was cut short while it changed the line."""
+    found = ending.gated.proposal.finding
+    before = found.line.state
+    if before is not None and before.phase is Phase.CONVERGING and before.cause:
+        return Cause(before.cause)
+    return found.cause
+
+
+def _happened(telling: Telling, ending: Ending, deeds: Sequence[Deed]) -> list[str]:
+    """What was done for the line, what was undone, and what stays."""
+    given = [d for d in deeds if d.is_done and not done.takes_back(d)]
+    back = [d for d in deeds if d.is_done and done.takes_back(d)]
+    rows = []
+    if given:
+        rows.append(f"What was done: {'; '.join(map(done.deed, given))}.")
+    if back:
+        rows.append(f"What was taken back: {'; '.join(map(done.deed, back))}.")
+        if ending.state.phase is Phase.REVOKED:
+            rows.append(f"Checked: it is gone (read {telling.at:%Y-%m-%d %H:%M} UTC).")
+    stays = done.stays(deeds)
+    if stays and (back or ending.state.phase in (Phase.REVIEW, Phase.REVOKED)):
+        rows.append(f"What stays: {stays}.")
+    if not given and not back:
+        if ending.state.phase in (Phase.GRANTED, Phase.EXPIRING):
+            rows.append("What was done: nothing, the access was already there.")
+        elif telling.matter(ending) == "unrepaired":
+            rows.append("What was done: nothing; the reconciler only looks here (mode observe).")
+        elif telling.matter(ending) in ("handed_back", "asked", "kept", "question", "left"):
+            rows.append("What was done: nothing was changed.")
+    return rows
+
+
+def _was_undone(deeds: Sequence[Deed]) -> bool:
+    return any(d.is_done and done.takes_back(d) for d in deeds)
+
+
+def _proof(telling: Telling, ending: Ending) -> list[str]:
+    proof, names = ending.finding.proof, telling.names
+    rows = []
+    if proof is not None and proof.plan is not None and proof.sku is not None:
+        plan, sku = names.plans.get(proof.plan, proof.plan), names.skus.get(proof.sku, proof.sku)
+        tier = f", tier {ending.state.tier}" if ending.state.tier else ""
+        rows.append(f"Proof: service plan {plan} of {sku} is provisioned (read {telling.at:%Y-%m-%d %H:%M} UTC{tier}).")
+    covered = ending.finding.covered_by
+    if covered is not None:
+        rows.append(f"Saved: {names.skus.get(covered, covered)} brings it already, so nothing was bought.")
+    return rows
+
+
+def _approved(ending: Ending) -> list[str]:
+    declared = ending.finding.line.declared
+    if not isinstance(declared, Request) or ending.state.phase not in (Phase.GRANTED, Phase.EXPIRING, Phase.REVOKED):
+        return []
+    approvers = [one_line(name, 80) for name in declared.approvers if name.strip()]
+    return [f"Approved by: {', '.join(approvers)}"] if approvers else []
+
+
+def _end(ending: Ending) -> list[str]:
+    """When it is taken back, and by which rule."""
+    ends_at, declared = ending.state.ends_at, ending.finding.line.declared
+    if ends_at is None or not isinstance(declared, Request):
+        return []
+    days, day = declared.period.duration_days, declared.period.ends_on
+    why = f"{days} days from the verified grant" if days is not None else f"the end date of the request, {day}"
+    ruled = [
+        str(j.get("rule")) for j in ending.gated.judged if j.get("effect") == "hold" and j.get("outcome") == "missed"
+    ]
+    rule = f"; rule {', '.join(ruled)}" if ruled else ""
+    verb = "Ended" if ending.state.phase is Phase.REVOKED else "Taken back at"
+    return [f"{verb}: {ends_at:%Y-%m-%d %H:%M} UTC ({why}{rule})"]
+
+
+def task(telling: Telling, number: str, mine: Sequence[Ending], owner: str) -> tuple[str, str]:
+    """Short description and description of the task for one owner."""
+    first = mine[0]
+    more = f" and {len(mine) - 1} more" if len(mine) > 1 else ""
+    about = "licence access is missing"
+    if telling.matter(first) == "asked":
+        about = (
+            "a licence was removed, was it meant" if first.state.cause == Cause.REMOVED_LATER else "a period is over"
+        )
+    title = f"{number}: {about}, needs the {owner} ({_product(first)} for {_who(first)}{more})"
+    paragraphs = ["\n".join([verdict(telling, e), *facts(telling, e)]) for e in mine]
+    return title, "\n\n".join([*paragraphs, FOOT])
+
+
+def reopening(telling: Telling) -> str:
+    """Why a closed ticket is opened again."""
+    lacking = [e for e in telling.endings if telling.matter(e) == "handed_back"]
+    return " ".join(verdict(telling, e) for e in lacking)
+
+
+# --- for the requester ----------------------------------------------------------------------------------------
+
+
+def comment(telling: Telling, news: Sequence[LineKey]) -> str:
+    """What the requester reads, "" when nothing concerns them. All lines are named as soon as one is news to them."""
+    said = {e.state.key: _sentence(telling, e) for e in telling.endings}
+    if not any(said[key] for key in news):
+        return ""
+    return "\n".join(text for text in said.values() if text)
+
+
+def _sentence(telling: Telling, ending: Ending) -> str:
+    """One line's sentence for the requester, "" for nothing."""
+    product, who, state = _product(ending), _who(ending), ending.state
+    cause = CAUSES[Cause(state.cause)].sentence if state.cause is not None else ""
+    match telling.matter(ending), state.phase:
+        case "left" | "kept", _:
+            return ""
+        case "handed_back" | "unrepaired", _:
+            return f"{product} for {who} does not work yet. {cause} It was passed to the {owner_of(ending)}."
+        case "question", _:
+            return f"{product} for {who} has to wait for your answer. {_question(ending, cause)}"
+        case "asked", Phase.DRIFTED | Phase.REVIEW if state.cause == Cause.REMOVED_LATER:
+            return f"{product} for {who}: {cause} The {owner_of(ending)} was asked whether that was meant."
+        case "asked", _:
+            return ""
+        case "ended", _:
+            return f"{product} for {who} has been taken away. If it is still needed, please order it again."
+        case "revoked", _:
+            return f"{product} for {who} has ended, as the request said. If it is still needed, please order it again."
+        case _, Phase.EXPIRING:
+            return (
+                f"{product} for {who} ends on {_day(state.ends_at)}. If it is needed for longer, please order it again "
+                "with a later end."
+            )
+        case _, Phase.GRANTED:
+            until = f" until {_day(state.ends_at)}" if state.ends_at is not None else ""
+            return f"{product} works for {who}{until}. It may be necessary to sign out and in again once."
+        case _, Phase.WAITING_FOR_SEAT:
+            place = ours(state.note, ending)
+            return f"{product} for {who} has to wait. {place or cause} It is given as soon as it can be."
+        case _, Phase.AWAITING_APPROVAL:
+            return f"{product} for {who} waits for an approval."
+        case _:
+            return ""
+
+
+def _question(ending: Ending, cause: str) -> str:
+    """The rule's own sentence where there is one: it says what is missing."""
+    return ours(ending.gated.sentence or ending.state.note, ending) or f"{cause} Please answer here."
+
+
+def _day(at: datetime | None) -> str:
+    return f"{at.day} {at:%B %Y}" if at is not None else "a day that is not known"
+
+
+# --- names ----------------------------------------------------------------------------------------------------
+
+
+def ours(sentence: str, ending: Ending) -> str:
+    """The sentence, or "" when it repeats something that was typed into the form, or was never meant for a ticket."""
+    declared = ending.finding.line.declared
+    if not isinstance(declared, Request):
+        return ""
+    ticket = ending.finding.line.ticket
+    typed = [
+        *(declared.justification, declared.cost_center, declared.manager, ticket.short_description, ticket.close_notes),
+        *(ticket.variables or {}).values(),
+        *(value for row in ticket.rows for value in row.values()),
+    ]
+    known = {_product(ending).casefold(), _who(ending).casefold()}
+    is_echo = any(len(t.strip()) > 3 and t.strip().casefold() not in known and t.strip() in sentence for t in typed)
+    return "" if is_echo else one_line(sentence, 600)
+
+
+def _product(ending: Ending) -> str:
+    product = ending.finding.line.product
+    return product.name if product is not None else "A licence"
+
+
+def _who(ending: Ending) -> str:
+    if ending.finding.user is not None:
+        return ending.finding.user.upn
+    line = ending.finding.line
+    if line.person is not None and (line.person.email or line.person.user_name):
+        return one_line(line.person.email or line.person.user_name or "", 120)
+    return "an account that could not be found" if line.binding.known is Known.MISSING else "the person of the request"

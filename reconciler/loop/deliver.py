@@ -1,0 +1,136 @@
+"""Give the tickets what the outbox owes them: in order, within limits, each answer once (I6).
+
+Before an answer is sent again, its ticket is searched for its key. What cannot be given now is tried again with
+growing waits; what is refused for good shows in `status` and is a person's to look at.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+
+from reconciler.answers import Answer
+from reconciler.digest import digest
+from reconciler.errors import Next, RemoteError
+from reconciler.line import Lane, Trip
+from reconciler.loop.desk import Desk, Told
+from reconciler.loop.give import Giver
+from reconciler.loop.guards import Limits, within
+from reconciler.loop.send import Sender, Stopped
+from reconciler.model import AnswerKind
+from reconciler.store import outbox
+
+DAY = timedelta(hours=24)
+NOTES = (AnswerKind.NOTE, AnswerKind.QUESTION)
+
+
+def deliver(desk: Desk, sender: Sender, *, plan_digest: str, only: frozenset[str]) -> Told:
+    """Send what the outbox owes, oldest first; `only` names the tickets in scope, empty means all."""
+    told = Told()
+    at = desk.clock.now()
+    with desk.database.read() as session:
+        every = [o for o in outbox.unsent(session, desk.tenant) if not only or o.answer.ticket in only]
+        used = outbox.tickets_answered_since(session, desk.tenant, at - DAY)
+        by_group = outbox.groups_answered_since(session, desk.tenant, at - DAY)
+        notes = outbox.notes_since(session, desk.tenant, at - DAY)
+    waiting = {o.answer.ticket for o in every if o.next_at is not None and o.next_at > at}
+    full = _full(every, notes, desk.limits.answers_per_ticket)
+    owed = [o for o in every if o.answer.ticket not in waiting | full]
+    told.trips = tuple(_too_often(ticket, notes[ticket], desk.limits, plan_digest) for ticket in sorted(full))
+    if not owed:
+        return told
+    trip = _trip(owed, used, by_group, desk.limits, plan_digest)
+    if trip is not None:
+        told.trips = (*told.trips, trip)
+        return told
+    _give_all(owed, Giver(desk, sender, plan_digest), desk, told)
+    return told
+
+
+def _give_all(owed: Sequence[outbox.Owed], giver: Giver, desk: Desk, told: Told) -> None:
+    failed: set[str] = set()
+    items = deque(owed)
+    while items:
+        item = items.popleft()
+        ticket = item.answer.ticket
+        if ticket in failed:
+            continue  # the note comes before the reopening; what follows a failure waits for it
+        try:
+            given = giver.give(item)
+        except Stopped as stopped:
+            told.problems.append(f"{ticket} was not answered: {stopped}")
+            failed.add(ticket)
+        except RemoteError as error:
+            told.problems.append(f"{ticket} was not answered yet: {error}")
+            _postpone(desk, item)
+            if item.answer.kind is not AnswerKind.EVIDENCE or error.then is not Next.BLOCK:
+                failed.add(ticket)  # a ticket that takes no file is told everything else
+            if error.then is Next.STOP:
+                return
+        else:
+            for kind in given.kinds:
+                told.add(ticket, kind)
+            if given.explanation:
+                items.appendleft(_explain(desk, item.answer, given.explanation))
+
+
+def _postpone(desk: Desk, item: outbox.Owed) -> None:
+    with desk.database.write() as session:
+        outbox.postpone(session, desk.tenant, item.answer.key, desk.clock.now())
+
+
+def _explain(desk: Desk, answer: Answer, text: str) -> outbox.Owed:
+    """Owe the desk a sentence about what an answer became, when that is not what the note said."""
+    key = digest({"about": answer.key, "said": "what became of it"})[:20]
+    note = Answer(AnswerKind.NOTE, key, answer.ticket, _item(desk, answer), answer.lines, text)
+    with desk.database.write() as session:
+        outbox.intend(session, desk.tenant, note, desk.clock.now())
+        found = outbox.get(session, desk.tenant, key)
+    assert found is not None
+    return found
+
+
+def _item(desk: Desk, answer: Answer) -> str:
+    """The ticket's own record: an answer about its request has that one as its target."""
+    with desk.database.read() as session:
+        owed = outbox.of_ticket(session, desk.tenant, answer.ticket)
+    return next((o.answer.target for o in owed if o.answer.kind in NOTES), answer.target)
+
+
+def _full(owed: Sequence[outbox.Owed], notes: Mapping[str, int], limit: int) -> set[str]:
+    """Tickets that were told enough for a day and would be told more."""
+    wanting = {o.answer.ticket for o in owed if o.answer.kind in NOTES and not o.tries}
+    return {ticket for ticket in wanting if notes.get(ticket, 0) >= limit}
+
+
+def _too_often(ticket: str, count: int, limits: Limits, plan_digest: str) -> Trip:
+    sentence = (
+        f"{ticket} was told {count} things in the last 24 hours, and a ticket is told {limits.answers_per_ticket} "
+        f"a day at most; what is new waits. Look at why it changes so often: `reconciler explain {ticket}`."
+    )
+    return Trip("ticket budget", Lane.ANSWERS, count + 1, limits.answers_per_ticket, plan_digest, sentence)
+
+
+def _trip(
+    owed: Sequence[outbox.Owed],
+    used: frozenset[str],
+    by_group: Mapping[str, int],
+    limits: Limits,
+    plan_digest: str,
+) -> Trip | None:
+    """The guard that keeps all answers back, None when they fit: tickets told, and tickets a group."""
+    fresh = [o for o in owed if o.answer.ticket not in used]
+    tickets = {o.answer.ticket for o in fresh}
+    trip = within(Lane.ANSWERS, len(tickets), used_today=len(used), limits=limits, digest=plan_digest, what="tickets")
+    if trip is not None:
+        return trip
+    for group in sorted({o.answer.group for o in fresh} - {""}):
+        wanted = by_group.get(group, 0) + len({o.answer.ticket for o in fresh if o.answer.group == group})
+        if wanted > limits.answers_per_group:
+            sentence = (
+                f"{wanted} tickets for group {group} are more than the {limits.answers_per_group} that one group "
+                "gets in a day; no ticket was answered."
+            )
+            return Trip("group budget", Lane.ANSWERS, wanted, limits.answers_per_group, plan_digest, sentence)
+    return None

@@ -1,0 +1,265 @@
+"""Give one answer through the choke-point, unless its ticket has it already, and remember that it was given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+from desired_state.model import Ticket
+from reconciler.answers import ITEM, REQUEST, Answer, Manners
+from reconciler.clients.servicenow import ServiceNow
+from reconciler.digest import digest
+from reconciler.errors import Forbidden, Next, OutcomeUnknown, RemoteError, SignInFailed, Throttled, Unavailable
+from reconciler.line import Lane
+from reconciler.loop import handback
+from reconciler.loop.desk import Desk
+from reconciler.loop.pull import KNOWN_MARK, OUR_MARK
+from reconciler.loop.send import Sender, Stopped, Write
+from reconciler.model import AnswerKind, Reply
+from reconciler.store import outbox, tickets
+
+TRIES_MAX = 5  # of a change of state: a rule that turns it back each time has the last word
+PATIENCE = timedelta(days=3)  # an answer that is not there after this is a person's to give
+NOTES = (AnswerKind.NOTE, AnswerKind.QUESTION)
+CHANGES = (AnswerKind.REOPENED, AnswerKind.CLOSED)
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What the ticket has now. `explanation` is what the desk is told when that differs from what was wanted."""
+
+    kinds: tuple[AnswerKind, ...] = ()
+    explanation: str = ""
+    remote_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Giver:
+    """Gives answers of one cycle."""
+
+    desk: Desk
+    sender: Sender
+    plan_digest: str
+
+    def give(self, item: outbox.Owed) -> Given:
+        """Give one answer, or find that the ticket has it.
+
+        Raises:
+            Stopped: a check of ours failed, or it is not repeated; a person has to look.
+            RemoteError: it was not given; the outbox knows whether it may have been.
+        """
+        answer = item.answer
+        self.sender.check(self._write(answer))
+        if item.tries and self._is_settled(item):
+            return Given()
+        try:
+            given = self._send(answer)
+        except Forbidden as error:
+            if not answer.marks or _is_there(answer, self.desk.servicenow) is not False:
+                self._fail(answer.key, str(error)[:200])
+                raise
+            given = self._send(replace(answer, marks=False))  # the correlation id may be what it forbids
+        self._mark(answer.key, outbox.State.CONFIRMED, given.remote_id)
+        return given
+
+    def _send(self, answer: Answer) -> Given:
+        try:
+            return self._dispatch(answer)
+        except (Throttled, Unavailable, SignInFailed):
+            self._unsend(answer.key)
+            raise
+        except RemoteError as error:
+            if error.then is Next.BLOCK and not isinstance(error, Forbidden):
+                self._fail(answer.key, str(error)[:200])
+            raise
+
+    def _dispatch(self, answer: Answer) -> Given:
+        servicenow = self.desk.servicenow
+        match answer.kind:
+            case AnswerKind.NOTE | AnswerKind.QUESTION:
+                self.once(answer, lambda: _note(answer, servicenow))
+            case AnswerKind.EVIDENCE:
+                self.once(answer, lambda: _attach(answer, servicenow))
+            case AnswerKind.TASK:
+                made = self.once(answer, lambda: self._task(answer))
+                return Given((answer.kind,), remote_id=made.record)
+            case AnswerKind.CLOSED if answer.title == ITEM:
+                self.once(answer, lambda: _close_item(answer, servicenow))
+            case AnswerKind.CLOSED:
+                return self._close_task(answer)
+            case AnswerKind.REOPENED:
+                return self._reopen(answer)
+        return Given((answer.kind,))
+
+    def once(self, answer: Answer, call: Callable[[], Reply], **more: Any) -> Reply:
+        """One remote write of an answer, with its intent, marked as sent right before it leaves."""
+
+        def marked() -> Reply:  # once the intent is kept and every check has passed
+            self._mark(answer.key, outbox.State.SENT, "")
+            return call()
+
+        return self.sender.send(self._write(answer, **more), marked)
+
+    def _write(self, answer: Answer, **more: Any) -> Write:
+        body = {"key": answer.key, "target": answer.target, "title": answer.title, "text_sha256": digest(answer.text)}
+        if answer.comment:
+            body["comment_sha256"] = digest(answer.comment)
+        if answer.marks:
+            body["correlation_id"] = f"{KNOWN_MARK}{answer.key}"
+        return Write(
+            system="servicenow",
+            kind=answer.kind.value,
+            lane=Lane.ANSWERS,
+            subject=answer.ticket,
+            keys=answer.lines,
+            body=body | more,
+            plan_digest=self.plan_digest,
+        )
+
+    def _task(self, answer: Answer) -> Reply:
+        made = self.desk.servicenow.create_task(
+            self._shown(answer),
+            key=_mark_of(answer),
+            short_description=answer.title,
+            description=answer.text,
+            assignment_group=answer.group,
+        )
+        return Reply("", "", 201, made.number)
+
+    def _shown(self, answer: Answer) -> Ticket:
+        found = self.desk.servicenow.tickets_by_number([answer.ticket])
+        if not found:
+            raise Unavailable("servicenow", f"ticket {answer.ticket} is not shown now")
+        return found[0]
+
+    def _close_task(self, answer: Answer) -> Given:
+        """Close our task, unless a colleague has taken it meanwhile: then it is theirs."""
+        now = self.desk.servicenow.task(answer.target)
+        if now.is_active is False:
+            return Given(remote_id=f"{now.number} was closed already")
+        if now.assigned_to:
+            return Given(remote_id=f"{now.number} was taken by a person")
+        closed = self.once(answer, lambda: _close(answer, self.desk.servicenow))
+        return Given((answer.kind,), remote_id=closed.record)
+
+    def _reopen(self, answer: Answer) -> Given:
+        with self.desk.database.read() as session:
+            known = tickets.load(session, self.desk.tenant, numbers={answer.ticket})
+            owed = outbox.of_ticket(session, self.desk.tenant, answer.ticket)
+        ticket = known.get(answer.ticket)
+        manners = self.desk.manners(ticket) if ticket is not None else Manners()
+        work = handback.Work(
+            answer,
+            ticket or self._shown(answer),
+            manners,
+            self.desk.servicenow,
+            self.desk.clock,
+            lambda call, way: self.once(answer, call, way=way),
+            _tasks(owed, answer),
+        )
+        came_to = handback.reopen_request(work) if answer.title == REQUEST else handback.reopen(work)
+        kinds = (answer.kind,) if came_to.is_open else (AnswerKind.TASK,) if came_to.made_task else ()
+        return Given(kinds, came_to.explanation, came_to.remote_id)
+
+    def _is_settled(self, item: outbox.Owed) -> bool:
+        """Look whether an answer that was sent before has reached its ticket. What cannot be seen is not sent twice."""
+        answer = item.answer
+        is_there = _is_there(answer, self.desk.servicenow)
+        if is_there is True:
+            self._mark(answer.key, outbox.State.CONFIRMED, "found on the ticket")
+            return True
+        is_old = self.desk.clock.now() - item.intended_at > PATIENCE
+        is_undone = item.tries >= TRIES_MAX and answer.kind in CHANGES
+        if is_there is None or is_old or is_undone:
+            why = "its journal cannot be read" if is_there is None else f"it was not there after {item.tries} tries"
+            self._fail(answer.key, why)
+            raise Stopped(f"the {answer.kind} is not repeated, because {why}; a person has to look")
+        return False
+
+    def _mark(self, key: str, state: outbox.State, remote_id: str) -> None:
+        with self.desk.database.write() as session:
+            outbox.mark(session, self.desk.tenant, key, state, remote_id, self.desk.clock.now())
+
+    def _fail(self, key: str, why: str) -> None:
+        self._mark(key, outbox.State.FAILED, why)
+
+    def _unsend(self, key: str) -> None:
+        """It was certainly not done: as if it had not been tried."""
+        with self.desk.database.write() as session:
+            found = outbox.get(session, self.desk.tenant, key)
+            if found is not None and found.state is outbox.State.SENT:
+                outbox.mark(session, self.desk.tenant, key, outbox.State.INTENDED, "", self.desk.clock.now())
+
+
+def _tasks(owed: tuple[outbox.Owed, ...], answer: Answer) -> str:
+    """Numbers of the follow-up tasks that carry the same lines, "" when there are none."""
+    mine = [
+        o.remote_id
+        for o in owed
+        if o.answer.kind is AnswerKind.TASK
+        and o.state is outbox.State.CONFIRMED
+        and set(o.answer.lines) & set(answer.lines)
+    ]
+    return ", ".join(n for n in mine if n)
+
+
+def _is_there(answer: Answer, servicenow: ServiceNow) -> bool | None:
+    """Whether the ticket has the answer; None when that cannot be told."""
+    match answer.kind:
+        case AnswerKind.NOTE | AnswerKind.QUESTION:
+            return servicenow.has_note(answer.target, answer.key)
+        case AnswerKind.EVIDENCE:
+            return servicenow.find_attachment(answer.target, answer.title) is not None
+        case AnswerKind.TASK:
+            return servicenow.find_task(_mark_of(answer)) is not None
+        case AnswerKind.REOPENED if answer.title == REQUEST:
+            return servicenow.request_state(answer.target).is_active
+        case AnswerKind.REOPENED:
+            return servicenow.state_of(answer.target).is_active
+        case AnswerKind.CLOSED:
+            look = servicenow.state_of if answer.title == ITEM else servicenow.task
+            is_active = look(answer.target).is_active
+            return None if is_active is None else not is_active
+
+
+def _mark_of(answer: Answer) -> str:
+    return f"{OUR_MARK}{answer.key}"
+
+
+def _note(answer: Answer, servicenow: ServiceNow) -> Reply:
+    correlation = f"{KNOWN_MARK}{answer.key}" if answer.marks else ""
+    reply = servicenow.add_note(
+        answer.target, answer.text, key=answer.key, comment=answer.comment, correlation=correlation
+    )
+    if _is_missing(answer, servicenow):
+        raise OutcomeUnknown("servicenow", "the note was accepted and is not on the ticket")
+    return reply
+
+
+def _is_missing(answer: Answer, servicenow: ServiceNow) -> bool:
+    """Whether a note that was accepted is certainly not there; a look that fails says nothing."""
+    try:
+        return servicenow.has_note(answer.target, answer.key) is False
+    except RemoteError:
+        return False
+
+
+def _attach(answer: Answer, servicenow: ServiceNow) -> Reply:
+    made = servicenow.attach(answer.target, answer.title, "application/json", answer.text.encode())
+    return Reply("", "", 201, made)
+
+
+def _close_item(answer: Answer, servicenow: ServiceNow) -> Reply:
+    state = servicenow.close_item(answer.target, close_notes=answer.text)
+    if state.is_active is not False:
+        raise OutcomeUnknown("servicenow", "the ticket reads open after it was closed")
+    return Reply(state.request_id, "")
+
+
+def _close(answer: Answer, servicenow: ServiceNow) -> Reply:
+    task = servicenow.close_task(answer.target, close_notes=answer.text)
+    if task.is_active is not False:
+        raise OutcomeUnknown("servicenow", f"task {task.number} reads open after it was closed")
+    return Reply("", "", 200, task.number)
