@@ -303,6 +303,7 @@ class Proposal:
     sentence: str = ""
     short_of: tuple[SkuId, ...] = ()  # blocked for want of a seat: of which SKUs, the one it queues for first
     with_: LineKey | None = None
+    after: LineKey | None = None  # another line of the person whose change has to be there first
     digest: str = ""  # of the request: what an approval names
 
 

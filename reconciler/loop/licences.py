@@ -1,109 +1,245 @@
-"""Direct licence changes of one person: what is bought, and which plans are on. Pure.
+"""Direct licence changes of one person: what is bought, what it replaces, and which plans are on. Pure.
 
 The complete list of plans that stay off is sent with every change, because it replaces the old one (graph.md
-section 6). Nothing is removed here that was not asked to be.
+section 6). A licence is removed only in exchange: when the product declares that it replaces the other one (I3), in
+the same call, and shown before and after. A licence that comes from a group gets no direct copy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from typing import Any
 
-from desired_state.model import Given, GivenKind, Path, PlanId, Product, ProductKey, SkuId
+from desired_state.model import Given, GivenKind, LineKey, Path, PlanId, Product, SkuId
+from desired_state.plan_rules import Enforcement
 from reconciler.causes import Cause
 from reconciler.line import Drift, Finding, Observed, Proposal
 from reconciler.loop.bounds import Bounds, Taken
-from reconciler.model import Action, ActionKind, Grant, ObservedUser, SubscribedSku, Undo
+from reconciler.loop.clashes import Clash, clash, lacking, warnings
+from reconciler.loop.holding import Holding, carried_over, holding, switched_on
+from reconciler.model import Action, ActionKind, Grant, ObservedUser, PlanState, SubscribedSku, Undo
 
 
-def _product_key(finding: Finding) -> ProductKey:
-    assert finding.line.product is not None
-    return finding.line.product.key
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """One assignLicense call that would do, what it leaves, and what stands in its way."""
 
-
-def _licence(sku: SkuId, disabled: Iterable[PlanId], bounds: Bounds) -> dict[str, Any]:
-    return {"sku": bounds.sku(sku), "sku_id": sku, "disabled_plans": sorted(bounds.plan(p) for p in disabled)}
-
-
-def switch_on(finding: Finding, user: ObservedUser, drift: Drift, bounds: Bounds, taken: Taken) -> Action:
-    """The complete list of plans that stay off is sent, because it replaces the old one (graph.md section 6).
-
-    Where this plan changes the same licence for two lines, the second starts from what the first leaves.
-    """
-    assert drift.sku is not None
-    wanted = drift.disabled_before - drift.disabled_after
-    off = taken.disabled.get((user.id, drift.sku), drift.disabled_before)
-    taken.disabled[(user.id, drift.sku)] = off - wanted
-    before, after = sorted(off), sorted(off - wanted)
-    return Action(
-        ActionKind.ASSIGN_LICENSE,
-        user.id,
-        _product_key(finding),
-        (finding.key,),
-        before={"licence": _licence(drift.sku, before, bounds)},
-        after={"licence": _licence(drift.sku, after, bounds)},
-        undo=Undo.REVERSIBLE,
-        inverse={"add": [{"sku_id": drift.sku, "disabled_plans": before}], "remove": []},
-        add=(Grant(drift.sku, off - wanted),),
-        given=(Given(GivenKind.PLANS, user.read_at, sku=drift.sku, plans=tuple(sorted(off & wanted))),),
-    )
+    grant: Grant
+    remove: tuple[SkuId, ...]
+    after: Holding
+    clash: Clash | None
 
 
 def assign(
     finding: Finding, user: ObservedUser, product: Product, observed: Observed, bounds: Bounds, taken: Taken
-) -> Action | Proposal:
+) -> Proposal:
+    """The call that gives a person the product; or what stands in the way, or the line that brings it already."""
+
     def blocked(cause: Cause, sentence: str, short_of: tuple[SkuId, ...] = ()) -> Proposal:
         return Proposal(finding, blocked=cause, sentence=sentence, short_of=short_of)
 
     assert product.path is Path.DIRECT and user.skus is not None
-    lacking = _lacking(product, finding, observed)
-    if lacking:
-        names = ", ".join(bounds.plan(p) for p in lacking)
-        return blocked(Cause.DEPENDENCY_MISSING, f"{product.name} builds on {names}, which the account does not have.")
+    held = taken.holdings.get(user.id) or holding(user, observed)
+    bringing = _brought_by(product, user, held, taken)
+    if bringing is not None:
+        return Proposal(finding, with_=bringing)
     usable = allowed(product, observed, bounds)
     if not usable:
         none = f"The tenant owns no licence that contains {product.name}."
         return blocked(Cause.NO_SEAT, none, product.candidate_skus[:1])
-    chosen = next((s for s in usable if taken.seats.has(user.id, s)), None)
+    own = [sku for sku in usable if not held.is_inherited(sku)]
+    if not own:
+        names = " and ".join(bounds.sku(s) for s in usable)
+        why = f"{names} comes from a group already, and no second, direct copy is made."
+        return blocked(Cause.PROVISIONING_PENDING, why)
+    changes = [_change(sku, product, user, held, observed, bounds) for sku in own]
+    possible = [c for c in changes if c.clash is None]
+    if not possible:
+        why_not = changes[0].clash
+        assert why_not is not None
+        return blocked(why_not.cause, why_not.sentence)
+    chosen = next((c for c in possible if taken.seats.has(user.id, c.grant.sku)), None)
     if chosen is None:
-        names = " or ".join(bounds.sku(s) for s in usable)
-        return blocked(Cause.NO_SEAT, f"No licence of {names} is free.", usable)
-    in_grace = {"seat": "in grace"} if taken.seats.take(user.id, chosen) else {}
+        short_of = tuple(c.grant.sku for c in possible)
+        names = " or ".join(bounds.sku(s) for s in short_of)
+        return blocked(Cause.NO_SEAT, f"No licence of {names} is free.", short_of)
+    builds = _builds(chosen.grant, chosen.remove, product, user, observed, bounds, taken)
+    earlier = taken.last.get(user.id) if builds else None
+    return Proposal(finding, (_bought(finding, user, product, held, chosen, observed, bounds, taken),), after=earlier)
+
+
+def switch_on(
+    finding: Finding, user: ObservedUser, drift: Drift, observed: Observed, bounds: Bounds, taken: Taken
+) -> Proposal:
+    """The call that switches plans of a direct licence on and leaves the others as they are.
+
+    Where this plan changes the same licence for two lines, the second starts from what the first leaves.
+    """
+    product = finding.line.product
+    assert drift.sku is not None and product is not None
+    held = taken.holdings.get(user.id) or holding(user, observed)
+    off = held.off(drift.sku)
+    if off is None:  # an earlier line exchanges the licence: its successor is looked at when it is there
+        return Proposal(finding, with_=taken.last.get(user.id))
+    wanted = drift.disabled_before - drift.disabled_after
+    grant = Grant(drift.sku, switched_on(off, wanted))
+    if grant.disabled_plans == off:
+        return Proposal(finding, with_=taken.brought.get((user.id, drift.sku)))
+    after = held.changed(add=(grant,))
+    against = clash(held, after, bounds)
+    if against is not None:
+        return Proposal(finding, blocked=against.cause, sentence=against.sentence)
+    turned_on = tuple(sorted(off & wanted))
+    earlier = taken.last.get(user.id) if _builds(grant, (), None, user, observed, bounds, taken) else None
+    _remember(finding, user, after, drift.sku, taken)
+    action = Action(
+        ActionKind.ASSIGN_LICENSE,
+        user.id,
+        product.key,
+        (finding.key,),
+        before={"licence": licence(drift.sku, off, bounds)},
+        after={"licence": licence(drift.sku, grant.disabled_plans, bounds)}
+        | _warned(warnings(held, after, user.usage_location or "", bounds)),
+        undo=Undo.REVERSIBLE,
+        inverse={"add": [{"sku_id": drift.sku, "disabled_plans": sorted(off)}], "remove": []},
+        add=(grant,),
+        given=(Given(GivenKind.PLANS, observed.at, sku=drift.sku, plans=turned_on),),
+    )
+    return Proposal(finding, (action,), after=earlier)
+
+
+def allowed(product: Product, observed: Observed, bounds: Bounds) -> tuple[SkuId, ...]:
+    """The tenant's SKUs that may be given for the product, preferred first; a retired one is not given any more."""
+    owned = [observed.skus[s] for s in product.candidate_skus if s in observed.skus and s not in product.retired]
+    usable = [s.sku for s in owned if s.applies_to == "User" and _proves(product, s)]
+    return (*usable[:1], *(s for s in usable[1:] if bounds.may_replace(s, product)))
+
+
+def is_proven_by(product: Product, plans: Collection[PlanId]) -> bool:
+    """Whether these plans, once they are provisioned, prove the product; retired plans prove nothing."""
+    inside = [plan in plans for plan in product.proof_plans if plan not in product.retired]
+    return any(inside) if product.proof_mode == "any" else bool(inside) and all(inside)
+
+
+def licence(sku: SkuId, disabled: Iterable[PlanId], bounds: Bounds) -> dict[str, Any]:
+    """One licence as people are shown it in a before and after."""
+    return {"sku": bounds.sku(sku), "sku_id": sku, "disabled_plans": sorted(bounds.plan(p) for p in disabled)}
+
+
+def _change(
+    sku: SkuId, product: Product, user: ObservedUser, held: Holding, observed: Observed, bounds: Bounds
+) -> _Change:
+    replaced = _replaced(sku, product, held, bounds)
+    off = carried_over(sku, replaced, held)
+    if product.new_plans == "off" and bounds.known_plans:
+        off |= frozenset(held.contents[sku]) - bounds.known_plans
+    grant = Grant(sku, switched_on(off, product.proof_plans))
+    after = held.changed(add=(grant,), remove=replaced)
+    working = _working(user, observed) - (held.plans.keys() - after.plans.keys())
+    needs = lacking(product.prerequisite_plans, product.prerequisite_mode, product.name, after, working, bounds)
+    return _Change(grant, replaced, after, needs or clash(held, after, bounds))
+
+
+def _replaced(sku: SkuId, product: Product, held: Holding, bounds: Bounds) -> tuple[SkuId, ...]:
+    """Direct licences that this one takes the place of: of products that the product declares to replace, where the
+    two exclude each other or the new one brings what the old one was for."""
+    new = frozenset(held.contents[sku])
+    found: dict[SkuId, None] = {}
+    for key in product.replaces:
+        other = bounds.products.get(key)
+        for old in other.candidate_skus if other is not None else ():
+            if other is None or old == sku or held.off(old) is None:
+                continue
+            pairs = bounds.rules.between(new, held.on(old))
+            if any(p.enforcement is Enforcement.HARD for p in pairs) or is_proven_by(other, new):
+                found[old] = None
+    return tuple(found)
+
+
+def _bought(
+    finding: Finding,
+    user: ObservedUser,
+    product: Product,
+    held: Holding,
+    chosen: _Change,
+    observed: Observed,
+    bounds: Bounds,
+    taken: Taken,
+) -> Action:
+    sku, disabled = chosen.grant.sku, chosen.grant.disabled_plans
+    before: dict[str, Any] = {"licence": None}
+    after: dict[str, Any] = {"licence": licence(sku, disabled, bounds)}
+    if chosen.remove:
+        before["replaced"] = [licence(old, held.off(old) or (), bounds) for old in chosen.remove]
+        after["replaced"] = []
+    if taken.seats.take(user.id, sku):
+        after["seat"] = "in grace"
+    _remember(finding, user, chosen.after, sku, taken)
     return Action(
         ActionKind.ASSIGN_LICENSE,
         user.id,
         product.key,
         (finding.key,),
-        before={"licence": None},
-        after={"licence": _licence(chosen, (), bounds), **in_grace},
+        before=before,
+        after=after | _warned(warnings(held, chosen.after, user.usage_location or "", bounds)),
         undo=Undo.REVERSIBLE,
-        inverse={"add": [], "remove": [chosen]},
-        add=(Grant(chosen),),
-        given=(Given(GivenKind.LICENSE, observed.at, sku=chosen),),
+        inverse={
+            "add": [{"sku_id": old, "disabled_plans": sorted(held.off(old) or ())} for old in chosen.remove],
+            "remove": [sku],
+        },
+        add=(chosen.grant,),
+        remove=chosen.remove,
+        given=(Given(GivenKind.LICENSE, observed.at, sku=sku),),
     )
 
 
-def allowed(product: Product, observed: Observed, bounds: Bounds) -> tuple[SkuId, ...]:
-    """The tenant's SKUs that may be given for the product, preferred first."""
-    owned = [observed.skus[s] for s in product.candidate_skus if s in observed.skus]
-    usable = [s.sku for s in owned if s.applies_to == "User" and _proves(product, s)]
-    return (*usable[:1], *(s for s in usable[1:] if bounds.may_replace(s, product)))
+def _builds(
+    grant: Grant,
+    remove: tuple[SkuId, ...],
+    product: Product | None,
+    user: ObservedUser,
+    observed: Observed,
+    bounds: Bounds,
+    taken: Taken,
+) -> bool:
+    """Whether the call is right only once the earlier changes of this plan for the person are done."""
+    if user.id not in taken.holdings:
+        return False
+    now = holding(user, observed)
+    after = now.changed(add=(grant,), remove=remove)
+    is_same = (user.id, grant.sku) in taken.brought
+    needs = product.prerequisite_plans if product is not None else ()
+    mode = product.prerequisite_mode if product is not None else "any"
+    unmet = lacking(needs, mode, "", after, _working(user, observed), bounds)
+    return is_same or unmet is not None or clash(now, after, bounds) is not None
+
+
+def _remember(finding: Finding, user: ObservedUser, after: Holding, sku: SkuId, taken: Taken) -> None:
+    taken.holdings[user.id] = after
+    taken.brought[(user.id, sku)] = finding.key
+
+
+def _brought_by(product: Product, user: ObservedUser, held: Holding, taken: Taken) -> LineKey | None:
+    """The line of this plan whose licence brings the product too, None when there is none."""
+    for (who, sku), key in taken.brought.items():
+        skus = product.candidate_skus if product.proof_mode == "all+sku" else (sku,)
+        if who == user.id and sku in skus and is_proven_by(product, held.on(sku)):
+            return key
+    return None
+
+
+def _working(user: ObservedUser, observed: Observed) -> frozenset[PlanId]:
+    """Plans that the directory shows as enabled for the person, whatever brings them."""
+    details = observed.details.get(user.id, ())
+    assert isinstance(details, tuple)  # an unread one is never ACT
+    return frozenset(p for d in details for p, state in d.plans.items() if state is not PlanState.DISABLED)
 
 
 def _proves(product: Product, sku: SubscribedSku) -> bool:
     """The tenant's own list says what a SKU contains; a catalogue may be out of date."""
-    inside = [plan in sku.plans for plan in product.proof_plans]
-    return any(inside) if product.proof_mode == "any" else all(inside)
+    return is_proven_by(product, sku.plans)
 
 
-def _lacking(product: Product, finding: Finding, observed: Observed) -> tuple[PlanId, ...]:
-    """Plans that must be there already and are not enabled; () when nothing is missing."""
-    if not product.prerequisite_plans or finding.user is None:
-        return ()
-    details = observed.details.get(finding.user.id, ())
-    assert isinstance(details, tuple)  # an unread one is never ACT
-    on = {p for d in details for p, state in d.plans.items() if state.value != "Disabled"}
-    missing = tuple(p for p in product.prerequisite_plans if p not in on)
-    if product.prerequisite_mode == "any" and len(missing) < len(product.prerequisite_plans):
-        return ()
-    return missing
+def _warned(sentences: tuple[str, ...]) -> dict[str, Any]:
+    return {"warnings": list(sentences)} if sentences else {}

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 from desired_state.model import LineKey, Product, Request, SkuId
 from reconciler.causes import Cause
@@ -18,6 +19,7 @@ from reconciler.loop.bounds import Bounds, Taken
 from reconciler.loop.joining import through_group
 from reconciler.loop.licences import allowed, assign, switch_on
 from reconciler.loop.location import awaited, derive, set_location
+from reconciler.loop.sequence import builds_on, in_sequence
 from reconciler.loop.undo import take_back
 from reconciler.model import Action
 from reconciler.seats.ledger import Purse, count, promised
@@ -37,25 +39,38 @@ def plan(
 ) -> Plan:
     """Turn drift into the actions that would remove it, in turn.
 
-    Every finding gets one proposal, so that no line can fall out of the cycle. Lines `aside` are
-    those that may not be sent: they are planned last, so that they take no seat from and share no change with a
-    line that may. Places `elsewhere` are kept for lines that this cycle is not about. `as_if_seats` plans as if there
-    were a seat for everybody.
+    Every finding gets one proposal, so that no line can fall out of the cycle; of one person's lines, what others
+    build on comes first. Lines `aside` are those that may not be sent: they are planned last, so that they take no
+    seat from and share no change with a line that may. Places `elsewhere` are kept for lines that this cycle is not
+    about. `as_if_seats` plans as if there were a seat for everybody.
     """
     every = in_turn(findings)
     seats = {sku: count(s, use_grace=bounds.use_grace_seats) for sku, s in observed.skus.items()}
     promises = promised((f.line for f in every), observed)
     taken = Taken(Purse(seats, promises, is_endless=as_if_seats))
     waiting = sorted(elsewhere)
-    made: dict[LineKey, Proposal] = {}
-    for finding in sorted(every, key=lambda f: f.key in aside):  # stable: in turn within both
+    made: list[Proposal] = []
+    ordered = in_sequence(every, observed, bounds)
+    for finding in sorted(ordered, key=lambda f: f.key in aside):  # stable: in turn within both
         while waiting and (finding.key in aside or waiting[0].turn < turn(finding.line)):
             _reserve(waiting.pop(0).sku, taken)
-        made[finding.key] = _named(_propose(finding, observed, bounds, taken))
-    proposals = tuple(made[f.key] for f in every)
-    # When something would be given is no part of what is done: a rehearsal has the same digest as the real run.
-    named = [[p.digest, [plain(replace(a, given=())) for a in p.actions]] for p in proposals if p.actions]
-    return Plan(proposals, digest(named))
+        made.append(_waiting(_propose(finding, observed, bounds, taken), every, observed, bounds))
+    proposals = tuple(_named(p) for p in made)
+    return Plan(proposals, digest([[p.digest, [_shown(a) for a in p.actions]] for p in proposals if p.actions]))
+
+
+def _shown(action: Action) -> Any:
+    return plain(replace(action, given=()))  # when it was given is no part of what is done
+
+
+def _waiting(proposal: Proposal, every: Iterable[Finding], observed: Observed, bounds: Bounds) -> Proposal:
+    """What lacks only what another line of the person is about to bring waits for that line."""
+    if proposal.blocked is not Cause.DEPENDENCY_MISSING:
+        return proposal
+    base = builds_on(proposal.finding, every, observed, bounds)
+    if base is None:
+        return proposal
+    return replace(proposal, after=base, sentence=f"{proposal.sentence} It waits for {base}, which brings it.")
 
 
 def _reserve(sku: SkuId, taken: Taken) -> None:
@@ -94,22 +109,23 @@ def _propose(finding: Finding, observed: Observed, bounds: Bounds, taken: Taken)
         return Proposal(finding, tuple(actions), sentence=awaited(actions[0].given[0], user, bounds.directory_sync))
     match finding.drift.kind:
         case DriftKind.PLAN_OFF:
-            actions.append(switch_on(finding, user, finding.drift, bounds, taken))
+            change = switch_on(finding, user, finding.drift, observed, bounds, taken)
         case DriftKind.MISSING:
-            assignment = assign(finding, user, product, observed, bounds, taken)
-            if isinstance(assignment, Proposal):
-                return assignment
-            actions.append(assignment)
+            change = assign(finding, user, product, observed, bounds, taken)
         case DriftKind.NOT_MEMBER | DriftKind.UNPROCESSED:
             steps = through_group(finding, user, product, observed, bounds, taken)
-            if isinstance(steps, Proposal):
-                return steps
-            actions += steps
+            change = steps if isinstance(steps, Proposal) else Proposal(finding, tuple(steps))
+        case _:
+            change = Proposal(finding)
+    if change.blocked is not None or change.with_ is not None:
+        return change
+    actions.extend(change.actions)
     for action in actions:
         if action.country is not None:
             taken.locations[user.id] = finding.key
     taken.changes[(user.id, product.key)] = finding.key
-    return Proposal(finding, tuple(actions))
+    taken.last[user.id] = finding.key
+    return Proposal(finding, tuple(actions), after=change.after)
 
 
 def _dearer(product: Product, cap: Decimal | None) -> str:
