@@ -6,11 +6,13 @@ An answer is either one product or a sentence that names the choices: nothing he
 
 from __future__ import annotations
 
+import csv
 import difflib
 import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import date
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -50,6 +52,7 @@ class Catalogue:
     products: Mapping[ProductKey, Product]
     skus: Mapping[SkuId, tuple[str, str]]
     plans: Mapping[PlanId, tuple[str, str]]
+    retired_on: Mapping[SkuId | PlanId, date] = field(default_factory=dict)
     _names: Mapping[str, ProductKey] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -87,6 +90,12 @@ class Catalogue:
         """The product key nearest to a mistyped one, "" when none is near."""
         return next(iter(difflib.get_close_matches(key, [str(k) for k in self.products], n=1, cutoff=0.6)), "")
 
+    def as_of(self, day: date) -> Catalogue:
+        """The catalogue whose products know what is retired by that day."""
+        gone = tuple(sorted(thing for thing, since in self.retired_on.items() if since <= day))
+        products = {key: replace(product, retired=gone) for key, product in self.products.items()}
+        return replace(self, products=products)
+
     def overlay(self, settings: Mapping[str, ProductOverlay]) -> Catalogue:
         """The catalogue with a site's changes.
 
@@ -111,7 +120,8 @@ class Catalogue:
             products[ProductKey(key)] = _replacing(products[ProductKey(key)], products)
         for key in settings:
             self._check_names(products, ProductKey(key))
-        return Catalogue(products, skus, self.plans)
+        ended = {_thing(k, word, skus, self.plans): day for k, o in settings.items() for word, day in o.retired.items()}
+        return Catalogue(products, skus, self.plans, {**self.retired_on, **ended})
 
     def _check_names(self, products: Mapping[ProductKey, Product], key: ProductKey) -> None:
         """A changed product may not take a name that another one has: an answer would mean either."""
@@ -200,8 +210,15 @@ def load_builtin() -> Catalogue:
     data: dict[str, Any] = tomllib.loads(text)
     products = {ProductKey(key): _product(key, row) for key, row in data["products"].items()}
     skus = {SkuId(i): (part, name) for i, (part, name) in data["skus"].items()}
-    plans = {PlanId(i): (plan, name) for i, (plan, name) in data["plans"].items()}
-    return Catalogue(products, skus, plans)
+    retired: dict[SkuId | PlanId, date] = {PlanId(i): day for i, day in data["retired"].items()}
+    return Catalogue(products, skus, _load_plans(), retired)
+
+
+def _load_plans() -> dict[PlanId, tuple[str, str]]:
+    """Every service plan of Microsoft's published list: what is not in it is new, or was never published."""
+    text = resources.files("desired_state").joinpath("service_plans.csv").read_text(encoding="utf-8")
+    _, *rows = csv.reader(text.splitlines())
+    return {PlanId(id): (plan, name) for id, plan, name in rows}
 
 
 def _product(key: str, row: Mapping[str, Any]) -> Product:
@@ -303,6 +320,21 @@ def _plan(key: str, word: str, plans: Mapping[PlanId, tuple[str, str]]) -> PlanI
     found = [plan for plan, (name, _) in plans.items() if name.casefold() == wanted.casefold()]
     if len(found) != 1:
         raise UnknownName(f"products.{key}.waived_plans", "service plan", wanted)
+    return found[0]
+
+
+def _thing(
+    key: str, word: str, skus: Mapping[SkuId, tuple[str, str]], plans: Mapping[PlanId, tuple[str, str]]
+) -> SkuId | PlanId:
+    """A service plan or a SKU, by id, plan name or part number."""
+    wanted = word.strip()
+    if _GUID.fullmatch(wanted.lower()):
+        return PlanId(wanted.lower())
+    found: list[SkuId | PlanId] = [p for p, (name, _) in plans.items() if name.casefold() == wanted.casefold()]
+    found += [s for s, (part, _) in skus.items() if part.casefold() == wanted.casefold()]
+    if len(set(found)) != 1:
+        hint = f"; {len(set(found))} have this name, give the id of one of them" if found else ""
+        raise UnknownName(f"products.{key}.retired", "service plan or SKU", wanted, hint=hint)
     return found[0]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
@@ -63,6 +63,7 @@ class ProductOverlay(BaseModel):
     remind: Span | None = None  # how long before the end the ticket is reminded
     skus: tuple[str, ...] | None = None
     sku_names: Mapping[str, str] = Field(default_factory=dict)
+    retired: Mapping[str, date] = Field(default_factory=dict)  # plan or SKU -> the day from which it proves nothing
     replaces: tuple[str, ...] = ()
     held: str = ""
     mode: Literal["observe", "suggest", "enforce"] | None = None

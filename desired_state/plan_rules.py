@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import resources
 from itertools import combinations, product
 from typing import Any
@@ -126,8 +126,9 @@ def _rank(rule: Rule) -> tuple[int, bool, tuple[PlanId, ...]]:
     return _STRICTEST.index(rule.enforcement), isinstance(rule, Need), plans
 
 
+@cache
 def load_plan_rules() -> PlanRules:
-    """Read plan_rules.toml. A millisecond or two; the caller keeps the result."""
+    """Read plan_rules.toml, once: it is a frozen value."""
     text = resources.files("desired_state").joinpath("plan_rules.toml").read_text(encoding="utf-8")
     data: dict[str, Any] = tomllib.loads(text)
     ids = {name: PlanId(id) for name, (id, _) in data["plans"].items()}
