@@ -27,6 +27,7 @@ class Bounds:
     sku_prices: Mapping[SkuId, Decimal] = field(default_factory=dict)  # a month, where one is configured
     directory_sync: timedelta = timedelta(minutes=45)  # one cycle of the on-premises sync
     use_grace_seats: bool = False  # whether units in grace may be assigned
+    service_names: Mapping[PlanId, str] = field(default_factory=dict)  # what people call a service plan
     rules: PlanRules = field(default_factory=PlanRules)
     products: Mapping[ProductKey, Product] = field(default_factory=dict)
     known_plans: frozenset[PlanId] = frozenset()
@@ -40,7 +41,11 @@ class Bounds:
         return self.sku_names.get(sku, sku)
 
     def plan(self, plan: PlanId) -> str:
-        return self.plan_names.get(plan) or self.rules.names.get(plan, plan)
+        return self.plan_names.get(plan, plan)
+
+    def service(self, plan: PlanId) -> str:
+        """A service plan by the name that people know, for sentences."""
+        return self.service_names.get(plan) or self.plan(plan)
 
 
 @dataclass(slots=True)

@@ -38,7 +38,7 @@ def warnings(before: Holding, after: Holding, country: str, bounds: Bounds) -> t
     places = bounds.rules.out_of_place(after.plans.keys() - before.plans.keys(), country)
     return (
         *(f"{_sentence(rule, before, after, bounds)} Microsoft may not insist on it." for rule in advised),
-        *(f"{bounds.plan(place.plan)} is not sold for {country}." for place in places),
+        *(f"{bounds.service(place.plan)} is not sold for {country}." for place in places),
     )
 
 
@@ -49,7 +49,7 @@ def lacking(
     missing = [p for p in needed if p not in on and p not in after.plans]
     if not missing or (mode == "any" and len(missing) < len(needed)):
         return None
-    words = (" or " if mode == "any" else " and ").join(bounds.plan(p) for p in missing)
+    words = (" or " if mode == "any" else " and ").join(bounds.service(p) for p in missing)
     why = _why_missing(missing, after, bounds)
     return Clash(Cause.DEPENDENCY_MISSING, f"{name} builds on {words}, {why}.")
 
@@ -73,7 +73,7 @@ def _sentence(rule: Rule, before: Holding, after: Holding, bounds: Bounds) -> st
     if isinstance(rule, Exclusion):
         new, old = (rule.b, rule.a) if rule.a in before.plans else (rule.a, rule.b)
         return f"{_carried(new, after, bounds)} and {_carried(old, after, bounds)} exclude each other.{learnt}"
-    wanted = " or ".join(bounds.plan(p) for p in rule.any_of)
+    wanted = " or ".join(bounds.service(p) for p in rule.any_of)
     gone = sorted({row[0] for p in rule.any_of for row in before.plans.get(p, ()) if row not in after.rows})
     why = _why_missing(rule.any_of, after, bounds)
     if gone:
@@ -88,11 +88,11 @@ def _why_missing(plans: Iterable[PlanId], after: Holding, bounds: Bounds) -> str
 
 def _carried(plan: PlanId, held: Holding, bounds: Bounds) -> str:
     rows = held.plans.get(plan, ())
-    name = bounds.plan(plan)
+    name = bounds.service(plan)
     licences = " and ".join(dict.fromkeys(_licence(row, bounds) for row in rows))
-    return name if not licences or licences == name else f"{name} of {licences}"
+    return name if not licences or licences == name else f"{name} (in {licences})"
 
 
 def _licence(row: Row, bounds: Bounds) -> str:
     sku, group = row
-    return bounds.sku(sku) if group is None else f"{bounds.sku(sku)} (from a group)"
+    return bounds.sku(sku) if group is None else f"{bounds.sku(sku)} by a group"

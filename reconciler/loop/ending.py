@@ -149,6 +149,9 @@ def _stand(
     return _at_rest(first, old)
 
 
+_HOPELESS = (Cause.PLAN_CONFLICT, Cause.DEPENDENCY_MISSING)  # no retry can help: a person has to change something
+
+
 def _not_cleared(gated: Gated, old: LineState | None, at: datetime) -> _Stand:
     cause, note, first = gated.cause, gated.sentence, gated.proposal.finding
     if gated.decision is Decision.AWAITING and first.aftermath is None:
@@ -159,6 +162,9 @@ def _not_cleared(gated: Gated, old: LineState | None, at: datetime) -> _Stand:
         return _Stand(old.phase, Cause(old.cause) if old.cause else cause, old.note)
     if first.aftermath is not None:
         return _Stand(Phase.DRIFTED, Cause.REMOVED_LATER, held(first.sentence, note))
+    proposal = gated.proposal
+    if proposal.blocked in _HOPELESS and cause is proposal.blocked and proposal.after is None:
+        return _Stand(Phase.REVIEW, cause, note)
     return _Stand(Phase.HELD, cause, note)
 
 

@@ -71,9 +71,17 @@ def execute(
             why = "The account changed while the plan was made; it is planned anew."
             outcomes[finding.key] = tuple(Outcome(a, Result.SKIPPED, why) for a in actions)
             continue
+        if g.proposal.after is not None and not _is_done(outcomes.get(g.proposal.after, ())):
+            why = f"It builds on {g.proposal.after}, which was not done."
+            outcomes[finding.key] = tuple(Outcome(a, Result.SKIPPED, why) for a in actions)
+            continue
         progress(f"{finding.key}: {', '.join(a.kind.value for a in actions)}")
         outcomes[finding.key], stop = _carry_out(g, hands, plan_digest)
     return outcomes
+
+
+def _is_done(outcomes: tuple[Outcome, ...]) -> bool:
+    return bool(outcomes) and all(o.result is Result.APPLIED for o in outcomes)
 
 
 def _fresh(cleared: list[Gated], observed: Observed, hands: Hands) -> dict[LineKey, Finding]:

@@ -90,7 +90,7 @@ def carried_over(sku: SkuId, predecessors: Collection[SkuId], before: Holding) -
     return frozenset(plan for plan, name in new.items() if state.get(plan, families.get(family(name), False)))
 
 
-_EDITION = re.compile(r"(?:_[A-Z]?)?\d{1,2}$")
+_EDITION = re.compile(r"(?:_[A-Z]?)?(?<!\d)\d{1,2}$")
 
 
 def family(name: str) -> str:

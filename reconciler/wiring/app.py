@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 from desired_state.catalogue import Catalogue
 from desired_state.items import Item
 from desired_state.model import ProductKey, SkuId, Ticket
+from desired_state.plan_rules import PlanRules, load_plan_rules
 from reconciler.answers import Manners, Names
 from reconciler.clients.auth import (
     EntraTokens,
@@ -108,7 +109,11 @@ class App:
 
     @cached_property
     def catalogue(self) -> Catalogue:
-        return self.settings.catalogue()
+        return self.settings.catalogue().as_of(self.clock.now().date())
+
+    @cached_property
+    def plan_rules(self) -> PlanRules:
+        return load_plan_rules()
 
     @cached_property
     def items(self) -> Mapping[str, Item]:
@@ -203,14 +208,7 @@ class App:
                 directory_sync=self.tenant.directory_sync,
                 retry=self.tenant.retry_window,
             ),
-            bounds=Bounds(
-                frozenset(guards.countries),
-                names.skus,
-                names.plans,
-                self._sku_prices(),
-                directory_sync=self.tenant.directory_sync,
-                use_grace_seats=guards.use_grace_seats,
-            ),
+            bounds=self._bounds(names),
             plan_names=names.plans,
             watch=self.tenant.watch,
             retry_window=self.tenant.retry_window,
@@ -270,6 +268,21 @@ class App:
                 answers_per_group=guards.answers_per_group,
                 answers_per_ticket=guards.answers_per_ticket_per_day,
             ),
+        )
+
+    def _bounds(self, names: Names) -> Bounds:
+        services = {plan: name for plan, (_, name) in self.catalogue.plans.items()}
+        return Bounds(
+            frozenset(self.tenant.guards.countries),
+            names.skus,
+            names.plans,
+            self._sku_prices(),
+            directory_sync=self.tenant.directory_sync,
+            use_grace_seats=self.tenant.guards.use_grace_seats,
+            service_names={**self.plan_rules.names, **services},
+            rules=self.plan_rules,
+            products=self.catalogue.products,
+            known_plans=frozenset(self.catalogue.plans),
         )
 
     def _meaning(self) -> str:

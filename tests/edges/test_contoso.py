@@ -109,6 +109,25 @@ def test_the_tenant_and_the_tickets_are_as_the_report_says(first, state):
     assert task["correlation_id"].startswith("m365r:")
 
 
+def test_a_licence_that_another_one_excludes_is_handed_back_with_the_pair_and_nothing_is_written(first, state):
+    seen = world(state)
+    item = seen.instance.records("sc_req_item", number="RITM0010016")[0]
+    (row,) = [r for r in first["tickets"] if r["number"] == "RITM0010016"]
+
+    held = {a.sku_id for a in seen.directory.user(row["user"]).assignments}
+    assert seen.directory.sku("MCOPSTN2") in held
+    assert seen.directory.sku("MCOPSTN1") not in held
+    (note,) = seen.instance.notes(item["sys_id"])
+    assert "Microsoft 365 Domestic Calling Plan (in Skype for Business PSTN Domestic Calling)" in note
+    assert "DOMESTIC AND INTERNATIONAL CALLING PLAN (in" in note
+    tasks = seen.instance.records("sc_task", request_item=item["sys_id"], active="true")
+    assert [t["correlation_id"].startswith("m365r:") for t in tasks].count(True) == 1
+    with open_database(state / "reconciler.db", read_only=True) as database, database.read() as session:
+        log = [r for r in journal.export(session, "contoso") if "RITM0010016" in r["subject"]]
+    assert [r["body"]["cause"] for r in log if r["kind"] == "line_moved"] == ["plan_conflict"]
+    assert not [r for r in log if r["kind"] == "intent" and r["body"]["system"] == "graph"]
+
+
 def test_a_second_cycle_over_what_the_first_left_sends_nothing_and_adds_no_row(first, state, capsys):
     before = rows(state)
 
