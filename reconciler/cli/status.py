@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 import click
 
+from desired_state.model import SkuId
 from reconciler.cli.main import options
+from reconciler.seats.book import Book, position
+from reconciler.seats.forecast import likely
 
 
 @click.command()
@@ -40,6 +45,19 @@ def status(ctx: click.Context, output: str) -> int:
     out.print("Lines by phase (oldest in it)")
     for row in found["phases"]:
         out.print(f"  {row['phase']:<18} {row['lines']:>5}   {row['oldest_h']} h")
+    out.print("Seats: SKU, owned, consumed, in grace, free, waiting")
+    for seat in found["seats"]:
+        counts = f"{seat['owned']:>6} {seat['consumed']:>6} {seat['grace']:>6} {seat['free']:>6} {seat['waiting']:>6}"
+        out.print(f"  {seat['name'][:40]:<40} {counts}")
+        for place in seat["queue"]:
+            likely = f", likely on {place['likely_on']}" if place["likely_on"] else ", nothing known"
+            out.print(f"    {place['place']}. {place['line']} since {place['since'][:10]}{likely}")
+        for idle in seat["idle"]:
+            where = idle["cost_center"] or idle["department"] or "cost centre not known"
+            out.print(f"    idle: {idle['user']} ({idle['why']}, {where}), for a person to decide")
+    out.print("Used in the last 24 hours, of what one day may change")
+    for lane, budget in found["budgets"].items():
+        out.print(f"  {lane:<24} {budget['used']:>5} of {budget['per_day']}")
     out.print("Causes")
     for cause, count in found["causes"].items():
         out.print(f"  {cause:<24} {count:>5}")
@@ -51,11 +69,16 @@ def status(ctx: click.Context, output: str) -> int:
 
 
 def _status(app: Any) -> dict[str, Any]:
-    from reconciler.store import heartbeat, journal, leases, lines, outbox, switches
+    from reconciler.line import Lane
+    from reconciler.store import heartbeat, journal, leases, lines, outbox, seats, switches
 
     now = app.clock.now()
     with app.database.read() as session:
         states = list(lines.load(session, app.name).values())
+        books = seats.load(session, app.name)
+        since = now - timedelta(hours=24)
+        used = {lane: journal.subjects_since(session, app.name, lane.value, since) for lane in Lane}
+        used[Lane.ANSWERS] = len(outbox.tickets_answered_since(session, app.name, since))
         beat = heartbeat.last(session, app.name)
         held = leases.holder(session, app.name)
         head = journal.head(session, app.name)
@@ -71,6 +94,10 @@ def _status(app: Any) -> dict[str, Any]:
         "lines": len(states),
         "phases": [{"phase": p.value, "lines": n, "oldest_h": oldest[p]} for p, n in sorted(phases.items())],
         "causes": dict(sorted(Counter(s.cause for s in states if s.cause).items())),
+        "seats": _seats(app, books, now),
+        "budgets": {
+            lane.value: {"used": n, "per_day": app.policy().limits.per_day[lane]} for lane, n in sorted(used.items())
+        },
         "answers_owed": owed,
         "stops": stops,
         "running": {"by": held.by, "since": held.since.isoformat()} if held is not None else None,
@@ -87,4 +114,44 @@ def _status(app: Any) -> dict[str, Any]:
         },
         "next_cycle": None,  # one-shot commands have no timetable; the service fills it in
         "audit": {"size": head.size, "head": head.hash},
+    }
+
+
+def _seats(app: Any, books: Mapping[SkuId, Book], now: datetime) -> list[dict[str, Any]]:
+    """The SKUs that products of the catalogue are given from, as the last cycle left them."""
+    ours = {sku for product in app.catalogue.products.values() for sku in product.candidate_skus}
+    return [
+        {
+            "sku": sku,
+            "name": app.catalogue.skus.get(sku, ("", book.part_number or sku))[1],
+            "part_number": book.part_number,
+            "capability": book.capability,
+            "owned": book.enabled,
+            "consumed": book.consumed,
+            "grace": book.warning,
+            "free": book.free,
+            "waiting": position(book, None)[1],
+            "kept": len(book.kept),
+            "queue": [_place(book, n, now) for n in range(len(book.queue))],
+            "idle": [
+                {"user": i.upn, "why": i.why, "department": i.department or None, "cost_center": i.cost_center or None}
+                for i in book.idle
+                if book.queue
+            ],
+        }
+        for sku, book in sorted(books.items())
+        if sku in ours
+    ]
+
+
+def _place(book: Book, n: int, now: datetime) -> dict[str, Any]:
+    waiting = book.queue[n]
+    place, _ = position(book, waiting.turn.key)
+    free_at = likely(place, book.ends, book.sku, now)
+    return {
+        "line": str(waiting.turn.key),
+        "place": place,
+        "since": waiting.since.isoformat() if waiting.since is not None else None,
+        "has_priority": not waiting.turn.is_ordinary,
+        "likely_on": free_at.date().isoformat() if free_at is not None else None,
     }

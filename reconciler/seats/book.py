@@ -145,8 +145,8 @@ def elsewhere(books: Books, told: Iterable[LineKey]) -> tuple[Place, ...]:
     return tuple(sorted(p for p in places if p.turn.key not in mine))
 
 
-def position(book: Book, key: LineKey) -> tuple[int, int]:
-    """The place of a line in the queue (1 is next) and how many wait; two lines of one person share one."""
+def position(book: Book, key: LineKey | None) -> tuple[int, int]:
+    """The place of a line in the queue (1 is next, 0: not in it) and how many wait. Lines of one person share one."""
     people: list[UserId | LineKey] = []
     mine: UserId | LineKey | None = None
     for place in book.queue:
