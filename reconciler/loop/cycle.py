@@ -18,21 +18,24 @@ from desired_state.rules import Rules
 from reconciler.clock import Clock
 from reconciler.errors import RemoteError
 from reconciler.line import (
+    Decision,
     Ending,
     Finding,
     Lane,
     Line,
+    Observed,
     Plan,
     Rest,
 )
 from reconciler.loop.aftermath import to_ask
+from reconciler.loop.confirm import SECOND_LOOK_S, confirmed, doubtful
 from reconciler.loop.deliver import deliver
 from reconciler.loop.desk import Desk, Told
 from reconciler.loop.diff import Windows, diff
 from reconciler.loop.ending import end
 from reconciler.loop.execute import Hands, acted_on, execute
 from reconciler.loop.gate import Gates, Policy, gate
-from reconciler.loop.look import Eyes, look_back
+from reconciler.loop.look import Eyes, look, look_back
 from reconciler.loop.observe import Scope, Seen, observe
 from reconciler.loop.plan import Bounds, plan
 from reconciler.loop.pull import Reader, pull
@@ -101,12 +104,27 @@ def cycle(d: Deps, run: Run) -> CycleReport:
         seen = replace(seen, observed=look_back(d.eyes, lost, seen.observed))
         findings = diff(seen.lines, seen.observed, at=at, windows=d.windows)
     gates, books = _decide(d, run, findings, seen, at)
+    doubts = doubtful(g.proposal.finding for g in gates.gated if g.decision is Decision.CLEARED)
+    if doubts:
+        seen = replace(seen, observed=_second_look(d, seen, doubts, findings))
+        findings = diff(seen.lines, seen.observed, at=at, windows=d.windows)
+        gates, books = _decide(d, run, findings, seen, at)
     sender = _sender(d, run)
     outcomes = _execute(d, run, sender, seen, gates)
     last = {} if run.is_dry else _verify(d, seen, findings, outcomes)
     endings = _endings(d, gates, outcomes, last)
     told = _record(d, run, sender, gates, endings, books)
     return _report(d, run, at, gates, endings, told, sender)
+
+
+def _second_look(d: Deps, seen: Seen, doubts: tuple[Line, ...], findings: tuple[Finding, ...]) -> Observed:
+    """What is seen of the accounts with bad news a moment later, as far as both looks agree (I4)."""
+    d.progress(f"reading {len(doubts)} accounts a second time")
+    d.clock.sleep(SECOND_LOOK_S)
+    at = d.clock.now()
+    skus, groups = seen.observed.skus.values(), seen.observed.groups
+    again = replace(look(d.eyes, doubts, skus, at=at, groups=groups), audits=seen.observed.audits)
+    return confirmed(seen.observed, again, findings, diff(doubts, again, at=seen.observed.at, windows=d.windows))
 
 
 def _decide(
