@@ -196,7 +196,7 @@ def _after_writes(
         return _Stand(Phase.CONVERGING, cause, broken.why)
     if cause in (Cause.REMOTE_FAILING, Cause.USAGE_LOCATION_MISSING):
         if at - since >= retry_window:
-            return _given_up(old, cause, f"It was tried for {retry_window} without success: {broken.why}")
+            return _given_up(last, cause, f"{undo.tried_for(retry_window)}: {broken.why.rstrip('.')}.")
         return _Stand(Phase.CONVERGING, cause, broken.why, failed=True)
     if cause is Cause.NO_SEAT:
         if old is not None and old.attempts >= REFUSALS_MAX:
@@ -207,12 +207,13 @@ def _after_writes(
     return _Stand(Phase.REVIEW, cause, broken.why)
 
 
-def _given_up(old: LineState | None, cause: Cause, sentence: str) -> _Stand:
+def _given_up(last: Finding, cause: Cause, sentence: str) -> _Stand:
     """To a person, once nothing of it is left: what the attempt has given so far is taken back first."""
-    given = old.given if old is not None else ()
-    if any(g.kind is not GivenKind.LOCATION for g in given):
+    state = last.line.state
+    given = state.given if state is not None else ()
+    if last.there or (last.there is None and any(g.kind is not GivenKind.LOCATION for g in given)):
         return _Stand(Phase.CONVERGING, cause, sentence, failed=True)
-    stays = [undo.words(g) for g in given]
+    stays = [undo.words(g) for g in given if g.kind is GivenKind.LOCATION]
     more = f" Stays, because it cannot be undone: {', '.join(stays)}." if stays else ""
     return _Stand(Phase.REVIEW, cause, sentence + more)
 

@@ -89,7 +89,7 @@ def _judge(proposal: Proposal, rules: Rules, policy: Policy, at: datetime) -> Ga
     if _is_giving_back(finding):
         return _may_take_back(proposal, policy)
     old = _too_old(finding, policy, at)
-    if old and finding.rest is not Rest.PROVEN:
+    if old and finding.rest not in (Rest.PROVEN, Rest.OVER):
         return Gated(proposal, Decision.HELD, finding.cause, old, may_answer=False)
     if old:
         return Gated(proposal, Decision.CLEARED, may_answer=False)

@@ -107,6 +107,7 @@ def given_up(finding: Finding, observed: Observed, at: datetime, retry: timedelt
     held = mine(line, finding.user, observed)
     if held.hidden or not held.there:
         return finding
-    sentence = f"It was tried for {at - state.since} without success: {state.note}"
+    hours = (at - state.since).total_seconds() / 3600
+    sentence = f"It was tried for {hours:.0f} h without success: {state.note}"
     undo = Drift(DriftKind.HALF_DONE, needs_location=False, take_back=held.there)
     return replace(finding, cause=Cause.REMOTE_FAILING, sentence=sentence, drift=undo)

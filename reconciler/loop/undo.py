@@ -112,7 +112,11 @@ class Stand:
 def is_ending(gated: Gated, last: Finding) -> bool:
     """Whether this module says where the line stands: its period is over, or what it was given is undone."""
     drift = gated.proposal.finding.drift
-    return bool(drift is not None and drift.take_back) or last.closing not in (None, Closing.NEAR)
+    if drift is not None and drift.take_back:
+        return True
+    if gated.decision is not Decision.CLEARED:
+        return last.closing in (Closing.DUE, Closing.GRACE)
+    return last.closing not in (None, Closing.NEAR)
 
 
 def stand(
@@ -161,8 +165,7 @@ def _revoking(
     else:
         note = broken.why
     if at - since >= retry and (broken is None or broken.result is Result.FAILED):
-        record = f"It was tried for {retry} to take the licence back, without success: {note}"
-        return Stand(Phase.REVIEW, Cause.UNKNOWN, record)
+        return Stand(Phase.REVIEW, Cause.UNKNOWN, f"{tried_for(retry)} to take the licence back: {note}")
     return Stand(Phase.REVOKING, first.cause, note, failed=broken is None or broken.result is Result.FAILED)
 
 
@@ -211,6 +214,10 @@ def undo_record(gated: Gated, left: Sequence[Given]) -> str:
     return " ".join(parts)
 
 
+def tried_for(span: timedelta) -> str:
+    return f"It was tried for {span.total_seconds() / 3600:.0f} h without success"
+
+
 def words(given: Given, action: Action | None = None) -> str:
     """One thing that was given, for people, by the names that the action which takes it back has for it."""
     before = action.before if action is not None else {}
@@ -246,7 +253,10 @@ def after(first: Finding, last: Finding, outcomes: Sequence[Outcome], phase: Pha
     unsure = [g for o in outcomes if o.is_unsure for g in o.action.given if g.kind is not GivenKind.LOCATION]
     left = _left(first, last)
     gone = [g for g in (first.drift.take_back if first.drift is not None else ()) if g not in left]
-    return tuple(g for g in _with(old, (*done, *unsure)) if g not in gone)
+    kept = tuple(g for g in _with(old, (*done, *unsure)) if g not in gone)
+    if phase is not Phase.REVIEW or last.there is None:
+        return kept
+    return tuple(g for g in kept if g.kind is GivenKind.LOCATION or g in last.there)  # what came to nothing is not ours
 
 
 def _with(old: Sequence[Given], new: Iterable[Given]) -> tuple[Given, ...]:

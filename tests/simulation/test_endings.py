@@ -1,0 +1,163 @@
+"""Grants that end, and grants that fail: Contoso's stories of them by the shipped loop, day by day.
+
+Asserted are the tenant, the ticket and the audit log, never the calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reconciler.store import journal
+from tests.simulation.make_day import TENANT, Day, a_day
+
+DAY = 24 * 60.0
+PROJECT, ATTENDED = "PROJECTPROFESSIONAL", "POWERAUTOMATE_ATTENDED_RPA"
+
+
+@pytest.fixture
+def day(tmp_path: Path) -> Iterator[Day]:
+    with a_day(tmp_path) as running:
+        yield running
+
+
+def has(day: Day, who: str, part_number: str) -> bool:
+    sku = day.world.directory.sku(part_number)
+    return any(a[0] == sku for a in day.licences(f"{who}@contoso.example"))
+
+
+def row(day: Day, number: str) -> dict[str, Any]:
+    assert day.reports
+    rows = day.reports[-1].as_json()["tickets"]
+    return next(r for r in rows if r["number"] == number)
+
+
+def log(day: Day, number: str) -> list[tuple[str, str]]:
+    """(action, lane) of the writes to the directory that were announced for a ticket."""
+    with day.watch.database.read() as session:
+        rows = list(journal.export(session, TENANT))
+    return [
+        (r["body"]["action"], r["body"]["lane"])
+        for r in rows
+        if r["kind"] == "intent" and r["body"]["system"] == "graph" and f"{number}/1" in r["body"]["lines"]
+    ]
+
+
+def test_a_grant_for_thirty_days_is_reminded_of_taken_back_and_verified(day):
+    day.cycle()
+    assert (row(day, "RITM0010009")["phase"], has(day, "ivan.petrov", PROJECT)) == ("granted", True)
+    assert row(day, "RITM0010009")["ends_at"] == "2026-12-02T09:02:00+00:00"
+
+    day.wait(24 * DAY)
+    day.cycle()
+    assert (day.phase("RITM0010009"), has(day, "ivan.petrov", PROJECT)) == ("expiring", True)
+    day.wait(6 * DAY)
+    day.cycle()
+
+    assert (day.phase("RITM0010009"), has(day, "ivan.petrov", PROJECT)) == ("revoked", False)
+    assert [(a["kind"], a["result"]) for a in row(day, "RITM0010009")["actions"]] == [("remove_license", "applied")]
+    assert log(day, "RITM0010009") == [("assign_license", "grants"), ("remove_license", "removals")]
+    notes = len(day.notes("RITM0010009"))
+    day.wait(DAY)
+    day.cycle()
+    assert (day.phase("RITM0010009"), len(day.notes("RITM0010009"))) == ("revoked", notes)
+
+
+def test_what_expired_while_nobody_ran_the_daemon_is_taken_back_at_once(day):
+    assert has(day, "rachel.stone", PROJECT)
+
+    day.cycle()
+
+    found = row(day, "RITM0010018")
+    assert (found["phase"], found["cause"], found["verdict"]) == ("revoked", "expired_not_removed", "true")
+    assert not has(day, "rachel.stone", PROJECT)
+    assert day.reports[-1].counts()["revoked"] == 1
+
+
+def test_of_two_lines_that_share_a_licence_the_first_ends_and_the_licence_stays(day):
+    day.cycle()
+    day.wait(61 * DAY)
+
+    day.cycle()
+
+    assert (day.phase("RITM0010021"), day.phase("RITM0010022")) == ("revoked", "granted")
+    assert has(day, "ulrich.baum", PROJECT)
+    assert log(day, "RITM0010021") == []
+
+
+def test_what_was_given_by_hand_is_proposed_to_be_taken_back_and_never_taken(day):
+    for _ in range(3):
+        day.cycle()
+        day.wait(DAY)
+
+    found = row(day, "RITM0010027")
+    assert (found["phase"], found["cause"]) == ("held", "expired_not_removed")
+    assert has(day, "yusuf.demir", "PROJECT_P1")
+    assert log(day, "RITM0010027") == []
+
+
+def test_a_grant_whose_proof_plan_ends_in_error_is_undone_after_two_looks_and_handed_back(day):
+    day.cycle()
+    assert (day.phase("RITM0010014"), has(day, "noor.jansen", ATTENDED)) == ("verifying", True)
+    day.wait(2 * DAY)
+    day.cycle()
+    assert (day.phase("RITM0010014"), has(day, "noor.jansen", ATTENDED)) == ("verifying", True)
+
+    day.wait(5)
+    day.cycle()
+
+    found = row(day, "RITM0010014")
+    assert (found["phase"], found["cause"]) == ("review", "provisioning_error")
+    assert [(a["kind"], a["result"]) for a in found["actions"]] == [
+        ("assign_license", "rolled_back"),
+        ("remove_license", "applied"),
+    ]
+    assert not has(day, "noor.jansen", ATTENDED)
+    assert "POWER_AUTOMATE_ATTENDED_RPA" in "".join(day.notes("RITM0010014"))
+    day.wait(2 * DAY)
+    day.cycle()
+    assert (day.phase("RITM0010014"), has(day, "noor.jansen", ATTENDED)) == ("review", False)
+
+
+def test_a_change_that_fails_for_a_day_goes_to_a_person_with_what_stays_named(day):
+    day.cycle()
+    assert day.phase("RITM0010025") == "converging"
+    day.wait(2 * DAY)
+
+    day.cycle()
+
+    found = row(day, "RITM0010025")
+    assert (found["phase"], found["cause"]) == ("review", "remote_failing")
+    assert not has(day, "xenia.popova", "MCOEV")
+    told = "".join(day.notes("RITM0010025"))
+    assert "500" in told
+    assert "usage location" in told.lower()
+    sent = len(log(day, "RITM0010025"))
+    day.wait(DAY)
+    day.cycle()
+    assert len(log(day, "RITM0010025")) == sent
+
+
+def test_nothing_is_removed_that_was_not_given_by_us_in_sixty_days_of_contoso(day):
+    for _ in range(12):
+        day.cycle()
+        day.wait(5 * DAY)
+
+    with day.watch.database.read() as session:
+        rows = list(journal.export(session, TENANT))
+    removed = {
+        (r["subject"], tuple(r["body"]["lines"]))
+        for r in rows
+        if r["kind"] == "intent" and r["body"]["lane"] == "removals"
+    }
+    given = {
+        (r["subject"], tuple(r["body"]["lines"]))
+        for r in rows
+        if r["kind"] == "intent" and r["body"]["lane"] == "grants"
+    }
+    before_us = {lines for _, lines in removed - given}
+    # granted by us before the store existed; and what a product declares that it replaces
+    assert before_us <= {("RITM0010018/1",), ("RITM0010005/1",)}
