@@ -115,6 +115,8 @@ def _event(row: journal.AuditRow) -> Event:
             if body.get("covered_by"):
                 saved = f", {body['saved_monthly']} a month saved" if body.get("saved_monthly") else ""
                 what += f": covered by another licence of the person, nothing was bought{saved}"
+        case "learnt":
+            what = f"learnt from the refusal, and counts for everybody from now on: {body.get('words')}"
         case _:
             what = row.kind
     return Event(row.seq, row.at, row.kind, what, body, _changes(body))

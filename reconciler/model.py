@@ -21,6 +21,7 @@ from desired_state.model import (
     SkuId,
     UserId,
 )
+from desired_state.plan_rules import Rule
 
 
 class PlanState(StrEnum):
@@ -260,6 +261,8 @@ class Outcome:
     request_id: str = ""
     cause: str | None = None
     is_unsure: bool = False  # it was sent and no trustworthy reply came
+    taught: Rule | None = None  # the rule between service plans that a refusal named
+    words: str = ""  # the refusal's own, where it taught something
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ from reconciler.loop.diff import Windows, diff
 from reconciler.loop.ending import end
 from reconciler.loop.execute import Hands, acted_on, execute
 from reconciler.loop.gate import Gates, Policy, gate
+from reconciler.loop.learn import learn, taught
 from reconciler.loop.look import Eyes, look, look_back
 from reconciler.loop.observe import Scope, Seen, observe
 from reconciler.loop.plan import Bounds, plan
@@ -111,6 +112,7 @@ def cycle(d: Deps, run: Run) -> CycleReport:
         gates, books = _decide(d, run, findings, seen, at)
     sender = _sender(d, run)
     outcomes = _execute(d, run, sender, seen, gates)
+    learn(outcomes, d.database, d.tenant, cycle=run.cycle, at=d.clock.now())
     last = {} if run.is_dry else _verify(d, seen, findings, outcomes)
     endings = _endings(d, gates, outcomes, last)
     told = _record(d, run, sender, gates, endings, books)
@@ -136,11 +138,12 @@ def _decide(
         return gate(proposed, d.rules, policy=d.policy, used_today=used, at=at)
 
     used = _used_today(d, at)
-    wished = judged(plan(findings, seen.observed, d.bounds, as_if_seats=True))
+    bounds = taught(d.bounds, d.database, d.tenant, at)
+    wished = judged(plan(findings, seen.observed, bounds, as_if_seats=True))
     aside = frozenset(g.proposal.finding.key for g in wished.gated if steps_aside(g, at))
     before, is_whole = d.seating.load(), not (run.scope.tickets or run.scope.users)
     others = () if is_whole else elsewhere(before, (f.key for f in findings))
-    gates = judged(plan(findings, seen.observed, d.bounds, aside=aside, elsewhere=others))
+    gates = judged(plan(findings, seen.observed, bounds, aside=aside, elsewhere=others))
     told, books = seat(d.seating, before, gates.gated, seen.observed.skus, at=at, is_whole=is_whole)
     return replace(gates, gated=told), books
 

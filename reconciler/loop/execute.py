@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from desired_state.model import LineKey, PlanId
+from desired_state.plan_rules import Need, Rule, exclusion
 from reconciler.causes import Cause
 from reconciler.clients.graph import Graph
 from reconciler.clients.graph.refusals import Refusal, RefusalReason, read_refusal
@@ -225,11 +226,14 @@ _CAUSES = {
 
 
 def _failed(action: Action, error: RemoteError, hands: Hands) -> Outcome:
+    taught: Rule | None = None
+    words = ""
     match error:
         case Rejected():
             refusal = read_refusal(error.status, error.code, error.detail)
             cause = _CAUSES.get(refusal.reason, Cause.UNKNOWN)
             why = _sentence(refusal, error, hands.plan_names)
+            taught, words = _lesson(refusal), error.detail
         case Forbidden():
             cause, why = Cause.PERMISSION_MISSING, str(error)
         case NotFound():
@@ -237,7 +241,17 @@ def _failed(action: Action, error: RemoteError, hands: Hands) -> Outcome:
         case _:
             cause, why = Cause.REMOTE_FAILING, str(error)
     is_unsure = isinstance(error, OutcomeUnknown)
-    return Outcome(action, Result.FAILED, why, error.request_id, cause.value, is_unsure)
+    return Outcome(action, Result.FAILED, why, error.request_id, cause.value, is_unsure, taught, words)
+
+
+def _lesson(refusal: Refusal) -> Rule | None:
+    """The rule between plans that a refusal names; that one of several needed plans is enough is our reading."""
+    match refusal.reason:
+        case RefusalReason.EXCLUSIVE if len(refusal.plans) == 2:
+            return exclusion(*refusal.plans)
+        case RefusalReason.DEPENDENCY if len(refusal.plans) > 1:
+            return Need(refusal.plans[0], refusal.plans[1:])
+    return None
 
 
 def _sentence(refusal: Refusal, error: Rejected, names: Mapping[PlanId, str]) -> str:

@@ -178,6 +178,20 @@ class SeatRow(Row, table=True):
     changed_at: datetime = Field(sa_type=UtcDateTime)
 
 
+class LearnedRow(Row, table=True):
+    """A rule between service plans that a refusal of Graph taught. `plans` are ids, divided by spaces."""
+
+    __tablename__ = "learned"
+
+    tenant: str = Field(primary_key=True)
+    kind: str = Field(primary_key=True)
+    plans: str = Field(primary_key=True)
+    words: str
+    seen_at: datetime = Field(sa_type=UtcDateTime)
+    last_at: datetime = Field(sa_type=UtcDateTime)
+    times: int
+
+
 class TicketRow(Row, table=True):
     """A ticket as it was last read."""
 

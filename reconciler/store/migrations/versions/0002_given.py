@@ -28,9 +28,21 @@ def upgrade() -> None:
         sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("tenant", "sku", name="pk_seat"),
     )
+    op.create_table(
+        "learned",
+        sa.Column("tenant", sa.String(), nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("plans", sa.String(), nullable=False),
+        sa.Column("words", sa.String(), nullable=False),
+        sa.Column("seen_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("last_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("times", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "kind", "plans", name="pk_learned"),
+    )
 
 
 def downgrade() -> None:
+    op.drop_table("learned")
     op.drop_table("seat")
     with op.batch_alter_table("answer") as answer:
         answer.drop_column("next_at")
