@@ -1,4 +1,4 @@
-"""`reconciler status`: where everything stands, from the store alone."""
+"""`reconciler status`: where everything stands, from the store alone, and with --full from every account too."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,23 +15,34 @@ from reconciler.cli.main import options
 from reconciler.seats.book import Book, position
 from reconciler.seats.forecast import likely
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 
 @click.command()
 @click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option("--full", is_flag=True, help="Read every account too: licences without a ticket, or held twice.")
 @click.pass_context
-def status(ctx: click.Context, output: str) -> int:
-    """Lines by phase with their oldest age, what is owed, the last cycle. Nothing remote is asked."""
+def status(ctx: click.Context, output: str, full: bool) -> int:
+    """Lines by phase with their oldest age, what is owed, the last cycle. Nothing remote is asked without --full."""
+    from reconciler.cli.progress import progress
     from reconciler.cli.table import console
     from reconciler.wiring import open_app
 
     given = options(ctx)
     with open_app(given.settings, given.tenant_name) as app:
         found = _status(app)
+        if full:
+            with progress() as tell:
+                tell("reading every account")
+                found["unticketed"] = _unticketed(app)
     if output == "json":
         click.echo(json.dumps(found, ensure_ascii=False, indent=2))
         return 0
     out = console()
     out.print(f"Tenant {found['tenant']}, mode {found['mode']}, answers {found['answers']}")
+    if full:
+        _show_unticketed(out, found["unticketed"])
     cycle = found["last_cycle"]
     if cycle is None:
         out.print("No cycle has run yet: `reconciler reconcile`.")
@@ -66,6 +77,31 @@ def status(ctx: click.Context, output: str) -> int:
         out.print(f"Stopped: {stop}")
     out.print(f"Audit log: {found['audit']['size']} rows, head {found['audit']['head'][:16]}")
     return 0
+
+
+def _show_unticketed(out: Console, found: Mapping[str, Any]) -> None:
+    """Counts and cost; people are named in JSON only."""
+    out.print(f"Licences without a ticket: {found['licences']} ({found['users']} accounts read)")
+    for row in found["skus"]:
+        cost = f"{row['cost_monthly']} a month" if row["cost_monthly"] is not None else "no price configured"
+        out.print(f"  {row['sku']:<40} {row['users']:>6}   {cost}")
+    if found["cost_monthly"] is not None:
+        out.print(f"  together {found['cost_monthly']} a month, {found['without_price']} licences without a price")
+    out.print(f"Held directly and by a group as well: {len(found['duplicates'])}")
+    if found["unknown"]:
+        out.print(f"Accounts that did not show their licences: {found['unknown']}")
+
+
+def _unticketed(app: Any) -> dict[str, Any]:
+    from desired_state import ledger
+    from reconciler.loop.unticketed import as_json, promised, unticketed
+
+    with app.database.read() as session:
+        standings = ledger.standings(session, app.name)
+    skus = app.graph.subscribed_skus()
+    behind = promised(standings.values(), app.catalogue, skus)
+    found = unticketed(app.graph.scan_users(), behind)
+    return as_json(found, {sku.sku: sku.part_number for sku in skus}, app.sku_prices())
 
 
 def _status(app: Any) -> dict[str, Any]:

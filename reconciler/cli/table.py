@@ -89,6 +89,8 @@ def _done(ending: Ending) -> str:
         after = action["after"]
         if "usage_location" in after:
             what = f"location {after['usage_location']}"
+        elif not after.get("licence"):
+            what = action["kind"].replace("_", " ")
         else:
             before = (action["before"].get("licence") or {}).get("disabled_plans", [])
             now = after["licence"]["disabled_plans"]

@@ -276,7 +276,7 @@ class App:
             frozenset(self.tenant.guards.countries),
             names.skus,
             names.plans,
-            self._sku_prices(),
+            self.sku_prices(),
             directory_sync=self.tenant.directory_sync,
             use_grace_seats=self.tenant.guards.use_grace_seats,
             service_names={**self.plan_rules.names, **services},
@@ -296,7 +296,7 @@ class App:
             }
         )
 
-    def _sku_prices(self) -> dict[SkuId, Decimal]:
+    def sku_prices(self) -> dict[SkuId, Decimal]:
         """What a SKU costs: the least price of the products that it is the first choice for."""
         prices: dict[SkuId, Decimal] = {}
         for product in self.catalogue.products.values():

@@ -262,3 +262,23 @@ def test_a_bundle_that_covers_the_product_is_shown_with_what_it_saves(first, cap
 def test_the_rule_that_allows_to_switch_a_service_on_is_named(first, capsys):
     assert run(["explain", "RITM0010013"]) == 0
     assert "rule switch-plan-on: hit" in capsys.readouterr().out
+
+
+def test_licences_without_a_ticket_are_counted_with_their_cost_and_people_are_named_in_json_only(first, state, capsys):
+    before = rows(state)
+
+    assert run(["status", "--full", "--output", "json"]) == 0
+    found = json.loads(capsys.readouterr().out)["unticketed"]
+    assert run(["status", "--full"]) == 0
+    shown = capsys.readouterr().out
+
+    assert found["unknown"] == 0
+    assert found["licences"] == len(found["people"]) == sum(row["users"] for row in found["skus"]) > 0
+    assert float(found["cost_monthly"]) > 0
+    assert ("elena.rossi@contoso.example", "SPE_E3") in {(p["upn"], p["sku"]) for p in found["people"]}
+    assert "anna.berger@contoso.example" not in {p["upn"] for p in found["people"] if p["sku"] == "PROJECTPROFESSIONAL"}
+    assert f"together {found['cost_monthly']} a month" in shown
+    assert "@" not in shown.partition("Licences without a ticket")[2].partition("Last cycle")[0]
+    assert rows(state) == before
+    assert run(["status", "--output", "json"]) == 0
+    assert "unticketed" not in json.loads(capsys.readouterr().out)
