@@ -29,6 +29,7 @@ from reconciler.line import (
 )
 from reconciler.loop import groups
 from reconciler.loop.aftermath import after, was_proven
+from reconciler.loop.agreement import disagreement
 from reconciler.loop.location import located, settled
 from reconciler.loop.proof import prove, reach
 from reconciler.loop.setback import given_up, half_done
@@ -157,15 +158,15 @@ def _judge(
         return _with(user, _unknown(line, Cause.SUBJECT_LEFT, sentence, rest=Rest.CANCEL))
     if (user.user_type or "Member").lower() == "guest":
         return _with(user, _unknown(line, Cause.USER_OUT_OF_SCOPE, "The account is a guest's."))
-    if {a.sku for a in user.assignments if a.is_in_force} != user.skus:
-        sentence = "The directory's two lists of this account's licences disagree; they are read again later."
-        return _with(user, _unknown(line, Cause.UNKNOWN, sentence))
     details = observed.details.get(user.id, Unread("it was not asked for"))
     if isinstance(details, Unread):
         return _with(
             user,
             _unknown(line, Cause.REMOTE_FAILING, f"The state of the service plans is not readable: {details.why}."),
         )
+    differ = disagreement(product, user, details, observed)
+    if differ:
+        return _with(user, _unknown(line, Cause.UNKNOWN, differ))
     proof = prove(product, details)
     if is_over:
         return over(line, request, product, user, proof, details, observed, at)

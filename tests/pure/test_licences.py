@@ -234,7 +234,7 @@ def test_an_exchange_that_takes_away_what_another_licence_needs_is_not_made():
 
 def test_a_licence_that_comes_from_a_group_gets_no_direct_copy():
     observed = someone(by_group=(VISIO,))
-    observed = replace(observed, details={ADA: ()})  # the service is not shown yet
+    observed = replace(observed, details={ADA: details_of({VISIO: {}})})  # the service is not shown yet
 
     found = alone(observed, a_product())
 
