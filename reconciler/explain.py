@@ -16,6 +16,7 @@ from desired_state import ledger
 from desired_state.catalogue import Catalogue
 from desired_state.model import LineKey, Refusal, Request, Ticket
 from reconciler.causes import CAUSES, Cause
+from reconciler.lifecycle import Phase
 from reconciler.line import LineState
 from reconciler.store import journal, lines, outbox, tickets
 from reconciler.store.database import Database
@@ -115,6 +116,10 @@ def _event(row: journal.AuditRow) -> Event:
             if body.get("covered_by"):
                 saved = f", {body['saved_monthly']} a month saved" if body.get("saved_monthly") else ""
                 what += f": covered by another licence of the person, nothing was bought{saved}"
+            lost = body.get("aftermath") or {}
+            if lost:
+                by = f" by {lost['actor']}, {lost['confidence']}" if lost.get("actor") else ""
+                what += f": {lost.get('loss')}{by}"
         case "learnt":
             what = f"learnt from the refusal, and counts for everybody from now on: {body.get('words')}"
         case _:
@@ -183,11 +188,21 @@ def _line_json(line: LineChain, catalogue: Catalogue) -> dict[str, Any]:
         "sentence": state.note if state is not None else "",
         "tier": state.tier if state is not None else None,
         "granted_at": state.granted_at.isoformat() if state is not None and state.granted_at else None,
+        "reversals": state.reversals if state is not None else 0,
+        "later_drift": _last_loss(line.events) if state is not None and state.phase in _LOST else None,
         "events": [
             {"seq": e.seq, "at": e.at.isoformat(), "kind": e.kind, "what": e.what, "facts": e.facts}
             for e in line.events
         ],
     }
+
+
+_LOST = (Phase.DRIFTED, Phase.REVIEW, Phase.CANCELLED)
+
+
+def _last_loss(events: Sequence[Event]) -> Mapping[str, Any] | None:
+    """What became of the access after the grant, and who did it, as the last row about it says."""
+    return next((e.facts["aftermath"] for e in reversed(events) if e.facts.get("aftermath")), None)
 
 
 def _asked(request: Request | None, standing: ledger.Standing | None, catalogue: Catalogue) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from desired_state import ledger
+from reconciler.explain import as_json, explain
 from reconciler.line import Ending
 from reconciler.sandbox.faults import FaultRule
 from reconciler.store import journal
@@ -82,11 +83,28 @@ def test_a_removal_is_not_undone_and_the_actor_is_in_the_ticket_line_and_the_aud
         assert (found["loss"], found["kind"], found["confidence"]) == ("removed", "person", "certain")
         assert found["actor"] == "Tom Weber (tom.weber@contoso.example)"
         assert found["at"].startswith("2026-11-01T14:30")
+        (note,), (task,) = day.notes(TICKET), day.tasks(TICKET)
+        assert all("Tom Weber" in text and "certain" in text for text in (note, task["description"]))
+        assert day.ticket(TICKET)["active"] == "false"  # asked, not reopened
+
+
+def test_explain_names_the_loss_the_actor_and_how_often_it_happened(tmp_path):
+    with a_day(tmp_path) as day:
+        day.cycle()
+
+        (chain,) = explain(day.app.database, TENANT, TICKET)
+        (line,) = as_json(chain, day.app.catalogue)["lines"]
+
+    assert line["reversals"] == 1
+    assert line["later_drift"]["loss"] == "removed"
+    (moved,) = [e["what"] for e in line["events"] if e["kind"] == "line_moved"]
+    assert moved.endswith("drifted: removed by Tom Weber (tom.weber@contoso.example), certain")
 
 
 def test_the_next_cycles_ask_the_log_no_more_and_change_nothing(tmp_path):
     with a_day(tmp_path) as day:
-        day.cycle()
+        for _ in range(2):  # the first one remembers what it found, the second what the ticket was told
+            day.cycle()
         before, said = ending(day).state, len(moves(day))
         asked: list[str] = []
         day.watch.meddle = lambda request: asked.append(request.url.path)
@@ -120,6 +138,7 @@ def test_a_site_that_adopts_removals_ends_the_entitlement(site):
         (standing,) = standings.values()
         assert (ending(day).state.phase, ending(day).state.cause) == ("cancelled", "removed_later")
         assert standing.ended_why == "adopted removal"
+        assert "Tom Weber" in "".join(day.notes(TICKET))
         give_by_hand(day)
         day.wait(60)
         day.cycle()
