@@ -7,6 +7,7 @@ survive both settings of the code tag.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -286,6 +287,9 @@ def _day(at: datetime | None) -> str:
 # --- names ----------------------------------------------------------------------------------------------------
 
 
+_IS_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+
+
 def ours(sentence: str, ending: Ending) -> str:
     """The sentence, or "" when it repeats something that was typed into the form, or was never meant for a ticket."""
     declared = ending.finding.line.declared
@@ -298,7 +302,8 @@ def ours(sentence: str, ending: Ending) -> str:
         *(value for row in ticket.rows for value in row.values()),
     ]
     known = {_product(ending).casefold(), _who(ending).casefold()}
-    is_echo = any(len(t.strip()) > 3 and t.strip().casefold() not in known and t.strip() in sentence for t in typed)
+    words = [t.strip() for t in typed if not _IS_DATE.fullmatch(t.strip())]  # a day says nothing but when
+    is_echo = any(len(t) > 3 and t.casefold() not in known and t in sentence for t in words)
     return "" if is_echo else one_line(sentence, 600)
 
 
