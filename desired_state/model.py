@@ -234,6 +234,9 @@ class Given:
     group: GroupId | None = None  # MEMBER
     plans: tuple[PlanId, ...] = ()  # PLANS: those that were switched on
     country: str = ""  # LOCATION
+    instead_of: tuple[
+        tuple[SkuId, tuple[PlanId, ...]], ...
+    ] = ()  # LICENSE: what it was exchanged for, and its plans off
 
 
 @dataclass(frozen=True, slots=True)

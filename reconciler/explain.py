@@ -143,7 +143,10 @@ _ROOT = re.compile(r"root\['([^']+)'\]")
 
 def _flat(value: Mapping[str, Any]) -> dict[str, Any]:
     """The recorded value with its licence spelled out, so that a difference reads as a sentence."""
-    flat = {name: inner for name, inner in value.items() if name != "licence"}
+    flat = {name: inner for name, inner in value.items() if name not in ("licence", "licences")}
+    if "licences" in value:  # several at once: an exchange
+        flat |= {"licence": [every["sku"] for every in value["licences"]]}
+        flat |= {"plans switched off": [plan for every in value["licences"] for plan in every["disabled_plans"]]}
     if "licence" in value:
         licence = value["licence"] or {}
         flat |= {"licence": licence.get("sku", "none"), "plans switched off": licence.get("disabled_plans", [])}

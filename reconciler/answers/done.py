@@ -77,6 +77,12 @@ def _licences(side: Mapping[str, Any]) -> dict[str, list[str]]:
     return {str(e.get("sku", "the licence")): [str(p) for p in e.get("disabled_plans") or ()] for e in named}
 
 
+def warnings(deeds: Iterable[Deed]) -> tuple[str, ...]:
+    """What was known to speak against a change that was made all the same, once each."""
+    told = [str(warning) for deed in deeds for warning in deed.after.get("warnings") or ()]
+    return tuple(dict.fromkeys(told))
+
+
 def takes_back(deed: Deed) -> bool:
     """Whether a write took something away and gave nothing."""
     if deed.kind in (ActionKind.REMOVE_LICENSE, ActionKind.REMOVE_GROUP_MEMBER):

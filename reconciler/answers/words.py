@@ -151,6 +151,7 @@ def _happened(telling: Telling, ending: Ending, deeds: Sequence[Deed]) -> list[s
     rows = []
     if given:
         rows.append(f"What was done: {'; '.join(map(done.deed, given))}.")
+        rows += [f"Mind: {warning}" for warning in done.warnings(given)]
     if back:
         rows.append(f"What was taken back: {'; '.join(map(done.deed, back))}.")
         if ending.state.phase is Phase.REVOKED:

@@ -56,6 +56,11 @@ class Holding:
         kept = {row: off for row, off in self.rows.items() if row[1] is not None or row[0] not in remove}
         return replace(self, rows={**kept, **{(g.sku, None): g.disabled_plans for g in add}})
 
+    def joined(self, group: GroupId, gives: Iterable[Grant], remove: Collection[SkuId] = ()) -> Holding:
+        """What is held once a group is worked out for the person."""
+        after = self.changed(remove=remove)
+        return replace(after, rows={**after.rows, **{(g.sku, group): g.disabled_plans for g in gives}})
+
 
 def holding(user: ObservedUser, observed: Observed) -> Holding:
     """What the directory showed of a person. A SKU that the tenant's list lacks is known by the person's details."""

@@ -12,6 +12,8 @@ from desired_state.model import Given, GivenKind, Product, ProductKey, SkuId
 from reconciler.causes import Cause
 from reconciler.line import DriftKind, Finding, Observed, Proposal
 from reconciler.loop.bounds import Bounds, Taken
+from reconciler.loop.clashes import clash
+from reconciler.loop.holding import holding
 from reconciler.model import Action, ActionKind, ObservedGroup, ObservedUser, Undo
 
 
@@ -23,6 +25,10 @@ def through_group(
     assert drift is not None and drift.group is not None
     group = observed.groups[drift.group]
     assert isinstance(group, ObservedGroup)
+    held = taken.holdings.get(user.id) or holding(user, observed)
+    against = clash(held, held.joined(group.id, group.licenses or (), drift.replace), bounds)
+    if drift.kind is DriftKind.NOT_MEMBER and against is not None:
+        return Proposal(finding, blocked=against.cause, sentence=against.sentence)
     lacked = [g.sku for g in group.licenses or () if g.sku not in (user.skus or ())]
     full = [sku for sku in lacked if not taken.seats.has(user.id, sku)]
     if full:

@@ -171,10 +171,11 @@ def _bought(
     before: dict[str, Any] = {"licence": None}
     after: dict[str, Any] = {"licence": licence(sku, disabled, bounds)}
     if chosen.remove:
-        before["replaced"] = [licence(old, held.off(old) or (), bounds) for old in chosen.remove]
-        after["replaced"] = []
+        before = {"licences": [licence(old, held.off(old) or (), bounds) for old in chosen.remove]}
+        after = {"licences": [licence(sku, disabled, bounds)]}
     if taken.seats.take(user.id, sku):
         after["seat"] = "in grace"
+    instead_of = tuple((old, tuple(sorted(held.off(old) or ()))) for old in chosen.remove)
     _remember(finding, user, chosen.after, sku, taken)
     return Action(
         ActionKind.ASSIGN_LICENSE,
@@ -190,7 +191,7 @@ def _bought(
         },
         add=(chosen.grant,),
         remove=chosen.remove,
-        given=(Given(GivenKind.LICENSE, observed.at, sku=sku),),
+        given=(Given(GivenKind.LICENSE, observed.at, sku=sku, instead_of=instead_of),),
     )
 
 

@@ -56,7 +56,14 @@ def _remove(finding: Finding, user: ObservedUser, given: Given, bounds: Bounds) 
     if off is None or given.sku is None:
         return []
     before = {"licence": _licence(given.sku, off, bounds)}
-    inverse = {"add": [{"sku_id": given.sku, "disabled_plans": sorted(off)}], "remove": []}
+    inverse: dict[str, Any] = {"add": [{"sku_id": given.sku, "disabled_plans": sorted(off)}], "remove": []}
+    is_undone = finding.drift is not None and finding.drift.kind is DriftKind.HALF_DONE
+    gone = [(sku, plans) for sku, plans in given.instead_of if _off(user, sku) is None]
+    if is_undone and gone:  # a failed exchange: what it took away is given back in the same call
+        after = {"licences": [_licence(sku, plans, bounds) for sku, plans in gone]}
+        inverse["remove"] = [sku for sku, _ in gone]
+        back = _action(ActionKind.ASSIGN_LICENSE, finding, user, given, before, after, inverse)
+        return [replace(back, add=tuple(Grant(sku, frozenset(p)) for sku, p in gone), remove=(given.sku,))]
     action = _action(ActionKind.REMOVE_LICENSE, finding, user, given, before, {"licence": None}, inverse)
     return [replace(action, remove=(given.sku,))]
 

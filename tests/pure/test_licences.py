@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from desired_state.model import Given, GivenKind, GroupId, PlanId, Product, SkuId
+from desired_state.model import Given, GivenKind, GroupId, Path, PlanId, Product, SkuId
 from desired_state.plan_rules import Enforcement, Need, Place, PlanRules, exclusion
 from reconciler.causes import Cause
-from reconciler.line import DriftKind, Line, Observed, Plan, Proposal, Rest
+from reconciler.line import Drift, DriftKind, Line, Observed, Plan, Proposal, Rest
 from reconciler.loop.diff import Windows, diff
 from reconciler.loop.plan import Bounds, plan
-from reconciler.model import Assignment, Grant, PlanState
+from reconciler.loop.undo import take_back
+from reconciler.model import Assignment, Grant, ObservedGroup, PlanState
 from tests.make import (
     ADA,
     BOB,
@@ -182,10 +183,10 @@ def test_a_declared_replacement_is_one_call_that_adds_and_removes():
     (action,) = alone(someone({ABROAD: ()}), product, bounds(INTERNATIONAL)).actions
 
     assert (action.add, action.remove) == ((Grant(HOME),), (ABROAD,))
-    assert [was["sku"] for was in action.before["replaced"]] == ["Calling abroad"]
-    assert action.after["replaced"] == []
+    assert [was["sku"] for was in action.before["licences"]] == ["Calling abroad"]
+    assert [now["sku"] for now in action.after["licences"]] == ["Calling at home"]
     assert action.inverse == {"add": [{"sku_id": ABROAD, "disabled_plans": []}], "remove": [HOME]}
-    assert action.given == (Given(GivenKind.LICENSE, MONDAY, sku=HOME),)
+    assert action.given == (Given(GivenKind.LICENSE, MONDAY, sku=HOME, instead_of=((ABROAD, ()),)),)
 
 
 def test_what_was_off_stays_off_in_the_successor_unless_the_product_needs_it():
@@ -375,3 +376,55 @@ def test_switching_on_says_exactly_what_was_switched_on():
     assert found.finding.drift is not None
     assert found.finding.drift.kind is DriftKind.PLAN_OFF
     assert found.actions[0].given == (Given(GivenKind.PLANS, MONDAY, sku=E3, plans=(TEAMS1,)),)
+
+
+# --- groups, and what a failed exchange took away -----------------------------------------------------------
+
+
+def test_a_group_whose_licence_excludes_one_that_is_held_is_not_joined():
+    product = replace(DOMESTIC, path=Path.GROUP, group=STAFF)
+    carrier = ObservedGroup(STAFF, "Callers", False, True, False, False, False, False, (Grant(HOME),), "", 0, ())
+    observed = someone({ABROAD: ()})
+    observed = replace(observed, groups={STAFF: carrier}, members={(STAFF, ADA): False})
+
+    found = alone(observed, product)
+
+    assert (found.actions, found.blocked) == ((), Cause.PLAN_CONFLICT)
+
+
+def test_a_failed_exchange_gives_back_what_it_took_away_in_one_call():
+    given = Given(GivenKind.LICENSE, MONDAY, sku=E5, instead_of=((E3, (SWAY,)),))
+    line = a_line(product=SUITE_5)
+    observed = someone({E5: (SWAY,)})
+    finding = replace(diff([line], observed, at=MONDAY, windows=Windows())[0], drift=_undoing(given))
+
+    (action,) = take_back(finding, observed, bounds())
+
+    assert (action.add, action.remove) == ((Grant(E3, frozenset({SWAY})),), (E5,))
+    assert action.inverse == {"add": [{"sku_id": E5, "disabled_plans": [SWAY]}], "remove": [E3]}
+    assert [now["sku"] for now in action.after["licences"]] == ["Suite E3"]
+
+
+def test_what_is_there_again_after_a_failed_exchange_is_left_alone():
+    given = Given(GivenKind.LICENSE, MONDAY, sku=E5, instead_of=((E3, ()),))
+    observed = someone({E5: (), E3: (SWAY,)})
+    finding = diff([a_line(product=SUITE_5)], observed, at=MONDAY, windows=Windows())[0]
+
+    (action,) = take_back(replace(finding, drift=_undoing(given)), observed, bounds())
+
+    assert (action.add, action.remove) == ((), (E5,))
+
+
+def test_at_the_end_of_its_period_an_exchanged_licence_is_merely_taken_back():
+    given = Given(GivenKind.LICENSE, MONDAY, sku=E5, instead_of=((E3, ()),))
+    observed = someone({E5: ()})
+    finding = diff([a_line(product=SUITE_5)], observed, at=MONDAY, windows=Windows())[0]
+    over = replace(_undoing(given), kind=DriftKind.SURPLUS)
+
+    (action,) = take_back(replace(finding, drift=over), observed, bounds())
+
+    assert (action.add, action.remove) == ((), (E5,))
+
+
+def _undoing(given: Given) -> Drift:
+    return Drift(DriftKind.HALF_DONE, needs_location=False, take_back=(given,))
