@@ -106,6 +106,8 @@ def _line(out: Console, line: LineChain, catalogue: Catalogue) -> None:
         out.print(plain_text(f"    {event.at:%Y-%m-%d %H:%M:%S}  #{event.seq}  {event.what}"), soft_wrap=True)
         for change in event.changes:
             out.print(plain_text(f"        {change}"), soft_wrap=True)
+        for said in (event.facts.get("what") or {}).get("lasting") or ():
+            out.print(plain_text(f"        cannot be undone: {said}"), soft_wrap=True)
         for judged in event.facts.get("rules") or ():
             out.print(
                 plain_text(f"        rule {judged['rule']}: {judged['outcome']}, {judged['sentence']}"), soft_wrap=True

@@ -26,6 +26,7 @@ COMMANDS = {
     "reconcile": "reconciler.cli.reconcile:reconcile",
     "status": "reconciler.cli.status:status",
     "explain": "reconciler.cli.explain:explain",
+    "obligations": "reconciler.cli.obligations:obligations",
     "audit": "reconciler.cli.audit:audit",
     "doctor": "reconciler.cli.doctor:doctor",
     "sandbox": "reconciler.cli.sandbox:sandbox",

@@ -13,6 +13,7 @@ from rich.text import Text
 from desired_state.text import one_line
 from reconciler.lifecycle import Phase
 from reconciler.line import Ending
+from reconciler.loop.lasting import lasting
 from reconciler.model import Result, Verdict
 from reconciler.report import CycleReport, actions_of, cause_of, user_name
 
@@ -54,6 +55,7 @@ def show(report: CycleReport, source: str) -> None:
     out.print()
     out.print(table)
     out.print()
+    _lasting(out, report)
     _left(out, report)
     _sums(out, report)
 
@@ -105,6 +107,22 @@ def _done(ending: Ending) -> str:
         saved = f", {price:.2f} a month saved" if price is not None else ""
         parts.append(f"covered by a bundle, nothing bought{saved}")
     return "; ".join(parts) or "-"
+
+
+def _lasting(out: Console, report: CycleReport) -> None:
+    """What of the changes cannot be undone: in a dry run, before anything is done."""
+    rows = []
+    for ending in report.endings:
+        product = ending.finding.line.product
+        sent = [o.action for o in ending.outcomes if o.result is not Result.ROLLED_BACK]
+        for action in sent or ending.gated.proposal.actions:
+            rows += [(ending.state.key, said) for said in (lasting(action, product) if product is not None else ())]
+    if not rows:
+        return
+    out.print(Text("Cannot be undone", style="bold"))
+    for key, said in rows:
+        out.print(Text(f"  {key}  {said}"), soft_wrap=True)
+    out.print()
 
 
 def _left(out: Console, report: CycleReport) -> None:

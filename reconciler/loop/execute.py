@@ -24,6 +24,7 @@ from reconciler.line import (
 )
 from reconciler.loop.diff import Windows, diff
 from reconciler.loop.guards import lane_of
+from reconciler.loop.lasting import lasting
 from reconciler.loop.look import Eyes, look
 from reconciler.loop.send import Sender, Stopped, Write
 from reconciler.model import (
@@ -119,6 +120,11 @@ def _carry_out(gated: Gated, hands: Hands, plan_digest: str) -> tuple[tuple[Outc
     return tuple(done), ""
 
 
+def _lasting(action: Action, gated: Gated) -> list[str]:
+    product = gated.proposal.finding.line.product
+    return list(lasting(action, product)) if product is not None else []
+
+
 def _do(action: Action, gated: Gated, hands: Hands, plan_digest: str) -> tuple[Outcome, str]:
     write = Write(
         system="graph",
@@ -132,6 +138,7 @@ def _do(action: Action, gated: Gated, hands: Hands, plan_digest: str) -> tuple[O
             "undo": action.undo.value,
             "inverse": action.inverse,
             "product": action.product,
+            "lasting": _lasting(action, gated),
         },
         digest=gated.proposal.digest,
         plan_digest=plan_digest,

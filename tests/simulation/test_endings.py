@@ -49,7 +49,7 @@ def log(day: Day, number: str) -> list[tuple[str, str]]:
 def test_a_grant_for_thirty_days_is_reminded_of_taken_back_and_verified(day):
     day.cycle()
     assert (row(day, "RITM0010009")["phase"], has(day, "ivan.petrov", PROJECT)) == ("granted", True)
-    assert row(day, "RITM0010009")["ends_at"] == "2026-12-02T09:02:00+00:00"
+    assert row(day, "RITM0010009")["ends_at"].startswith("2026-12-02T09:02")
 
     day.wait(24 * DAY)
     day.cycle()
