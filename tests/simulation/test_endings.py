@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from reconciler.sandbox.stories.later import change
 from reconciler.store import journal
 from tests.simulation.make_day import TENANT, Day, a_day
 
@@ -139,6 +140,53 @@ def test_a_change_that_fails_for_a_day_goes_to_a_person_with_what_stays_named(da
     day.wait(DAY)
     day.cycle()
     assert len(log(day, "RITM0010025")) == sent
+
+
+def until(day: Day, number: str, end: str, *, on_day: float = 0.0) -> None:
+    """Let somebody write an end into the form of a ticket."""
+    item = day.ticket(number)["sys_id"]
+    records = day.world.instance.records
+    options = [
+        records("sc_item_option", sys_id=t["sc_item_option"])[0]
+        for t in records("sc_item_option_mtom", request_item=item)
+    ]
+    (asked,) = (o for o in options if records("item_option_new", sys_id=o["item_option_new"])[0]["name"] == "end_date")
+    change(day.world, on_day, "sc_item_option", asked["sys_id"], by="nina.schulz", value=end)
+    change(day.world, on_day, "sc_req_item", item, by="nina.schulz", work_notes="The end was entered.")
+
+
+def test_a_licence_that_came_by_a_group_is_taken_back_by_leaving_the_group(day):
+    until(day, "RITM0010002", "2026-11-20", on_day=0.001)
+    day.wait(2)
+    day.cycle()
+    day.wait(30)
+    day.cycle()
+    assert (day.phase("RITM0010002"), has(day, "bram.devries", "VISIOCLIENT")) == ("granted", True)
+
+    day.wait(19 * DAY)
+    day.cycle()
+    assert [a["kind"] for a in row(day, "RITM0010002")["actions"]] == ["remove_group_member"]
+    day.wait(30)
+    day.cycle()
+
+    assert (day.phase("RITM0010002"), has(day, "bram.devries", "VISIOCLIENT")) == ("revoked", False)
+    assert has(day, "bram.devries", "SPE_E3")
+
+
+def test_an_end_that_is_moved_in_the_ticket_moves_the_revoke(day):
+    day.cycle()
+    until(day, "RITM0010021", "2026-11-10", on_day=1)
+    until(day, "RITM0010022", "2026-11-11", on_day=1)
+
+    day.wait(2 * DAY)
+    day.cycle()
+
+    assert row(day, "RITM0010021")["ends_at"].startswith("2026-11-10T22:59:59")
+    day.wait(9 * DAY)
+    day.cycle()
+    # neither line was given by us, so the last of them asks its owner
+    assert (day.phase("RITM0010021"), day.phase("RITM0010022")) == ("held", "held")
+    assert has(day, "ulrich.baum", PROJECT)
 
 
 def test_nothing_is_removed_that_was_not_given_by_us_in_sixty_days_of_contoso(day):
