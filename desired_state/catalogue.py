@@ -90,6 +90,14 @@ class Catalogue:
         """The product key nearest to a mistyped one, "" when none is near."""
         return next(iter(difflib.get_close_matches(key, [str(k) for k in self.products], n=1, cutoff=0.6)), "")
 
+    def with_names(self, skus: Mapping[SkuId, tuple[str, str]], plans: Mapping[PlanId, tuple[str, str]]) -> Catalogue:
+        """The catalogue with imported display names. Ids, part numbers and plan names that it knows stay."""
+        return replace(
+            self,
+            skus={**skus, **{i: (part, skus.get(i, ("", name))[1]) for i, (part, name) in self.skus.items()}},
+            plans={**plans, **{i: (plan, plans.get(i, ("", name))[1]) for i, (plan, name) in self.plans.items()}},
+        )
+
     def as_of(self, day: date) -> Catalogue:
         """The catalogue whose products know what is retired by that day."""
         gone = tuple(sorted(thing for thing, since in self.retired_on.items() if since <= day))

@@ -29,6 +29,7 @@ COMMANDS = {
     "obligations": "reconciler.cli.obligations:obligations",
     "audit": "reconciler.cli.audit:audit",
     "doctor": "reconciler.cli.doctor:doctor",
+    "catalogue": "reconciler.cli.catalogue:catalogue",
     "sandbox": "reconciler.cli.sandbox:sandbox",
     "db": "reconciler.cli.db:db",
 }

@@ -192,6 +192,18 @@ class LearnedRow(Row, table=True):
     times: int
 
 
+class NameRow(Row, table=True):
+    """A name of a SKU or service plan as Microsoft's published list has it, for all tenants. `code` is its part number
+    or plan name."""
+
+    __tablename__ = "published_name"
+
+    kind: str = Field(primary_key=True)
+    id: str = Field(primary_key=True)
+    code: str
+    name: str
+
+
 class TicketRow(Row, table=True):
     """A ticket as it was last read."""
 

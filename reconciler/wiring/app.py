@@ -42,7 +42,7 @@ from reconciler.loop.plan import Bounds
 from reconciler.loop.pull import Reader
 from reconciler.loop.seating import Seating
 from reconciler.probes import probes
-from reconciler.store import watermarks
+from reconciler.store import published_names, watermarks
 from reconciler.store.database import Database
 from reconciler.wiring.stores import open_store
 from reconciler.wiring.systems import Systems, systems
@@ -109,7 +109,11 @@ class App:
 
     @cached_property
     def catalogue(self) -> Catalogue:
-        return self.settings.catalogue().as_of(self.clock.now().date())
+        """The products of this site, with what is retired by today, and the names that were imported."""
+        with self.database.read() as session:
+            imported = published_names.load(session)
+        known = self.settings.catalogue().as_of(self.clock.now().date())
+        return known.with_names(imported.skus, imported.plans)
 
     @cached_property
     def plan_rules(self) -> PlanRules:
@@ -282,7 +286,7 @@ class App:
             service_names={**self.plan_rules.names, **services},
             rules=self.plan_rules,
             products=self.catalogue.products,
-            known_plans=frozenset(self.catalogue.plans),
+            known_plans=frozenset(self.settings.catalogue().plans),
         )
 
     def _meaning(self) -> str:

@@ -39,9 +39,18 @@ def upgrade() -> None:
         sa.Column("times", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("tenant", "kind", "plans", name="pk_learned"),
     )
+    op.create_table(
+        "published_name",
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("code", sa.String(), nullable=False),
+        sa.Column("name", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("kind", "id", name="pk_published_name"),
+    )
 
 
 def downgrade() -> None:
+    op.drop_table("published_name")
     op.drop_table("learned")
     op.drop_table("seat")
     with op.batch_alter_table("answer") as answer:
