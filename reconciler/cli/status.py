@@ -17,6 +17,9 @@ from reconciler.seats.forecast import likely
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from sqlmodel import Session
+
+GUESSES_OVER = timedelta(days=90)
 
 
 @click.command()
@@ -72,6 +75,10 @@ def status(ctx: click.Context, output: str, full: bool) -> int:
     out.print("Causes")
     for cause, count in found["causes"].items():
         out.print(f"  {cause:<24} {count:>5}")
+    out.print("Another product was granted than asked for, of tickets closed as fulfilled in the last 90 days")
+    for row in found["guessed"]:
+        if row["guessed"]:
+            out.print(f"  {row['product']:<24} {row['guessed']:>5} of {row['of']}")
     out.print(f"Answers not given yet: {found['answers_owed']}")
     for stop in found["stops"]:
         out.print(f"Stopped: {stop}")
@@ -105,11 +112,13 @@ def _unticketed(app: Any) -> dict[str, Any]:
 
 
 def _status(app: Any) -> dict[str, Any]:
+    from reconciler.guesses import guesses
     from reconciler.line import Lane
     from reconciler.store import heartbeat, journal, leases, lines, outbox, seats, switches
 
     now = app.clock.now()
     with app.database.read() as session:
+        guessed = guesses(*_recorded(session, app.name, now - GUESSES_OVER))
         states = list(lines.load(session, app.name).values())
         books = seats.load(session, app.name)
         since = now - timedelta(hours=24)
@@ -134,6 +143,7 @@ def _status(app: Any) -> dict[str, Any]:
         "budgets": {
             lane.value: {"used": n, "per_day": app.policy().limits.per_day[lane]} for lane, n in sorted(used.items())
         },
+        "guessed": [{"product": g.product, "guessed": g.guessed, "of": g.of} for g in guessed],
         "answers_owed": owed,
         "stops": stops,
         "running": {"by": held.by, "since": held.since.isoformat()} if held is not None else None,
@@ -151,6 +161,20 @@ def _status(app: Any) -> dict[str, Any]:
         "next_cycle": None,  # one-shot commands have no timetable; the service fills it in
         "audit": {"size": head.size, "head": head.hash},
     }
+
+
+def _recorded(session: Session, tenant: str, since: datetime) -> tuple[list[dict[str, Any]], dict[Any, Any]]:
+    """The moves of lines since then, and the product that each line asks for."""
+    from desired_state import ledger
+    from desired_state.model import LineKey
+    from reconciler.store import journal
+
+    moves = []
+    for row in journal.rows_since(session, tenant, since, "line_moved"):
+        ticket, _, line = row.subject.rpartition("/")
+        moves.append({**row.body, "key": LineKey(ticket, int(line))})
+    standings = ledger.standings(session, tenant, tickets={m["key"].ticket for m in moves})
+    return moves, {key: s.request.product for key, s in standings.items() if s.request is not None}
 
 
 def _seats(app: Any, books: Mapping[SkuId, Book], now: datetime) -> list[dict[str, Any]]:

@@ -282,3 +282,13 @@ def test_licences_without_a_ticket_are_counted_with_their_cost_and_people_are_na
     assert rows(state) == before
     assert run(["status", "--output", "json"]) == 0
     assert "unticketed" not in json.loads(capsys.readouterr().out)
+
+
+def test_status_counts_where_the_fulfiller_guessed(first, capsys):
+    assert run(["status", "--output", "json"]) == 0
+    guessed = {row["product"]: (row["guessed"], row["of"]) for row in json.loads(capsys.readouterr().out)["guessed"]}
+
+    assert guessed["project-plan-3"][0] == 1  # RITM0010007
+    assert sum(n for n, _ in guessed.values()) == 1
+    assert run(["status"]) == 0
+    assert "project-plan-3" in capsys.readouterr().out
