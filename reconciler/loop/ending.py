@@ -152,6 +152,14 @@ def _stand(
 _HOPELESS = (Cause.PLAN_CONFLICT, Cause.DEPENDENCY_MISSING)  # no retry can help: a person has to change something
 
 
+JOINING = timedelta(days=1)  # a new account gets its first licences by groups within hours
+
+
+def _is_new(finding: Finding, at: datetime) -> bool:
+    created_at = finding.user.created_at if finding.user is not None else None
+    return created_at is not None and at - created_at < JOINING
+
+
 def _not_cleared(gated: Gated, old: LineState | None, at: datetime) -> _Stand:
     cause, note, first = gated.cause, gated.sentence, gated.proposal.finding
     if gated.decision is Decision.AWAITING and first.aftermath is None:
@@ -163,7 +171,8 @@ def _not_cleared(gated: Gated, old: LineState | None, at: datetime) -> _Stand:
     if first.aftermath is not None:
         return _Stand(Phase.DRIFTED, Cause.REMOVED_LATER, held(first.sentence, note))
     proposal = gated.proposal
-    if proposal.blocked in _HOPELESS and cause is proposal.blocked and proposal.after is None:
+    is_new = _is_new(proposal.finding, at) and cause is Cause.DEPENDENCY_MISSING
+    if proposal.blocked in _HOPELESS and cause is proposal.blocked and proposal.after is None and not is_new:
         return _Stand(Phase.REVIEW, cause, note)
     return _Stand(Phase.HELD, cause, note)
 

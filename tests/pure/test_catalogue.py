@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
@@ -209,3 +210,37 @@ def test_an_overlay_may_not_take_the_name_of_another_product(catalogue):
 def test_a_group_path_needs_a_group(catalogue):
     with pytest.raises(ValueError, match="needs group"):
         catalogue.overlay({"visio-plan-2": ProductOverlay(path=By.GROUP)})
+
+
+def test_what_is_retired_by_a_day_is_known_to_every_product_from_that_day_on():
+    plan, sku = "2bdbaf8f-738f-4ac7-9234-3c3ee2ce7d0f", "4b244418-9658-4451-a2b8-b5e2b364e9bd"
+    overlay = ProductOverlay(retired={"VISIOONLINE": date(2027, 3, 31), sku.upper(): date(2028, 1, 1)})
+    catalogue = load_builtin().overlay({"visio-plan-1": overlay})
+
+    def retired(day: date) -> set[str]:
+        return set(catalogue.as_of(day).products["visio-plan-2"].retired)
+
+    assert plan not in retired(date(2027, 3, 30))
+    assert plan in retired(date(2027, 3, 31))
+    assert sku in retired(date(2028, 1, 1)) - retired(date(2027, 12, 31))
+
+
+def test_what_microsoft_named_retired_is_retired_without_any_configuration():
+    gone = load_builtin().as_of(date(2026, 11, 2)).products["visio-plan-1"].retired
+
+    assert "41fcdd7d-4733-4863-9cf4-c65b83ce2df4" in gone
+    assert load_builtin().as_of(date(2026, 1, 1)).products["visio-plan-1"].retired == ()
+
+
+@pytest.mark.parametrize("word", ["VISIOLINE", "PROJECT_ESSENTIALS"])
+def test_a_retired_plan_that_names_nothing_or_several_is_an_error(word):
+    with pytest.raises(UnknownName, match=r"products\.visio-plan-1\.retired"):
+        load_builtin().overlay({"visio-plan-1": ProductOverlay(retired={word: date(2027, 1, 1)})})
+
+
+def test_every_plan_that_a_product_names_has_a_display_name():
+    builtin = load_builtin()
+    named = {p for x in builtin.products.values() for p in (*x.proof_plans, *x.prerequisite_plans, *x.decoy_plans)}
+
+    assert named <= set(builtin.plans)
+    assert len(builtin.plans) == 796

@@ -7,9 +7,13 @@ from typing import Any
 
 from desired_state.model import Given, GivenKind, GroupId, Path, PlanId, Product, SkuId
 from desired_state.plan_rules import Enforcement, Need, Place, PlanRules, exclusion
+from desired_state.rules import Rules
 from reconciler.causes import Cause
-from reconciler.line import Drift, DriftKind, Line, Observed, Plan, Proposal, Rest
+from reconciler.lifecycle import Phase
+from reconciler.line import Drift, DriftKind, Line, LineState, Observed, Plan, Proposal, Rest
 from reconciler.loop.diff import Windows, diff
+from reconciler.loop.ending import end
+from reconciler.loop.gate import Policy, gate
 from reconciler.loop.plan import Bounds, plan
 from reconciler.loop.undo import take_back
 from reconciler.model import Assignment, Grant, ObservedGroup, PlanState
@@ -19,6 +23,7 @@ from tests.make import (
     DAY,
     E3,
     E5,
+    HOUR,
     MCOEV,
     MONDAY,
     PHONE,
@@ -172,6 +177,33 @@ def test_another_sku_that_breaks_no_rule_is_taken_when_it_costs_no_more():
 
     assert [a.add for a in cheap.actions] == [(Grant(spare),)]
     assert unpriced.blocked is Cause.PLAN_CONFLICT
+
+
+def ended(observed: Observed, product: Product, *more: Line) -> LineState:
+    """Where the first line stands after a cycle in which nothing could be sent for it."""
+    lines = (a_line("RITM0000001", product=product), *more)
+    proposed = plan(diff(lines, observed, at=MONDAY, windows=Windows()), observed, bounds())
+    gates = gate(proposed, Rules(), policy=Policy(mode="enforce"), used_today={}, at=MONDAY)
+    gated = next(g for g in gates.gated if g.proposal.finding.key == lines[0].key)
+    return end(gated, gated.proposal.finding, (), at=MONDAY, retry_window=DAY, chance=0.5).state
+
+
+def test_what_no_retry_can_help_goes_to_a_person_at_once():
+    assert (ended(someone({ABROAD: ()}), DOMESTIC).phase, ended(someone(), TEAMS_PHONE).phase) == (
+        Phase.REVIEW,
+        Phase.REVIEW,
+    )
+
+
+def test_a_new_account_is_given_a_day_to_get_what_its_licences_build_on():
+    observed = someone()
+    (ada,) = observed.users.values()
+    joined = replace(observed, users={ADA: replace(ada, created_at=MONDAY - HOUR)})
+
+    assert ended(joined, TEAMS_PHONE).phase is Phase.HELD
+    assert (
+        ended(replace(observed, users={ADA: replace(ada, created_at=MONDAY - DAY)}), TEAMS_PHONE).phase is Phase.REVIEW
+    )
 
 
 # --- exchanges ----------------------------------------------------------------------------------------------

@@ -84,3 +84,19 @@ def test_an_add_on_that_was_asked_for_first_is_given_after_its_base(tmp_path):
         assert (day.phase(FIRST), day.phase(SECOND)) == ("granted", "granted")
         held = {sku for sku, _, _ in day.licences(ANNA)}
         assert {world.directory.sku("SPE_E3"), world.directory.sku("MCOMEETADV")} <= held
+
+
+def test_an_add_on_is_not_sent_when_its_base_could_not_be_given(tmp_path):
+    world = contoso()
+    anna = world.directory.user(ANNA).user_id
+    world.directory.fail_assignments(anna)
+    order(world, FIRST, "audio-conferencing", days=2)
+    order(world, SECOND, "m365-e3", days=1)
+    with a_day(tmp_path / "var", world) as day:
+        report = day.cycle()
+
+        assert report is not None
+        outcomes = {e.state.key.ticket: e.outcomes for e in report.endings}
+        assert [o.result.value for o in outcomes[FIRST]] == ["skipped"]
+        assert outcomes[FIRST][0].why == f"It builds on {SECOND}/1, which was not done."
+        assert (day.phase(FIRST), day.phase(SECOND)) == ("converging", "converging")
