@@ -8,6 +8,7 @@ survive both settings of the code tag.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -49,14 +50,24 @@ def work_note(telling: Telling) -> str:
     if len(telling.endings) == 1:
         (ending,) = telling.endings
         return "\n".join([verdict(telling, ending), *facts(telling, ending), "", FOOT])
-    works = sum(1 for e in telling.endings if e.state.phase in (Phase.GRANTED, Phase.EXPIRING))
-    paragraphs = [f"Microsoft 365 licences: {works} of {len(telling.endings)} lines work."]
-    if works == len(telling.endings):
-        paragraphs = ["Microsoft 365 licences granted, and every service plan they need is provisioned."]
+    paragraphs = [_headline(telling)]
     for ending in telling.endings:
         head = f"Line {ending.state.key.line}: {verdict(telling, ending)}"
         paragraphs.append("\n".join([head, *facts(telling, ending)]))
     return "\n\n".join([*paragraphs, FOOT])
+
+
+def _headline(telling: Telling) -> str:
+    """How the lines of a ticket with several stand, in one line."""
+    count = len(telling.endings)
+    works = sum(1 for e in telling.endings if e.state.phase in WORKS)
+    if works == count:
+        return f"Microsoft 365 licences granted, and every service plan they need is provisioned: all {count} lines."
+    others = Counter(
+        _PHASES.get(e.state.phase, e.state.phase.value) for e in telling.endings if e.state.phase not in WORKS
+    )
+    rest = ", ".join(f"{n} {phase[0].lower()}{phase[1:]}" for phase, n in others.items())
+    return f"Microsoft 365 licences: {works} of {count} lines work, {rest}."
 
 
 def verdict(telling: Telling, ending: Ending) -> str:
@@ -67,7 +78,8 @@ def verdict(telling: Telling, ending: Ending) -> str:
             undone = "undone and " if _was_undone(telling.of(ending)) else ""
             return f"NO access: {what}; {undone}handed to the {owner_of(ending)}."
         case _, Phase.GRANTED:
-            return f"Microsoft 365 licence granted, and every service plan it needs is provisioned: {what}."
+            product = "Microsoft 365 licence" if len(telling.endings) == 1 else "Licence"
+            return f"{product} granted, and every service plan it needs is provisioned: {what}."
         case _, Phase.WAITING_FOR_SEAT:
             return f"Waiting for a free licence: {what}."
         case "question", _:
@@ -80,8 +92,10 @@ def verdict(telling: Telling, ending: Ending) -> str:
             return f"Left to the colleague who has the task: {what}."
         case "reminded", _:
             return f"Ends soon: {what}."
+        case _, Phase.REVOKED if ending.finding.heir is not None:
+            return f"Ended, and the licence stays, because {ending.finding.heir} needs it: {what}."
         case _, Phase.REVOKED:
-            return f"Ended: {what}."
+            return f"Ended, and nothing of it is left: {what}."
         case "ended", _:
             return f"Ended, because it was taken away by others: {what}."
         case _, Phase.CANCELLED:
@@ -90,27 +104,31 @@ def verdict(telling: Telling, ending: Ending) -> str:
             return f"{_PHASES.get(ending.state.phase, ending.state.phase.value.capitalize())}: {what}."
 
 
+WORKS = (Phase.GRANTED, Phase.EXPIRING)
 _PHASES = {
+    Phase.WAITING_FOR_SEAT: "waiting for a free licence",
+    Phase.REVOKED: "ended",
+    Phase.CANCELLED: "not assigned",
     Phase.HELD: "Held",
     Phase.REFUSED: "Refused",
     Phase.AWAITING_APPROVAL: "Waiting for an approval",
     Phase.EXPIRING: "Works and ends soon",
     Phase.DRIFTED: "Removed or changed after it was granted",
-    Phase.REVIEW: "A person has to look",
+    Phase.REVIEW: "With a person",
 }
 
 
 def facts(telling: Telling, ending: Ending) -> list[str]:
     """What the verdict rests on, one fact a line."""
     state, deeds = ending.state, telling.of(ending)
-    is_fine = state.phase in (Phase.GRANTED, Phase.EXPIRING)
+    is_fine = state.phase in WORKS
     rows = [*_wrong(ending, is_fine=is_fine), *_happened(telling, ending, deeds)]
     refusal = "" if is_fine else done.refused(deeds)
     if refusal:
         rows.append(f"Microsoft's answer: {refusal}")
     if is_fine:
         rows += _proof(telling, ending)
-    rows += _approved(ending) + _end(ending)
+    rows += _approved(ending) + _end(telling, ending)
     if not is_fine and state.cause is not None and telling.matter(ending) not in ("revoked", "ended"):
         rows.append(f"Whose move: {owner_of(ending)}. {CAUSES[Cause(state.cause)].ask}".rstrip())
     ids = list(dict.fromkeys(d.request_id for d in deeds if d.request_id))[-6:]
@@ -153,14 +171,15 @@ def _happened(telling: Telling, ending: Ending, deeds: Sequence[Deed]) -> list[s
         rows.append(f"What was done: {'; '.join(map(done.deed, given))}.")
         rows += [f"Mind: {warning}" for warning in done.warnings(given)]
     if back:
-        rows.append(f"What was taken back: {'; '.join(map(done.deed, back))}.")
+        label = "Removed for it" if ending.state.phase in WORKS else "What was taken back"
+        rows.append(f"{label}: {'; '.join(map(done.deed, back))}.")
         if ending.state.phase is Phase.REVOKED:
             rows.append(f"Checked: it is gone (read {telling.at:%Y-%m-%d %H:%M} UTC).")
     stays = done.stays(deeds)
     if stays and (back or ending.state.phase in (Phase.REVIEW, Phase.REVOKED)):
         rows.append(f"What stays: {stays}.")
     if not given and not back:
-        if ending.state.phase in (Phase.GRANTED, Phase.EXPIRING):
+        if ending.state.phase in WORKS:
             rows.append("What was done: nothing, the access was already there.")
         elif telling.matter(ending) == "unrepaired":
             rows.append("What was done: nothing; the reconciler only looks here (mode observe).")
@@ -194,7 +213,7 @@ def _approved(ending: Ending) -> list[str]:
     return [f"Approved by: {', '.join(approvers)}"] if approvers else []
 
 
-def _end(ending: Ending) -> list[str]:
+def _end(telling: Telling, ending: Ending) -> list[str]:
     """When it is taken back, and by which rule."""
     ends_at, declared = ending.state.ends_at, ending.finding.line.declared
     if ends_at is None or not isinstance(declared, Request):
@@ -205,8 +224,10 @@ def _end(ending: Ending) -> list[str]:
         str(j.get("rule")) for j in ending.gated.judged if j.get("effect") == "hold" and j.get("outcome") == "missed"
     ]
     rule = f"; rule {', '.join(ruled)}" if ruled else ""
-    verb = "Ended" if ending.state.phase is Phase.REVOKED else "Taken back at"
-    return [f"{verb}: {ends_at:%Y-%m-%d %H:%M} UTC ({why}{rule})"]
+    label = (
+        "The period was over" if ending.state.phase is Phase.REVOKED or telling.at >= ends_at else "Will be taken back"
+    )
+    return [f"{label}: {ends_at:%Y-%m-%d %H:%M} UTC ({why}{rule})"]
 
 
 def task(telling: Telling, number: str, mine: Sequence[Ending], owner: str) -> tuple[str, str]:
@@ -237,7 +258,11 @@ def comment(telling: Telling, news: Sequence[LineKey]) -> str:
     said = {e.state.key: _sentence(telling, e) for e in telling.endings}
     if not any(said[key] for key in news):
         return ""
-    return "\n".join(text for text in said.values() if text)
+    hint = _HINT if any(e.state.phase is Phase.GRANTED and said[e.state.key] for e in telling.endings) else ""
+    return "\n".join(text for text in (*said.values(), hint) if text)
+
+
+_HINT = "Where a service does not show yet, signing out and in again once helps."
 
 
 def _sentence(telling: Telling, ending: Ending) -> str:
@@ -266,7 +291,7 @@ def _sentence(telling: Telling, ending: Ending) -> str:
             )
         case _, Phase.GRANTED:
             until = f" until {_day(state.ends_at)}" if state.ends_at is not None else ""
-            return f"{product} works for {who}{until}. It may be necessary to sign out and in again once."
+            return f"{product} works for {who}{until}."
         case _, Phase.WAITING_FOR_SEAT:
             place = ours(state.note, ending)
             return f"{product} for {who} has to wait. {place or cause} It is given as soon as it can be."

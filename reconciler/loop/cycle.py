@@ -115,7 +115,7 @@ def cycle(d: Deps, run: Run) -> CycleReport:
     learn(outcomes, d.database, d.tenant, cycle=run.cycle, at=d.clock.now())
     last = {} if run.is_dry else _verify(d, seen, findings, outcomes)
     endings = _endings(d, gates, outcomes, last)
-    told = _record(d, run, sender, gates, endings, books)
+    endings, told = _record(d, run, sender, gates, endings, books)
     return _report(d, run, at, gates, endings, told, sender)
 
 
@@ -236,18 +236,18 @@ def _endings(
 
 def _record(
     d: Deps, run: Run, sender: Sender, gates: Gates, endings: tuple[Ending, ...], books: Mapping[SkuId, Book]
-) -> Told:
+) -> tuple[tuple[Ending, ...], Told]:
     if run.is_dry:
-        return Told()
+        return endings, Told()
     d.seating.save(books, d.clock.now())
-    record(endings, d.desk, plan_digest=gates.plan_digest, cycle=run.cycle, at=d.clock.now())
+    endings = record(endings, d.desk, plan_digest=gates.plan_digest, cycle=run.cycle, at=d.clock.now())
     told = deliver(d.desk, sender, plan_digest=gates.plan_digest, only=_tickets(run, endings))
     if told.given:
         try:
             pull(d.reader, cycle=run.cycle)  # take in our own updates now, so that they are no news later (I6, I10)
         except RemoteError as error:
             told.problems.append(f"the answered tickets could not be read again: {error}")
-    return told
+    return endings, told
 
 
 def _tickets(run: Run, endings: tuple[Ending, ...]) -> frozenset[str]:

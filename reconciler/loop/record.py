@@ -27,16 +27,20 @@ from reconciler.model import Result
 from reconciler.store import journal, lines, outbox
 
 
-def record(endings: Sequence[Ending], desk: Desk, *, plan_digest: str, cycle: str, at: datetime) -> None:
-    """Keep what changed, with the answers that it calls for. A line that stands as before writes nothing (I10)."""
+def record(endings: Sequence[Ending], desk: Desk, *, plan_digest: str, cycle: str, at: datetime) -> tuple[Ending, ...]:
+    """Keep what changed, with the answers that it calls for. A line that stands as before writes nothing (I10).
+
+    Returns the endings as they are remembered: what their tickets were told included.
+    """
     by_ticket: dict[str, list[Ending]] = {}
     for ending in endings:
         by_ticket.setdefault(ending.state.key.ticket, []).append(ending)
-    for group in by_ticket.values():
-        _record(group, desk, plan_digest=plan_digest, cycle=cycle, at=at)
+    groups = by_ticket.values()
+    kept = (e for group in groups for e in _record(group, desk, plan_digest=plan_digest, cycle=cycle, at=at))
+    return tuple(sorted(kept, key=lambda e: e.state.key))
 
 
-def _record(group: Sequence[Ending], desk: Desk, *, plan_digest: str, cycle: str, at: datetime) -> None:
+def _record(group: Sequence[Ending], desk: Desk, *, plan_digest: str, cycle: str, at: datetime) -> list[Ending]:
     """One ticket: all its lines, and what it is told about them."""
     ticket, deeds = group[0].finding.line.ticket, _deeds(group, desk)
     with desk.database.read() as session:
@@ -54,7 +58,7 @@ def _record(group: Sequence[Ending], desk: Desk, *, plan_digest: str, cycle: str
     memory = told(group, deeds)
     kept = [replace(e, state=replace(e.state, told=memory[e.state.key])) for e in group]
     if not owed and all(e.state == _before(e) for e in kept):
-        return
+        return kept
     with desk.database.write() as session:
         for ending in kept:
             was_sent = any(d.is_done for d in deeds.get(ending.state.key, ()))
@@ -63,6 +67,7 @@ def _record(group: Sequence[Ending], desk: Desk, *, plan_digest: str, cycle: str
             outbox.drop_unsent(session, desk.tenant, ticket.number, at)
         for answer in owed:
             outbox.intend(session, desk.tenant, answer, at)
+    return kept
 
 
 def _deeds(group: Sequence[Ending], desk: Desk) -> dict[LineKey, tuple[Deed, ...]]:
