@@ -6,15 +6,18 @@ who is in a group that is not processed yet has spent those seats already (I13).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from desired_state.model import Given, GivenKind, Product, ProductKey, SkuId
+from desired_state.plan_rules import Enforcement
 from reconciler.causes import Cause
 from reconciler.line import DriftKind, Finding, Observed, Proposal
 from reconciler.loop.bounds import Bounds, Taken
-from reconciler.loop.clashes import clash
-from reconciler.loop.holding import holding
-from reconciler.model import Action, ActionKind, ObservedGroup, ObservedUser, Undo
+from reconciler.loop.clashes import clash, lacking
+from reconciler.loop.holding import Holding, holding
+from reconciler.loop.licences import is_proven_by
+from reconciler.model import Action, ActionKind, Grant, ObservedGroup, ObservedUser, Undo
 
 
 def through_group(
@@ -26,20 +29,37 @@ def through_group(
     group = observed.groups[drift.group]
     assert isinstance(group, ObservedGroup)
     held = taken.holdings.get(user.id) or holding(user, observed)
-    against = clash(held, held.joined(group.id, group.licenses or (), drift.replace), bounds)
-    if drift.kind is DriftKind.NOT_MEMBER and against is not None:
+    gives = group.licenses or ()
+    replaced = drift.replace
+    if drift.kind is DriftKind.NOT_MEMBER:
+        replaced = tuple(old for old in replaced if _gives_way(old, gives, product, held, bounds))
+    after = held.joined(group.id, gives, replaced)
+    needs = lacking(product.prerequisite_plans, product.prerequisite_mode, product.name, after, (), bounds)
+    against = needs or clash(held, after, bounds)
+    if against is not None:
         return Proposal(finding, blocked=against.cause, sentence=against.sentence)
-    lacked = [g.sku for g in group.licenses or () if g.sku not in (user.skus or ())]
+    lacked = [g.sku for g in gives if g.sku not in (user.skus or ())]
     full = [sku for sku in lacked if not taken.seats.has(user.id, sku)]
     if full:
         return _no_seat(finding, product, group, full, lacked, bounds)
     for sku in lacked:
         taken.seats.take(user.id, sku)
-    freed = tuple(_take_away(sku, finding, user, product.key, bounds) for sku in drift.replace)
+    taken.holdings[user.id] = after
+    freed = tuple(_take_away(sku, finding, user, product.key, bounds) for sku in replaced)
     if drift.kind is DriftKind.NOT_MEMBER:
         # The predecessor goes last: should joining fail, nothing is lost, and the group is processed minutes later.
         return (_join(finding, user, product.key, group, observed, bounds), *freed)
     return (*freed, _reprocess(finding, user, product.key, group))
+
+
+def _gives_way(old: SkuId, gives: Iterable[Grant], product: Product, held: Holding, bounds: Bounds) -> bool:
+    """Whether the group takes the place of a direct licence that the product declares to replace: the two exclude
+    each other, or the group brings what the old one was for. What Microsoft itself calls exclusive needs no asking."""
+    new = frozenset(p for g in gives for p in held.contents.get(g.sku, ()) if p not in g.disabled_plans)
+    if any(pair.enforcement is Enforcement.HARD for pair in bounds.rules.between(new, held.on(old))):
+        return True
+    others = (bounds.products.get(key) for key in product.replaces)
+    return any(o is not None and old in o.candidate_skus and is_proven_by(o, new) for o in others)
 
 
 def _no_seat(

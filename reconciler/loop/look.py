@@ -14,7 +14,7 @@ from desired_state.model import ProductKey, Tier, UserId
 from reconciler.clients.graph import Graph
 from reconciler.errors import NotFound, RemoteError
 from reconciler.line import Access, Gone, Line, Look, Observed, Unread
-from reconciler.loop.memberships import Groups, named_groups, read_groups, read_members
+from reconciler.loop.memberships import Groups, named_groups, read_groups, read_members, switching_groups
 from reconciler.loop.proof import prove
 from reconciler.model import AuditTrail, ObservedUser, Probed, SkuDetail, SubscribedSku
 
@@ -48,7 +48,8 @@ def look(
     details = {user: _details(found.get(user)) for user in present}
     users = {user: _value(read.get(user)) for user in wanted}
     if groups is None:
-        groups = read_groups(eyes.graph, {name for line in every for name in named_groups(line)})
+        named = {name for line in every for name in named_groups(line)}
+        groups = read_groups(eyes.graph, named | switching_groups(every, users))
     return Observed(
         at,
         users,

@@ -27,6 +27,18 @@ def named_groups(line: Line) -> frozenset[GroupId]:
     return frozenset(g for g in found if g is not None)
 
 
+def switching_groups(lines: Iterable[Line], users: Mapping[UserId, object]) -> frozenset[GroupId]:
+    """The groups that give a person a licence with the plans of their product switched off: people know their names."""
+    found: set[GroupId] = set()
+    for line in lines:
+        user = users.get(line.binding.user) if line.binding.user is not None else None
+        if line.product is not None and isinstance(user, ObservedUser):
+            wanted = frozenset(line.product.proof_plans)
+            rows = (a for a in user.assignments or () if a.group is not None and a.is_in_force)
+            found |= {a.group for a in rows if a.group is not None and wanted & a.disabled_plans}
+    return frozenset(found)
+
+
 def read_groups(graph: Graph, names: Iterable[GroupId]) -> Groups:
     """Groups by their id and, where they are configured so, by their name."""
     wanted = frozenset(names)

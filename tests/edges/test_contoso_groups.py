@@ -179,7 +179,9 @@ def test_a_service_that_a_group_switches_off_is_proposed_by_another_group_and_ne
     assert contoso.licences(CARL) == {"SPE_E3": {"M365-E3-Kiosk"}}
     assert contoso.writes("RITM0010031") == []
     assert run(["explain", "RITM0010031"]) == 0
-    assert "M365-E3-Staff" in contoso.capsys.readouterr().out
+    told = contoso.capsys.readouterr().out
+    assert "M365-E3-Staff" in told
+    assert "switches the service off (M365-E3-Kiosk)" in told
 
 
 def test_doctor_lists_the_licence_groups_and_why_one_is_not_joined(contoso):

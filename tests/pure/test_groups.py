@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from desired_state.model import Given, GivenKind, GroupId, LineKey, Path, Person, Product, SkuId
+from desired_state.model import Given, GivenKind, GroupId, LineKey, Path, Person, PlanId, Product, SkuId
+from desired_state.plan_rules import PlanRules, exclusion
 from reconciler.causes import Cause
 from reconciler.lifecycle import Phase
 from reconciler.line import Drift, DriftKind, Finding, Gone, Line, LineState, Observed, Rest, Unread
@@ -87,9 +88,9 @@ def found(
     return finding
 
 
-def planned(observed: Observed, *lines: Line):
+def planned(observed: Observed, *lines: Line, bounds: Bounds | None = None):
     every = lines or (a_line(product=BY_GROUP),)
-    return plan(diff(every, observed, at=MONDAY, windows=Windows()), observed, Bounds()).proposals
+    return plan(diff(every, observed, at=MONDAY, windows=Windows()), observed, bounds or Bounds()).proposals
 
 
 def tried(times: int) -> LineState:
@@ -458,12 +459,56 @@ def test_a_member_who_is_not_processed_yet_has_spent_the_seat():  # I13
     assert (blocked.actions, blocked.blocked) == ((), Cause.NO_SEAT)
 
 
+OLD_PLAN = PlanId("plan-old")
+EXCLUDED = Bounds(rules=PlanRules((exclusion(OLD_PLAN, VISIO_WEB),)))
+
+
+def with_old(*users: ObservedUser) -> Observed:
+    observed = world(*users)
+    return replace(observed, skus={**observed.skus, OLD: a_sku(OLD, plans=(OLD_PLAN,))})
+
+
 def test_a_predecessor_goes_after_joining_so_that_a_refusal_costs_nothing():
     product = replace(BY_GROUP, replaced_skus=(OLD,))
 
-    (proposal,) = planned(world(a_user(holds={OLD: ()})), a_line(product=product))
+    (proposal,) = planned(with_old(a_user(holds={OLD: ()})), a_line(product=product), bounds=EXCLUDED)
 
     assert [a.kind for a in proposal.actions] == [ActionKind.ADD_GROUP_MEMBER, ActionKind.REMOVE_LICENSE]
+
+
+def test_a_declared_predecessor_that_is_not_in_the_way_stays():
+    product = replace(BY_GROUP, replaced_skus=(OLD,))
+
+    (proposal,) = planned(with_old(a_user(holds={OLD: ()})), a_line(product=product))
+
+    assert [a.kind for a in proposal.actions] == [ActionKind.ADD_GROUP_MEMBER]
+
+
+def test_a_licence_that_would_clash_with_one_that_is_held_is_named_before_anybody_joins():
+    (proposal,) = planned(with_old(a_user(holds={OLD: ()})), bounds=EXCLUDED)
+
+    assert (proposal.actions, proposal.blocked) == ((), Cause.PLAN_CONFLICT)
+    assert OLD_PLAN in proposal.sentence
+
+
+def test_a_known_conflict_of_a_member_is_named_without_asking_microsoft_again():
+    base = a_user(holds={OLD: ()})
+    member = replace(base, assignments=(*(base.assignments or ()), a_row("MutuallyExclusiveViolation")))
+    observed = replace(with_old(member), members={(G, ADA): True})
+
+    (proposal,) = planned(observed, bounds=EXCLUDED)
+
+    assert (proposal.actions, proposal.blocked) == ((), Cause.PLAN_CONFLICT)
+
+
+def test_nobody_joins_a_group_whose_licence_builds_on_what_the_person_lacks():
+    product = replace(BY_GROUP, prerequisite_plans=(OLD_PLAN,))
+
+    (lacks,) = planned(with_old(a_user()), a_line(product=product))
+    (has,) = planned(with_old(a_user(holds={OLD: ()})), a_line(product=product))
+
+    assert (lacks.actions, lacks.blocked) == ((), Cause.DEPENDENCY_MISSING)
+    assert [a.kind for a in has.actions] == [ActionKind.ADD_GROUP_MEMBER]
 
 
 def test_a_predecessor_that_comes_from_a_group_is_not_taken_away():

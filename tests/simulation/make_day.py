@@ -90,7 +90,8 @@ class Watch:
         if last is None or last["kind"] != "intent":
             return False
         targets = {last["subject"], last["body"]["what"].get("target")}
-        return any(t and (t in path or t in body.values()) for t in targets)
+        named = " ".join((path, *(str(value) for value in body.values())))  # a member is named by its address
+        return any(t and t in named for t in targets)
 
 
 @dataclass

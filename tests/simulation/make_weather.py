@@ -15,12 +15,17 @@ from reconciler.store import journal, lines
 from tests.simulation.make_day import MARK, TENANT, Day
 
 STORIES = tuple(f"RITM00100{n:02d}" for n in (1, 4, 6, 11, 13, 15, 19, 21, 26, 30, 32, 34))
+# What may be told besides: these go on for days, or wait for people, so their ends are compared elsewhere.
+TOLD = {*STORIES, *(f"RITM00100{n:02d}" for n in (2, 5, 7, 8, 9, 10, 14, 16, 17, 18, 20, 24, 25, 27, 28, 29))}
 LINES = {"RITM0010032": 3}  # each of them may be told when it is done
 
 # Whose licences the stories let us change, and whose usage location with the country that both systems give.
 GIVEN = {"anna.berger", "daniel.hughes", "marco.bianchi", "bianca.ferrari", "dora.meier", "emil.koch"}
-BY_GROUP = {"chloe.martin"}  # the directory itself finishes what was begun before
-LOCATED = {"anna.berger": "DE", "daniel.hughes": "US", "bianca.ferrari": "DE"}
+GIVEN |= {"ivan.petrov", "noor.jansen", "emma.larsson"}
+BY_GROUP = {"chloe.martin", "bram.devries", "william.clarke"}  # the directory itself finishes what was begun
+TAKEN = {"emma.larsson", "rachel.stone", "noor.jansen"}  # declared to be replaced; over; given by us and in error
+LOCATED = {"anna.berger": "DE", "daniel.hughes": "US", "bianca.ferrari": "DE", "xenia.popova": "US"}
+LOCATED["tara.kowalska"] = "PL"
 
 ANYWHERE = (
     *("throttled", "unavailable", "server_error", "bad_gateway"),
@@ -74,13 +79,14 @@ def unsafe(day: Day, before: Before) -> list[str]:
     directory, instance = day.world.directory, day.world.instance
     found = [f"{sku} is overspent" for sku in directory.store.skus if directory.store.seats_free(sku) < 0]
     found += [f"a write that nothing announced: {w}" for w in day.watch.unannounced]
-    found += [f"a removal: {w}" for w in day.watch.removals]
+    may_lose = {u.user_id for u in directory.store.users.values() if u.upn.partition("@")[0] in TAKEN}
+    found += [f"a removal: {w}" for w in day.watch.removals if not any(user in w for user in may_lose)]
     for user in directory.store.users.values():
         name, was = user.upn.partition("@")[0], before.licences.get(user.upn, [])
         now = day.licences(user.upn)
-        if {s[:2] for s in was} - {s[:2] for s in now}:
+        if name not in TAKEN and {s[:2] for s in was} - {s[:2] for s in now}:
             found.append(f"{name} lost a licence")
-        if now != was and name not in GIVEN | BY_GROUP:
+        if now != was and name not in GIVEN | BY_GROUP | TAKEN:
             found.append(f"{name} was given something")
         if user.usage_location != before.locations.get(user.upn) and user.usage_location != LOCATED.get(name):
             found.append(f"{name} was put into {user.usage_location}")
@@ -91,7 +97,7 @@ def unsafe(day: Day, before: Before) -> list[str]:
         found += [f"{number} was told {n} times under {k}" for k, n in (marks + tasks).items() if n > 1]
         if len(marks) > LINES.get(number, 1) or len(tasks) > 1:
             found.append(f"{number} was told {len(marks)} things and given {len(tasks)} tasks")
-        if (marks or tasks) and number not in STORIES:
+        if (marks or tasks) and number not in TOLD:
             found.append(f"{number} was told something")
     return found + _unkept(day)
 

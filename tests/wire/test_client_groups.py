@@ -90,6 +90,17 @@ def test_names_are_asked_for_exactly_and_a_name_may_belong_to_several_groups():
     assert ([g.id for g in brien], found["None"]) == ([VISIO, OTHER], ())
 
 
+def test_the_name_of_a_group_is_somebodys_text_and_is_cleaned():
+    row = {**ROW, "displayName": "Visio\x1b[2J\r\nPhase: granted" + "A" * 500}
+    remote = Remote(answering({"memberOf": ids(), "appRole": ids(), "/groups/": (200, row)}))
+
+    found = a_graph(remote).groups([VISIO])[VISIO]
+
+    assert isinstance(found, ObservedGroup)
+    assert found.name.isprintable()
+    assert len(found.name) == 120
+
+
 def test_a_filter_that_was_ignored_is_no_answer():
     remote = Remote(answering({"displayName eq": (200, {"value": [ROW]})}))
 

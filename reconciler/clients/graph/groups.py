@@ -54,7 +54,7 @@ def group(row: GroupRow) -> ObservedGroup:
     state = row.license_processing_state
     return ObservedGroup(
         id=GroupId(row.id.lower()),
-        name=row.display_name or "",
+        name=cut(row.display_name or "", limit=NAME_MAX),  # somebody's text: it is shown to people (I17)
         is_dynamic=None if kinds is None else "dynamicmembership" in kinds,
         is_security=row.security_enabled,
         is_mail=row.mail_enabled,
@@ -92,6 +92,7 @@ P = TypeVar("P", bound=_Page)
 GROUP = msgspec.json.Decoder(GroupRow)
 _GROUPS = msgspec.json.Decoder(_GroupList)
 _IDS = msgspec.json.Decoder(_IdList)
+NAME_MAX = 120
 PAGES_MAX = 1000  # of one list; a longer one runs in a circle
 IN_ERROR = "hasMembersWithLicenseErrors eq true"
 ADVANCED = {"ConsistencyLevel": "eventual"}
@@ -105,9 +106,10 @@ def by_name(wire: Wire, names: Collection[str]) -> dict[str, tuple[ObservedGroup
         if isinstance(rows, RemoteError):
             found[name] = rows
             continue
-        shown = tuple(group(row) for page in rows for row in page.value)
-        is_ours = all(g.name.casefold() == name.casefold() for g in shown)
-        found[name] = shown if is_ours else Malformed(SYSTEM, "the filter on displayName was not applied")
+        shown = [row for page in rows for row in page.value]
+        is_ours = all((row.display_name or "").casefold() == name.casefold() for row in shown)
+        filtered = Malformed(SYSTEM, "the filter on displayName was not applied")
+        found[name] = tuple(group(row) for row in shown) if is_ours else filtered
     return found
 
 
