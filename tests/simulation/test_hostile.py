@@ -251,6 +251,7 @@ def test_a_ticket_that_is_cancelled_after_its_grant_takes_nothing_away(tmp_path)
     with a_day(tmp_path) as day:
         day.cycle()
         held = day.licences("anna.berger@contoso.example")
+        anna = day.world.directory.user("anna.berger@contoso.example").user_id
         day.wait(10)
         day.world.instance.change(
             "sc_req_item", day.ticket("RITM0010001")["sys_id"], state="4", stage="Request Cancelled", active="false"
@@ -260,7 +261,7 @@ def test_a_ticket_that_is_cancelled_after_its_grant_takes_nothing_away(tmp_path)
             day.wait(10)
 
         assert day.licences("anna.berger@contoso.example") == held
-        assert day.watch.removals == []
+        assert not any(anna in removal for removal in day.watch.removals)
 
 
 def test_a_handed_back_ticket_that_a_person_works_on_is_left_to_that_person(tmp_path):
