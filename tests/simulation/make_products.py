@@ -38,7 +38,7 @@ SOLD = {
         Sold("teams", ("Microsoft_Teams_Enterprise_New",), ("TEAMS1",), "4.90"),
         Sold("teams-phone", ("MCOEV",), ("MCOEV",), "9.40", needs=("TEAMS1",), probes=True),
         Sold("audio-conferencing", ("MCOMEETADV",), ("MCOMEETADV",), "3.80", needs=("TEAMS1",)),
-        Sold("calling-plan-domestic", ("MCOPSTN1",), ("MCOPSTN1", "MCOPSTN2"), "11.30", needs=("TEAMS1", "MCOEV"),
+        Sold("calling-plan-domestic", ("MCOPSTN1",), ("MCOPSTN1",), "11.30", needs=("TEAMS1", "MCOEV"),
              excludes=("MCOPSTN2",)),
         Sold("calling-plan-international", ("MCOPSTN2",), ("MCOPSTN2",), "22.60", needs=("TEAMS1", "MCOEV"),
              excludes=("MCOPSTN1",), replaces=("calling-plan-domestic",), group="G-Calling"),
