@@ -15,7 +15,7 @@ from decimal import ROUND_DOWN, Decimal
 
 from desired_state.catalogue import Catalogue, Unclear
 from desired_state.items import Item
-from desired_state.model import Claim, LineKey, Person, Refusal, Request, Says, Task, Ticket, Why
+from desired_state.model import OUR_MARK, Claim, LineKey, Person, Refusal, Request, Says, Task, Ticket, Why
 from desired_state.reading import PeriodNames, Unreadable, read_period, read_person, read_price
 from desired_state.says import TicketWords, what_it_says
 from desired_state.text import one_line
@@ -219,13 +219,13 @@ def _held_by(ticket: Ticket, item: Item, our_groups: AbstractSet[str], our_accou
     """Why an approved ticket is not ours to fulfil now, "" when it is.
 
     The trigger is an open task in our group, or the approved item itself when nobody else's task is open. A task
-    assigned to a person is theirs (architecture.md section 5).
+    assigned to a person is theirs (architecture.md section 5). What we made ourselves for other teams holds nothing up.
     """
 
     def is_theirs(assigned_to: str) -> bool:
         return bool(assigned_to) and assigned_to not in our_accounts
 
-    open_tasks = [task for task in ticket.tasks if task.is_active is not False]
+    open_tasks = [t for t in ticket.tasks if t.is_active is not False and not t.correlation_id.startswith(OUR_MARK)]
     ours = [task for task in open_tasks if task.assignment_group in our_groups]
     if any(not is_theirs(task.assigned_to) for task in ours):
         return ""

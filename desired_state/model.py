@@ -13,6 +13,8 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import NewType
 
+OUR_MARK = "m365r:"  # the correlation id of what we made or reopened starts so
+
 UserId = NewType("UserId", str)  # object id in the directory
 SkuId = NewType("SkuId", str)
 PlanId = NewType("PlanId", str)

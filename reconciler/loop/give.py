@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
-from desired_state.model import Ticket
+from desired_state.model import OUR_MARK, Ticket
 from reconciler.answers import ITEM, REQUEST, Answer, Manners
 from reconciler.clients.servicenow import ServiceNow
 from reconciler.digest import digest
@@ -15,7 +15,7 @@ from reconciler.errors import Forbidden, Next, OutcomeUnknown, RemoteError, Sign
 from reconciler.line import Lane
 from reconciler.loop import handback
 from reconciler.loop.desk import Desk
-from reconciler.loop.pull import KNOWN_MARK, OUR_MARK
+from reconciler.loop.pull import KNOWN_MARK
 from reconciler.loop.send import Sender, Stopped, Write
 from reconciler.model import AnswerKind, Reply
 from reconciler.store import outbox, tickets

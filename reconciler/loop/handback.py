@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from desired_state.model import Ticket
+from desired_state.model import OUR_MARK, Ticket
 from reconciler.answers import Answer, Manners
 from reconciler.clients.servicenow import ServiceNow
 from reconciler.clock import Clock
 from reconciler.errors import Next, OutcomeUnknown, RemoteError
-from reconciler.loop.pull import KNOWN_MARK, OUR_MARK
+from reconciler.loop.pull import KNOWN_MARK
 from reconciler.model import Reply
 
 SETTLES_S = 3.0  # until a rule that runs after the change has had its say

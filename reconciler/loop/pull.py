@@ -17,7 +17,7 @@ from desired_state import ledger
 from desired_state.catalogue import Catalogue
 from desired_state.intake import intake
 from desired_state.items import Item
-from desired_state.model import LineKey, Person, Refusal, Request, Says, Ticket, Why
+from desired_state.model import OUR_MARK, LineKey, Person, Refusal, Request, Says, Ticket, Why
 from desired_state.says import TicketWords
 from reconciler.clients.servicenow import ServiceNow, Watermark
 from reconciler.clock import Clock
@@ -28,7 +28,6 @@ from reconciler.model import AnswerKind
 from reconciler.store import journal, lines, outbox, tickets, watermarks
 from reconciler.store.database import Database
 
-OUR_MARK = "m365r:"  # the correlation id of what we made or reopened
 KNOWN_MARK = "m365r-op:"  # of what we only told something: it changes nothing about what the ticket asks
 RENEWED = "the ticket changed"
 MEANING = "meaning"  # the watermark's source under which the configuration that tickets were read with is kept
