@@ -10,11 +10,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from desired_state.model import ProductKey, Tier, UserId
+from desired_state.model import GroupId, ProductKey, Tier, UserId
 from reconciler.clients.graph import Graph
 from reconciler.errors import NotFound, RemoteError
 from reconciler.line import Access, Gone, Line, Look, Observed, Unread
-from reconciler.loop.memberships import Groups, named_groups, read_groups, read_members, switching_groups
+from reconciler.loop.memberships import Groups, named_groups, read_groups, read_members, read_waiting, switching_groups
 from reconciler.loop.proof import prove
 from reconciler.model import AuditTrail, ObservedUser, Probed, SkuDetail, SubscribedSku
 
@@ -47,16 +47,18 @@ def look(
     found = eyes.graph.license_details(present) if present else {}
     details = {user: _details(found.get(user)) for user in present}
     users = {user: _value(read.get(user)) for user in wanted}
+    waiting: Mapping[tuple[GroupId, UserId], bool | Unread] = {}
     if groups is None:
         named = {name for line in every for name in named_groups(line)}
         groups = read_groups(eyes.graph, named | switching_groups(every, users))
+        waiting = read_waiting(eyes.graph, groups, users)
     return Observed(
         at,
         users,
         details,
         {sku.sku: sku for sku in skus},
         groups,
-        read_members(eyes.graph, every, users, groups),
+        {**waiting, **read_members(eyes.graph, every, users, groups)},
         probed=_probed(eyes, every, details),
         our_app=eyes.our_app,
     )

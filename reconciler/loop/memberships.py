@@ -12,6 +12,7 @@ from desired_state.model import GivenKind, GroupId, Path, UserId
 from reconciler.clients.graph import GUID, Graph
 from reconciler.errors import NotFound, RemoteError
 from reconciler.line import Gone, Line, Unread
+from reconciler.loop.groups import BUSY
 from reconciler.model import ObservedGroup, ObservedUser
 
 Groups = Mapping[GroupId, ObservedGroup | Gone | Unread]
@@ -105,3 +106,24 @@ def read_members(
 
 def _why(unread: RemoteError | Unread) -> str:
     return unread.why if isinstance(unread, Unread) else str(unread)
+
+
+def read_waiting(
+    graph: Graph, groups: Groups, users: Mapping[UserId, object]
+) -> dict[tuple[GroupId, UserId], bool | Unread]:
+    """Members that no line is about and whom a group that is being processed may still give its licences (I13).
+
+    Whose licences are not shown counts as one of them. A group whose members cannot be read adds nobody.
+    """
+    found: dict[tuple[GroupId, UserId], bool | Unread] = {}
+    busy = {g.id: g for g in groups.values() if isinstance(g, ObservedGroup) and g.licenses and g.processing in BUSY}
+    for group_id, group in sorted(busy.items()):
+        gives = {grant.sku for grant in group.licenses or ()}
+        try:
+            held = graph.group_members(group_id)
+        except RemoteError:
+            continue
+        for user, skus in held.items():
+            if user not in users and (skus is None or not gives <= skus):
+                found[group_id, user] = True
+    return found

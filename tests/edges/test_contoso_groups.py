@@ -198,3 +198,21 @@ def test_doctor_lists_the_licence_groups_and_why_one_is_not_joined(contoso):
         "warning",
         "members in licence error: M365-Calling-International, M365-Power-Platform",
     )
+
+
+def test_a_member_whom_no_ticket_names_keeps_the_seat_that_the_group_is_about_to_give(contoso):
+    with SandboxState(contoso.state / "sandbox").open() as owned:
+        directory = owned.world.directory
+        sku = directory.store.skus[directory.sku("VISIOCLIENT")]
+        sku.enabled = directory.store.seats_used(sku.sku_id) + 2  # one for Chloe, who waits already, and one more
+        olga = directory.user("olga.ivanova@contoso.example").user_id
+        directory.add_member(directory.group("M365-Visio-Plan-2").group_id, olga, processed=False)
+        owned.save()
+
+    first = contoso.cycle()["RITM0010002"]
+    later = contoso.cycle(after="20m")["RITM0010002"]
+
+    assert (first["cause"], first["phase"], first["actions"]) == ("no_seat", "waiting_for_seat", [])
+    assert later["phase"] == "waiting_for_seat"
+    assert "VISIOCLIENT" in contoso.licences("olga.ivanova")
+    assert BRAM not in contoso.members("M365-Visio-Plan-2")

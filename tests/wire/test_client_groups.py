@@ -195,6 +195,7 @@ def test_every_request_about_groups_is_one_that_microsoft_describes():
     graph = a_graph(single)
     for call in (
         graph.groups_in_error,
+        lambda: graph.group_members(VISIO),
         lambda: graph.add_group_member(VISIO, ADA),
         lambda: graph.remove_group_member(VISIO, ADA),
         lambda: graph.reprocess_user(ADA),
@@ -209,7 +210,17 @@ def test_every_request_about_groups_is_one_that_microsoft_describes():
         template = described.template(method, path)
         assert template is not None, f"{method} {path} is not described"
         described.check_request(method, template, body)
-    assert len(sent) == 6
+    assert len(sent) == 7
+
+
+def test_members_come_with_what_they_hold_and_what_is_not_shown_is_unknown():
+    more = {"@odata.nextLink": f"{GRAPH}/groups/{VISIO}/members/microsoft.graph.user?$skiptoken=a"}
+    first = {"id": ADA, "assignedLicenses": [{"skuId": guid(300).upper(), "disabledPlans": []}]}
+    remote = Remote(reply(200, {"value": [first], **more}), reply(200, {"value": [{"id": BOB}]}))
+
+    found = a_graph(remote).group_members(VISIO)
+
+    assert found == {ADA: frozenset({guid(300)}), BOB: None}
 
 
 # --- against the sandbox -----------------------------------------------------------------------------------

@@ -144,6 +144,10 @@ class Graph:
         """The groups that each user is a direct member of, by object id."""
         return groups.memberships(self.wire, [UserId(_guid(user)) for user in users])
 
+    def group_members(self, group: GroupId) -> dict[UserId, frozenset[SkuId] | None]:
+        """The users who are direct members of a group, and the SKUs that each holds; None where that is not shown."""
+        return groups.members(self.wire, GroupId(_guid(group)))
+
     def groups_in_error(self) -> tuple[GroupId, ...]:
         """Groups with members whose licences are in error, as far as the tenant lets us ask. Raises Rejected."""
         return groups.in_error(self.wire)

@@ -87,11 +87,25 @@ class _IdList(_Page, gc=False, kw_only=True):
     value: list[_Id]
 
 
+class _Held(msgspec.Struct, gc=False, rename="camel"):
+    sku_id: str
+
+
+class _Member(msgspec.Struct, gc=False, rename="camel"):
+    id: str
+    assigned_licenses: list[_Held] | None = None
+
+
+class _MemberList(_Page, gc=False, kw_only=True):
+    value: list[_Member]
+
+
 K = TypeVar("K", bound=str)
 P = TypeVar("P", bound=_Page)
 GROUP = msgspec.json.Decoder(GroupRow)
 _GROUPS = msgspec.json.Decoder(_GroupList)
 _IDS = msgspec.json.Decoder(_IdList)
+_MEMBERS = msgspec.json.Decoder(_MemberList)
 NAME_MAX = 120
 PAGES_MAX = 1000  # of one list; a longer one runs in a circle
 IN_ERROR = "hasMembersWithLicenseErrors eq true"
@@ -147,6 +161,23 @@ def memberships(wire: Wire, users: Collection[UserId]) -> dict[UserId, frozenset
         ids = pages if isinstance(pages, RemoteError) else _ids(pages)
         found[user] = ids if isinstance(ids, RemoteError) else frozenset(GroupId(g) for g in ids or ())
     return found
+
+
+def members(wire: Wire, group_id: GroupId) -> dict[UserId, frozenset[SkuId] | None]:
+    """The direct user members of a group with the SKUs that each holds by any way; None: not shown.
+
+    Raises what `Wire.get` raises: half a list is no list.
+    """
+    params = {"$select": "id,assignedLicenses", "$top": "999"}
+    path = f"/groups/{group_id}/members/microsoft.graph.user"
+    first = _decoded(_MEMBERS, wire.get(path, params=params, operation="group_members", cost=2).body)
+    return {
+        UserId(row.id.lower()): None
+        if row.assigned_licenses is None
+        else frozenset(SkuId(held.sku_id.lower()) for held in row.assigned_licenses)
+        for page in _follow(wire, first, _MEMBERS, "group_members", {})
+        for row in page.value
+    }
 
 
 def in_error(wire: Wire) -> tuple[GroupId, ...]:

@@ -40,6 +40,7 @@ PERMISSIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "groups_by_name": _READ_GROUPS,
         "groups_in_error": _READ_GROUPS,
         "user_groups": ("GroupMember.Read.All", "GroupMember.ReadWrite.All", *_READ_GROUPS, *_READ_USERS),
+        "group_members": ("GroupMember.Read.All", "GroupMember.ReadWrite.All", *_READ_GROUPS),
         "group_parents": ("GroupMember.Read.All", "GroupMember.ReadWrite.All", *_READ_GROUPS),
         # "List appRoleAssignments granted to a group", Graph v1.0 reference; not in graph.md
         "group_app_roles": ("Directory.Read.All", "Directory.ReadWrite.All", "AppRoleAssignment.ReadWrite.All"),
@@ -56,7 +57,7 @@ OBSERVE = ("users", "scan_users", "license_details", "subscribed_skus", "organiz
 EVIDENCE = ("directory_audits",)  # without it nothing fails, and who changed a grant later stays unknown
 ENFORCE = (*OBSERVE, "assign_license", "set_usage_location")
 # What a product that reaches people through a group needs on top.
-OBSERVE_GROUPS = ("groups", "user_groups", "group_parents", "group_app_roles")
+OBSERVE_GROUPS = ("groups", "group_members", "user_groups", "group_parents", "group_app_roles")
 ENFORCE_GROUPS = (*OBSERVE_GROUPS, "add_group_member", "remove_group_member", "reprocess_user")
 
 
