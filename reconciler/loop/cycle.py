@@ -144,7 +144,7 @@ def _decide(
     before, is_whole = d.seating.load(), not (run.scope.tickets or run.scope.users)
     others = () if is_whole else elsewhere(before, (f.key for f in findings))
     gates = judged(plan(findings, seen.observed, bounds, aside=aside, elsewhere=others))
-    told, books = seat(d.seating, before, gates.gated, seen.observed.skus, at=at, is_whole=is_whole)
+    told, books = seat(d.seating, before, gates.gated, seen.observed, at=at, is_whole=is_whole)
     return replace(gates, gated=told), books
 
 

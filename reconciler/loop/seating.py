@@ -6,7 +6,7 @@ that only waits asks for nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -15,8 +15,8 @@ from reconciler.clients.graph import Graph
 from reconciler.clients.servicenow import ServiceNow
 from reconciler.errors import RemoteError
 from reconciler.lifecycle import Phase
-from reconciler.line import Decision, Gated
-from reconciler.model import ObservedUser, SubscribedSku
+from reconciler.line import Decision, Gated, Observed
+from reconciler.model import ObservedUser
 from reconciler.seats.book import Book, Books, written_up
 from reconciler.seats.idle import Idle
 from reconciler.seats.words import explained
@@ -55,14 +55,14 @@ def seat(
     seating: Seating,
     before: Books,
     gated: Iterable[Gated],
-    skus: Mapping[SkuId, SubscribedSku],
+    observed: Observed,
     *,
     at: datetime,
     is_whole: bool,
 ) -> tuple[tuple[Gated, ...], dict[SkuId, Book]]:
     """Give every line that waits its place and its sentence; returns the lines and the books."""
     every = tuple(gated)
-    books = written_up(before, every, skus, at=at, is_whole=is_whole, use_grace=seating.use_grace)
+    books = written_up(before, every, observed, at=at, is_whole=is_whole, use_grace=seating.use_grace)
     for sku in sorted(_entered(every, books, at)):
         found = _idle(seating, sku)
         if found is not None:

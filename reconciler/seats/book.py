@@ -13,8 +13,8 @@ from datetime import datetime
 
 from desired_state.model import LineKey, Path, SkuId, UserId
 from reconciler.lifecycle import Phase
-from reconciler.line import Decision, Gated, Line
-from reconciler.model import SubscribedSku
+from reconciler.line import Decision, Gated, Line, Observed
+from reconciler.model import ActionKind, ObservedGroup, SubscribedSku
 from reconciler.seats.forecast import End, ends
 from reconciler.seats.idle import Idle
 from reconciler.seats.ledger import count
@@ -44,12 +44,13 @@ class Book:
 
 
 Books = Mapping[SkuId, Book]
+_BY_GROUP = frozenset({ActionKind.ADD_GROUP_MEMBER, ActionKind.REPROCESS})
 
 
 def written_up(
     before: Books,
     gated: Iterable[Gated],
-    skus: Mapping[SkuId, SubscribedSku],
+    observed: Observed,
     *,
     at: datetime,
     is_whole: bool,
@@ -67,7 +68,7 @@ def written_up(
         queue += [p for book in before.values() for p in book.queue if p.turn.key not in told]
         kept += [p for book in before.values() for p in book.kept if p.turn.key not in told]
         known += [e for book in before.values() for e in book.ends if e.key not in told]
-    spent = Counter(_spent(every))
+    skus, spent = observed.skus, Counter(_spent(every, observed))
     wanted = {s.sku for s in skus.values() if s.applies_to.lower() == "user"} | {p.sku for p in queue}
     return {
         sku: replace(
@@ -82,12 +83,15 @@ def written_up(
     }
 
 
-def _spent(gated: Iterable[Gated]) -> Iterable[SkuId]:
-    """One for each seat that is about to be given."""
+def _spent(gated: Iterable[Gated], observed: Observed) -> Iterable[SkuId]:
+    """One for each seat that is about to be given, directly or by the licences of a group."""
     for g in gated:
         user = g.proposal.finding.user
-        if g.decision is Decision.CLEARED and user is not None:
-            yield from (sku for sku in _assigned(g) if sku not in (user.skus or ()))
+        if g.decision is not Decision.CLEARED or user is None:
+            continue
+        joined = [observed.groups.get(a.group) for a in g.proposal.actions if a.group and a.kind in _BY_GROUP]
+        carried = [grant.sku for found in joined if isinstance(found, ObservedGroup) for grant in found.licenses or ()]
+        yield from ({*_assigned(g), *carried} - (user.skus or frozenset()))
 
 
 def _counted(sku: SkuId, owned: SubscribedSku | None, use_grace: bool, spent: int) -> Book:

@@ -166,6 +166,12 @@ def test_rules_modes_scopes_and_approvers_are_the_file_s_alone(name):
     assert "are set in the file only" in complaint_of({name: "[]"})
 
 
+def test_a_priority_without_a_reason_is_refused(complaint):
+    sentence = complaint('[tenants.c]\nsandbox = true\n[tenants.c.guards.priorities]\nRITM0000001 = " "\n')
+
+    assert "RITM0000001 needs a reason" in sentence
+
+
 def test_a_secret_in_the_file_is_refused_and_not_repeated(complaint):
     sentence = complaint(REAL + 'client_secret = "hunter2"')
 

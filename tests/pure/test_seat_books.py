@@ -31,7 +31,7 @@ def judged(lines: list[Line], observed: Observed) -> tuple[Gated, ...]:
 
 def books_of(lines: list[Line], observed: Observed, *, before: Books | None = None, is_whole: bool = True) -> Books:
     told = judged(lines, observed)
-    return written_up(before or {}, told, observed.skus, at=observed.at, is_whole=is_whole, use_grace=False)
+    return written_up(before or {}, told, observed, at=observed.at, is_whole=is_whole, use_grace=False)
 
 
 def note_of(line: Line, observed: Observed, books: Books) -> str:
@@ -237,7 +237,7 @@ def test_a_book_is_the_same_however_often_it_is_written_up():
     once = books_of([line], FULL)
     later = replace(FULL, at=MONDAY + 30 * DAY)
 
-    again = written_up(once, judged([line], FULL), FULL.skus, at=later.at, is_whole=True, use_grace=False)
+    again = written_up(once, judged([line], FULL), FULL, at=later.at, is_whole=True, use_grace=False)
 
     assert again == once
     assert isinstance(once[VISIO], Book)

@@ -259,6 +259,23 @@ def test_a_filter_that_was_ignored_is_malformed():
         a_graph(Remote(reply(200, {"value": [a_user(1, employeeId="other")]}))).users_by_employee_id("E1")
 
 
+def test_holders_whose_account_is_not_shown_to_be_disabled_are_left_out():
+    holds = [{"skuId": E3.upper()}]
+    rows = [
+        a_user(1, accountEnabled=False, assignedLicenses=holds),
+        a_user(2, accountEnabled=True, assignedLicenses=holds),
+        a_user(3, accountEnabled=False, assignedLicenses=[]),
+        a_user(4, accountEnabled=None, assignedLicenses=holds),
+    ]
+    remote = Remote(reply(200, {"value": rows}))
+
+    found = a_graph(remote).disabled_holders(E3)
+
+    assert [user.id for user in found] == [ADA]
+    wanted = f"accountEnabled eq false and assignedLicenses/any(l:l/skuId eq {E3})"
+    assert remote.queries()[0]["$filter"] == wanted
+
+
 # --- licences ----------------------------------------------------------------------------------------------
 
 
