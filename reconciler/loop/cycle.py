@@ -46,7 +46,7 @@ from reconciler.loop.send import Sender, Write
 from reconciler.loop.verify import verify
 from reconciler.model import Outcome, Result
 from reconciler.report import CycleReport
-from reconciler.seats.book import Book, elsewhere
+from reconciler.seats.book import Book, Books, elsewhere
 from reconciler.seats.queue import steps_aside
 from reconciler.store import journal
 from reconciler.store.database import Database
@@ -104,12 +104,12 @@ def cycle(d: Deps, run: Run) -> CycleReport:
     if lost:
         seen = replace(seen, observed=look_back(d.eyes, lost, seen.observed))
         findings = diff(seen.lines, seen.observed, at=at, windows=d.windows)
-    gates, books = _decide(d, run, findings, seen, at)
+    gates, books = _decide(d, run, findings, seen, d.seating.load(), at)
     doubts = doubtful(g.proposal.finding for g in gates.gated if g.decision is Decision.CLEARED)
     if doubts:
         seen = replace(seen, observed=_second_look(d, seen, doubts, findings))
         findings = diff(seen.lines, seen.observed, at=at, windows=d.windows)
-        gates, books = _decide(d, run, findings, seen, at)
+        gates, books = _decide(d, run, findings, seen, books, at)
     sender = _sender(d, run)
     outcomes = _execute(d, run, sender, seen, gates)
     learn(outcomes, d.database, d.tenant, cycle=run.cycle, at=d.clock.now())
@@ -130,7 +130,7 @@ def _second_look(d: Deps, seen: Seen, doubts: tuple[Line, ...], findings: tuple[
 
 
 def _decide(
-    d: Deps, run: Run, findings: tuple[Finding, ...], seen: Seen, at: datetime
+    d: Deps, run: Run, findings: tuple[Finding, ...], seen: Seen, before: Books, at: datetime
 ) -> tuple[Gates, dict[SkuId, Book]]:
     """Judge as if there were a seat for everybody; then give the seats to those who may have one, in turn."""
 
@@ -141,7 +141,7 @@ def _decide(
     bounds = taught(d.bounds, d.database, d.tenant, at)
     wished = judged(plan(findings, seen.observed, bounds, as_if_seats=True))
     aside = frozenset(g.proposal.finding.key for g in wished.gated if steps_aside(g, at))
-    before, is_whole = d.seating.load(), not (run.scope.tickets or run.scope.users)
+    is_whole = not (run.scope.tickets or run.scope.users)
     others = () if is_whole else elsewhere(before, (f.key for f in findings))
     gates = judged(plan(findings, seen.observed, bounds, aside=aside, elsewhere=others))
     told, books = seat(d.seating, before, gates.gated, seen.observed, at=at, is_whole=is_whole)

@@ -56,10 +56,13 @@ def test_a_closed_ticket_without_a_seat_waits_in_the_queue_and_is_served_when_on
         "When one comes free is not known."
     )
     assert not holds(day, "henrik.olsen", VISIO)
+    (told_once,) = day.notes(ONE)
+    assert "Place 1 of 1 in the queue" in told_once
 
     day.wait(19 * 24 * 60)
     day.cycle()
     assert told(day)[f"{ONE}/1"] == (phase, note)
+    assert day.notes(ONE) == [told_once]
 
     day.wait(25 * 60)
     day.cycle()

@@ -15,9 +15,10 @@ from reconciler.causes import Cause
 from reconciler.lifecycle import Phase
 from reconciler.line import Decision, Line, LineState, Observed
 from reconciler.loop.diff import Windows, diff
+from reconciler.loop.ending import end
 from reconciler.loop.gate import Gates, Policy, gate
 from reconciler.loop.plan import Bounds, plan
-from reconciler.model import Assignment, Grant, ObservedGroup
+from reconciler.model import Assignment, Grant, ObservedGroup, Outcome, Result
 from reconciler.seats.ledger import Purse, Seats, count, promised
 from reconciler.seats.queue import steps_aside, turn
 from tests.make import ADA, BOB, DAY, HOUR, MONDAY, VISIO, a_line, a_sku, a_user, seen
@@ -186,6 +187,28 @@ def test_a_younger_line_is_served_when_the_older_one_waits_for_an_approval():
     gates = given_seats([waiting, a_line("RITM0000002")], seen(a_user(), a_user(BOB), skus=[a_sku(free=1)]))
 
     assert served(gates) == {"RITM0000002"}
+
+
+def refused_for_want_of_a_seat(line: Line) -> LineState:
+    """The line's state after Graph refused the seat that it counts as free."""
+    observed = seen(a_user(), skus=[a_sku(free=1)])
+    (gated,) = given_seats([line], observed).gated
+    outcome = Outcome(gated.proposal.actions[0], Result.FAILED, "No licence left.", cause="no_seat")
+    return end(gated, gated.proposal.finding, (outcome,), at=MONDAY, retry_window=DAY, chance=0.5).state
+
+
+def test_a_line_whose_seat_was_refused_waits_in_the_queue_and_tries_again_later():
+    state = refused_for_want_of_a_seat(a_line())
+
+    assert (state.phase, state.cause, state.note) == (Phase.WAITING_FOR_SEAT, "no_seat", "No licence left.")
+    assert state.next_at is not None and state.next_at > MONDAY
+
+
+def test_a_seat_that_is_counted_and_refused_all_day_goes_to_a_person():
+    line = a_line()
+    state = a_state(line.key, Phase.WAITING_FOR_SEAT, attempts=24, next_at=MONDAY - HOUR)
+
+    assert refused_for_want_of_a_seat(replace(line, state=state)).phase is Phase.REVIEW
 
 
 INSTANTS = st.integers(0, 5).map(lambda n: MONDAY - n * DAY)
