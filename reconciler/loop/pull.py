@@ -192,11 +192,15 @@ def _asks_something_else(standing: ledger.Standing, line: Request | Refusal) -> 
 
 
 def _is_settled_anew(standing: ledger.Standing, line: Request | Refusal) -> bool:
-    """Whether the ticket was approved, closed or cancelled again: a new decision about the same wish."""
+    """Whether the ticket was approved, closed or cancelled again: a new decision about the same wish.
+
+    Only a closing has an instant of its own; an approver's row moves with every reminder and comment on it.
+    """
     request = standing.request
     if request is None or isinstance(line, Refusal):
         return True
-    return (request.says, request.due_since) != (line.says, line.due_since)
+    is_closed_again = line.says is Says.FULFILLED and request.due_since != line.due_since
+    return request.says is not line.says or is_closed_again
 
 
 def _who(request: Request) -> tuple[str | None, str | None]:
