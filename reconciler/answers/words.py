@@ -209,7 +209,7 @@ def _approved(ending: Ending) -> list[str]:
     declared = ending.finding.line.declared
     if not isinstance(declared, Request) or ending.state.phase not in (Phase.GRANTED, Phase.EXPIRING, Phase.REVOKED):
         return []
-    approvers = [one_line(name, 80) for name in declared.approvers if name.strip()]
+    approvers = dict.fromkeys(name if _IS_NAME.fullmatch(name) else _UNSHOWN for name in declared.approvers)
     return [f"Approved by: {', '.join(approvers)}"] if approvers else []
 
 
@@ -313,6 +313,9 @@ def _day(at: datetime | None) -> str:
 # --- names ----------------------------------------------------------------------------------------------------
 
 
+# People choose their own display names: what does not read like one is not repeated (I17).
+_IS_NAME = re.compile(r"(?=.{2,60}$)[^\W\d_]+(?:[ .,'’-]{1,2}[^\W\d_]+)*\.?")
+_UNSHOWN = "a person whose name is not repeated here, see the ticket's approvals"
 _IS_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 

@@ -152,5 +152,7 @@ def test_a_reopening_whose_mark_was_not_kept_makes_no_new_work(tmp_path: Path) -
             day.cycle()
             day.wait(5)
 
-        assert len(day.notes("RITM0010011")) == 1
+        found, said = day.notes("RITM0010011")
+        assert "NO access" in found
+        assert "could not be opened again" in said
         assert len(day.tasks("RITM0010011")) == 1
