@@ -19,7 +19,7 @@ from desired_state.intake import intake
 from desired_state.items import Item
 from desired_state.model import OUR_MARK, LineKey, Person, Refusal, Request, Says, Ticket, Why
 from desired_state.says import TicketWords
-from reconciler.clients.servicenow import ServiceNow, Watermark
+from reconciler.clients.servicenow import Moved, ServiceNow, Watermark
 from reconciler.clock import Clock
 from reconciler.lifecycle import FINAL, Phase
 from reconciler.line import LineState
@@ -32,6 +32,7 @@ KNOWN_MARK = "m365r-op:"  # of what we only told something: it changes nothing a
 RENEWED = "the ticket changed"
 MEANING = "meaning"  # the watermark's source under which the configuration that tickets were read with is kept
 SOURCE = "servicenow"
+TASKS = "servicenow.tasks"  # up to when changes of tasks are known
 _SYS_ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -67,9 +68,12 @@ def pull(reader: Reader, *, cycle: str, numbers: Collection[str] = ()) -> int:
     is_reread = meant is not None and meant.sys_id != reader.meaning
     if is_reread:
         mark = None
-    passed = _passed(reader)
+    moved = _tasks_moved(reader, Watermark(mark.at, mark.sys_id)) if mark is not None else Moved(frozenset(), None)
+    passed = {*_passed(reader), *moved.numbers}
     if passed:
-        _take_in(reader, reader.servicenow.tickets_by_number(passed), cycle, watermark=None)
+        found = reader.servicenow.tickets_by_number(sorted(passed))
+        _take_in(reader, found, cycle, watermark=None)
+        _keep_moved(reader, moved, found)
     since = Watermark(mark.at, mark.sys_id) if mark is not None else None
     pages = reader.servicenow.tickets(items=tuple(sorted(reader.items)), watermark=since, page_size=reader.page_size)
     for page in pages:
@@ -79,6 +83,22 @@ def pull(reader: Reader, *, cycle: str, numbers: Collection[str] = ()) -> int:
         with reader.database.write() as session:
             watermarks.save(session, reader.tenant, MEANING, Watermark(reader.clock.now(), reader.meaning))
     return count
+
+
+def _tasks_moved(reader: Reader, mark: Watermark) -> Moved:
+    """Tickets of which a task was taken, given back or closed: that does not change the ticket itself."""
+    with reader.database.read() as session:
+        known = watermarks.load(session, reader.tenant, TASKS)
+    since = Watermark(known.at, known.sys_id) if known is not None else mark
+    return reader.servicenow.tickets_with_changed_tasks(items=tuple(sorted(reader.items)), since=since)
+
+
+def _keep_moved(reader: Reader, moved: Moved, found: Iterable[Ticket]) -> None:
+    """Only once every one of them was read: what is not shown now is asked for again."""
+    if moved.until is None or moved.numbers - {t.number for t in found}:
+        return
+    with reader.database.write() as session:
+        watermarks.save(session, reader.tenant, TASKS, moved.until)
 
 
 def _passed(reader: Reader) -> list[str]:

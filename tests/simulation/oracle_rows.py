@@ -23,7 +23,7 @@ from tests.simulation.oracle import Oracle
 
 MARK = re.compile(r"\[m365r:([A-Za-z0-9:._-]+)\]")
 RECORD = re.compile(r"/table/(sc_task|sc_req_item)/([0-9a-f]{32})$")
-UNREST = frozenset({"received", "converging", "verifying", "expiring", "revoking"})
+UNREST = frozenset({"received", "converging", "verifying", "revoking"})
 EXPLAINED = frozenset({"held", "review", "drifted", "waiting_for_seat", "awaiting_approval", "refused"})
 
 
@@ -173,7 +173,7 @@ class Books:
             phase = state.phase.value
             if phase in UNREST:
                 self.oracle.fail("liveness", f"{key} is still {phase}: {state.cause} {state.note}")
-            if phase == "granted":
+            if phase in ("granted", "expiring"):
                 self._works(wish, "liveness", f"{key} is granted at rest")
             elif state.granted_at is None and not _is_handed_back(state) and (why := self._can_be_served(wish)):
                 sentence = f"{key} {wish.product} for {wish.human.name} ({wish.human.trait}) is {phase}"

@@ -4,13 +4,14 @@ from reconciler.clients.servicenow.answers import ItemState
 from reconciler.clients.servicenow.client import ServiceNow
 from reconciler.clients.servicenow.dialect import SERVICENOW_DIALECT, SYSTEM, ServiceNowDialect
 from reconciler.clients.servicenow.probes import Probe
-from reconciler.clients.servicenow.reading import TicketPage, Watermark
+from reconciler.clients.servicenow.reading import Moved, TicketPage, Watermark
 from reconciler.clients.servicenow.records import TicketFields
 
 __all__ = [
     "SERVICENOW_DIALECT",
     "SYSTEM",
     "ItemState",
+    "Moved",
     "Probe",
     "ServiceNow",
     "ServiceNowDialect",

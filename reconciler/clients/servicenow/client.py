@@ -13,7 +13,7 @@ from desired_state.model import Person, Task, Ticket
 from reconciler.clients.servicenow import answers, hydrate, names, probes, reading, records
 from reconciler.clients.servicenow.answers import ItemState
 from reconciler.clients.servicenow.probes import Probe
-from reconciler.clients.servicenow.reading import TicketPage, Watermark
+from reconciler.clients.servicenow.reading import Moved, TicketPage, Watermark
 from reconciler.clients.servicenow.records import ITEM_TABLE, REQUEST_TABLE, TASK_FIELDS, TASK_TABLE, TicketFields
 from reconciler.clients.servicenow.tables import Tables
 from reconciler.clients.wire import Wire
@@ -44,6 +44,10 @@ class ServiceNow:
         return reading.changed(
             self._tables, self._clock, self._fields, items=items, watermark=watermark, page_size=page_size
         )
+
+    def tickets_with_changed_tasks(self, *, items: Collection[str], since: Watermark) -> Moved:
+        """Which tickets have a task that changed since a mark; see `reading.with_changed_tasks`."""
+        return reading.with_changed_tasks(self._tables, self._clock, items=items, since=since)
 
     def tickets_by_number(self, numbers: Collection[str]) -> tuple[Ticket, ...]:
         """The tickets of these numbers. Who is missing is not there or not visible, and is never to be acted on."""

@@ -16,7 +16,7 @@ from reconciler.clients.servicenow import records
 from reconciler.clients.servicenow.dialect import SYSTEM
 from reconciler.clients.servicenow.hydrate import hydrate
 from reconciler.clients.servicenow.queries import among, instant, is_number, sys_id
-from reconciler.clients.servicenow.records import ITEM_TABLE, TICKET_FIELDS, TicketFields
+from reconciler.clients.servicenow.records import ITEM_TABLE, TASK_TABLE, TICKET_FIELDS, TicketFields
 from reconciler.clients.servicenow.tables import Page, Tables
 from reconciler.clock import Clock
 from reconciler.errors import Malformed
@@ -80,6 +80,41 @@ def changed(
         if not page.has_more or not page.rows or (key and key.at > began_at):
             return
     raise Malformed(SYSTEM, "the list of tickets does not end")
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """Numbers of tickets with a task that changed, and up to when the tasks are known now; None: read them again."""
+
+    numbers: frozenset[str]
+    until: Watermark | None
+
+
+def with_changed_tasks(tables: Tables, clock: Clock, *, items: Collection[str], since: Watermark) -> Moved:
+    """Tickets of the catalogue items with a task that changed since a mark, a little earlier ones included.
+
+    A change of a task leaves no trace on its ticket: neither who has taken it, nor that it was given back
+    (servicenow.md section 6, child tables).
+
+    Raises:
+        Malformed: the server ignored a part of the query.
+    """
+    from_at, counts = since.at - OVERLAP, list[int]()
+    rows = list(
+        tables.rows(
+            TASK_TABLE,
+            f"{among('request_item.cat_item', sorted(sys_id(i) for i in items))}^sys_updated_on>={instant(from_at)}",
+            ("request_item.number", "sys_updated_on"),
+            operation="changed_tasks",
+            fits=lambda row: records.updated(row) >= from_at,
+            counted=counts.append,
+        )
+    )
+    numbers = frozenset(number for row in rows if (number := row.text("request_item.number")))
+    if not rows or len(rows) < max(counts, default=0):  # some are not shown: nothing says that they were read
+        return Moved(numbers, None)
+    latest = max(Watermark(records.updated(row), row.need("sys_id")) for row in rows)
+    return Moved(numbers, _advanced(since, latest, clock.now()))
 
 
 def by_number(tables: Tables, fields: TicketFields, numbers: Collection[str]) -> tuple[Ticket, ...]:
