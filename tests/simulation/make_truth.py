@@ -14,6 +14,7 @@ from tests.simulation.make_products import AGENT, QUEUE, SOLD, Sold
 from tests.simulation.make_tenant import Made, Wish
 
 SYNC = timedelta(hours=14)  # time zones: a day that ended here has ended everywhere after this
+WEEKEND = timedelta(days=2)  # no licence is taken back on one
 
 
 class Truth:
@@ -113,7 +114,7 @@ class Truth:
         """Whether a dated period has certainly ended, wherever the person is."""
         if not wish.ends_on:
             return False
-        return now >= datetime.fromisoformat(f"{wish.ends_on}T00:00:00+00:00") + timedelta(days=1) + SYNC
+        return now >= datetime.fromisoformat(f"{wish.ends_on}T00:00:00+00:00") + timedelta(days=1) + WEEKEND + SYNC
 
     def has_begun(self, wish: Wish, now: datetime) -> bool:
         return not wish.starts_on or now >= datetime.fromisoformat(f"{wish.starts_on}T00:00:00+00:00") + SYNC
@@ -124,7 +125,7 @@ class Truth:
 
     def may_run(self, wish: Wish, now: datetime) -> bool:
         """Whether its dated period may still run somewhere."""
-        return not wish.ends_on or now.date() - timedelta(days=1) <= date.fromisoformat(wish.ends_on)
+        return not wish.ends_on or now.date() - timedelta(days=1) - WEEKEND <= date.fromisoformat(wish.ends_on)
 
     def sold(self, wish: Wish) -> Sold:
         assert wish.product is not None

@@ -278,7 +278,7 @@ class Store:
         """The object as a replica shows it: the truth, or what was before a change that has not arrived there."""
         current = objects.get(object_id)
         versions = self._past.get(object_id)
-        if not versions:
+        if current is None or not versions:  # an id of the other kind of object has versions too
             return current
         now = self.clock.now()
         for version in versions:
