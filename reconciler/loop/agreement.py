@@ -30,8 +30,11 @@ def disagreement(product: Product, user: ObservedUser, details: Iterable[SkuDeta
     if (user.skus & matters) != (told.keys() & matters):
         return "The account's licences and the list of their service plans disagree; they are read again later."
     for sku in sorted(user.skus & matters):
-        held = [a for a in rows if a.sku == sku]
-        if any(_is_told_otherwise(plan, held, told[sku]) for plan in product.proof_plans):
+        held, others = [a for a in rows if a.sku == sku], [a for a in rows if a.sku != sku]
+        elsewhere = frozenset(
+            p for a in others if a.sku in told for p in told[a.sku].plans if p not in a.disabled_plans
+        )
+        if any(_is_told_otherwise(plan, held, told[sku], elsewhere) for plan in product.proof_plans):
             return "How the licence was assigned and the state of its service disagree; they are read again later."
     return ""
 
@@ -44,10 +47,18 @@ def _that_matter(product: Product, details: Iterable[SkuDetail], observed: Obser
     return frozenset({*product.candidate_skus, *product.covering_skus, *owned, *held})
 
 
-def _is_told_otherwise(plan: PlanId, rows: Iterable[Assignment], detail: SkuDetail) -> bool:
-    """Whether a plan is off by one list and not by the other; it is on when any assignment in force leaves it on."""
+def _is_told_otherwise(
+    plan: PlanId, rows: Iterable[Assignment], detail: SkuDetail, elsewhere: frozenset[PlanId]
+) -> bool:
+    """Whether a plan is off by one list and not by the other; it is on when any assignment in force leaves it on.
+
+    Under a licence in which it is off, a plan that another licence brings (`elsewhere`) may read as the person has it
+    or as this licence leaves it: no source says which, so both are agreement.
+    """
     state = detail.plans.get(plan)
     if state is None:
         return False
     is_off = all(plan in row.disabled_plans for row in rows)
+    if is_off and plan in elsewhere:
+        return False
     return is_off != (state is PlanState.DISABLED)

@@ -111,6 +111,13 @@ def test_lists_that_agree_on_what_matters_for_the_product_agree(user, details):
     assert differ(user, details) == ""
 
 
+@pytest.mark.parametrize("as_read", [S.SUCCESS, S.DISABLED])
+def test_a_plan_that_is_off_in_one_licence_and_on_in_another_agrees_however_the_first_one_reads(as_read):
+    user = a_user(holds={E5: [VISIO_WEB], VISIO: ()})
+
+    assert differ(user, {**WORKS, E5: {VISIO_WEB: as_read}}) == ""
+
+
 def test_a_sku_that_the_tenant_says_holds_the_plan_matters_though_no_catalogue_names_it():
     unnamed = SkuId("unnamed")
 

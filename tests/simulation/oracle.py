@@ -212,10 +212,11 @@ class Oracle:
         before = self._before.direct.get(sku)
         plans = self.truth.store.skus[sku].plan_ids if sku in self.truth.store.skus else ()
         turned_on = frozenset(plans) - off if before is None else before - off
-        self.checked["asked for"] += 1
-        wish = self._is_asked_for(user_id, frozenset({sku}), turned_on)
-        if wish is None and (user_id, sku) not in self.ours:
-            self.fail("asked for", f"{who} was given and no ticket asks for it")
+        if before is None or turned_on:
+            self.checked["asked for"] += 1
+            wish = self._is_asked_for(user_id, frozenset({sku}), turned_on)
+            if wish is None and (user_id, sku) not in self.ours:
+                self.fail("asked for", f"{who} was given and no ticket asks for it")
         if before is not None:
             self.checked["plans"] += 1
             lost = off - before - self.our_plans.get((user_id, sku), set())
@@ -257,7 +258,7 @@ class Oracle:
         group = self.truth.store.groups[group_id]
         if method == "DELETE":
             self.checked["removals"] += 1
-            if (group_id, user_id) not in self.our_members:
+            if user_id in self._before.members and (group_id, user_id) not in self.our_members:
                 self.fail("removals", f"{user_id} was to leave {group.name} and we did not put them there")
             if user_id not in group.members:
                 self.our_members.discard((group_id, user_id or ""))

@@ -13,7 +13,6 @@ from collections import Counter
 import httpx
 from sqlalchemy import text
 
-from reconciler.line import LineState
 from reconciler.report import CycleReport
 from reconciler.sandbox import hosts
 from reconciler.store import journal
@@ -27,10 +26,12 @@ UNREST = frozenset({"received", "converging", "verifying", "revoking"})
 EXPLAINED = frozenset({"held", "review", "drifted", "waiting_for_seat", "awaiting_approval", "refused"})
 
 
-def _is_handed_back(state: LineState) -> bool:
-    """A person has it: no account was there in time or it was disabled, or a correction was tried for a day."""
-    left = state.phase.value == "cancelled" and state.cause == "subject_left"
-    return left or (state.phase.value == "review" and state.cause in ("user_missing", "unknown"))
+DECIDED = frozenset({"held", "review", "drifted", "cancelled"})  # not on the way to something else
+# Where a person has a line for good: what was said then was true (see `_reasons`), and it is their move.
+HANDED_BACK = {
+    ("review", c)
+    for c in ("user_missing", "unknown", "dependency_missing", "plan_conflict", "group_not_writable", "group_error")
+} | {("cancelled", "subject_left"), ("review", "usage_location_refused"), ("review", "workload_unproven")}
 
 
 class Books:
@@ -44,6 +45,7 @@ class Books:
         self._seq, self._hash = 0, "0" * 64
         self._open: set[int] = set()  # intents without a result
         self._granted: set[str] = set()
+        self._said: dict[str, tuple[str, str]] = {}
         self._cycles = 0
 
     # --- each write
@@ -148,7 +150,35 @@ class Books:
                 if wish is not None and str(state.key) not in self._granted:
                     self.oracle.checked["granted"] += 1
                     self._works(wish, "granted", f"{state.key} is granted")
+            self._reasons(str(state.key), state.phase.value, state.cause or "")
         self._granted = granted
+
+    def _reasons(self, key: str, phase: str, cause: str) -> None:
+        """What a line is newly said to suffer from is so."""
+        if self._said.get(key) == (phase, cause):
+            return
+        self._said[key] = (phase, cause)
+        wish = self._wish(key)
+        if phase not in DECIDED or wish is None or wish.product is None:
+            return
+        if self.oracle.may_be_stale(wish.human.user_id or ""):
+            return
+        truth, human = self.oracle.truth, wish.human
+        user, sold = truth.user(human.user_id or ""), truth.sold(wish)
+        on = truth.plans_on(human.user_id or "")
+        person = self.instance.record("sys_user", human.sys_id) or {}
+        is_so = {
+            "user_missing": user is None or person["email"].lower() != user.upn.lower(),
+            "subject_left": user is None or not user.enabled,
+            "usage_location_missing": user is None or not user.usage_location,
+            "dependency_missing": not {truth.plan(p) for p in sold.needs} <= on,
+            "plan_conflict": bool({truth.plan(p) for p in sold.excludes} & on),
+            "removed_later": not truth.has_access(human.user_id or "", sold),
+        }
+        if cause in is_so:
+            self.oracle.checked["reasons"] += 1
+            if not is_so[cause]:
+                self.oracle.fail("reasons", f"{key} {wish.product} for {human.name} is {phase} for {cause}")
 
     def _wish(self, key: str) -> Wish | None:
         return next((w for w in self.tenant.wishes if f"{w.number}/{w.line}" == key), None)
@@ -175,7 +205,11 @@ class Books:
                 self.oracle.fail("liveness", f"{key} is still {phase}: {state.cause} {state.note}")
             if phase in ("granted", "expiring"):
                 self._works(wish, "liveness", f"{key} is granted at rest")
-            elif state.granted_at is None and not _is_handed_back(state) and (why := self._can_be_served(wish)):
+            elif (
+                state.granted_at is None
+                and (phase, state.cause) not in HANDED_BACK
+                and (why := self._can_be_served(wish))
+            ):
                 sentence = f"{key} {wish.product} for {wish.human.name} ({wish.human.trait}) is {phase}"
                 self.oracle.fail("liveness", f"{sentence}, {state.cause} {state.note!r}, and {why}")
 
