@@ -121,6 +121,12 @@ class Line:
     def says(self) -> Says:
         return self.declared.says
 
+    @property
+    def account(self) -> UserId | None:
+        """The account it is bound to; or, where the ticket asks for nothing now, the one that we gave something to."""
+        kept = self.state.user if self.state is not None and self.state.given else None
+        return self.binding.user or kept
+
 
 @dataclass(frozen=True, slots=True)
 class Gone:

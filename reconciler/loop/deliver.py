@@ -10,16 +10,18 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
+from desired_state.model import LineKey
 from reconciler.answers import Answer
 from reconciler.digest import digest
 from reconciler.errors import Next, RemoteError
-from reconciler.line import Lane, Trip
+from reconciler.lifecycle import Phase
+from reconciler.line import Lane, LineState, Trip
 from reconciler.loop.desk import Desk, Told
 from reconciler.loop.give import Giver
 from reconciler.loop.guards import Limits, within
 from reconciler.loop.send import Sender, Stopped
 from reconciler.model import AnswerKind
-from reconciler.store import outbox
+from reconciler.store import lines, outbox
 
 DAY = timedelta(hours=24)
 NOTES = (AnswerKind.NOTE, AnswerKind.QUESTION)
@@ -34,9 +36,10 @@ def deliver(desk: Desk, sender: Sender, *, plan_digest: str, only: frozenset[str
         used = outbox.tickets_answered_since(session, desk.tenant, at - DAY)
         by_group = outbox.groups_answered_since(session, desk.tenant, at - DAY)
         notes = outbox.notes_since(session, desk.tenant, at - DAY)
+        outdated = _outdated(every, lines.load(session, desk.tenant, tickets={o.answer.ticket for o in every}))
     waiting = {o.answer.ticket for o in every if o.next_at is not None and o.next_at > at}
     full = _full(every, notes, desk.limits.answers_per_ticket)
-    owed = [o for o in every if o.answer.ticket not in waiting | full]
+    owed = [o for o in every if o.answer.ticket not in waiting | full and o.answer.key not in outdated]
     told.trips = tuple(_too_often(ticket, notes[ticket], desk.limits, plan_digest) for ticket in sorted(full))
     if not owed:
         return told
@@ -46,6 +49,21 @@ def deliver(desk: Desk, sender: Sender, *, plan_digest: str, only: frozenset[str
         return told
     _give_all(owed, Giver(desk, sender, plan_digest), desk, told)
     return told
+
+
+_FULFILLED = frozenset({Phase.GRANTED, Phase.EXPIRING, Phase.REVOKING, Phase.REVOKED})
+
+
+def _outdated(owed: Sequence[outbox.Owed], stands: Mapping[LineKey, LineState]) -> frozenset[str]:
+    """Keys of answers that would close a ticket as done, and of what was to be said with it, while it is not done.
+
+    What was granted when they were decided may be gone by the time they can be given. They wait: what the line is told
+    next takes their place, or the access comes back.
+    """
+    open_ = {key.ticket for key, state in stands.items() if state.phase not in _FULFILLED}
+    closings = [o for o in owed if o.answer.kind is AnswerKind.CLOSED]
+    undone = {(o.answer.ticket, o.intended_at) for o in closings if o.answer.ticket in open_}
+    return frozenset(o.answer.key for o in owed if (o.answer.ticket, o.intended_at) in undone)
 
 
 def _give_all(owed: Sequence[outbox.Owed], giver: Giver, desk: Desk, told: Told) -> None:

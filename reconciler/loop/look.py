@@ -20,8 +20,8 @@ from reconciler.model import AuditTrail, ObservedUser, Probed, SkuDetail, Subscr
 
 
 def subjects(lines: Iterable[Line]) -> frozenset[UserId]:
-    """The accounts that the lines are bound to."""
-    return frozenset(line.binding.user for line in lines if line.binding.user is not None)
+    """The accounts that the lines are about."""
+    return frozenset(line.account for line in lines if line.account is not None)
 
 
 @dataclass(frozen=True, slots=True)

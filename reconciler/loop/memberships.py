@@ -87,7 +87,7 @@ def read_members(
     found: dict[tuple[GroupId, UserId], bool | Unread] = {}
     asked: set[tuple[GroupId, UserId]] = set()
     for line in lines:
-        user = users.get(line.binding.user) if line.binding.user is not None else None
+        user = users.get(line.account) if line.account is not None else None
         if not isinstance(user, ObservedUser):
             continue
         for group in (groups.get(name) for name in named_groups(line)):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, tzinfo
+from datetime import datetime, timedelta, tzinfo
 
 from sqlmodel import Session
 
@@ -30,6 +30,7 @@ from reconciler.store.database import Database
 
 KNOWN_MARK = "m365r-op:"  # of what we only told something: it changes nothing about what the ticket asks
 RENEWED = "the ticket changed"
+WHOLE = "servicenow.whole"  # when all tickets were last read, whatever the watermark says
 MEANING = "meaning"  # the watermark's source under which the configuration that tickets were read with is kept
 SOURCE = "servicenow"
 TASKS = "servicenow.tasks"  # up to when changes of tasks are known
@@ -52,6 +53,7 @@ class Reader:
     our_accounts: frozenset[str] = frozenset()  # sys_ids
     page_size: int = field(default=200)
     priorities: Mapping[str, str] = field(default_factory=dict)  # tickets that are served first, and why
+    whole_every: timedelta = timedelta.max  # a row that was hidden while it changed is found this late
     meaning: str = ""  # digest of everything that decides what a ticket means; when it changes, all are read again
 
 
@@ -65,6 +67,9 @@ def pull(reader: Reader, *, cycle: str, numbers: Collection[str] = ()) -> int:
     with reader.database.read() as session:
         mark = watermarks.load(session, reader.tenant, SOURCE)
         meant = watermarks.load(session, reader.tenant, MEANING)
+        whole = watermarks.load(session, reader.tenant, WHOLE)
+    at = reader.clock.now()
+    is_whole = mark is None or whole is None or at - whole.at >= reader.whole_every
     is_reread = meant is not None and meant.sys_id != reader.meaning
     if is_reread:
         mark = None
@@ -74,14 +79,15 @@ def pull(reader: Reader, *, cycle: str, numbers: Collection[str] = ()) -> int:
         found = reader.servicenow.tickets_by_number(sorted(passed))
         _take_in(reader, found, cycle, watermark=None)
         _keep_moved(reader, moved, found)
-    since = Watermark(mark.at, mark.sys_id) if mark is not None else None
+    since = Watermark(mark.at, mark.sys_id) if mark is not None and not is_whole else None
     pages = reader.servicenow.tickets(items=tuple(sorted(reader.items)), watermark=since, page_size=reader.page_size)
     for page in pages:
         _take_in(reader, page.tickets, cycle, watermark=page.watermark, is_reread=is_reread)
         count += len(page.tickets)
-    if meant is None or is_reread:  # only now: a crash before this reads them all once more
+    if meant is None or is_reread or is_whole:  # only now: a crash before this reads them all once more
         with reader.database.write() as session:
-            watermarks.save(session, reader.tenant, MEANING, Watermark(reader.clock.now(), reader.meaning))
+            watermarks.save(session, reader.tenant, MEANING, Watermark(at, reader.meaning))
+            watermarks.save(session, reader.tenant, WHOLE, Watermark(at, ""))
     return count
 
 

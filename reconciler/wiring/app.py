@@ -185,6 +185,7 @@ class App:
             our_groups=our_groups,
             page_size=self.tenant.servicenow.page_size,
             priorities=guards.priorities,
+            whole_every=self.settings.schedule.full_scan_every,
             meaning=self._meaning(),
         )
         policy = self.policy()

@@ -47,6 +47,8 @@ class Books:
         self._granted: set[str] = set()
         self._said: dict[str, tuple[str, str]] = {}
         self._cycles = 0
+        self._began_at = tenant.world.clock.now()
+        self._had: set[str] = set()
 
     # --- each write
 
@@ -79,7 +81,10 @@ class Books:
             return
         item = row if table == "sc_req_item" else self.instance.record("sc_req_item", row["request_item"]) or {}
         self.oracle.checked["closing"] += 1
+        now = self.tenant.world.clock.now()
         for wish in self.tenant.wishes_of(item["number"]):
+            if wish.days or not self.oracle.truth.may_run(wish, now):
+                continue  # its period may have ended before it could be told
             self._works(wish, "closing", f"{wish.number} was closed")
 
     def _works(self, wish: Wish, rule: str, what: str) -> None:
@@ -90,6 +95,15 @@ class Books:
             self.oracle.fail(rule, f"{what}, and {wish.human.name} has no {wish.product}")
 
     # --- each cycle
+
+    def cycle_begins(self) -> None:
+        """Remember who has what they asked for: what comes and goes meanwhile may be said to be there or not."""
+        self._began_at = self.tenant.world.clock.now()
+        self._had = {
+            f"{w.number}/{w.line}"
+            for w in self.tenant.wishes
+            if w.product is not None and self.oracle.truth.has_access(w.human.user_id or "", self.oracle.truth.sold(w))
+        }
 
     def cycle_ends(self, report: CycleReport | None) -> None:
         """Judge the rows that were added, the notes and tasks of every ticket, and where each line stands."""
@@ -150,7 +164,8 @@ class Books:
                 if wish is not None and str(state.key) not in self._granted:
                     self.oracle.checked["granted"] += 1
                     self._works(wish, "granted", f"{state.key} is granted")
-            self._reasons(str(state.key), state.phase.value, state.cause or "")
+            if state.since is not None and state.since >= self._began_at:
+                self._reasons(str(state.key), state.phase.value, state.cause or "")
         self._granted = granted
 
     def _reasons(self, key: str, phase: str, cause: str) -> None:
@@ -173,7 +188,7 @@ class Books:
             "usage_location_missing": user is None or not user.usage_location,
             "dependency_missing": not {truth.plan(p) for p in sold.needs} <= on,
             "plan_conflict": bool({truth.plan(p) for p in sold.excludes} & on),
-            "removed_later": not truth.has_access(human.user_id or "", sold),
+            "removed_later": key not in self._had or not truth.has_access(human.user_id or "", sold),
         }
         if cause in is_so:
             self.oracle.checked["reasons"] += 1

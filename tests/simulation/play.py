@@ -168,6 +168,7 @@ class Game:
         self.requests = 0
         self.dies_at = self.rng.randint(1, 40) if may_die and self.rng.random() < 0.2 else 0
         self.dies_before = self.rng.random() < 0.5
+        self.rows.cycle_begins()
         report: CycleReport | None = None
         try:
             report = once(self.app, Scope())
