@@ -236,6 +236,7 @@ class Given:
     group: GroupId | None = None  # MEMBER
     plans: tuple[PlanId, ...] = ()  # PLANS: those that were switched on
     country: str = ""  # LOCATION
+    is_seen: bool = True  # LOCATION: False while its write had no trustworthy reply and nobody has read it since
     instead_of: tuple[
         tuple[SkuId, tuple[PlanId, ...]], ...
     ] = ()  # LICENSE: what it was exchanged for, and its plans off

@@ -222,7 +222,7 @@ def _given_up(last: Finding, cause: Cause, sentence: str) -> _Stand:
     given = state.given if state is not None else ()
     if last.there or (last.there is None and any(g.kind is not GivenKind.LOCATION for g in given)):
         return _Stand(Phase.CONVERGING, cause, sentence, failed=True)
-    stays = [undo.words(g) for g in given if g.kind is GivenKind.LOCATION]
+    stays = [undo.words(g) for g in given if g.kind is GivenKind.LOCATION and g.is_seen]
     more = f" Stays, because it cannot be undone: {', '.join(stays)}." if stays else ""
     return _Stand(Phase.REVIEW, cause, sentence + more)
 

@@ -156,6 +156,7 @@ def _do(action: Action, gated: Gated, hands: Hands, plan_digest: str) -> tuple[O
             "The usage location was accepted and is not readable yet; the licence waits for it.",
             reply.request_id,
             Cause.USAGE_LOCATION_MISSING.value,
+            is_unsure=True,
         ), ""
     if reply.status >= 400:  # refused, because it was so already: not our doing, so not ours to take back
         return Outcome(replace(action, given=()), Result.APPLIED, "It was so already.", reply.request_id), ""

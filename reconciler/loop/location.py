@@ -107,7 +107,7 @@ def settled(finding: Finding, ours: Mapping[UserId, Given], *, at: datetime, syn
     if finding.rest is not Rest.ACT or finding.drift is None or finding.drift.kind not in _NEEDS or user is None:
         return finding
     given = ours.get(user.id)
-    if given is None:
+    if given is None or (not given.is_seen and not user.usage_location):  # it may never have been set
         return finding
     until = given.at + (sync if user.is_synced else REPLICA)
     if user.usage_location and (at >= until or not user.is_synced):

@@ -215,7 +215,7 @@ def undo_record(gated: Gated, left: Sequence[Given]) -> str:
     if left:
         parts.append(f"Not taken back: {', '.join(named.get(g, words(g)) for g in left)}.")
     given = first.line.state.given if first.line.state is not None else ()
-    stays = [words(g) for g in given if g.kind is GivenKind.LOCATION]
+    stays = [words(g) for g in given if g.kind is GivenKind.LOCATION and g.is_seen]
     if stays:
         parts.append(f"Stays, because it cannot be undone: {', '.join(stays)}.")
     return " ".join(parts)
@@ -244,11 +244,13 @@ def words(given: Given, action: Action | None = None) -> str:
 
 
 def about_to_give(old: Sequence[Given], actions: Iterable[Action]) -> tuple[Given, ...]:
-    """Kept before the first write, so that a crash forgets nothing that may have to be taken back.
+    """Kept before the first write, so that a crash forgets nothing that may have to be taken back or waited for."""
+    return _with(old, (_unseen(g) for a in actions for g in a.given))
 
-    A location is no such thing: it counts once it was seen, because one that is not there must mean "overwritten".
-    """
-    return _with(old, (g for a in actions for g in a.given if g.kind is not GivenKind.LOCATION))
+
+def _unseen(given: Given) -> Given:
+    """A location whose write may not have happened: one that is not there then does not mean "overwritten"."""
+    return replace(given, is_seen=False) if given.kind is GivenKind.LOCATION else given
 
 
 def after(first: Finding, last: Finding, outcomes: Sequence[Outcome], phase: Phase) -> tuple[Given, ...]:
@@ -257,10 +259,10 @@ def after(first: Finding, last: Finding, outcomes: Sequence[Outcome], phase: Pha
     if phase is Phase.REVOKED:
         return ()
     done = [g for o in outcomes if o.result is Result.APPLIED for g in o.action.given]
-    unsure = [g for o in outcomes if o.is_unsure for g in o.action.given if g.kind is not GivenKind.LOCATION]
+    unsure = [_unseen(g) for o in outcomes if o.is_unsure for g in o.action.given]
     left = _left(first, last)
     gone = [g for g in (first.drift.take_back if first.drift is not None else ()) if g not in left]
-    kept = tuple(g for g in _with(old, (*done, *unsure)) if g not in gone)
+    kept = tuple(_looked_for(g, last) for g in _with(old, (*done, *unsure)) if g not in gone)
     if phase is not Phase.REVIEW or last.there is None:
         return kept
     return tuple(g for g in kept if g.kind is GivenKind.LOCATION or g in last.there)  # what came to nothing is not ours
@@ -268,8 +270,13 @@ def after(first: Finding, last: Finding, outcomes: Sequence[Outcome], phase: Pha
 
 def _with(old: Sequence[Given], new: Iterable[Given]) -> tuple[Given, ...]:
     """What was given before and now, once each: a repeated change counts from its last time."""
-    latest = {replace(g, at=EPOCH): g for g in (*old, *new)}
+    latest = {replace(g, at=EPOCH, is_seen=True): g for g in (*old, *new)}
     return tuple(sorted(latest.values(), key=lambda g: g.at))
+
+
+def _looked_for(given: Given, last: Finding) -> Given:
+    is_there = last.user is not None and bool(given.country) and last.user.usage_location == given.country
+    return replace(given, is_seen=True) if is_there else given
 
 
 def rolled_back(gated: Gated, last: Finding, outcomes: Sequence[Outcome]) -> tuple[Outcome, ...]:

@@ -25,8 +25,8 @@ def planned(line, user, **bounds):
     return plan(findings, observed, Bounds(**bounds)).proposals[0]
 
 
-def set_before(ago: timedelta, **state):
-    given = (Given(GivenKind.LOCATION, MONDAY - ago, country="DE"),)
+def set_before(ago: timedelta, *, is_seen: bool = True, **state):
+    given = (Given(GivenKind.LOCATION, MONDAY - ago, country="DE", is_seen=is_seen),)
     known = LineState(LineKey("RITM0000001", 1), Phase.VERIFYING, given=given, attempts=1, **state)
     return a_line(person=ANNA, state=known)
 
@@ -94,6 +94,18 @@ def test_after_the_next_sync_a_location_that_stayed_is_relied_on():
     finding = found(set_before(SYNC), a_user(usage_location="DE", is_synced=True))
 
     assert (finding.rest, finding.cause) == (Rest.ACT, Cause.NEVER_ASSIGNED)
+
+
+def test_a_location_whose_reply_was_lost_and_that_is_there_is_not_relied_on_before_the_next_sync_either():
+    finding = found(set_before(SYNC - timedelta(minutes=1), is_seen=False), a_user(usage_location="DE", is_synced=True))
+
+    assert (finding.rest, finding.cause, finding.drift) == (Rest.WAIT, Cause.USAGE_LOCATION_MISSING, None)
+
+
+def test_a_location_whose_reply_was_lost_and_that_nobody_saw_is_set_again():
+    finding = found(set_before(SYNC, is_seen=False), a_user(usage_location="", is_synced=True))
+
+    assert (finding.rest, finding.cause) == (Rest.ACT, Cause.USAGE_LOCATION_MISSING)
 
 
 def test_a_location_that_was_overwritten_is_not_set_a_second_time():
