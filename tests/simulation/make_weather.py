@@ -21,7 +21,9 @@ LINES = {"RITM0010032": 3}  # each of them may be told when it is done
 
 # Whose licences the stories let us change, and whose usage location with the country that both systems give.
 GIVEN = {"anna.berger", "daniel.hughes", "marco.bianchi", "bianca.ferrari", "dora.meier", "emil.koch"}
-GIVEN |= {"ivan.petrov", "noor.jansen", "emma.larsson"}
+GIVEN |= {"ivan.petrov", "noor.jansen", "emma.larsson", "fiona.byrne"}
+# Two seats for three of one ticket: whom of them a bad day makes wait is all the same, as long as it is one.
+ALIKE = ("dora.meier@contoso.example", "emil.koch@contoso.example", "fiona.byrne@contoso.example")
 BY_GROUP = {"chloe.martin", "bram.devries", "william.clarke"}  # the directory itself finishes what was begun
 TAKEN = {"emma.larsson", "rachel.stone", "noor.jansen"}  # declared to be replaced; over; given by us and in error
 LOCATED = {"anna.berger": "DE", "daniel.hughes": "US", "bianca.ferrari": "DE", "xenia.popova": "US"}
@@ -117,11 +119,14 @@ def final(day: Day) -> dict[str, Any]:
     """Where the tenant, the tickets and the lines of the stories ended."""
     people = sorted(u.upn for u in day.world.directory.store.users.values())
     items = {n: day.ticket(n) for n in STORIES}
+    phases = {key: phase for key, phase in day.phases().items() if key.split("/")[0] in STORIES}
     return {
-        "licences": {upn: day.licences(upn) for upn in people},
+        "licences": {upn: day.licences(upn) for upn in people if upn not in ALIKE},
+        "licences of those who are alike": sorted(day.licences(upn) for upn in ALIKE),
         "locations": {upn: day.world.directory.user(upn).usage_location for upn in people},
         "tickets": {n: (r["state"], r["active"], bool(r["correlation_id"])) for n, r in items.items()},
         "notes": {n: len(day.notes(n)) for n in STORIES},
         "tasks": {n: sorted((t["state"], t["assigned_to"]) for t in day.tasks(n)) for n in STORIES},
-        "phases": {key: phase for key, phase in day.phases().items() if key.split("/")[0] in STORIES},
+        "phases": {key: phase for key, phase in phases.items() if not key.startswith("RITM0010032")},
+        "phases of those who are alike": sorted(phase for key, phase in phases.items() if key.startswith("RITM0010032")),
     }
