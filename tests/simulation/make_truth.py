@@ -66,6 +66,11 @@ class Truth:
         user = self.store.users.get(user_id)
         return enabled_plans(user.assignments, self.store.skus) if user is not None else set()
 
+    def plans_coming(self, user_id: str) -> set[str]:
+        """Plans of licences that the person's groups are about to give."""
+        groups = [g for g in self.store.groups.values() if user_id in g.members and user_id in g.waiting]
+        return {p for g in groups for sku in g.licenses for p in self.store.skus[sku].plan_ids}
+
     def has_access(self, user_id: str, sold: Sold) -> bool:
         """Whether the proof plans are provisioned and on, and a telephone rings where the site wants that proof."""
         user = self.user(user_id)
@@ -106,7 +111,7 @@ class Truth:
 
     def _is_ours(self, row: dict[str, str]) -> bool:
         tasks = self.world.instance.records("sc_task", request_item=row["sys_id"])
-        waiting = [t for t in tasks if t["active"] == "true"]
+        waiting = [t for t in tasks if t["active"] == "true" and not t["correlation_id"].startswith("m365r:")]
         queued = [t for t in waiting if t["assignment_group"] == self._queue]
         return not waiting or any(not t["assigned_to"] for t in queued)
 

@@ -120,6 +120,7 @@ def final(day: Day) -> dict[str, Any]:
     people = sorted(u.upn for u in day.world.directory.store.users.values())
     items = {n: day.ticket(n) for n in STORIES}
     phases = {key: phase for key, phase in day.phases().items() if key.split("/")[0] in STORIES}
+    alike = [key for key in phases if key.startswith("RITM0010032")]
     return {
         "licences": {upn: day.licences(upn) for upn in people if upn not in ALIKE},
         "licences of those who are alike": sorted(day.licences(upn) for upn in ALIKE),
@@ -127,6 +128,6 @@ def final(day: Day) -> dict[str, Any]:
         "tickets": {n: (r["state"], r["active"], bool(r["correlation_id"])) for n, r in items.items()},
         "notes": {n: len(day.notes(n)) for n in STORIES},
         "tasks": {n: sorted((t["state"], t["assigned_to"]) for t in day.tasks(n)) for n in STORIES},
-        "phases": {key: phase for key, phase in phases.items() if not key.startswith("RITM0010032")},
-        "phases of those who are alike": sorted(phase for key, phase in phases.items() if key.startswith("RITM0010032")),
+        "phases": {key: phase for key, phase in phases.items() if key not in alike},
+        "phases of those who are alike": sorted(phases[key] for key in alike),
     }

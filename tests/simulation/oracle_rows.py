@@ -187,7 +187,7 @@ class Books:
             "subject_left": user is None or not user.enabled,
             "usage_location_missing": user is None or not user.usage_location,
             "dependency_missing": not {truth.plan(p) for p in sold.needs} <= on,
-            "plan_conflict": bool({truth.plan(p) for p in sold.excludes} & on),
+            "plan_conflict": bool({truth.plan(p) for p in sold.excludes} & (on | truth.plans_coming(human.user_id or ""))),
             "removed_later": key not in self._had or not truth.has_access(human.user_id or "", sold),
         }
         if cause in is_so:

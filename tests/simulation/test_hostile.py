@@ -88,6 +88,11 @@ def ordinary(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
         return final(day) | {"all": day.phases()}
 
 
+def is_name(line: str) -> bool:
+    """The people who approved are named, where what they call themselves is letters and nothing else."""
+    return line.startswith("Approved by: ") and line.removeprefix("Approved by: ").replace(" ", "").isalpha()
+
+
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
 def test_a_hostile_text_steers_neither_decision_nor_screen(text, ordinary, tmp_path, capsys):
     world = contoso()
@@ -103,7 +108,7 @@ def test_a_hostile_text_steers_neither_decision_nor_screen(text, ordinary, tmp_p
         told = [n for i in world.instance.records("sc_req_item") for n in world.instance.notes(i["sys_id"])]
         tasks = [t["description"] for t in world.instance.records("sc_task") if t["correlation_id"]]
         assert told
-        assert not any(SIGN in note for note in told + tasks)
+        assert not any(SIGN in line for note in told + tasks for line in note.splitlines() if not is_name(line))
         assert steering(screen(capsys, day)) == []
         assert json.loads(json.dumps(report.as_json())) == report.as_json()
         with day.app.database.read() as session:
@@ -215,20 +220,23 @@ def test_a_seat_that_somebody_else_takes_meanwhile_is_not_spent_twice(tmp_path):
         def taken() -> None:
             directory.store.skus[sku].consumed_elsewhere += directory.store.seats_free(sku)
 
-        at_first(day, is_licence_write, taken)
+        anna = directory.user("anna.berger@contoso.example").user_id
+        at_first(day, lambda request: is_licence_write(request) and anna in request.url.path, taken)
         day.cycle()
         for _ in range(3):
             day.wait(60)
             day.cycle()
 
         assert directory.store.seats_free(sku) == 0
-        assert day.phase("RITM0010001") == "held"
+        assert day.phase("RITM0010001") == "waiting_for_seat"
 
         directory.store.skus[sku].consumed_elsewhere -= 1
         day.wait(60)
         day.cycle()
         assert day.phase("RITM0010001") == "granted"
-        assert len(day.notes("RITM0010001")) == 1
+        waiting, granted = day.notes("RITM0010001")
+        assert "Waiting for a free licence" in waiting
+        assert "licence granted" in granted
 
 
 def test_a_licence_that_somebody_else_gives_meanwhile_is_not_changed(tmp_path):

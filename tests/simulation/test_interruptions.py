@@ -111,7 +111,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any
     return final(state, settle(state)), counter.seen
 
 
-REQUESTS = 68  # of the first cycle; the test below fails when a cycle becomes longer than this
+REQUESTS = 240  # of the first cycle; the test below fails when a cycle becomes longer than this
 POINTS = sorted(random.Random(20261102).sample(range(1, REQUESTS + 1), 12))
 if os.environ.get("EVERY_REQUEST"):
     POINTS = list(range(1, REQUESTS + 1))

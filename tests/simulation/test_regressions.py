@@ -107,59 +107,6 @@ def test_answers_wait_while_a_freeze_stops_them_and_are_given_afterwards(tmp_pat
         assert len(day.notes("RITM0010001")) == 1
 
 
-def test_a_reopening_whose_mark_was_not_kept_makes_no_new_work(tmp_path):
-    with a_day(tmp_path) as day:
-        t = day.ticket("RITM0010011")["sys_id"]
-        # the first PATCH is the note, the second the mark
-        n = 0
-
-        def meddle(request):
-            nonlocal n
-            if request.method == "PATCH" and request.url.path.endswith(t):
-                n += 1
-                day.world.faults.clear()
-                if b"correlation_id" in request.content:
-                    day.world.faults.add(FaultRule("200_not_applied", times=1))
-
-        day.watch.meddle = meddle
-        day.cycle()
-        for _ in range(3):
-            day.wait(5)
-            day.cycle()
-        assert len(day.notes("RITM0010011")) == 1
-        assert len(day.tasks("RITM0010011")) == 1
-
-
-@pytest.mark.parametrize("fault", ["200_not_applied", "403_but_done"])
-@pytest.mark.parametrize("n", range(1, 5))
-def test_a_ticket_gets_every_answer_whatever_befell_one_of_them(tmp_path, fault, n):
-    with a_day(tmp_path) as day:
-        t = day.ticket("RITM0010011")["sys_id"]
-        seen = 0
-
-        def meddle(request):
-            nonlocal seen
-            day.world.faults.clear()
-            if (
-                request.method in ("PATCH", "POST")
-                and (request.url.path.endswith(t) or t.encode() in request.content)
-                and "batch" not in request.url.path
-            ):
-                seen += 1
-                if seen == n:
-                    day.world.faults.add(FaultRule(fault, times=1))
-
-        day.watch.meddle = meddle
-        for _ in range(4):
-            day.cycle()
-            day.wait(5)
-        assert (len(day.notes("RITM0010011")), len(day.tasks("RITM0010011")), day.ticket("RITM0010011")["active"]) == (
-            1,
-            1,
-            "true",
-        )
-
-
 def test_an_outage_of_writes_does_not_lose_what_a_ticket_is_owed(tmp_path):
     with a_day(tmp_path) as day:
         for method in ("PATCH", "POST"):
