@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from sqlalchemy import text
 
 from desired_state.model import LineKey, SkuId, UserId
 from reconciler.clients.auth import Basic, ClientSecret
@@ -31,7 +32,6 @@ from reconciler.sandbox import hosts
 from reconciler.sandbox.stories import contoso, history
 from reconciler.sandbox.transport import SandboxTransport
 from reconciler.sandbox.world import World
-from reconciler.store import journal
 from reconciler.store.database import Database, open_database
 from reconciler.wiring import App, Systems
 
@@ -85,11 +85,11 @@ class Watch:
     def _is_announced(self, path: str, body: dict[str, Any]) -> bool:
         """The last row of the audit log is the intent of this very write."""
         with self.database.read() as session:
-            rows = list(journal.export(session, TENANT))
-        last = rows[-1] if rows else None
-        if last is None or last["kind"] != "intent":
+            query = "select kind, subject, body from audit where tenant = :tenant order by seq desc limit 1"
+            last = session.connection().execute(text(query), {"tenant": TENANT}).first()
+        if last is None or last.kind != "intent":
             return False
-        targets = {last["subject"], last["body"]["what"].get("target")}
+        targets = {last.subject, json.loads(last.body)["what"].get("target")}
         named = " ".join((path, *(str(value) for value in body.values())))  # a member is named by its address
         return any(t and t in named for t in targets)
 

@@ -181,13 +181,14 @@ class Books:
         truth, human = self.oracle.truth, wish.human
         user, sold = truth.user(human.user_id or ""), truth.sold(wish)
         on = truth.plans_on(human.user_id or "")
+        near = on | truth.plans_coming(human.user_id or "")
         person = self.instance.record("sys_user", human.sys_id) or {}
         is_so = {
             "user_missing": user is None or person["email"].lower() != user.upn.lower(),
             "subject_left": user is None or not user.enabled,
             "usage_location_missing": user is None or not user.usage_location,
             "dependency_missing": not {truth.plan(p) for p in sold.needs} <= on,
-            "plan_conflict": bool({truth.plan(p) for p in sold.excludes} & (on | truth.plans_coming(human.user_id or ""))),
+            "plan_conflict": bool({truth.plan(p) for p in sold.excludes} & near),
             "removed_later": key not in self._had or not truth.has_access(human.user_id or "", sold),
         }
         if cause in is_so:
