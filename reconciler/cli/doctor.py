@@ -21,11 +21,12 @@ def doctor(ctx: click.Context, output: str) -> int:
 
     from reconciler.cli.progress import progress
     from reconciler.cli.table import console
+    from reconciler.clients.wire import Patience
     from reconciler.doctor import Health, examine
     from reconciler.wiring import open_app
 
-    given = options(ctx)
-    with progress() as say, open_app(given.settings, given.tenant_name) as app:
+    given = options(ctx)  # a person waits, and each check asks for itself: no call tries again
+    with progress() as say, open_app(given.settings, given.tenant_name, patience=Patience(attempts=1)) as app:
         found = []
         for finding in examine(app):
             say(f"{finding.area}: {finding.name}")

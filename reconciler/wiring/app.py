@@ -25,7 +25,7 @@ from reconciler.clients.auth import (
 )
 from reconciler.clients.graph import GRAPH_DIALECT, Graph
 from reconciler.clients.servicenow import SERVICENOW_DIALECT, ServiceNow, TicketFields
-from reconciler.clients.wire import Budget, Counts, Wire
+from reconciler.clients.wire import Budget, Counts, Patience, Wire
 from reconciler.clock import Clock
 from reconciler.config import Settings, Tenant
 from reconciler.digest import digest
@@ -53,6 +53,9 @@ _SYS_ID = re.compile(r"[0-9a-f]{32}")
 GRAPH_UNITS, GRAPH_WINDOW_S = 3500.0, 10.0  # the smallest tenant's allowance (graph.md section 10)
 
 
+PATIENCE = Patience()
+
+
 @dataclass
 class App:
     """One tenant, ready to run cycles and to be asked about. Nothing remote is contacted before it is needed."""
@@ -63,6 +66,7 @@ class App:
     systems: Systems
     database: Database
     progress: Progress = lambda _: None
+    patience: Patience = PATIENCE  # how often and how long one call to a system may try
     counts: dict[str, Counts] = field(default_factory=lambda: {"graph": Counts(), "servicenow": Counts()})
 
     @property
@@ -87,6 +91,7 @@ class App:
             self._rng("graph"),
             Budget(GRAPH_UNITS, GRAPH_WINDOW_S, self.clock),
             dialect=GRAPH_DIALECT,
+            patience=self.patience,
             counts=self.counts["graph"],
         )
         return Graph(wire, self.clock)
@@ -103,6 +108,7 @@ class App:
             self.clock,
             self._rng("servicenow"),
             dialect=SERVICENOW_DIALECT,
+            patience=self.patience,
             counts=self.counts["servicenow"],
         )
         return ServiceNow(wire, self.clock, TicketFields(country_field=self.tenant.servicenow.country_field))
@@ -354,13 +360,15 @@ class App:
 
 
 @contextmanager
-def open_app(settings: Settings, name: str, *, progress: Progress | None = None) -> Iterator[App]:
+def open_app(
+    settings: Settings, name: str, *, progress: Progress | None = None, patience: Patience = PATIENCE
+) -> Iterator[App]:
     """One tenant with its store and its systems, for a block."""
     tenant = settings.tenants[name]
     database = open_store(settings)
     try:
         with systems(settings, tenant) as reached:
-            yield App(name, settings, tenant, reached, database, progress or (lambda _: None))
+            yield App(name, settings, tenant, reached, database, progress or (lambda _: None), patience)
     finally:
         database.close()
 
