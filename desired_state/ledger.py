@@ -18,7 +18,7 @@ import msgspec
 from sqlalchemy import Index
 from sqlmodel import Field, Session, col, select
 
-from desired_state.model import Claim, Entitlement, Given, LineKey, Refusal, Request
+from desired_state.model import Claim, Entitlement, Given, LineKey, Refusal, Request, Why
 from desired_state.rows import Row, RowId, UtcDateTime
 
 CHUNK = 400  # tickets in one IN list: SQLite takes at least 999 parameters
@@ -164,6 +164,7 @@ class Standing:
     given: tuple[Given, ...] = ()
     ended_at: datetime | None = None
     ended_why: str = ""
+    held: str = ""  # why nothing is changed for it: a person keeps the ticket's task; "" when nobody does
 
     @property
     def request(self) -> Request | None:
@@ -196,7 +197,7 @@ def fold(standing: Standing, change: LedgerChange) -> Standing:
                 entitlement = replace(known, request=entitlement.request)  # bound once: the first binding stands
             return replace(_declared(standing, entitlement.request), declaration=entitlement)
         case Refused(refusal):
-            return replace(standing, declaration=refusal, withdrawn_why=None)
+            return _refused(standing, refusal)
         case Withdrawn(_, why):
             return standing if standing.withdrawn_why is not None else _withdrawn(standing, why)
         case Granted(_, at, until, by_us, given):
@@ -210,8 +211,16 @@ def fold(standing: Standing, change: LedgerChange) -> Standing:
             return standing if standing.ended_at is not None else replace(standing, ended_at=at, ended_why=why)
 
 
+def _refused(standing: Standing, refusal: Refusal) -> Standing:
+    """Who takes a ticket's task does not unsay what was granted: that stands, and is looked at as before (I4)."""
+    is_granted = standing.entitlement is not None and standing.granted_at is not None and standing.ended_at is None
+    if refusal.why is Why.HELD_BY_PERSON and is_granted:
+        return replace(standing, withdrawn_why=None, held=refusal.sentence)
+    return replace(standing, declaration=refusal, withdrawn_why=None, held="")
+
+
 def _withdrawn(standing: Standing, why: str) -> Standing:
-    return replace(standing, declaration=None, withdrawn_why=why)
+    return replace(standing, declaration=None, withdrawn_why=why, held="")
 
 
 def _declared(standing: Standing, request: Request) -> Standing:
@@ -220,7 +229,7 @@ def _declared(standing: Standing, request: Request) -> Standing:
     known = standing.entitlement
     is_same_person = known is not None and _who(known.request.claim) == _who(request.claim)
     declaration: Declaration = replace(known, request=request) if known is not None and is_same_person else request
-    after = replace(standing, declaration=declaration, withdrawn_why=None)
+    after = replace(standing, declaration=declaration, withdrawn_why=None, held="")
     is_same_wish = before is None or (before.product, before.period) == (request.product, request.period)
     if is_same_wish and (known is None or is_same_person):
         return after

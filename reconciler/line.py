@@ -112,6 +112,7 @@ class Line:
     granted_at: datetime | None = None  # when the access was first proven, by the ledger: periods run from here
     zone: tzinfo = UTC  # where the person's days begin and end
     others: tuple[Other, ...] = ()
+    hold: str = ""  # a person keeps the ticket's task: it is looked at, and nothing is changed for it
 
     @property
     def key(self) -> LineKey:

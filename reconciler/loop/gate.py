@@ -86,6 +86,8 @@ def _judge(proposal: Proposal, rules: Rules, policy: Policy, at: datetime) -> Ga
     resting = _resting(finding, at)
     if resting:
         return Gated(proposal, Decision.HELD, finding.cause, resting)
+    if finding.line.hold and finding.rest is Rest.ACT:
+        return Gated(replace(proposal, actions=()), Decision.HELD, Cause.HELD_BY_PERSON, finding.line.hold)
     if _is_giving_back(finding):
         return _may_take_back(proposal, policy)
     old = _too_old(finding, policy, at)

@@ -208,6 +208,7 @@ def _line(
         siblings=_siblings(reader, ticket),
         zone=zone_of(person.time_zone if person is not None else None, reader.zone),
         priority=reader.priorities.get(request.key.ticket, ""),
+        hold=standing.held,
     )
 
 

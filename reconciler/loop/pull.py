@@ -115,7 +115,7 @@ def _passed(reader: Reader) -> list[str]:
     with reader.database.read() as session:
         copies = tickets.load(session, reader.tenant)
         standings = ledger.standings(session, reader.tenant)
-    unread = {key.ticket for key, s in standings.items() if _may_change_unseen(s.declaration)}
+    unread = {key.ticket for key, s in standings.items() if s.held or _may_change_unseen(s.declaration)}
     hidden = {n for n, t in copies.items() if None in (t.variables, t.opened_by, t.requested_for)}
     return sorted(unread | hidden)
 

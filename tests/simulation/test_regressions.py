@@ -209,3 +209,26 @@ def test_a_change_whose_reply_was_lost_is_told_once_it_is_proven(tmp_path):
             day.wait(10)
         assert day.phase("RITM0010013") == "granted"
         assert len(day.notes("RITM0010013")) == 1
+
+
+def test_a_grant_stays_watched_while_a_person_keeps_the_tickets_task(tmp_path):
+    with a_day(tmp_path) as day:
+        day.cycle()
+        assert day.phase("RITM0010004") == "granted"
+        (task,) = day.tasks("RITM0010004")
+        colleague = day.world.instance.user("oliver.grant")["sys_id"]
+        day.world.instance.change("sc_req_item", day.ticket("RITM0010004")["sys_id"], state="2", active="true")
+        day.world.instance.change("sc_task", task["sys_id"], state="2", active="true", assigned_to=colleague)
+        day.wait(10)
+        day.cycle()
+        assert day.phase("RITM0010004") == "granted"
+
+        daniel = day.world.directory.user("daniel.hughes@contoso.example").user_id
+        day.world.directory.withdraw(daniel, "MCOEV")
+        written = len(day.watch.writes)
+        for _ in range(3):
+            day.wait(30)
+            day.cycle()
+
+        assert day.phase("RITM0010004") == "drifted"
+        assert not [w for w in day.watch.writes[written:] if daniel in w]
