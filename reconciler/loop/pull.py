@@ -77,7 +77,8 @@ def pull(reader: Reader, *, cycle: str, numbers: Collection[str] = ()) -> int:
     passed = {*_passed(reader), *moved.numbers}
     if passed:
         found = reader.servicenow.tickets_by_number(sorted(passed))
-        _take_in(reader, found, cycle, watermark=None)
+        # The ticket may be as it was, and what it points to readable now: a person, an answer, a task.
+        _take_in(reader, found, cycle, watermark=None, is_reread=True)
         _keep_moved(reader, moved, found)
     since = Watermark(mark.at, mark.sys_id) if mark is not None and not is_whole else None
     pages = reader.servicenow.tickets(items=tuple(sorted(reader.items)), watermark=since, page_size=reader.page_size)
@@ -136,14 +137,30 @@ def _is_unread(declaration: object) -> bool:
 def _take_in(
     reader: Reader, found: Iterable[Ticket], cycle: str, watermark: Watermark | None, *, is_reread: bool = False
 ) -> None:
+    """Declare the tickets that do not read as they did, or all of them; what is declared so already adds no row."""
     read = tuple(t for t in found if t.item in reader.items)
-    people = reader.servicenow.people(sorted({sys_id for t in read for sys_id in _references(t)}))
+    with reader.database.read() as session:
+        numbers = {t.number for t in read}
+        copies = tickets.load(session, reader.tenant, numbers)
+        known = _by_ticket(lines.load(session, reader.tenant, numbers))
+    fresh = tuple(t for t in read if is_reread or t.number not in known or copies.get(t.number) != t)
+    if not fresh and watermark is None:
+        return
+    people = reader.servicenow.people(sorted({sys_id for t in fresh for sys_id in _references(t)}))
     at = reader.clock.now()
     with reader.database.write() as session:
-        for ticket in read:
-            _declare(reader, session, ticket, people, cycle, at, is_reread=is_reread)
+        for ticket in fresh:
+            tickets.save(session, reader.tenant, ticket, at)
+            _declare(reader, session, ticket, people, known.get(ticket.number, {}), cycle, at)
         if watermark is not None:
             watermarks.save(session, reader.tenant, SOURCE, watermark)
+
+
+def _by_ticket(states: Mapping[LineKey, LineState]) -> dict[str, dict[LineKey, LineState]]:
+    found: dict[str, dict[LineKey, LineState]] = {}
+    for key, state in states.items():
+        found.setdefault(key.ticket, {})[key] = state
+    return found
 
 
 def _references(ticket: Ticket) -> Iterable[str]:
@@ -157,15 +174,10 @@ def _declare(
     session: Session,
     ticket: Ticket,
     people: Mapping[str, Person],
+    known: Mapping[LineKey, LineState],
     cycle: str,
     at: datetime,
-    *,
-    is_reread: bool,
 ) -> None:
-    known = lines.load(session, reader.tenant, tickets={ticket.number})
-    is_new_copy = tickets.save(session, reader.tenant, ticket, at)
-    if not is_new_copy and known and not is_reread:
-        return
     taken = intake(
         ticket,
         reader.items[ticket.item],

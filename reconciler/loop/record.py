@@ -25,6 +25,7 @@ from reconciler.loop.gate import Gates
 from reconciler.loop.shared import REVOKED, kept_by
 from reconciler.model import Result
 from reconciler.store import journal, lines, outbox
+from reconciler.store.chain import Head
 
 
 def record(endings: Sequence[Ending], desk: Desk, *, plan_digest: str, cycle: str, at: datetime) -> tuple[Ending, ...]:
@@ -36,15 +37,17 @@ def record(endings: Sequence[Ending], desk: Desk, *, plan_digest: str, cycle: st
     for ending in endings:
         by_ticket.setdefault(ending.state.key.ticket, []).append(ending)
     groups = by_ticket.values()
-    kept = (e for group in groups for e in _record(group, desk, plan_digest=plan_digest, cycle=cycle, at=at))
+    with desk.database.read() as session:
+        head = journal.head(session, desk.tenant)
+    kept = (e for group in groups for e in _record(group, desk, head, plan_digest=plan_digest, cycle=cycle, at=at))
     return tuple(sorted(kept, key=lambda e: e.state.key))
 
 
-def _record(group: Sequence[Ending], desk: Desk, *, plan_digest: str, cycle: str, at: datetime) -> list[Ending]:
-    """One ticket: all its lines, and what it is told about them."""
+def _record(
+    group: Sequence[Ending], desk: Desk, head: Head, *, plan_digest: str, cycle: str, at: datetime
+) -> list[Ending]:
+    """One ticket: all its lines, and what it is told about them; `head` is the log's end before this was recorded."""
     ticket, deeds = group[0].finding.line.ticket, _deeds(group, desk)
-    with desk.database.read() as session:
-        head = journal.head(session, desk.tenant)
     owed = answers(
         ticket,
         group,
