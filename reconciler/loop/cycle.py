@@ -126,7 +126,8 @@ def _second_look(d: Deps, seen: Seen, doubts: tuple[Line, ...], findings: tuple[
     at = d.clock.now()
     skus, groups = seen.observed.skus.values(), seen.observed.groups
     again = replace(look(d.eyes, doubts, skus, at=at, groups=groups), audits=seen.observed.audits)
-    return confirmed(seen.observed, again, findings, diff(doubts, again, at=seen.observed.at, windows=d.windows))
+    told = diff(doubts, again, at=seen.observed.at, windows=d.windows, among=seen.lines)
+    return confirmed(seen.observed, again, findings, told)
 
 
 def _decide(

@@ -53,10 +53,21 @@ class Windows:
     retry: timedelta = timedelta(hours=24)  # a correction that keeps failing is given up after this
 
 
-def diff(lines: Iterable[Line], observed: Observed, *, at: datetime, windows: Windows) -> tuple[Finding, ...]:
-    """Judge every line, in the order in which scarce things are given out."""
+def diff(
+    lines: Iterable[Line],
+    observed: Observed,
+    *,
+    at: datetime,
+    windows: Windows,
+    among: Iterable[Line] | None = None,
+) -> tuple[Finding, ...]:
+    """Judge the lines, in the order in which scarce things are given out.
+
+    `among` are all lines of the cycle where only some are judged: what was done for one line of a person, such as
+    setting the usage location, counts for the person's others.
+    """
     every = tuple(lines)
-    ours = located(every)
+    ours = located(every if among is None else among)
     found = (_find(line, observed, at, windows) for line in every)
     return in_turn(settled(finding, ours, at=at, sync=windows.directory_sync) for finding in found)
 

@@ -58,10 +58,11 @@ def execute(
     gated: Iterable[Gated], observed: Observed, hands: Hands, *, plan_digest: str, progress: Callable[[str], None]
 ) -> dict[LineKey, tuple[Outcome, ...]]:
     """Carry out the cleared proposals, oldest first; every action gets an outcome."""
-    cleared = [g for g in gated if g.decision is Decision.CLEARED and g.proposal.actions]
+    every = tuple(gated)
+    cleared = [g for g in every if g.decision is Decision.CLEARED and g.proposal.actions]
     if not cleared:
         return {}
-    fresh = _fresh(cleared, observed, hands)
+    fresh = _fresh(cleared, every, observed, hands)
     outcomes: dict[LineKey, tuple[Outcome, ...]] = {}
     stop = ""
     for g in cleared:
@@ -86,13 +87,14 @@ def _is_done(outcomes: tuple[Outcome, ...]) -> bool:
     return bool(outcomes) and all(o.result is Result.APPLIED for o in outcomes)
 
 
-def _fresh(cleared: list[Gated], observed: Observed, hands: Hands) -> dict[LineKey, Finding]:
+def _fresh(cleared: list[Gated], every: tuple[Gated, ...], observed: Observed, hands: Hands) -> dict[LineKey, Finding]:
     lines = [g.proposal.finding.line for g in cleared]
+    among = [g.proposal.finding.line for g in every]
     at = hands.clock.now()
     again = replace(
         look(hands.eyes, lines, observed.skus.values(), at=at, groups=observed.groups), audits=observed.audits
     )
-    return {f.key: f for f in diff(lines, again, at=at, windows=hands.windows)}
+    return {f.key: f for f in diff(lines, again, at=at, windows=hands.windows, among=among)}
 
 
 def _is_unmoved(planned: Finding, now: Finding) -> bool:

@@ -64,7 +64,7 @@ def verify(
         again = replace(
             look(eyes, open_, observed.skus.values(), at=at, groups=observed.groups), audits=observed.audits
         )
-        last |= {f.key: f for f in diff(open_, again, at=at, windows=windows)}
+        last |= {f.key: f for f in diff(open_, again, at=at, windows=windows, among=every)}
         open_ = tuple(line for line in open_ if _may_arrive(last[line.key], is_undoing=line.key in undoing))
         left_s = (until - clock.now()).total_seconds()
         if not open_ or left_s <= 0:

@@ -137,8 +137,8 @@ class Others:
         group = self.oracle.truth.group(self.rng.choice(names))
         sold = next(s for s in SOLD.values() if s.group == group.name)
         own = self.oracle.truth.sku(sold.skus[0])
-        for user_id in group.members:
-            self.oracle.others(user_id)
+        for changed in (group.group_id, *group.members):
+            self.oracle.others(changed)
         change = {"add": {own: []}, "remove": []} if own not in group.licenses else {"add": {}, "remove": [own]}
         if sold.also and self.rng.random() < 0.5 and self.oracle.truth.sku(sold.also[0]) not in group.licenses:
             change = {"add": {self.oracle.truth.sku(sold.also[0]): []}, "remove": []}
