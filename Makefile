@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test check simulate lint bench lock clean
+.PHONY: install demo test check endure simulate lint bench lock clean
 
 install: .venv/installed
 
@@ -32,6 +32,11 @@ check: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	@! grep -n '://' requirements-*.lock || (echo 'a lock file names a host' >&2; exit 1)
+
+# A cycle killed at every request, and more bad days: many minutes. CI takes every third request: SHARE=3.
+SHARE ?= 1
+endure: install
+	EVERY_REQUEST=$(SHARE) EVERY_SEED=0 $(BIN)/python -m pytest tests/simulation/test_interruptions.py tests/simulation/test_faults.py -n 2
 
 # Any number of simulated customers: SEEDS=1000 FROM=0. One of them, told cycle by cycle: SEED=1234.
 SEEDS ?= 200

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
@@ -36,6 +36,8 @@ from reconciler.model import AnswerKind, Verdict
 
 # Lines in one of these are on their way: within the cycle or within their window.
 MOVING = frozenset({Phase.RECEIVED, Phase.APPROVED, Phase.CONVERGING, Phase.VERIFYING, Phase.REVOKING})
+# An account that cannot be read just now is read again: for so long the ticket waits with what else it has to be told.
+UNREADABLE_AT_MOST = timedelta(days=1)
 AT_EASE = (Phase.GRANTED.value, Phase.EXPIRING.value)
 
 
@@ -90,7 +92,7 @@ def answers(
     `endings` are all lines of the ticket; `deeds` what was sent for them in their present episode, oldest first.
     """
     done = deeds or {}
-    if not is_at_rest(endings):
+    if not is_at_rest(endings, at):
         return ()
     matters = {e.state.key: m for e in endings if (m := matter(e, done.get(e.state.key, ()))) is not None}
     news = [e for e in endings if e.state.key in matters and _is_news(e)]
@@ -136,13 +138,13 @@ def answers(
 _PROVED = frozenset({Matter.GRANTED, Matter.HANDED_BACK, Matter.REVOKED})
 
 
-def told(endings: Sequence[Ending], deeds: Deeds | None = None) -> dict[LineKey, str]:
+def told(endings: Sequence[Ending], at: datetime, deeds: Deeds | None = None) -> dict[LineKey, str]:
     """What each line remembers from now on of what its ticket was told.
 
     What nobody was told leaves the memory as it is, so that the end of a trouble is news only where the trouble was.
     """
     kept = {e.state.key: _told_before(e) for e in endings}
-    if not is_at_rest(endings):
+    if not is_at_rest(endings, at):
         return kept
     for ending in endings:
         is_told = ending.state.phase is Phase.GRANTED or matter(ending, (deeds or {}).get(ending.state.key, ()))
@@ -156,9 +158,14 @@ def signature(state: LineState) -> str:
     return f"{state.episode}/{state.phase.value}/{state.cause or '-'}"
 
 
-def is_at_rest(endings: Iterable[Ending]) -> bool:
+def is_at_rest(endings: Iterable[Ending], at: datetime) -> bool:
     """Whether no line of a ticket is on its way: until then it is told nothing about any of them."""
-    return all(e.state.phase not in MOVING for e in endings)
+    return not any(e.state.phase in MOVING or _is_unreadable(e.state, at) for e in endings)
+
+
+def _is_unreadable(state: LineState, at: datetime) -> bool:
+    is_held = state.phase is Phase.HELD and state.cause == Cause.REMOTE_FAILING
+    return is_held and (state.since is None or at - state.since < UNREADABLE_AT_MOST)
 
 
 def matter(ending: Ending, deeds: Sequence[Deed]) -> Matter | None:

@@ -58,7 +58,7 @@ def _record(
         deeds=deeds,
         head=AuditHead(head.size, head.hash),
     )
-    memory = told(group, deeds)
+    memory = told(group, at, deeds)
     kept = [replace(e, state=replace(e.state, told=memory[e.state.key])) for e in group]
     if not owed and all(e.state == _before(e) for e in kept):
         return kept

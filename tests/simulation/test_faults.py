@@ -1,6 +1,6 @@
 """Bad days, one a seed: nothing unsafe at any moment, and once the weather clears the same end as on a good day.
 
-`EVERY_SEED=200` plays as many days more.
+`make endure` plays 24 of them, `EVERY_SEED=200` as many days more.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from tests.simulation.make_weather import Before, clear_up, final, unsafe, weath
 
 WAITS_IN_BAD_WEATHER = (1, 2, 5, 15, 3, 40)  # minutes after each cycle
 WAITS_AFTERWARDS = (5, 30, 70, 130, 20 * 60, 60, 600)  # a new hire's account appears on the way
-SEEDS = tuple(range(24))
+SEEDS = tuple(range(8))
+SEEDS += tuple(range(8, 24)) if "EVERY_SEED" in os.environ else ()
 SEEDS += tuple(range(1000, 1000 + int(os.environ.get("EVERY_SEED", "0"))))
 
 
