@@ -10,7 +10,7 @@ from desired_state.model import LineKey, Says, Task
 from desired_state.rules import Rules
 from reconciler.answers import ITEM, Answer, Deed, Manners, Names, answers
 from reconciler.lifecycle import Phase
-from reconciler.line import Ending, Line, LineState, Observed
+from reconciler.line import Ending, Line, LineState, Observed, Unread
 from reconciler.loop.diff import Windows, diff
 from reconciler.loop.ending import end
 from reconciler.loop.gate import Policy, gate
@@ -170,3 +170,13 @@ def test_what_an_earlier_cycle_sent_is_told_when_its_effect_is_seen():
 
     assert "usage location set to DE" in given[0].text
     assert "req-7" in given[0].text
+
+
+def test_a_ticket_of_several_lines_waits_a_day_for_an_account_that_cannot_be_read():
+    granted = ending(a_line(says=Says.APPROVED), NOTHING, PROVEN, applied=True)
+    unread = ending(a_line("RITM0000002"), replace(NOTHING, users={ADA: Unread("502")}))
+
+    assert give(granted, unread) == ()
+
+    patient = replace(unread, state=replace(unread.state, since=MONDAY - DAY))
+    assert kinds(give(granted, patient)) == [K.NOTE]

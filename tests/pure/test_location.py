@@ -138,3 +138,17 @@ def test_what_one_line_set_binds_the_other_lines_of_the_person():
     )
 
     assert {f.cause for f in findings} == {Cause.USAGE_LOCATION_REFUSED}
+
+
+def test_what_one_line_set_binds_the_others_also_where_only_they_are_looked_at_again():
+    other = a_line("RITM0000002", person=ANNA)
+
+    (finding,) = diff(
+        [other],
+        seen(a_user(ADA, usage_location="", is_synced=True)),
+        at=MONDAY + HOUR,
+        windows=Windows(directory_sync=SYNC),
+        among=[set_before(SYNC), other],
+    )
+
+    assert (finding.key.ticket, finding.cause) == ("RITM0000002", Cause.USAGE_LOCATION_REFUSED)

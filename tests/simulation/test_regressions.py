@@ -232,3 +232,17 @@ def test_a_grant_stays_watched_while_a_person_keeps_the_tickets_task(tmp_path):
 
         assert day.phase("RITM0010004") == "drifted"
         assert not [w for w in day.watch.writes[written:] if daniel in w]
+
+
+def test_a_person_in_a_row_of_a_ticket_who_was_unreadable_once_is_served_although_the_ticket_never_changed(tmp_path):
+    from reconciler.sandbox import hosts
+
+    with a_day(tmp_path) as day:
+        dora = day.world.instance.user("dora.meier")["sys_id"]
+        day.world.instance.hide("sys_user", dora, hosts.SERVICENOW_USER)
+        day.cycle()
+        assert day.phases()["RITM0010032/1"] == "held"
+        day.world.instance.show("sys_user", dora, hosts.SERVICENOW_USER)
+        day.wait(60)
+        day.cycle()
+        assert day.phases()["RITM0010032/1"] in ("granted", "waiting_for_seat")
