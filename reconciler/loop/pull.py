@@ -19,6 +19,7 @@ from desired_state.intake import intake
 from desired_state.items import Item
 from desired_state.model import OUR_MARK, LineKey, Person, Refusal, Request, Says, Ticket, Why
 from desired_state.says import TicketWords
+from reconciler.causes import Cause
 from reconciler.clients.servicenow import Moved, ServiceNow, Watermark
 from reconciler.clock import Clock
 from reconciler.lifecycle import FINAL, Phase
@@ -34,6 +35,7 @@ WHOLE = "servicenow.whole"  # when all tickets were last read, whatever the wate
 MEANING = "meaning"  # the watermark's source under which the configuration that tickets were read with is kept
 SOURCE = "servicenow"
 TASKS = "servicenow.tasks"  # up to when changes of tasks are known
+_SOUGHT = (Phase.APPROVED, Phase.VERIFYING, Phase.HELD)
 _SYS_ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -111,14 +113,17 @@ def _keep_moved(reader: Reader, moved: Moved, found: Iterable[Ticket]) -> None:
 def _passed(reader: Reader) -> list[str]:
     """Tickets that the watermark has passed and that may read differently now, so they are read by number.
 
-    Of some, something was not shown. Of others a person holds the task: giving it back touches the task alone.
+    Of some, something was not shown. Of others a person holds the task: giving it back touches the task alone. Whose
+    account is not found may have had a name corrected, which touches the person alone.
     """
     with reader.database.read() as session:
         copies = tickets.load(session, reader.tenant)
         standings = ledger.standings(session, reader.tenant)
+        states = lines.load(session, reader.tenant)
     unread = {key.ticket for key, s in standings.items() if s.held or _may_change_unseen(s.declaration)}
     hidden = {n for n, t in copies.items() if None in (t.variables, t.opened_by, t.requested_for)}
-    return sorted(unread | hidden)
+    lost = {key.ticket for key, s in states.items() if s.cause == Cause.USER_MISSING and s.phase in _SOUGHT}
+    return sorted(unread | hidden | lost)
 
 
 def _may_change_unseen(declaration: object) -> bool:

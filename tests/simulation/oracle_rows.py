@@ -22,6 +22,7 @@ from reconciler.store.database import Database
 from tests.simulation.make_tenant import NEVER_SERVED, Made, Wish
 from tests.simulation.oracle import Oracle
 
+FAILING = frozenset({"server_error", "bad_gateway", "unavailable", "done_then_500", "done_then_504", "reply_lost"})
 GROUP_TAKES = timedelta(minutes=30)
 MARK = re.compile(r"\[m365r:([A-Za-z0-9:._-]+)\]")
 RECORD = re.compile(r"/table/(sc_task|sc_req_item)/([0-9a-f]{32})$")
@@ -89,6 +90,15 @@ class Books:
             if wish.days or not self.oracle.truth.may_run(wish, now):
                 continue  # its period may have ended before it could be told
             self._works(wish, "closing", f"{wish.number} was closed")
+
+    def _was_tried_in_vain(self, state: LineState) -> bool:
+        """A day of errors that a person is told of; what they see in Microsoft's portals is theirs to settle."""
+        failing = self.tenant.world.faults.met.keys() & FAILING
+        return (
+            (state.phase.value, state.cause) == ("review", "remote_failing")
+            and "tried for" in state.note
+            and bool(failing)
+        )
 
     def _began_just_now(self, state: LineState) -> bool:
         """A seat that came free in the last calm cycle is given in it, and a group takes its time to be processed."""
@@ -232,6 +242,7 @@ class Books:
             elif (
                 state.granted_at is None
                 and (phase, state.cause) not in HANDED_BACK
+                and not self._was_tried_in_vain(state)
                 and (why := self._can_be_served(wish))
             ):
                 sentence = f"{key} {wish.product} for {wish.human.name} ({wish.human.trait}) is {phase}"

@@ -256,6 +256,9 @@ def _play(game: Game, *, tell: bool) -> None:
         game.cycle()
         if done(f"calm {result.cycles}"):
             return
+    while game.world.clock.now().minute >= 55:  # a day may end somewhere, and with it a period
+        game.wait(5)
+        game.cycle()
     _rest(game)
     done("at rest")
 

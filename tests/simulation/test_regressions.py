@@ -246,3 +246,16 @@ def test_a_person_in_a_row_of_a_ticket_who_was_unreadable_once_is_served_althoug
         day.wait(60)
         day.cycle()
         assert day.phases()["RITM0010032/1"] in ("granted", "waiting_for_seat")
+
+
+def test_a_name_that_is_corrected_in_servicenow_is_looked_up_although_the_ticket_never_changed(tmp_path):
+    with a_day(tmp_path) as day:
+        who = day.ticket("RITM0010004")["requested_for"]
+        right = day.world.instance.record("sys_user", who)
+        day.world.instance.change("sys_user", who, email="nobody@contoso.example", user_name="nobody")
+        day.cycle()
+        assert day.phase("RITM0010004") == "approved"
+        day.world.instance.change("sys_user", who, email=right["email"], user_name=right["user_name"])
+        day.wait(5)
+        day.cycle()
+        assert day.phase("RITM0010004") == "granted"
