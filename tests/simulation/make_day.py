@@ -29,6 +29,7 @@ from reconciler.loop.observe import Scope
 from reconciler.once import once
 from reconciler.report import CycleReport
 from reconciler.sandbox import hosts
+from reconciler.sandbox.server import Serving
 from reconciler.sandbox.stories import contoso, history
 from reconciler.sandbox.transport import SandboxTransport
 from reconciler.sandbox.world import World
@@ -154,8 +155,13 @@ def past_of(world: World) -> tuple[PastGrant, ...]:
 
 
 @contextmanager
-def a_day(state: Path, world: World | None = None, *, config: Path | None = None) -> Iterator[Day]:
-    """Contoso, or another world, with the shipped configuration and a store under `state`."""
+def a_day(
+    state: Path, world: World | None = None, *, config: Path | None = None, served: Serving | None = None
+) -> Iterator[Day]:
+    """Contoso, or another world, with the shipped configuration and a store under `state`.
+
+    `served`: the open ports of that world, which are then talked to over TLS instead of in process.
+    """
     world = world or contoso()
     settings = load(config, {"RECONCILER_STATE_DIR": str(state)})
     with ExitStack() as held:
@@ -164,13 +170,15 @@ def a_day(state: Path, world: World | None = None, *, config: Path | None = None
         watch = Watch(database)
 
         def http() -> httpx.Client:
+            if served is not None:
+                return held.enter_context(make_http(ca_file=served.ca_file))
             return held.enter_context(make_http(watch.wrap(SandboxTransport(world))))
 
         reached = Systems(
             clock=world.clock,
-            graph_base=f"{hosts.GRAPH_URL}/v1.0",
-            authority=hosts.LOGIN_URL,
-            servicenow_base=hosts.SERVICENOW_URL,
+            graph_base=served.graph if served is not None else f"{hosts.GRAPH_URL}/v1.0",
+            authority=served.login if served is not None else hosts.LOGIN_URL,
+            servicenow_base=served.servicenow if served is not None else hosts.SERVICENOW_URL,
             tenant_id=hosts.TENANT_ID,
             client_id=hosts.CLIENT_ID,
             credential=lambda: ClientSecret(hosts.CLIENT_SECRET),
