@@ -256,9 +256,10 @@ def _play(game: Game, *, tell: bool) -> None:
         game.cycle()
         if done(f"calm {result.cycles}"):
             return
-    while game.world.clock.now().minute >= 55:  # a day may end somewhere, and with it a period
-        game.wait(5)
-        game.cycle()
+    if game.world.clock.now().minute >= 55:  # a day may end somewhere, and with it a period: taken back, then told
+        for _ in range(2):
+            game.wait(5)
+            game.cycle()
     _rest(game)
     done("at rest")
 
