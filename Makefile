@@ -24,7 +24,7 @@ demo: install
 	@echo 'Let two days pass, start over: .venv/bin/reconciler sandbox advance 2d | reset'
 
 test: install
-	$(BIN)/python -m pytest tests -n 2
+	$(BIN)/python -m pytest tests -n 2 --dist worksteal
 
 check: install
 	$(BIN)/ruff check .
@@ -36,7 +36,7 @@ check: install
 # A cycle killed at every request, and more bad days: many minutes. CI takes every third request: SHARE=3.
 SHARE ?= 1
 endure: install
-	EVERY_REQUEST=$(SHARE) EVERY_SEED=0 $(BIN)/python -m pytest tests/simulation/test_interruptions.py tests/simulation/test_faults.py -n 2
+	EVERY_REQUEST=$(SHARE) EVERY_SEED=0 $(BIN)/python -m pytest tests/simulation/test_interruptions.py tests/simulation/test_faults.py -n 2 --dist worksteal
 
 # Any number of simulated customers: SEEDS=1000 FROM=0. One of them, told cycle by cycle: SEED=1234.
 SEEDS ?= 200

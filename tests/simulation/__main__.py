@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
 import time
 from collections import Counter
@@ -19,6 +20,7 @@ def main() -> int:
     asked.add_argument("--seeds", type=int, default=200, help="how many")
     asked.add_argument("--from", dest="first", type=int, default=0, help="the first of them")
     given = asked.parse_args()
+    gc.set_threshold(50_000, 50, 50)  # as in the tests
     if given.seed is not None:
         return 1 if play(given.seed, tell=True).wrong else 0
     total, failed, began = Summary(), 0, time.monotonic()
