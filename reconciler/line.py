@@ -313,6 +313,7 @@ class Proposal:
     short_of: tuple[SkuId, ...] = ()  # blocked for want of a seat: of which SKUs, the one it queues for first
     with_: LineKey | None = None
     after: LineKey | None = None  # another line of the person whose change has to be there first
+    later: tuple[Action, ...] = ()  # what follows once these have shown to last: part of the request, not of the plan
     digest: str = ""  # of the request: what an approval names
     subject: Mapping[str, Any] = field(default_factory=dict)  # the document that the digest is over, as JSON values
     serves: tuple[str, ...] = ()  # digests of all requests that its actions serve: its own, and those that share them

@@ -17,9 +17,21 @@ from desired_state.rules.facts import (
     facts_from_json,
 )
 from desired_state.rules.kinds import Conflict, Deny, Eligibility, EndDateRequired, RoleProduct
-from desired_state.rules.ruling import Rule, Rules, Ruling, evaluate, group_key, is_sampled, judge, replay
+from desired_state.rules.ruling import (
+    KINDS,
+    Rule,
+    Rules,
+    Ruling,
+    Saying,
+    evaluate,
+    group_key,
+    is_sampled,
+    judge,
+    replay,
+)
 
 __all__ = [
+    "KINDS",
     "Assurance",
     "AutoApprove",
     "Change",
@@ -34,6 +46,7 @@ __all__ = [
     "RuleHit",
     "Rules",
     "Ruling",
+    "Saying",
     "Spent",
     "StageAsked",
     "StageName",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import rfc8785
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -32,6 +32,8 @@ Rule = Annotated[
     Eligibility | RoleProduct | Conflict | EndDateRequired | AutoApprove | StageRequired | OpenerApproves | Deny,
     Field(discriminator="kind"),
 ]
+
+KINDS = tuple(kind for rule in get_args(get_args(Rule)[0]) for kind in get_args(rule.model_fields["kind"].annotation))
 
 Saying = Literal["denied", "held", "asked", "staged", "approved", "clear"]
 """What rules say together, strictest first: nobody may; not like this (the requester is asked); a person has to look,

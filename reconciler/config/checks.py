@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from desired_state.catalogue import Catalogue
-from desired_state.rules import StageRequired
+from desired_state.rules import Rule, StageRequired
 from reconciler.config.lines import Step
 from reconciler.config.model import Settings
 
@@ -73,10 +73,19 @@ def _rules(settings: Settings, catalogue: Catalogue) -> Iterator[Fault]:
         seen.add(rule.id)
         for key in rule.product_keys():
             if catalogue.product(key) is None:
-                yield ("rules", index, "products"), f"{where} names the product '{key}', {_none(key, catalogue)}"
+                yield (
+                    ("rules", index, _key_of(rule, key)),
+                    f"{where} names the product '{key}', {_none(key, catalogue)}",
+                )
         for tenant in rule.tenants:
             if tenant not in settings.tenants:
                 yield ("rules", index, "tenants"), f"{where} names {_no_tenant(tenant, settings)}"
+
+
+def _key_of(rule: Rule, product: str) -> str:
+    """The key of a rule that names this product."""
+    names = {"product": (getattr(rule, "product", ""),), "instead_of": getattr(rule, "instead_of", ())}
+    return next((key for key, named in names.items() if product in named), "products")
 
 
 def _approvers(settings: Settings) -> Iterator[Fault]:

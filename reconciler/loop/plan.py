@@ -22,7 +22,7 @@ from reconciler.loop.location import awaited, derive, set_location
 from reconciler.loop.sequence import builds_on, in_sequence
 from reconciler.loop.subject import Naming, subject
 from reconciler.loop.undo import take_back
-from reconciler.model import Action, ActionKind
+from reconciler.model import Action, ActionKind, ObservedUser
 from reconciler.seats.ledger import Purse, count, promised
 from reconciler.seats.queue import Place, in_turn, keeps_place, turn
 
@@ -108,19 +108,12 @@ def _propose(finding: Finding, observed: Observed, bounds: Bounds, taken: Taken)
         actions.append(set_location(finding, user, derived, observed.at))
     if finding.drift.needs_location and user.is_synced:  # relied on only once the next sync has left it in place
         holder = taken.locations.setdefault(user.id, finding.key)
+        later = _change(finding, user, product, observed, bounds, _spare(observed)).actions
         if not actions:
-            return Proposal(finding, with_=holder)
-        return Proposal(finding, tuple(actions), sentence=awaited(actions[0].given[0], user, bounds.directory_sync))
-    match finding.drift.kind:
-        case DriftKind.PLAN_OFF:
-            change = switch_on(finding, user, finding.drift, observed, bounds, taken)
-        case DriftKind.MISSING:
-            change = assign(finding, user, product, observed, bounds, taken)
-        case DriftKind.NOT_MEMBER | DriftKind.UNPROCESSED:
-            steps = through_group(finding, user, product, observed, bounds, taken)
-            change = steps if isinstance(steps, Proposal) else Proposal(finding, tuple(steps))
-        case _:
-            change = Proposal(finding)
+            return Proposal(finding, with_=holder, later=later)
+        why = awaited(actions[0].given[0], user, bounds.directory_sync)
+        return Proposal(finding, tuple(actions), sentence=why, later=later)
+    change = _change(finding, user, product, observed, bounds, taken)
     if change.blocked is not None or change.with_ is not None:
         return change
     actions.extend(change.actions)
@@ -130,6 +123,28 @@ def _propose(finding: Finding, observed: Observed, bounds: Bounds, taken: Taken)
     taken.changes[(user.id, product.key)] = finding.key
     taken.last[user.id] = finding.key
     return Proposal(finding, tuple(actions), after=change.after)
+
+
+def _spare(observed: Observed) -> Taken:
+    """What a change that is only foreseen may use: seats without end, and nothing of this plan's."""
+    return Taken(Purse({sku: count(s, use_grace=False) for sku, s in observed.skus.items()}, is_endless=True))
+
+
+def _change(
+    finding: Finding, user: ObservedUser, product: Product, observed: Observed, bounds: Bounds, taken: Taken
+) -> Proposal:
+    """The change that gives the access itself, or what stands in its way."""
+    assert finding.drift is not None
+    match finding.drift.kind:
+        case DriftKind.PLAN_OFF:
+            return switch_on(finding, user, finding.drift, observed, bounds, taken)
+        case DriftKind.MISSING:
+            return assign(finding, user, product, observed, bounds, taken)
+        case DriftKind.NOT_MEMBER | DriftKind.UNPROCESSED:
+            steps = through_group(finding, user, product, observed, bounds, taken)
+            return steps if isinstance(steps, Proposal) else Proposal(finding, tuple(steps))
+        case _:
+            return Proposal(finding)
 
 
 def _dearer(product: Product, cap: Decimal | None) -> str:
@@ -150,8 +165,10 @@ def _named(made: list[Proposal], wished: Plan | None, bounds: Bounds, naming: Na
         if proposal.short_of and wish is not None:
             named.append(replace(proposal, digest=wish.digest, subject=wish.subject))
             continue
-        actions = carried.get(proposal.with_, ()) if proposal.with_ is not None else proposal.actions
-        about = subject(proposal.finding, _with_place(proposal.finding, actions, places), bounds, naming)
+        shared = proposal.with_ is not None and not proposal.later
+        actions = carried.get(proposal.with_, ()) if shared and proposal.with_ is not None else proposal.actions
+        every = _with_place(proposal.finding, (*actions, *proposal.later), places)
+        about = subject(proposal.finding, every, bounds, naming)
         named.append(replace(proposal, digest=digest(about), subject=about))
     return named
 

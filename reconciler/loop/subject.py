@@ -73,7 +73,7 @@ def subject(finding: Finding, actions: Iterable[Action], bounds: Bounds, naming:
         "before": before,
         "before_digest": digest(before),
         "after": _after(every, done),
-        "cost_delta": plain(cost_delta(finding.user, line.product, every, bounds)),
+        "cost_delta": plain(cost_delta(finding, finding.user, every, bounds, done)),
     }
     return told
 
@@ -186,16 +186,15 @@ def _after(actions: Iterable[Action], done: _Done) -> dict[str, Any]:
 
 
 def cost_delta(
-    user: ObservedUser, product: Product | None, actions: Iterable[Action], bounds: Bounds
+    finding: Finding, user: ObservedUser, actions: tuple[Action, ...], bounds: Bounds, done: _Done
 ) -> Decimal | None:
     """What the change costs more each month, less than nothing when it saves; None when a price is not configured."""
-    total = Decimal(0)
-    for action in actions:
-        for cost in _costs(action, user, product, bounds):
-            if cost is None:
-                return None
-            total += cost
-    return total
+    product = finding.line.product
+    joined = sum(1 for o in done.operations(actions) if "group_id" in o)  # a step that we did already costs too
+    costs = [cost for action in actions for cost in _costs(action, user, product, bounds)]
+    costs += [product.price if product is not None else None] * joined
+    known = [cost for cost in costs if cost is not None]
+    return sum(known, Decimal(0)) if len(known) == len(costs) else None
 
 
 def _costs(action: Action, user: ObservedUser, product: Product | None, bounds: Bounds) -> Iterable[Decimal | None]:
