@@ -143,7 +143,9 @@ class StageRequired(RuleBase):
         )
 
     def evaluate(self, facts: RuleFacts) -> RuleHit:
-        inputs: Inputs = {"price": plain_price(facts.price), "price_above": plain_price(self.price_above)}
+        inputs: Inputs = {"price": plain_price(facts.price)}
+        if self.price_above is not None:
+            inputs["price_above"] = plain_price(self.price_above)
         if not self.concerns(facts):
             return RuleHit(self.id, "not_applicable", "require_stage", f"It is not about {facts.name}.")
         if self.price_above is not None:
@@ -173,11 +175,9 @@ class OpenerApproves(RuleBase):
     price_max: Price | None = None
 
     def evaluate(self, facts: RuleFacts) -> RuleHit:
-        inputs: Inputs = {
-            "opener": facts.opener,
-            "price": plain_price(facts.price),
-            "price_max": plain_price(self.price_max),
-        }
+        inputs: Inputs = {"opener": facts.opener}
+        if self.price_max is not None:
+            inputs |= {"price": plain_price(facts.price), "price_max": plain_price(self.price_max)}
         if not self.concerns(facts):
             return RuleHit(self.id, "not_applicable", "trust_opener", f"It is not about {facts.name}.")
         said: Mapping[str, bool | None] = {

@@ -172,8 +172,9 @@ class EndDateRequired(RuleBase):
             "employee_type": facts.employee_type,
             "has_end": facts.has_end,
             "period_days": facts.period_days,
-            "max_days": self.max_days,
         }
+        if self.max_days is not None:
+            inputs["max_days"] = self.max_days
         if not self.concerns(facts):
             return RuleHit(self.id, "not_applicable", "hold", f"It is not about {facts.name}.")
         is_fine = facts.has_end and (

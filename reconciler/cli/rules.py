@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from reconciler.store.rulings import AutoApproval
 
 _OUTPUT = click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
-_MARKS = {"hit": "hit", "missed": "missed", "not_applicable": "-", "cannot_tell": "cannot tell"}
+_MARKS = {"hit": "hit", "missed": "missed", "not_applicable": "not about it", "cannot_tell": "cannot tell"}
 
 
 @click.group()
@@ -114,15 +114,15 @@ def _show(tried: tuple[Tried, ...], failed: int) -> None:
     out = console()
     for t in tried:
         style = "bold red" if t.wrong else "green"
-        out.print(plain_text(f"{'FAIL' if t.wrong else 'PASS'}  {t.example.name}: {t.ruling.says}", style=style))
+        out.print(plain_text(f"{'FAIL' if t.wrong else 'PASS'} {t.example.name}: {t.ruling.says}", style=style))
         for wrong in t.wrong:
             out.print(plain_text(f"      {wrong}"), soft_wrap=True)
         if t.ruling.sentence:
             out.print(plain_text(f"      {t.ruling.sentence}"), soft_wrap=True)
         for hit in t.ruling.hits:
             inputs = ", ".join(f"{k} {_value(v)}" for k, v in hit.inputs.items())
-            row = f"      {_MARKS[hit.outcome]:<12}{hit.rule} ({hit.effect.replace('_', ' ')})"
-            out.print(plain_text(f"{row}: {inputs}" if inputs else row), soft_wrap=True)
+            row = f"      {_MARKS[hit.outcome]}: {hit.rule} ({hit.effect.replace('_', ' ')})"
+            out.print(plain_text(f"{row}, {inputs}" if inputs else row), soft_wrap=True)
     out.print(f"{len(tried) - failed} of {len(tried)} examples are as expected.")
 
 

@@ -61,6 +61,13 @@ def sentence(
             path = [*path, "kind"]
         origin = origins.get(tuple(step for step in path if isinstance(step, str)))
         placed.append((origin, None if origin else line_of(text, path), path, fault))
+    # A list with a wrong value in it is reported as too short as well.
+    deep = [tuple(path) for _, _, path, _ in placed]
+    placed = [
+        p
+        for p in placed
+        if p[3]["type"] != "too_short" or not any(d != tuple(p[2]) and d[: len(p[2])] == tuple(p[2]) for d in deep)
+    ]
     # A mistyped key is one mistake and reads as two: the word that is not known says more than the one that is missing.
     mistyped = {tuple(path[:-1]) for _, _, path, fault in placed if fault["type"] == "extra_forbidden"}
     placed = [p for p in placed if p[3]["type"] != "missing" or tuple(p[2][:-1]) not in mistyped] or placed
@@ -104,6 +111,10 @@ def _what(fault: Mapping[str, Any], path: Sequence[Step], data: Mapping[str, Any
 
 
 def _bound(kind: str, context: Mapping[str, Any]) -> str:
+    if kind == "too_short":
+        return f"a list of {context.get('min_length')} or more"
+    if kind == "too_long":
+        return f"a list of at most {context.get('max_length')}" if context.get("max_length") else "nothing here"
     words = {"less_than_equal": ("at most", "le"), "greater_than_equal": ("at least", "ge")}
     return f"{words[kind][0]} {context.get(words[kind][1])}" if kind in words else ""
 
