@@ -110,8 +110,8 @@ def faults(found: Examples, rules: Rules, catalogue: Catalogue) -> Iterator[Faul
         for key in ("product", "holds"):
             for name in [example.product] if key == "product" else example.holds or ():
                 if catalogue.product(name) is None:
-                    near = catalogue.closest(name)
-                    yield ("examples", number, key), f"{where} names the product '{name}', {_none(near)}"
+                    hint = _none(catalogue.closest(name))
+                    yield ("examples", number, key), f"{where} names the product '{name}', {hint}"
         for key, names in (("hits", example.hits or ()), ("approved_today", example.approved_today)):
             for name in names:
                 if name not in ids:

@@ -36,7 +36,7 @@ def evidence(
         approved = rulings.approved_since(session, tenant, at - DAY)
     names = rules.group_names()
     people = sorted({f.user.id for f in findings if f.user is not None and _is_judged(f)}) if names else []
-    return Evidence(products, _groups(graph, names, people) if people else {}, approved)
+    return Evidence(products, memberships(graph, names, people) if people else {}, approved)
 
 
 def _is_judged(finding: Finding) -> bool:
@@ -45,8 +45,11 @@ def _is_judged(finding: Finding) -> bool:
     return finding.rest is Rest.ACT and is_asked
 
 
-def _groups(graph: Graph, names: Sequence[str], people: Sequence[UserId]) -> dict[UserId, Mapping[str, bool | None]]:
-    ids = _ids(graph, names)
+def memberships(
+    graph: Graph, names: Sequence[str], people: Sequence[UserId]
+) -> dict[UserId, Mapping[str, bool | None]]:
+    """Which of the groups that rules name each person is in, directly or through another one; None: not known."""
+    ids = named_groups(graph, names)
     known = any(group is not None for group in ids.values())
     inside = graph.all_groups(people) if known else {}
     found: dict[UserId, Mapping[str, bool | None]] = {}
@@ -60,7 +63,7 @@ def _groups(graph: Graph, names: Sequence[str], people: Sequence[UserId]) -> dic
     return found
 
 
-def _ids(graph: Graph, names: Sequence[str]) -> dict[str, GroupId | None]:
+def named_groups(graph: Graph, names: Sequence[str]) -> dict[str, GroupId | None]:
     """The groups that rules name, by how facts call them; None for what is no single group."""
     words = [name for name in names if not GUID.fullmatch(name.strip())]
     given = [GroupId(name.strip().lower()) for name in names if GUID.fullmatch(name.strip())]

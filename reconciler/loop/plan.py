@@ -162,7 +162,8 @@ def _named(made: list[Proposal], wished: Plan | None, bounds: Bounds, naming: Na
     named = []
     for proposal in made:
         wish = before.get(proposal.finding.key)
-        if proposal.short_of and wish is not None:
+        is_idle = wish is not None and not (_does(wish) or _does(proposal))  # nothing to be done: named once a cycle
+        if wish is not None and (proposal.short_of or is_idle):
             named.append(replace(proposal, digest=wish.digest, subject=wish.subject))
             continue
         shared = proposal.with_ is not None and not proposal.later
@@ -171,6 +172,10 @@ def _named(made: list[Proposal], wished: Plan | None, bounds: Bounds, naming: Na
         about = subject(proposal.finding, every, bounds, naming)
         named.append(replace(proposal, digest=digest(about), subject=about))
     return named
+
+
+def _does(proposal: Proposal) -> bool:
+    return bool(proposal.actions or proposal.later) or proposal.with_ is not None
 
 
 def _with_place(finding: Finding, actions: tuple[Action, ...], places: Mapping[UserId, Action]) -> tuple[Action, ...]:

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from desired_state.rules import KINDS, Rules
 from reconciler.cli.main import run
+from reconciler.config import load
 from reconciler.sandbox.state import SandboxState
 from reconciler.store import journal, rulings
 from reconciler.store.database import open_database
@@ -128,6 +130,7 @@ def test_decisions_of_the_first_day_are_judged_again_from_the_store_and_digests_
     assert len(ruled) > 10
     shown = {row["digest"] for row in first["tickets"]}
     assert all(row.body["digest"] in row.body["what"]["requests"] for row in intents)
+    assert {len(row.body["plan"]) for row in intents} == {64}
     assert {d for row in intents for d in row.body["what"]["requests"]} <= shown
     # Waiting for a seat, for a person: told in the ticket meanwhile, and the same request as before.
     waiting = {"RITM0010008", "RITM0010024", "RITM0010031", "RITM0010033", "RITM0010009", "RITM0010027"}
@@ -181,3 +184,16 @@ def test_a_form_without_approval_is_served_by_a_rule_counted_sampled_and_looked_
     assert [row["phase"] for row in told["tickets"]] == ["granted"]
     assert [(a["line"], a["rule"], a["cost_monthly"]) for a in listed] == [("RITM0010004/1", "cheap", "9.4")]
     assert (codes, left) == ([0, 1], [])
+
+
+def test_the_rules_that_the_shipped_configuration_shows_in_comments_are_rules(tmp_path):
+    text = (ROOT / "config.toml").read_text(encoding="utf-8")
+    shown = text[text.index("# [[rules]]") : text.index("# --- a real tenant")]
+    (tmp_path / "config.toml").write_text(
+        text + "\n" + "\n".join(line.removeprefix("#").strip() for line in shown.splitlines()), encoding="utf-8"
+    )
+
+    rules = load(tmp_path / "config.toml", {}).rules_for("contoso").rules
+
+    assert {rule.kind for rule in rules} == set(KINDS)
+    assert json.loads(Rules(rules=rules).text())["rules"][0]["id"] == "contractor-end-date"
