@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from desired_state.model import GroupId, Path, Product, SkuId, Tier
+from desired_state.rules import group_key
 from reconciler.clients.auth import roles
 from reconciler.clients.graph.permissions import ENFORCE, EVIDENCE, OBSERVE, PERMISSIONS, missing
 from reconciler.errors import NotFound, RemoteError, UserError
 from reconciler.line import Gone, Unread
+from reconciler.loop.evidence import named_groups
 from reconciler.loop.groups import unusable
 from reconciler.loop.memberships import read_groups
 from reconciler.model import ObservedGroup, ObservedUser, SubscribedSku
@@ -47,6 +49,7 @@ def examine(app: App) -> Iterator[Finding]:
     yield from _servicenow(app)
     yield from _products(app)
     yield from _groups(app)
+    yield from _rules(app)
 
 
 def _try(area: str, name: str, check: Callable[[], str]) -> Finding:
@@ -182,6 +185,24 @@ def _grouped(app: App) -> list[tuple[Product, GroupId]]:
             names = (product.group if product.path is Path.GROUP else None, product.enabling_group)
             found += [(product, name) for name in names if name is not None]
     return found
+
+
+def _rules(app: App) -> Iterator[Finding]:
+    """Groups that rules name: one that is none, or several, makes every decision that needs it a person's."""
+    names = app.settings.rules_for(app.name).group_names()
+    if not names:
+        return
+    try:
+        found = named_groups(app.graph, names)
+    except RemoteError as error:
+        yield Finding("rules", "groups", Health.FAULT, str(error))
+        return
+    for name in names:
+        if found[group_key(name)] is not None:
+            yield Finding("rules", name, Health.WELL, "a group that rules look into")
+        else:
+            sentence = f"rules name the group '{name}', and there is no single group of this name that can be read"
+            yield Finding("rules", name, Health.FAULT, f"{sentence}; until then a person is asked")
 
 
 def _groups(app: App) -> Iterator[Finding]:

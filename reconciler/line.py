@@ -27,6 +27,7 @@ from desired_state.model import (
     Tier,
     UserId,
 )
+from desired_state.rules import Ruling
 from reconciler.causes import Cause
 from reconciler.lifecycle import Phase
 from reconciler.model import (
@@ -113,6 +114,7 @@ class Line:
     zone: tzinfo = UTC  # where the person's days begin and end
     others: tuple[Other, ...] = ()
     hold: str = ""  # a person keeps the ticket's task: it is looked at, and nothing is changed for it
+    is_unapproved: bool = False  # its item needs no approval and nobody gave one: only a rule can allow it
 
     @property
     def key(self) -> LineKey:
@@ -311,7 +313,10 @@ class Proposal:
     short_of: tuple[SkuId, ...] = ()  # blocked for want of a seat: of which SKUs, the one it queues for first
     with_: LineKey | None = None
     after: LineKey | None = None  # another line of the person whose change has to be there first
+    later: tuple[Action, ...] = ()  # what follows once these have shown to last: part of the request, not of the plan
     digest: str = ""  # of the request: what an approval names
+    subject: Mapping[str, Any] = field(default_factory=dict)  # the document that the digest is over, as JSON values
+    serves: tuple[str, ...] = ()  # digests of all requests that its actions serve: its own, and those that share them
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,6 +371,8 @@ class Gated:
     sentence: str = ""
     judged: tuple[Mapping[str, Any], ...] = ()
     may_answer: bool = True  # False: the ticket is too old to be told anything
+    ruling: Ruling | None = None  # what the rules say together; None where they were not asked
+    approved_by: str = ""  # the rule that it is sent by, "" where people approved it
 
 
 @dataclass(frozen=True, slots=True)

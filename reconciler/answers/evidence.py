@@ -13,6 +13,7 @@ from typing import Any
 
 from desired_state.model import LineKey, Request, Ticket
 from reconciler.answers.values import Deed, Names
+from reconciler.answers.words import sent_digest
 from reconciler.digest import plain
 from reconciler.line import Ending
 
@@ -75,7 +76,7 @@ def _line(ending: Ending, deeds: Sequence[Deed], names: Names, limit: int) -> di
         "ends_at": state.ends_at,
         "approved_by": list(declared.approvers) if isinstance(declared, Request) else [],
         "rules": [{k: j.get(k) for k in ("rule", "outcome", "effect")} for j in ending.gated.judged],
-        "digest": ending.gated.proposal.digest,
+        "digest": sent_digest(deeds) or ending.gated.proposal.digest,
         "proof": {
             "access": proof.access,
             "plan": names.plans.get(proof.plan, proof.plan) if proof.plan is not None else None,
@@ -97,6 +98,7 @@ def _line(ending: Ending, deeds: Sequence[Deed], names: Names, limit: int) -> di
                 "client_request_id": d.client_request_id,
                 "at": d.at,
                 "audit_row": d.seq,
+                "digest": d.digest,
             }
             for d in kept
         ],

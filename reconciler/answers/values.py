@@ -84,6 +84,7 @@ class Deed:
     words: str = ""
     request_id: str = ""
     client_request_id: str = ""
+    digest: str = ""  # of the request that it was sent for
 
     @property
     def is_done(self) -> bool:

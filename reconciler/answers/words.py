@@ -135,8 +135,13 @@ def facts(telling: Telling, ending: Ending) -> list[str]:
     if ids:
         rows.append(f"Microsoft request ids: {', '.join(ids)}")
     if deeds:
-        rows.append(f"Digest of the change: {ending.gated.proposal.digest}")
+        rows.append(f"Digest of the change: {sent_digest(deeds) or ending.gated.proposal.digest}")
     return rows
+
+
+def sent_digest(deeds: Sequence[Deed]) -> str:
+    """The digest of the request whose change was sent last, "" for none: a later cycle has nothing left to name."""
+    return next((deed.digest for deed in reversed(deeds) if deed.digest), "")
 
 
 def _wrong(ending: Ending, *, is_fine: bool) -> list[str]:

@@ -30,6 +30,7 @@ COMMANDS = {
     "audit": "reconciler.cli.audit:audit",
     "doctor": "reconciler.cli.doctor:doctor",
     "catalogue": "reconciler.cli.catalogue:catalogue",
+    "rules": "reconciler.cli.rules:rules",
     "sandbox": "reconciler.cli.sandbox:sandbox",
     "db": "reconciler.cli.db:db",
 }

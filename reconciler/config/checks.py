@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from desired_state.catalogue import Catalogue
+from desired_state.rules import Rule, StageRequired
 from reconciler.config.lines import Step
 from reconciler.config.model import Settings
 
@@ -72,10 +73,19 @@ def _rules(settings: Settings, catalogue: Catalogue) -> Iterator[Fault]:
         seen.add(rule.id)
         for key in rule.product_keys():
             if catalogue.product(key) is None:
-                yield ("rules", index, "products"), f"{where} names the product '{key}', {_none(key, catalogue)}"
+                yield (
+                    ("rules", index, _key_of(rule, key)),
+                    f"{where} names the product '{key}', {_none(key, catalogue)}",
+                )
         for tenant in rule.tenants:
             if tenant not in settings.tenants:
                 yield ("rules", index, "tenants"), f"{where} names {_no_tenant(tenant, settings)}"
+
+
+def _key_of(rule: Rule, product: str) -> str:
+    """The key of a rule that names this product."""
+    names = {"product": (getattr(rule, "product", ""),), "instead_of": getattr(rule, "instead_of", ())}
+    return next((key for key, named in names.items() if product in named), "products")
 
 
 def _approvers(settings: Settings) -> Iterator[Fault]:
@@ -83,7 +93,7 @@ def _approvers(settings: Settings) -> Iterator[Fault]:
     resolved = {"manager", "cost_center_owner"}  # found in the ticket system, request by request
     for name, tenant in settings.tenants.items():
         for rule in settings.rules_for(name).rules:
-            for stage in getattr(rule, "stages", ()):
+            for stage in (need.stage for need in rule.needs()) if isinstance(rule, StageRequired) else ():
                 known = stage in resolved or tenant.approvals.approvers.get(stage) or tenant.approvals.fallback
                 if not known:
                     yield (

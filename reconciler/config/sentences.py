@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from desired_state.rules import KINDS
 from reconciler.config.lines import Step, line_of
 from reconciler.config.model import Settings
 from reconciler.config.sources import is_secret
@@ -43,33 +44,51 @@ _EXPECTED = {
 
 
 def sentence(
-    error: ValidationError, *, file: str, text: str, data: Mapping[str, Any], origins: Mapping[Any, str]
+    error: ValidationError,
+    *,
+    file: str,
+    text: str,
+    data: Mapping[str, Any],
+    origins: Mapping[Any, str],
+    root: type[BaseModel] = Settings,
 ) -> str:
-    """The first thing that is wrong, in the order of the file, and how many more there are."""
+    """The first thing that is wrong, in the order of the file, and how many more there are. `root` is what it is."""
     found = error.errors(include_url=False)
     placed = []
     for fault in found:
         path = _path(fault["loc"], data)
+        if fault["type"] == "union_tag_invalid":
+            path = [*path, "kind"]
         origin = origins.get(tuple(step for step in path if isinstance(step, str)))
         placed.append((origin, None if origin else line_of(text, path), path, fault))
+    # A list with a wrong value in it is reported as too short as well.
+    deep = [tuple(path) for _, _, path, _ in placed]
+    placed = [
+        p
+        for p in placed
+        if p[3]["type"] != "too_short" or not any(d != tuple(p[2]) and d[: len(p[2])] == tuple(p[2]) for d in deep)
+    ]
+    # A mistyped key is one mistake and reads as two: the word that is not known says more than the one that is missing.
+    mistyped = {tuple(path[:-1]) for _, _, path, fault in placed if fault["type"] == "extra_forbidden"}
+    placed = [p for p in placed if p[3]["type"] != "missing" or tuple(p[2][:-1]) not in mistyped] or placed
     # A value that fits none of several shapes is reported once a shape; the one that names choices says most.
     placed.sort(key=lambda p: (p[0] is None, p[1] or 0, str(p[2]), p[3]["type"] != "literal_error"))
     origin, line, path, fault = placed[0]
     more = len({str(path) for _, _, path, _ in placed}) - 1
     where = origin or place(file, line)
     tail = f" ({more} more to mend after this)" if more else ""
-    return f"{where}: {_what(fault, path, data)}{tail}"
+    return f"{where}: {_what(fault, path, data, root)}{tail}"
 
 
 def place(file: str, line: int | None) -> str:
     return f"{file}, line {line}" if line else file
 
 
-def _what(fault: Mapping[str, Any], path: Sequence[Step], data: Mapping[str, Any]) -> str:
+def _what(fault: Mapping[str, Any], path: Sequence[Step], data: Mapping[str, Any], root: type[BaseModel]) -> str:
     key, kind, context = _dotted(path, data), fault["type"], fault.get("ctx", {})
     if kind == "extra_forbidden":
         around = _dotted(path[:-1], data)
-        near = _near(str(path[-1]), _keys_at(fault["loc"][:-1]))
+        near = _near(str(path[-1]), _keys_at(fault["loc"][:-1], root))
         return f"there is no key '{path[-1]}'{f' in {around}' if around else ''}{near}"
     if kind == "missing":
         return f"{_dotted(path[:-1], data) or 'the file'} needs the key '{path[-1]}'"
@@ -77,7 +96,9 @@ def _what(fault: Mapping[str, Any], path: Sequence[Step], data: Mapping[str, Any
         return f'{key} needs kind = "…", one of {_tags(context)}'
     if kind == "union_tag_invalid":
         near = _near(str(context.get("tag")), _listed(context))
-        return f"{key} has the kind '{context.get('tag')}'; expected is one of {_tags(context)}{near}"
+        return (
+            f"{_dotted(path[:-1], data)} has the kind '{context.get('tag')}'; expected is one of {_tags(context)}{near}"
+        )
     given = "" if is_secret(tuple(path)) else _shown(fault.get("input"))
     if kind in ("literal_error", "enum"):
         expected = str(context.get("expected", ""))
@@ -90,6 +111,10 @@ def _what(fault: Mapping[str, Any], path: Sequence[Step], data: Mapping[str, Any
 
 
 def _bound(kind: str, context: Mapping[str, Any]) -> str:
+    if kind == "too_short":
+        return f"a list of {context.get('min_length')} or more"
+    if kind == "too_long":
+        return f"a list of at most {context.get('max_length')}" if context.get("max_length") else "nothing here"
     words = {"less_than_equal": ("at most", "le"), "greater_than_equal": ("at least", "ge")}
     return f"{words[kind][0]} {context.get(words[kind][1])}" if kind in words else ""
 
@@ -128,9 +153,9 @@ def _dotted(path: Sequence[Step], data: Mapping[str, Any]) -> str:
     return f"{which}, {rest}" if rest else which
 
 
-def _keys_at(loc: Sequence[Step]) -> list[str]:
+def _keys_at(loc: Sequence[Step], root: type[BaseModel]) -> list[str]:
     """The keys that a section has, found by walking the types along a location."""
-    nodes: list[Any] = [Settings]
+    nodes: list[Any] = [root]
     for step in loc:
         nodes = [inner for node in nodes for inner in _inside(node, step)]
     return [key for node in nodes for model in _sections(node) for key in model.model_fields]
@@ -176,7 +201,7 @@ def _listed(context: Mapping[str, Any]) -> list[str]:
 
 
 def _tags(context: Mapping[str, Any]) -> str:
-    return ", ".join(_listed(context)) or "eligibility, role_product, end_date_required, auto_approve, stage_required"
+    return ", ".join(tag for tag in _listed(context) if tag) or ", ".join(KINDS)
 
 
 def _shown(value: Any) -> str:

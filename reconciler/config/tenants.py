@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
-from desired_state.rules import Stage
+from desired_state.rules import StageName
 from desired_state.says import TicketWords
 from reconciler.causes import Owner
 from reconciler.config.secrets import read_secret
@@ -205,7 +205,7 @@ class Guards(Section):
 class Approvals(Section):
     """Who may approve what, and for how long an approval holds (approvals.md section 4)."""
 
-    approvers: dict[Stage, Lowered] = Field(default_factory=dict)  # stage -> sign-in names
+    approvers: dict[StageName, Lowered] = Field(default_factory=dict)  # stage -> sign-in names
     fallback: Lowered = ()  # asked when a stage has nobody
     accept_configuration: Lowered = ()  # who may accept a configuration that allows more
     remind_after: Span = timedelta(days=1)

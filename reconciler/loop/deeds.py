@@ -44,6 +44,7 @@ def _deed(intent: AuditRow, said: AuditRow | None) -> Deed:
         words=str(reply.get("words") or ""),
         request_id=str(reply.get("request_id") or ""),
         client_request_id=str(reply.get("client_request_id") or ""),
+        digest=str(intent.body.get("digest") or ""),
     )
 
 

@@ -6,12 +6,12 @@ gives back is spent by a later cycle. Nothing is ever removed here that was not 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from desired_state.model import LineKey, Product, Request, SkuId
+from desired_state.model import LineKey, Product, Request, SkuId, UserId
 from reconciler.causes import Cause
 from reconciler.digest import digest, plain
 from reconciler.line import DriftKind, Finding, Observed, Plan, Proposal, Rest
@@ -20,8 +20,9 @@ from reconciler.loop.joining import through_group
 from reconciler.loop.licences import allowed, assign, switch_on
 from reconciler.loop.location import awaited, derive, set_location
 from reconciler.loop.sequence import builds_on, in_sequence
+from reconciler.loop.subject import Naming, subject
 from reconciler.loop.undo import take_back
-from reconciler.model import Action
+from reconciler.model import Action, ActionKind, ObservedUser
 from reconciler.seats.ledger import Purse, count, promised
 from reconciler.seats.queue import Place, in_turn, keeps_place, turn
 
@@ -36,13 +37,16 @@ def plan(
     aside: Collection[LineKey] = (),
     elsewhere: Iterable[Place] = (),
     as_if_seats: bool = False,
+    naming: Naming | None = None,
+    wished: Plan | None = None,
 ) -> Plan:
     """Turn drift into the actions that would remove it, in turn.
 
     Every finding gets one proposal, so that no line can fall out of the cycle; of one person's lines, what others
     build on comes first. Lines `aside` are those that may not be sent: they are planned last, so that they take no
     seat from and share no change with a line that may. Places `elsewhere` are kept for lines that this cycle is not
-    about. `as_if_seats` plans as if there were a seat for everybody.
+    about. `as_if_seats` plans as if there were a seat for everybody; a line without a seat is named by what the plan
+    `wished` would do for it, so that waiting for one makes no other request of it.
     """
     every = in_turn(findings)
     seats = {sku: count(s, use_grace=bounds.use_grace_seats) for sku, s in observed.skus.items()}
@@ -55,8 +59,8 @@ def plan(
         while waiting and (finding.key in aside or waiting[0].turn < turn(finding.line)):
             _reserve(waiting.pop(0).sku, taken)
         made.append(_waiting(_propose(finding, observed, bounds, taken), every, observed, bounds))
-    proposals = tuple(_named(p) for p in made)
-    return Plan(proposals, digest([[p.digest, [_shown(a) for a in p.actions]] for p in proposals if p.actions]))
+    proposals = _served(_named(made, wished, bounds, naming or Naming()))
+    return Plan(proposals, digest([[list(p.serves), [_shown(a) for a in p.actions]] for p in proposals if p.actions]))
 
 
 def _shown(action: Action) -> Any:
@@ -104,19 +108,12 @@ def _propose(finding: Finding, observed: Observed, bounds: Bounds, taken: Taken)
         actions.append(set_location(finding, user, derived, observed.at))
     if finding.drift.needs_location and user.is_synced:  # relied on only once the next sync has left it in place
         holder = taken.locations.setdefault(user.id, finding.key)
+        later = _change(finding, user, product, observed, bounds, _spare(observed)).actions
         if not actions:
-            return Proposal(finding, with_=holder)
-        return Proposal(finding, tuple(actions), sentence=awaited(actions[0].given[0], user, bounds.directory_sync))
-    match finding.drift.kind:
-        case DriftKind.PLAN_OFF:
-            change = switch_on(finding, user, finding.drift, observed, bounds, taken)
-        case DriftKind.MISSING:
-            change = assign(finding, user, product, observed, bounds, taken)
-        case DriftKind.NOT_MEMBER | DriftKind.UNPROCESSED:
-            steps = through_group(finding, user, product, observed, bounds, taken)
-            change = steps if isinstance(steps, Proposal) else Proposal(finding, tuple(steps))
-        case _:
-            change = Proposal(finding)
+            return Proposal(finding, with_=holder, later=later)
+        why = awaited(actions[0].given[0], user, bounds.directory_sync)
+        return Proposal(finding, tuple(actions), sentence=why, later=later)
+    change = _change(finding, user, product, observed, bounds, taken)
     if change.blocked is not None or change.with_ is not None:
         return change
     actions.extend(change.actions)
@@ -128,6 +125,28 @@ def _propose(finding: Finding, observed: Observed, bounds: Bounds, taken: Taken)
     return Proposal(finding, tuple(actions), after=change.after)
 
 
+def _spare(observed: Observed) -> Taken:
+    """What a change that is only foreseen may use: seats without end, and nothing of this plan's."""
+    return Taken(Purse({sku: count(s, use_grace=False) for sku, s in observed.skus.items()}, is_endless=True))
+
+
+def _change(
+    finding: Finding, user: ObservedUser, product: Product, observed: Observed, bounds: Bounds, taken: Taken
+) -> Proposal:
+    """The change that gives the access itself, or what stands in its way."""
+    assert finding.drift is not None
+    match finding.drift.kind:
+        case DriftKind.PLAN_OFF:
+            return switch_on(finding, user, finding.drift, observed, bounds, taken)
+        case DriftKind.MISSING:
+            return assign(finding, user, product, observed, bounds, taken)
+        case DriftKind.NOT_MEMBER | DriftKind.UNPROCESSED:
+            steps = through_group(finding, user, product, observed, bounds, taken)
+            return steps if isinstance(steps, Proposal) else Proposal(finding, tuple(steps))
+        case _:
+            return Proposal(finding)
+
+
 def _dearer(product: Product, cap: Decimal | None) -> str:
     """An approval covers a price; above it a person decides anew (I7). Unknown prices are not judged here."""
     if cap is None or cap <= 0 or product.price is None or product.price <= cap:
@@ -135,18 +154,45 @@ def _dearer(product: Product, cap: Decimal | None) -> str:
     return f"{product.name} costs {product.price:.2f} a month and {cap:.2f} was approved."
 
 
-def _named(proposal: Proposal) -> Proposal:
-    """Give the proposal its request digest: who, what, from which state to which, for which line."""
-    finding = proposal.finding
-    declared = finding.line.declared
-    subject = {
-        "line": str(finding.key),
-        "user": finding.user.id if finding.user is not None else finding.line.binding.user,
-        "product": finding.line.product.key if finding.line.product is not None else None,
-        "period": declared.period if isinstance(declared, Request) else None,
-        "price": finding.line.product.price if finding.line.product is not None else None,
-        "actions": [
-            {"kind": a.kind, "before": a.before, "after": a.after, "remove": list(a.remove)} for a in proposal.actions
-        ],
-    }
-    return replace(proposal, digest=digest(subject))
+def _named(made: list[Proposal], wished: Plan | None, bounds: Bounds, naming: Naming) -> list[Proposal]:
+    """Give every proposal its request digest and what that is over: as if nobody else asked, whoever carries it."""
+    carried = {p.finding.key: p.actions for p in made}
+    places = {a.user: a for p in made for a in p.actions if a.kind is ActionKind.SET_USAGE_LOCATION}
+    before = {p.finding.key: p for p in wished.proposals} if wished is not None else {}
+    named = []
+    for proposal in made:
+        wish = before.get(proposal.finding.key)
+        is_idle = wish is not None and not (_does(wish) or _does(proposal))  # nothing to be done: named once a cycle
+        if wish is not None and (proposal.short_of or is_idle):
+            named.append(replace(proposal, digest=wish.digest, subject=wish.subject))
+            continue
+        shared = proposal.with_ is not None and not proposal.later
+        actions = carried.get(proposal.with_, ()) if shared and proposal.with_ is not None else proposal.actions
+        every = _with_place(proposal.finding, (*actions, *proposal.later), places)
+        about = subject(proposal.finding, every, bounds, naming)
+        named.append(replace(proposal, digest=digest(about), subject=about))
+    return named
+
+
+def _does(proposal: Proposal) -> bool:
+    return bool(proposal.actions or proposal.later) or proposal.with_ is not None
+
+
+def _with_place(finding: Finding, actions: tuple[Action, ...], places: Mapping[UserId, Action]) -> tuple[Action, ...]:
+    """With the usage location that it needs and that another line of the person sets for both."""
+    place = places.get(finding.user.id) if finding.user is not None else None
+    needs = finding.drift is not None and finding.drift.needs_location and bool(actions)
+    if place is None or not needs or any(a.kind is ActionKind.SET_USAGE_LOCATION for a in actions):
+        return actions
+    return (place, *actions)
+
+
+def _served(named: list[Proposal]) -> tuple[Proposal, ...]:
+    """Each proposal with the digests of all requests that its actions serve, in order."""
+    shared: dict[LineKey, list[str]] = {}
+    for proposal in named:
+        if proposal.with_ is not None:
+            shared.setdefault(proposal.with_, []).append(proposal.digest)
+    return tuple(
+        replace(p, serves=(p.digest, *sorted(shared.get(p.finding.key, ())))) if p.actions else p for p in named
+    )

@@ -66,6 +66,47 @@ WRONG = [
     (OK + '[[rules]]\nid = "a"', ["rule 'a' needs kind", "stage_required"]),
     (OK + '[[rules]]\nid = "a"\nkind = "eligibility"\ndepartmnts = ["x"]', ["line 6", "did you mean 'departments'?"]),
     (OK + STAGES + 'stages = ["manger"]', ["line 7", "rule 'dear', stages is 'manger'", "did you mean 'manager'?"]),
+    *(
+        (f'{OK}[[rules]]\nid = "a"\nkind = "{kind}"\n{typo}', ["line 6", "rule 'a'", f"did you mean '{right}'?"])
+        for kind, typo, right in [
+            ("eligibility", 'group = ["x"]', "groups"),
+            ("eligibility", 'product = ["teams"]\ndepartments = ["x"]', "products"),
+            ("role_product", 'titels = ["x"]\nproduct = "teams"\ninstead_of = ["m365-e5"]', "titles"),
+            ("role_product", 'instead_off = ["m365-e5"]\ntitles = ["x"]\nproduct = "teams"', "instead_of"),
+            ("role_product", 'product = "teems"\ntitles = ["x"]\ninstead_of = ["m365-e5"]', "teams"),
+            ("role_product", 'instead_of = ["m365-e6"]\ntitles = ["x"]\nproduct = "teams"', "m365-e5"),
+            ("conflict", 'prducts = ["teams", "m365-e5"]', "products"),
+            ("conflict", 'products = ["teams", "m365-e6"]', "m365-e5"),
+            ("end_date_required", 'employee_type = ["x"]', "employee_types"),
+            ("end_date_required", 'max_day = 3\nproducts = ["teams"]', "max_days"),
+            ("auto_approve", 'price_maxx = 3\nproducts = ["teams"]', "price_max"),
+            ("auto_approve", 'changes = ["enable_plans"]\nprice_max = 3', "enable_plan"),
+            ("auto_approve", 'sample_prcent = 3\nprice_max = 3\nproducts = ["teams"]', "sample_percent"),
+            ("stage_required", 'price_abve = 3\nstages = ["manager"]', "price_above"),
+            ("stage_required", 'assurance = "stong"\nprice_above = 3\nstages = ["manager"]', "strong"),
+            ("stage_required", 'stages = [{ stage = "manager", quorm = 2 }]\nprice_above = 3', "quorum"),
+            ("stage_required", 'stages = [{ stage = "telcom", quorum = 2 }]\nprice_above = 3', "telecom"),
+            ("opener_approves", 'opener = ["x"]', "openers"),
+            ("deny", 'user = ["x"]', "users"),
+            ("deny", 'domain = ["x"]', "domains"),
+            ("deny", 'products = ["teems"]', "teams"),
+            ("deny", 'tenants = ["contso"]\nproducts = ["teams"]', "contoso"),
+        ]
+    ),
+    *(
+        (f'{OK}[[rules]]\nid = "a"\nkind = "{wrong}"', ["line 5", "rule 'a'", f"did you mean '{right}'?"])
+        for wrong, right in [
+            ("conflicts", "conflict"),
+            ("dney", "deny"),
+            ("stages_required", "stage_required"),
+            ("autoapprove", "auto_approve"),
+            ("opener_aproves", "opener_approves"),
+            ("role_products", "role_product"),
+            ("end_date_require", "end_date_required"),
+        ]
+    ),
+    (OK + '[[rules]]\nid = "a"\nkind = "deny"', ["rule 'a'", "users, domains, departments, groups, products"]),
+    (OK + STAGES + 'stages = ["manager", "manager"]', ["rule 'dear'", "'manager' twice", "quorum"]),
     (OK + STAGES + 'stages = ["telecom"]', ["nobody for 'telecom'", "rule 'dear'"]),
     (OK + STAGES.replace("-e5", "-e6") + 'stages = ["manager"]', ["'m365-e6'", "did you mean 'm365-e5'?"]),
     (OK + (STAGES + 'stages = ["manager"]\n') * 2, ["line 9", "two rules with the id 'dear'"]),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from desired_state.model import LineKey, Period, Says, UserId
-from desired_state.rules import Rules
+from desired_state.model import Approval, LineKey, Period, Person, Says, UserId
+from desired_state.rules import Rules, StageNeed, replay
 from reconciler.causes import Cause
 from reconciler.lifecycle import Phase
 from reconciler.line import (
@@ -23,9 +24,25 @@ from reconciler.line import (
 from reconciler.loop.diff import Windows, diff
 from reconciler.loop.gate import Gates, Policy, gate
 from reconciler.loop.guards import Limits
+from reconciler.loop.judging import Evidence
 from reconciler.loop.plan import Bounds, plan
 from reconciler.model import PlanState, Verdict
-from tests.make import ADA, DAY, MONDAY, VISIO, VISIO_WEB, a_line, a_product, a_sku, a_user, details_of, seen
+from tests.make import (
+    ADA,
+    BOB,
+    DAY,
+    E3,
+    MONDAY,
+    SWAY,
+    VISIO,
+    VISIO_WEB,
+    a_line,
+    a_product,
+    a_sku,
+    a_user,
+    details_of,
+    seen,
+)
 
 ENFORCE = Policy(mode="enforce")
 CONTRACTORS = Rules.model_validate(
@@ -185,3 +202,201 @@ def test_rules_are_recorded_for_a_closed_ticket_that_is_changed():
     result = one(a_line(says=Says.FULFILLED), seen(a_user(employee_type="Contractor")), rules=CONTRACTORS)
 
     assert [j["rule"] for j in result.judged] == ["contractors-end", "dear", "sales-only"]
+
+
+# --- what rules decide together -------------------------------------------------------------------------------------
+
+CHEAP = {"id": "cheap", "kind": "auto_approve", "products": ["visio-plan-1"], "price_max": 5, "per_day": 2}
+APPROVED_HERE = a_line(says=Says.APPROVED)
+
+
+def unapproved(number: str = "RITM0000001", **changes) -> Line:
+    return replace(a_line(number, says=Says.APPROVED, **changes), is_unapproved=True)
+
+
+def rules_of(*rules: dict) -> Rules:
+    return Rules.model_validate({"rules": rules})
+
+
+def judged(lines: list[Line], observed: Observed, rules: Rules, **evidence):
+    findings = diff(lines, observed, at=MONDAY, windows=Windows())
+    known = Evidence(**{"products": {p.key: p for p in PRODUCTS}, **evidence})
+    planned = plan(findings, observed, Bounds())
+    return gate(planned, rules, policy=ENFORCE, used_today={}, at=MONDAY, evidence=known).gated
+
+
+PRODUCTS = (a_product(), a_product("project", candidate_skus=(E3,), proof_plans=(SWAY,), name="Project"))
+
+
+def test_a_form_without_approval_is_served_only_where_a_rule_approves_it_positively():
+    (plain,) = judged([unapproved()], seen(a_user()), rules_of())
+    (ruled,) = judged([unapproved()], seen(a_user()), rules_of(CHEAP))
+    (dear,) = judged([unapproved(product=a_product(price=Decimal("5.01")))], seen(a_user()), rules_of(CHEAP))
+
+    assert [plain.decision, ruled.decision, dear.decision] == [Decision.AWAITING, Decision.CLEARED, Decision.AWAITING]
+    assert (ruled.approved_by, plain.approved_by) == ("cheap", "")
+
+
+def test_an_approved_ticket_needs_no_rule_that_approves_it():
+    (result,) = judged([APPROVED_HERE], seen(a_user()), rules_of(CHEAP))
+
+    assert (result.decision, result.approved_by) == (Decision.CLEARED, "")
+
+
+def test_a_rule_approves_no_more_a_day_than_it_may_and_a_retry_is_no_second_one():
+    people = [UserId(f"{n:08d}-0000-4000-8000-000000000000") for n in range(3)]
+    lines = [unapproved(f"RITM000000{n}", user=p, requested_at=MONDAY - (9 - n) * DAY) for n, p in enumerate(people)]
+    observed = seen(*(a_user(p) for p in people))
+    first = {"cheap": {lines[0].key: Decimal(5)}}
+
+    fresh = judged(lines, observed, rules_of(CHEAP))
+    again = judged(lines, observed, rules_of(CHEAP), approved=first)
+    unread = judged(lines, observed, rules_of(CHEAP), approved=None)
+
+    assert [g.decision for g in fresh] == [Decision.CLEARED, Decision.CLEARED, Decision.AWAITING]
+    assert [g.decision for g in again] == [Decision.CLEARED, Decision.CLEARED, Decision.AWAITING]
+    assert {g.decision for g in unread} == {Decision.AWAITING}
+
+
+def test_a_daily_cost_stops_a_rule_too():
+    lines = [unapproved("RITM0000001"), unapproved("RITM0000002", user=BOB, requested_at=MONDAY - DAY)]
+
+    result = judged(lines, seen(a_user(), a_user(BOB)), rules_of(CHEAP | {"cost_per_day": "9.99"}))
+
+    assert [g.decision for g in result] == [Decision.CLEARED, Decision.AWAITING]
+
+
+def test_who_is_denied_is_denied_whatever_approves_and_whoever_ordered():
+    deny = {"id": "no", "kind": "deny", "users": ["ADA@contoso.example"]}
+    policy = replace(ENFORCE, agents=frozenset({"svc.chatbot"}))
+    line = a_line(says=Says.APPROVED, opened_by="svc.chatbot")
+
+    (result,) = judged([unapproved()], seen(a_user()), rules_of(CHEAP, deny))
+    by_agent = one(line, seen(a_user()), policy, rules_of(deny))
+
+    assert (result.decision, result.cause) == (Decision.HELD, Cause.POLICY_REFUSED)
+    assert by_agent.decision is Decision.HELD
+
+
+@pytest.mark.parametrize(
+    ("groups", "decision"),
+    [
+        ({ADA: {"leavers": True}}, Decision.HELD),
+        ({ADA: {"leavers": False}}, Decision.CLEARED),
+        ({ADA: {"leavers": None}}, Decision.AWAITING),
+        ({}, Decision.AWAITING),
+    ],
+)
+def test_a_group_that_is_denied_counts_and_one_that_cannot_be_read_is_asked_about(groups, decision):
+    (result,) = judged(
+        [APPROVED_HERE], seen(a_user()), rules_of({"id": "no", "kind": "deny", "groups": ["Leavers"]}), groups=groups
+    )
+
+    assert result.decision is decision
+
+
+EITHER = {"id": "either", "kind": "conflict", "products": ["visio-plan-1", "project"], "sentence": "One drawing tool."}
+
+
+@pytest.mark.parametrize(
+    ("user", "product", "decision"),
+    [
+        (a_user(holds={E3: ()}), a_product(), Decision.HELD),
+        (a_user(holds={}), a_product(), Decision.CLEARED),
+        (a_user(holds={E3: ()}), a_product(replaces=("project",)), Decision.CLEARED),
+    ],
+)
+def test_products_that_may_not_be_held_together_are_not(user, product, decision):
+    skus = [a_sku(), a_sku(E3, plans=(SWAY,))]
+    line = a_line(says=Says.APPROVED, product=product)
+
+    (result,) = judged([line], seen(user, skus=skus), rules_of(EITHER))
+
+    assert result.decision is decision
+    assert result.sentence in ("", "One drawing tool.")
+
+
+def test_of_two_requests_that_exclude_each_other_the_older_one_is_served():
+    skus = [a_sku(), a_sku(E3, plans=(SWAY,))]
+    older = a_line("RITM0000002", says=Says.APPROVED, product=PRODUCTS[1], due_since=MONDAY - 2 * DAY)
+
+    result = judged([APPROVED_HERE, older], seen(a_user(), skus=skus), rules_of(EITHER))
+
+    assert {str(g.proposal.finding.key): g.decision for g in result} == {
+        "RITM0000002/1": Decision.CLEARED,
+        "RITM0000001/1": Decision.HELD,
+    }
+
+
+def by(approver: str, *, opener: str = "opener", subject: str = "subject") -> Line:
+    line = a_line(says=Says.APPROVED, opened_by="petra.opener", person=Person(subject))
+    ticket = replace(
+        line.ticket,
+        opened_by=Person(opener, user_name="petra.opener"),
+        approvals=(Approval("row", approver, "Somebody", "approved"),),
+    )
+    return replace(line, ticket=ticket)
+
+
+TRUST = {"id": "assistants", "kind": "opener_approves", "openers": ["Petra.Opener"]}
+
+
+@pytest.mark.parametrize(
+    ("line", "rules", "decision"),
+    [
+        (by("manager"), [], Decision.CLEARED),
+        (by("opener"), [], Decision.AWAITING),
+        (by("opener"), [TRUST], Decision.CLEARED),
+        (by("opener"), [TRUST | {"price_max": 1}], Decision.AWAITING),
+        (by("subject"), [TRUST], Decision.AWAITING),
+        (by("opener", subject="opener"), [TRUST], Decision.AWAITING),
+    ],
+)
+def test_an_opener_s_own_approval_counts_only_where_a_rule_says_so_and_never_for_themselves(line, rules, decision):
+    (result,) = judged([line], seen(a_user()), rules_of(*rules))
+
+    assert result.decision is decision
+
+
+def test_the_stages_of_several_rules_are_one_list_as_strict_as_the_strictest():
+    rules = rules_of(
+        {
+            "id": "a",
+            "kind": "stage_required",
+            "price_above": 1,
+            "stages": ["manager"],
+            "ticket_approval_suffices": True,
+        },
+        {
+            "id": "b",
+            "kind": "stage_required",
+            "products": ["visio-plan-1"],
+            "stages": [{"stage": "telecom", "quorum": 2}, {"stage": "manager", "assurance": "strong"}],
+        },
+    )
+
+    (result,) = judged([APPROVED_HERE], seen(a_user()), rules)
+
+    assert result.decision is Decision.AWAITING
+    assert result.ruling.stages == (StageNeed("manager", assurance="strong"), StageNeed("telecom", quorum=2))
+
+
+def test_a_decision_is_kept_with_its_rules_and_facts_and_judged_again_says_the_same():
+    rules = rules_of(CHEAP, EITHER, TRUST)
+
+    (result,) = judged([unapproved()], seen(a_user()), rules)
+
+    again = replay(rules.text(), result.ruling.as_json())
+    assert again == result.ruling
+    assert [j["rule"] for j in result.judged] == ["cheap", "either", "assistants"]
+
+
+def test_a_ticket_that_waits_for_its_approval_is_judged_and_not_cleared():
+    waiting = replace(APPROVED_HERE, declared=replace(APPROVED_HERE.declared, says=Says.WAITING))
+    (finding,) = diff([APPROVED_HERE], seen(a_user()), at=MONDAY, windows=Windows())
+    planned = plan([replace(finding, line=waiting)], seen(a_user()), Bounds())
+
+    (result,) = gate(planned, rules_of(TRUST), policy=ENFORCE, used_today={}, at=MONDAY).gated
+
+    assert result.decision is Decision.AWAITING
+    assert [hit.rule for hit in result.ruling.hits] == ["assistants"]

@@ -8,10 +8,12 @@ from urllib.parse import unquote
 import pytest
 
 from desired_state.model import GroupId, UserId
+from desired_state.rules import Rules
 from reconciler.clients.graph import PERMISSIONS, Graph, RefusalReason, read_refusal
 from reconciler.clients.graph.permissions import ENFORCE_GROUPS
 from reconciler.clients.wire import Patience
 from reconciler.errors import Malformed, NotFound, OutcomeUnknown, Rejected, RemoteError
+from reconciler.loop.evidence import memberships
 from reconciler.model import ObservedGroup
 from tests.make_graph import GROUP_DELAY
 from tests.make_graph import Tenant as Sandbox
@@ -249,6 +251,54 @@ def test_a_group_of_the_sandbox_shows_what_else_it_gives():
 
     shown = [(g.app_roles, len(g.parents or ()), g.is_writable) for g in found.values() if isinstance(g, ObservedGroup)]
     assert shown == [(0, 0, True), (1, 1, True)]
+
+
+def test_who_is_in_a_group_through_another_one_is_in_it():
+    t = Sandbox()
+    ada, bob = UserId(t.person()), UserId(t.person("bob"))
+    inner, outer = GroupId(t.directory.add_group("Inner")), GroupId(t.directory.add_group("Outer"))
+    t.directory.add_member(inner, ada)
+    t.directory.add_member(outer, inner)
+
+    found = a_sandbox_graph(t).all_groups([ada, bob])
+
+    assert found == {ada: frozenset({inner, outer}), bob: frozenset()}
+
+
+def test_groups_through_others_that_break_off_are_an_error_and_not_a_shorter_list():
+    half = answering({"transitiveMemberOf": (200, {"value": [], "@odata.nextLink": f"{GRAPH}/users/x?$skiptoken=b"})})
+
+    found = a_graph(Remote(half, reply(503)), patience=Patience(attempts=1)).all_groups([ADA])
+
+    assert isinstance(found[ADA], RemoteError)
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_rules_are_told_who_is_in_their_groups_and_nothing_of_groups_that_are_none(broken):
+    t = Sandbox()
+    ada, bob = UserId(t.person()), UserId(t.person("bob"))
+    inner, outer = GroupId(t.directory.add_group("Inner")), GroupId(t.directory.add_group("Leavers"))
+    t.directory.add_member(inner, ada)
+    t.directory.add_member(outer, inner)
+    for _ in range(2):
+        t.directory.add_group("Twice")
+    if broken:
+        t.directory.add_group("leavers")  # now the name means neither
+    rules = Rules.model_validate(
+        {
+            "rules": [
+                {"id": "a", "kind": "deny", "groups": ["Leavers", "Twice", "Nobody"]},
+                {"id": "b", "kind": "deny", "groups": [inner.upper(), guid(77)]},
+            ]
+        }
+    )
+
+    found = memberships(a_sandbox_graph(t), rules.group_names(), [ada, bob])
+
+    leavers = None if broken else True
+    unknown = {"twice": None, "nobody": None, guid(77): None}
+    assert found[ada] == {"leavers": leavers, inner: True, **unknown}
+    assert found[bob] == {"leavers": None if broken else False, inner: False, **unknown}
 
 
 def test_joining_leaving_and_reprocessing_in_the_sandbox():
