@@ -53,8 +53,8 @@ def test_an_answer_is_kept_with_everything_about_it_and_told_in_the_log(database
     (decision,) = kept(database).decisions
     assert (decision.evidence, decision.source, decision.decided_at) == ("e" * 64, "192.0.2.1", MONDAY + HOUR)
     row = log(database)[-1]
-    assert (row.kind, row.actor, row.body["to"]) == ("approval.decided", f"{LAURA.tid}/{LAURA.oid}", "approved")
-    assert row.body["decision"]["assurance"] == "strong"
+    assert (row.kind, row.actor, row.body["state"]) == ("approval.decided", f"{LAURA.tid}/{LAURA.oid}", "approved")
+    assert row.body["assurance"] == "strong"
 
 
 def test_a_double_click_counts_once_and_gets_the_first_answer(database):
