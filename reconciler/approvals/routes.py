@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from enum import StrEnum
 
 from reconciler.approvals.clocks import Clocks, started
 from reconciler.approvals.values import (
@@ -18,6 +19,7 @@ from reconciler.approvals.values import (
     Delegation,
     Human,
     Stage,
+    Terms,
     among,
     may_be_same,
 )
@@ -53,12 +55,23 @@ class StageSpec:
     clocks: Clocks = field(default_factory=Clocks)
 
 
+class Label(StrEnum):
+    """Why a person is asked."""
+
+    RULE = "rule"  # a rule names stages
+    PROPOSAL = "proposal"  # software ordered it
+    UNCLEAR = "unclear"  # a rule could not be checked
+    UNAPPROVED = "unapproved"  # the item needs no approval and no rule allows it
+    PERSON = "person"  # the change is only proposed
+    SUGGEST = "suggest"  # the mode asks for every change
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """The stages of one request, in order, and what each of them was asked for by."""
 
     stages: tuple[StageSpec, ...]
-    label: str
+    label: Label
 
 
 def unopened(spec: StageSpec) -> Stage:
@@ -166,3 +179,44 @@ def lost(approval: Approval, standing: Mapping[str, bool]) -> Approval:
     stage = approval.stages[approval.at]
     gone = tuple(h.one for h in (*stage.approvers, *stage.alternates) if standing.get(h.oid) is False)
     return with_stage(approval, replace(stage, lost=gone)) if gone != stage.lost else approval
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """A stage that a rule asks for, with the least it asks for."""
+
+    stage: str
+    quorum: int = 1
+    ticket_suffices: bool = False
+    assurance: Assurance = Assurance.LOW
+    needs_comment: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RouteBook:
+    """The stages that a tenant knows, by name, and which of them are asked where no rule names any."""
+
+    stages: Mapping[str, StageSpec] = field(default_factory=dict)
+    default: Mapping[Label, tuple[str, ...]] = field(default_factory=dict)
+    desk: tuple[str, ...] = ()  # sign-in names: whom the service desk's queue is, should all else fail
+    terms: Terms = field(default_factory=Terms)
+    voids_on_lost_role: bool = True
+
+    def spec(self, name: str) -> StageSpec:
+        """The stage as configured; one that is not configured finds nobody and so goes to its fallback."""
+        return self.stages.get(name, StageSpec(name))
+
+    def route(self, label: Label, needs: Sequence[Need] = ()) -> Route:
+        """The stages of a request. Software's orders are decided here and never by their ticket's own approval."""
+        asked = needs or tuple(Need(name) for name in self.default.get(label, ("license_admin",)))
+        return Route(tuple(self._stage(need, label) for need in asked), label)
+
+    def _stage(self, need: Need, label: Label) -> StageSpec:
+        spec = self.spec(need.stage)
+        return replace(
+            spec,
+            quorum=max(spec.quorum, need.quorum),
+            ticket_suffices=need.ticket_suffices and spec.ticket_suffices and label is Label.RULE,
+            assurance=need.assurance if need.assurance.is_at_least(spec.assurance) else spec.assurance,
+            needs_comment=spec.needs_comment or need.needs_comment,
+        )

@@ -29,6 +29,7 @@ from reconciler.line import (
     Rest,
     Trip,
 )
+from reconciler.loop.approved import Approvals, approved
 from reconciler.loop.guards import Limits, lane_of, within
 from reconciler.model import Verdict
 
@@ -63,12 +64,28 @@ class Gates:
     plan_digest: str
 
 
-def gate(plan: Plan, rules: Rules, *, policy: Policy, used_today: Mapping[Lane, int], at: datetime) -> Gates:
-    """Judge each proposal, then each lane as a whole."""
-    judged = tuple(_judge(proposal, rules, policy, at) for proposal in plan.proposals)
+def gate(
+    plan: Plan,
+    rules: Rules,
+    *,
+    policy: Policy,
+    used_today: Mapping[Lane, int],
+    at: datetime,
+    approvals: Approvals | None = None,
+) -> Gates:
+    """Judge each proposal, then each lane as a whole. `approvals` are the newest requests of the lines."""
+    asked = approvals or {}
+    judged = tuple(
+        approved(_judge(proposal, rules, policy, at), asked, _mode(proposal, policy), at) for proposal in plan.proposals
+    )
     trips = _trips(judged, policy.limits, used_today, plan.digest)
     frozen = {trip.lane: trip for trip in trips}
     return Gates(tuple(_stop(g, frozen) for g in judged), trips, plan.digest)
+
+
+def _mode(proposal: Proposal, policy: Policy) -> str:
+    product = proposal.finding.line.product
+    return policy.mode_of(product.key) if product is not None else policy.mode
 
 
 def _judge(proposal: Proposal, rules: Rules, policy: Policy, at: datetime) -> Gated:
@@ -97,6 +114,8 @@ def _judge(proposal: Proposal, rules: Rules, policy: Policy, at: datetime) -> Ga
         return Gated(proposal, Decision.CLEARED, may_answer=False)
     if finding.rest is not Rest.ACT:
         return Gated(proposal, Decision.CLEARED)
+    if finding.line.says is Says.WAITING:
+        return _waiting(proposal, rules, policy)
     if proposal.blocked is not None and not proposal.short_of:
         return Gated(proposal, Decision.HELD, proposal.blocked, proposal.sentence)
     judged = _may_write(proposal, rules, policy)
@@ -105,6 +124,16 @@ def _judge(proposal: Proposal, rules: Rules, policy: Policy, at: datetime) -> Ga
     if proposal.short_of and judged.decision is Decision.PLANNED:
         return replace(judged, cause=proposal.blocked, sentence=proposal.sentence)
     return judged
+
+
+def _waiting(proposal: Proposal, rules: Rules, policy: Policy) -> Gated:
+    """A ticket that nobody has approved yet: our rules may name who is to be asked here, and nothing else clears it."""
+    if proposal.blocked is None or proposal.short_of:
+        judged = _may_write(proposal, rules, policy)
+        if judged.decision is Decision.AWAITING:
+            return judged
+    sentence = "The ticket waits for an approval in ServiceNow."
+    return Gated(replace(proposal, actions=()), Decision.AWAITING, None, sentence, asks_nobody=True)
 
 
 def _kept(proposal: Proposal, reason: str) -> Gated:
@@ -157,16 +186,32 @@ def _may_take_back(proposal: Proposal, policy: Policy) -> Gated:
     return Gated(proposal, Decision.PLANNED, finding.cause, "In mode observe nothing is changed.")
 
 
+@dataclass(frozen=True, slots=True)
+class _Need:
+    stage: str
+    quorum: int = 1
+    ticket_approval_suffices: bool = True
+    assurance: str = "low"
+    needs_comment: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Ruling:
+    stages: tuple[_Need, ...] = ()
+    trusts_opener: bool = False
+
+
 def _may_write(proposal: Proposal, rules: Rules, policy: Policy) -> Gated:
     finding = proposal.finding
     request, product, user = finding.line.declared, finding.line.product, finding.user
     assert isinstance(request, Request) and product is not None and user is not None
 
     def decided(decision: Decision, cause: Cause | None, sentence: str, hits: tuple[RuleHit, ...] = ()) -> Gated:
-        return Gated(proposal, decision, cause, sentence, tuple(_as_json(h) for h in hits))
+        stages = tuple(_Need(s) for h in hits if h.effect == "require_stage" and h.outcome == "hit" for s in h.stages)
+        return Gated(proposal, decision, cause, sentence, tuple(_as_json(h) for h in hits), ruling=_Ruling(stages))
 
     hits = evaluate(rules, _facts(finding, request))  # for the record also where the ticket is closed already
-    if request.says is Says.APPROVED:
+    if request.says in (Says.APPROVED, Says.WAITING):
         if policy.agents and not request.opened_by:
             sentence = "Who ordered it cannot be read, so it may be an agent's proposal; a person decides."
             return decided(Decision.AWAITING, None, sentence, hits)

@@ -13,6 +13,7 @@ from desired_state import ledger
 from desired_state.model import Entitlement, LineKey, Product, Refusal, Request, Says, Ticket
 from desired_state.periods import zone_of
 from desired_state.resolve import OVER, resolve
+from reconciler.approvals.values import State
 from reconciler.errors import RemoteError
 from reconciler.lifecycle import FINAL, Phase
 from reconciler.line import (
@@ -26,7 +27,7 @@ from reconciler.loop.bind import bind, look_up
 from reconciler.loop.look import Eyes, look
 from reconciler.loop.pull import Reader, pull
 from reconciler.loop.shared import handed_on, others_of
-from reconciler.store import journal, lines, tickets
+from reconciler.store import approvals, journal, lines, tickets
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,7 @@ def observe(reader: Reader, eyes: Eyes, *, scope: Scope, tenant_id: str, cycle: 
         )
         for key, standing in sorted(wanted.items())
     )
+    found = _approved_here(reader, found)
     if any(_may_end(line) for line in found):
         found = _with_company(reader, found, at)
     skus = eyes.graph.subscribed_skus()
@@ -102,10 +104,24 @@ def _remembered(
         )
 
 
+_BEGUN = (State.EXECUTING, State.DONE, State.FAILED, State.PARTLY)
+
+
+def _approved_here(reader: Reader, found: tuple[Line, ...]) -> tuple[Line, ...]:
+    """Lines of tickets that wait in ServiceNow, with whether people approved them here and it was begun."""
+    waiting = {line.key.ticket for line in found if line.says is Says.WAITING}
+    if not waiting:
+        return found
+    with reader.database.read() as session:
+        newest = approvals.newest(session, reader.tenant, waiting)
+    begun = {key for key, approval in newest.items() if approval.state in _BEGUN}
+    return tuple(replace(line, is_approved=True) if line.key in begun else line for line in found)
+
+
 def _needs_account(request: Request, state: LineState | None) -> bool:
     if state is not None and state.phase in FINAL:
         return False
-    return request.says in (Says.APPROVED, Says.FULFILLED)
+    return request.says in (Says.WAITING, Says.APPROVED, Says.FULFILLED)
 
 
 def _is_over(line: Line) -> bool:

@@ -149,4 +149,4 @@ def _named(proposal: Proposal) -> Proposal:
             {"kind": a.kind, "before": a.before, "after": a.after, "remove": list(a.remove)} for a in proposal.actions
         ],
     }
-    return replace(proposal, digest=digest(subject))
+    return replace(proposal, digest=digest(subject), subject=plain(subject))
