@@ -115,6 +115,7 @@ class Line:
     hold: str = ""  # a person keeps the ticket's task: it is looked at, and nothing is changed for it
     is_unapproved: bool = False  # its item needs no approval and nobody gave one: only a rule can allow it
     is_approved: bool = False  # people approved it here, and it was begun: what the ticket waits for is given
+    approved_by: tuple[str, ...] = ()  # names of who approved it here
 
     @property
     def key(self) -> LineKey:

@@ -59,7 +59,7 @@ def approved(gated: Gated, approvals: Approvals, mode: str, at: datetime) -> Gat
 def refusal(approval: Approval) -> str:
     """Why a person said no, for the ticket: the reason is what the approver typed."""
     last = approval.decisions[-1] if approval.decisions else None
-    who = f" by {last.actor.name or last.actor.upn}" if last is not None else ""
+    who = f" ({last.stage.replace('_', ' ')})" if last is not None else ""
     return f"The request was rejected{who}: {approval.reason.rstrip('.')}."
 
 

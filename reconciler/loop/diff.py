@@ -199,7 +199,8 @@ def _judge(
         return _not_started(line, request, user, proof)
     reached = reach(product, user, proof, observed)
     if reached.is_enough(product.tier):
-        covering = None if proof.sku is None or proof.sku in product.candidate_skus else proof.sku
+        own = any(a.is_in_force and a.sku in product.candidate_skus for a in user.assignments)
+        covering = None if own or proof.sku in product.candidate_skus else proof.sku
         verdict = Verdict.TRUE if request.says is Says.FULFILLED else None
         return Finding(line, Rest.PROVEN, verdict, None, "", user, proof, tier=reached.tier, covered_by=covering)
     if proof.access is Access.PROVEN:

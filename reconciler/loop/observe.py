@@ -13,7 +13,7 @@ from desired_state import ledger
 from desired_state.model import Entitlement, LineKey, Product, Refusal, Request, Says, Ticket
 from desired_state.periods import zone_of
 from desired_state.resolve import OVER, resolve
-from reconciler.approvals.values import State
+from reconciler.approvals.values import Approval, State
 from reconciler.errors import RemoteError
 from reconciler.lifecycle import FINAL, Phase
 from reconciler.line import (
@@ -108,14 +108,24 @@ _BEGUN = (State.EXECUTING, State.DONE, State.FAILED, State.PARTLY)
 
 
 def _approved_here(reader: Reader, found: tuple[Line, ...]) -> tuple[Line, ...]:
-    """Lines of tickets that wait in ServiceNow, with whether people approved them here and it was begun."""
-    waiting = {line.key.ticket for line in found if line.says is Says.WAITING}
-    if not waiting:
+    """The lines with who approved them here, and whether that was begun."""
+    open_ = {line.key.ticket for line in found if line.says is Says.WAITING or not _is_at_ease(line)}
+    if not open_:
         return found
     with reader.database.read() as session:
-        newest = approvals.newest(session, reader.tenant, waiting)
-    begun = {key for key, approval in newest.items() if approval.state in _BEGUN}
-    return tuple(replace(line, is_approved=True) if line.key in begun else line for line in found)
+        newest = approvals.newest(session, reader.tenant, open_)
+    return tuple(_with_approvers(line, newest.get(line.key)) for line in found)
+
+
+def _is_at_ease(line: Line) -> bool:
+    return line.state is not None and line.state.phase in FINAL | {Phase.GRANTED}
+
+
+def _with_approvers(line: Line, approval: Approval | None) -> Line:
+    if approval is None or approval.state not in (State.APPROVED, *_BEGUN):
+        return line
+    names = tuple(d.actor.name or d.actor.upn for d in approval.decisions)
+    return replace(line, is_approved=approval.state in _BEGUN, approved_by=names)
 
 
 def _needs_account(request: Request, state: LineState | None) -> bool:
