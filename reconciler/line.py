@@ -27,6 +27,7 @@ from desired_state.model import (
     Tier,
     UserId,
 )
+from desired_state.rules import Ruling
 from reconciler.causes import Cause
 from reconciler.lifecycle import Phase
 from reconciler.model import (
@@ -316,6 +317,7 @@ class Proposal:
     after: LineKey | None = None  # another line of the person whose change has to be there first
     digest: str = ""  # of the request: what an approval names
     subject: Mapping[str, Any] = field(default_factory=dict)  # the document that the digest is over, as JSON values
+    serves: tuple[str, ...] = ()  # digests of all requests that its actions serve: its own, and those that share them
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,8 +375,9 @@ class Gated:
     judged: tuple[Mapping[str, Any], ...] = ()
     may_answer: bool = True  # False: the ticket is too old to be told anything
     asks_nobody: bool = False  # AWAITING: what is awaited is given elsewhere, and nobody is asked here
-    ruling: Any = None
     approval: str = ""  # the request for approval that cleared it, "" where none was due
+    ruling: Ruling | None = None  # what the rules say together; None where they were not asked
+    approved_by: str = ""  # the rule that it is sent by, "" where people approved it
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
-from desired_state.rules import Stage
+from desired_state.rules import StageName
 from desired_state.says import TicketWords
 from reconciler.causes import Owner
 from reconciler.config.secrets import read_secret
@@ -229,14 +229,14 @@ class StageSettings(Section):
 class Approvals(Section):
     """Who may approve what, and for how long an approval holds (approvals.md section 4)."""
 
-    approvers: dict[Stage, Lowered] = Field(default_factory=dict)  # stage -> sign-in names
-    stages: dict[Stage, StageSettings] = Field(default_factory=dict)
+    approvers: dict[StageName, Lowered] = Field(default_factory=dict)  # stage -> sign-in names
+    stages: dict[StageName, StageSettings] = Field(default_factory=dict)
     fallback: Lowered = ()  # asked when a stage has nobody
     service_desk: Lowered = ()  # asked when the fallback has nobody either
     escalate_to: Lowered = ()  # come in when nobody answers; the first ones may still act
     accept_configuration: Lowered = ()  # who may accept a configuration that allows more
-    proposals: Annotated[tuple[Stage, ...], Field(min_length=1)] = ("manager",)  # who decides what software orders
-    questions: Annotated[tuple[Stage, ...], Field(min_length=1)] = ("license_admin",)  # and all else without a rule
+    proposals: Annotated[tuple[StageName, ...], Field(min_length=1)] = ("manager",)  # who decides what software orders
+    questions: Annotated[tuple[StageName, ...], Field(min_length=1)] = ("license_admin",)  # and all else without a rule
     channels: tuple[ChannelName, ...] = ("page", "servicenow")
     opener_may_approve: bool = False
     recent_config_change: Span | None = timedelta(days=7)  # whoever changed the configuration waits this long

@@ -41,7 +41,8 @@ def approved(gated: Gated, approvals: Approvals, mode: str, at: datetime) -> Gat
     if approval.state is State.EXPIRED or has_lapsed(approval, at):
         return replace(gated, decision=Decision.LAPSED, cause=Cause.POLICY_REFUSED, sentence=lapse(approval))
     if not is_valid(approval, proposal.digest, at):
-        return replace(gated, sentence=waiting(approval) or gated.sentence)
+        cause = None if gated.cause is Cause.POLICY_REFUSED else gated.cause  # nothing is wrong: people are asked
+        return replace(gated, cause=cause, sentence=waiting(approval) or gated.sentence)
     if mode not in ("enforce", "suggest"):
         sentence = "It is approved; in mode observe nothing is changed."
         return replace(gated, decision=Decision.PLANNED, cause=proposal.finding.cause, sentence=sentence)

@@ -34,6 +34,7 @@ from reconciler.loop.deliver import deliver
 from reconciler.loop.desk import Desk, Told
 from reconciler.loop.diff import Windows, diff
 from reconciler.loop.ending import end
+from reconciler.loop.evidence import evidence
 from reconciler.loop.execute import Hands, acted_on, execute
 from reconciler.loop.gate import Gates, Policy, gate
 from reconciler.loop.learn import learn, taught
@@ -44,12 +45,13 @@ from reconciler.loop.pull import Reader, pull
 from reconciler.loop.record import begin, record
 from reconciler.loop.seating import Seating, seat
 from reconciler.loop.send import Sender, Write
+from reconciler.loop.subject import Naming
 from reconciler.loop.verify import verify
 from reconciler.model import Outcome, Result
 from reconciler.report import CycleReport
 from reconciler.seats.book import Book, Books, elsewhere
 from reconciler.seats.queue import steps_aside
-from reconciler.store import journal
+from reconciler.store import journal, rulings
 from reconciler.store.database import Database
 
 Progress = Callable[[str], None]
@@ -145,16 +147,19 @@ def _decide(
     """Judge as if there were a seat for everybody; then give the seats to those who may have one, in turn."""
 
     def judged(proposed: Plan) -> Gates:
-        return gate(proposed, d.rules, policy=d.policy, used_today=used, at=at, approvals=asked)
+        return gate(proposed, d.rules, policy=d.policy, used_today=used, at=at, evidence=known, approvals=asked)
 
     asked = standing(d.asking, seen.lines)
     used = _used_today(d, at)
+    known = evidence(d.eyes.graph, d.database, d.tenant, d.rules, d.bounds.products, findings, at)
+    naming = Naming(d.tenant, d.tenant_id, d.rules.hash())
     bounds = taught(d.bounds, d.database, d.tenant, at)
-    wished = judged(plan(findings, seen.observed, bounds, as_if_seats=True))
+    wish = plan(findings, seen.observed, bounds, as_if_seats=True, naming=naming)
+    wished = judged(wish)
     aside = frozenset(g.proposal.finding.key for g in wished.gated if steps_aside(g, at))
     is_whole = not (run.scope.tickets or run.scope.users)
     others = () if is_whole else elsewhere(before, (f.key for f in findings))
-    gates = judged(plan(findings, seen.observed, bounds, aside=aside, elsewhere=others))
+    gates = judged(plan(findings, seen.observed, bounds, aside=aside, elsewhere=others, naming=naming, wished=wish))
     told, books = seat(d.seating, before, gates.gated, seen.observed, at=at, is_whole=is_whole)
     return replace(gates, gated=told), books
 
@@ -188,9 +193,21 @@ def _sender(d: Deps, run: Run, gates: Gates) -> Sender:
 def _execute(d: Deps, run: Run, sender: Sender, seen: Seen, gates: Gates) -> dict[LineKey, tuple[Outcome, ...]]:
     if run.is_dry:
         return {}
+    _keep_rules(d, gates)
     begin(gates, d.desk, cycle=run.cycle, at=d.clock.now())
     hands = Hands(d.eyes, sender, d.clock, d.windows, d.plan_names)
     return execute(gates.gated, seen.observed, hands, plan_digest=gates.plan_digest, progress=d.progress)
+
+
+def _keep_rules(d: Deps, gates: Gates) -> None:
+    """The rules that this cycle decided by, so that its decisions can be judged again."""
+    if all(g.ruling is None for g in gates.gated):
+        return
+    with d.database.read() as session:
+        is_kept = rulings.text_of(session, d.rules.hash()) is not None
+    if not is_kept:
+        with d.database.write() as session:
+            rulings.keep_text(session, d.rules.hash(), d.rules.text(), d.clock.now())
 
 
 def _still_arriving(d: Deps, findings: tuple[Finding, ...]) -> frozenset[LineKey]:

@@ -235,7 +235,19 @@ def _line(
         zone=zone_of(person.time_zone if person is not None else None, reader.zone),
         priority=reader.priorities.get(request.key.ticket, ""),
         hold=standing.held,
+        is_unapproved=_is_unapproved(reader, ticket),
     )
+
+
+def _is_unapproved(reader: Reader, ticket: Ticket) -> bool:
+    """Its item is ordered without an approval, and nobody gave one all the same.
+
+    The ticket's own word does not count here: where nobody is asked, ServiceNow itself sets it to "approved".
+    """
+    item = reader.items.get(ticket.item)
+    if item is None or item.approval != "none":
+        return False
+    return not any(row.state.strip().casefold() in reader.words.approved for row in ticket.approvals)
 
 
 def _siblings(reader: Reader, ticket: Ticket) -> tuple[Product, ...]:

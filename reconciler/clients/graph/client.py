@@ -150,6 +150,10 @@ class Graph:
         """The groups that each user is a direct member of, by object id."""
         return groups.memberships(self.wire, [UserId(_guid(user)) for user in users])
 
+    def all_groups(self, users: Collection[UserId]) -> dict[UserId, frozenset[GroupId] | RemoteError]:
+        """The groups that each user is in, directly or through another group, by object id."""
+        return groups.all_memberships(self.wire, [UserId(_guid(user)) for user in users])
+
     def group_members(self, group: GroupId) -> dict[UserId, frozenset[SkuId] | None]:
         """The users who are direct members of a group, and the SKUs that each holds; None where that is not shown."""
         return groups.members(self.wire, GroupId(_guid(group)))
