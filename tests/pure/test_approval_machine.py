@@ -71,7 +71,7 @@ class Asking(RuleBasedStateMachine):
         self.request = move(draft, State.PENDING)
 
     @precondition(lambda self: self.request is not None and opens_next(self.request))
-    @rule(found=st.lists(people, max_size=4), guests=st.sets(people, max_size=2), fallback=st.lists(people, max_size=4))
+    @rule(found=st.lists(people, max_size=6), guests=st.sets(people, max_size=1), fallback=st.lists(people, max_size=6))
     def open_stage(self, found, guests, fallback) -> None:
         spec = replace(SPECS[self.request.stages[self.request.at].name], quorum=self.quorum)
         candidates = [Candidate(h, is_guest=h in guests) for h in found]
@@ -88,6 +88,9 @@ class Asking(RuleBasedStateMachine):
         channel=st.sampled_from(list(Channel)),
         comment=st.sampled_from(["", "A reason of some length."]),
     )
+    def anybody_answers(self, **answer) -> None:
+        self.answer(**answer)
+
     def answer(self, actor, stage, verdict, digest, channel, comment) -> None:
         decision = Decision(
             stage, verdict, actor, digest, self.at, channel=channel, assurance=Assurance.MEDIUM, comment=comment
@@ -95,6 +98,16 @@ class Asking(RuleBasedStateMachine):
         said = judge(self.request, decision, at=self.at)
         if not isinstance(said, Refusal):
             self.request = said
+
+    @precondition(lambda self: self.request is not None and self.request.stage is not None)
+    @rule(picks=st.lists(st.integers(0, 9), min_size=1, max_size=3))
+    def approve(self, picks) -> None:
+        """Those who are asked say yes to what they were asked: most paths to a write begin so."""
+        for pick in picks:
+            stage = self.request.stage
+            if stage is not None and stage.everyone:
+                actor = stage.everyone[pick % len(stage.everyone)]
+                self.answer(actor, stage.name, Verdict.APPROVE, self.request.digest, Channel.PAGE, "")
 
     @precondition(lambda self: self.request is not None and self.request.stage is not None)
     @rule(of=people, to=people)
@@ -133,7 +146,7 @@ class Asking(RuleBasedStateMachine):
     def hold_up(self) -> None:
         self.request = rests(self.request, self.at)
 
-    @rule(mode=st.sampled_from(["enforce", "suggest", "observe"]))
+    @rule(mode=st.sampled_from(["enforce", "enforce", "suggest", "observe"]))
     def cycle(self, mode) -> None:
         asked = {LINE.key: self.request} if self.request is not None else {}
         (judged,) = gate(
