@@ -99,14 +99,17 @@ class Asking(RuleBasedStateMachine):
         if not isinstance(said, Refusal):
             self.request = said
 
-    @precondition(lambda self: self.request is not None and self.request.stage is not None)
-    @rule(picks=st.lists(st.integers(0, 9), min_size=1, max_size=3))
-    def approve(self, picks) -> None:
-        """Those who are asked say yes to what they were asked: most paths to a write begin so."""
-        for pick in picks:
-            stage = self.request.stage
-            if stage is not None and stage.everyone:
-                actor = stage.everyone[pick % len(stage.everyone)]
+    @rule(steps=st.integers(1, 5), first=st.integers(0, 3))
+    def go_on(self, steps, first) -> None:
+        """What usually comes next, a few times: asked, opened, answered by who is asked. Others meddle between."""
+        for step in range(steps):
+            if self.request is None or self.request.state not in OPEN:
+                self.ask()
+            elif opens_next(self.request):
+                self.open_stage(CROWD, set(), CAST)
+            elif self.request.stage is not None and self.request.stage.everyone:
+                stage = self.request.stage
+                actor = stage.everyone[(first + step) % len(stage.everyone)]
                 self.answer(actor, stage.name, Verdict.APPROVE, self.request.digest, Channel.PAGE, "")
 
     @precondition(lambda self: self.request is not None and self.request.stage is not None)
