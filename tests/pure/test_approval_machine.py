@@ -149,8 +149,13 @@ class Asking(RuleBasedStateMachine):
     def hold_up(self) -> None:
         self.request = rests(self.request, self.at)
 
-    @rule(mode=st.sampled_from(["enforce", "enforce", "suggest", "observe"]))
-    def cycle(self, mode) -> None:
+    @rule(
+        mode=st.sampled_from(["enforce", "enforce", "suggest", "observe"]),
+        meanwhile=st.sampled_from(["nothing", "nothing", "another world", "another day"]),
+    )
+    def cycle(self, mode, meanwhile) -> None:
+        self.world = 1 - self.world if meanwhile == "another world" else self.world
+        self.at += DAY if meanwhile == "another day" else timedelta(0)
         asked = {LINE.key: self.request} if self.request is not None else {}
         (judged,) = gate(
             PLANS[self.world], ASKS, policy=Policy(mode=mode), used_today={}, at=self.at, approvals=asked
