@@ -28,6 +28,7 @@ from reconciler.line import (
     Rest,
 )
 from reconciler.loop.aftermath import to_ask
+from reconciler.loop.approving import Asking, ask, begin_round, conclude, consume, due_for, standing, tend
 from reconciler.loop.confirm import SECOND_LOOK_S, confirmed, doubtful
 from reconciler.loop.deliver import deliver
 from reconciler.loop.desk import Desk, Told
@@ -80,6 +81,7 @@ class Deps:
     progress: Progress
     requests: Callable[[], Mapping[str, int]]
     seating: Seating
+    asking: Asking
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,18 +108,25 @@ def cycle(d: Deps, run: Run) -> CycleReport:
     if lost:
         seen = replace(seen, observed=look_back(d.eyes, lost, seen.observed))
         findings = diff(seen.lines, seen.observed, at=at, windows=d.windows)
+    round_ = begin_round(d.asking, run.cycle)
+    tend(round_, seen.lines, at, is_whole=run.scope == Scope())
     gates, books = _decide(d, run, findings, seen, d.seating.load(), at)
     doubts = doubtful(g.proposal.finding for g in gates.gated if g.decision is Decision.CLEARED)
     if doubts:
         seen = replace(seen, observed=_second_look(d, seen, doubts, findings))
         findings = diff(seen.lines, seen.observed, at=at, windows=d.windows)
         gates, books = _decide(d, run, findings, seen, books, at)
-    sender = _sender(d, run)
+    if ask(round_, gates.gated, seen.observed, at):
+        gates, books = _decide(d, run, findings, seen, books, at)
+    sender = _sender(d, run, gates)
     outcomes = _execute(d, run, sender, seen, gates)
     learn(outcomes, d.database, d.tenant, cycle=run.cycle, at=d.clock.now())
     last = {} if run.is_dry else _verify(d, seen, findings, outcomes)
     endings = _endings(d, gates, outcomes, last)
+    if not run.is_dry:
+        conclude(round_, endings, d.clock.now())
     endings, told = _record(d, run, sender, gates, endings, books)
+    told.problems.extend(round_.problems)
     return _report(d, run, at, gates, endings, told, sender)
 
 
@@ -138,8 +147,9 @@ def _decide(
     """Judge as if there were a seat for everybody; then give the seats to those who may have one, in turn."""
 
     def judged(proposed: Plan) -> Gates:
-        return gate(proposed, d.rules, policy=d.policy, used_today=used, at=at, evidence=known)
+        return gate(proposed, d.rules, policy=d.policy, used_today=used, at=at, evidence=known, approvals=asked)
 
+    asked = standing(d.asking, seen.lines)
     used = _used_today(d, at)
     known = evidence(d.eyes.graph, d.database, d.tenant, d.rules, d.bounds.products, findings, at)
     naming = Naming(d.tenant, d.tenant_id, d.rules.hash())
@@ -159,17 +169,25 @@ def _used_today(d: Deps, at: datetime) -> dict[Lane, int]:
         return {lane: journal.subjects_since(session, d.tenant, lane.value, at - timedelta(hours=24)) for lane in Lane}
 
 
-def _sender(d: Deps, run: Run) -> Sender:
+def _sender(d: Deps, run: Run, gates: Gates) -> Sender:
+    needed = due_for(gates.gated)
+
     def refuse(write: Write) -> str:
         if run.is_dry:
             return "this is a dry run"
-        if write.system == "graph" and d.mode != "enforce":
-            return f"mode {d.mode} writes nothing to the directory"
+        is_agreed = d.mode == "suggest" and any(key in needed for key in write.keys)
+        if write.system == "graph" and d.mode != "enforce" and not is_agreed:
+            return f"mode {d.mode} writes nothing to the directory that no person has agreed to"
         if write.system == "servicenow" and d.level == "silent":
             return "answers are silent"
         return ""
 
-    return Sender(d.database, d.tenant, run.cycle, d.clock, run.guard, refuse)
+    def guard(session: Session, write: Write) -> None:
+        run.guard(session, write)
+        if write.system == "graph":
+            consume(d.asking, session, write, needed, run.cycle)
+
+    return Sender(d.database, d.tenant, run.cycle, d.clock, guard, refuse)
 
 
 def _execute(d: Deps, run: Run, sender: Sender, seen: Seen, gates: Gates) -> dict[LineKey, tuple[Outcome, ...]]:

@@ -25,6 +25,7 @@ from reconciler.line import (
     Rest,
     Trip,
 )
+from reconciler.loop.approved import Approvals, approved
 from reconciler.loop.guards import Limits, lane_of, within
 from reconciler.loop.judging import Bench, Evidence, hit_as_json, refused, wants_person
 from reconciler.model import Verdict
@@ -68,14 +69,24 @@ def gate(
     used_today: Mapping[Lane, int],
     at: datetime,
     evidence: Evidence | None = None,
+    approvals: Approvals | None = None,
 ) -> Gates:
-    """Judge each proposal, then each lane as a whole. `evidence` is what rules ask about besides the lines."""
-    bench = Bench(rules, evidence or Evidence())
+    """Judge each proposal, then each lane as a whole. `evidence` is what rules ask about besides the lines, `approvals`
+    are the newest requests of the lines."""
+    bench, asked = Bench(rules, evidence or Evidence()), approvals or {}
     bench.expect(plan.proposals)
-    judged = tuple(bench.seen(_judge(proposal, bench, policy, at)) for proposal in plan.proposals)
+    judged = tuple(
+        bench.seen(approved(_judge(proposal, bench, policy, at), asked, _mode(proposal, policy), at))
+        for proposal in plan.proposals
+    )
     trips = _trips(judged, policy.limits, used_today, plan.digest)
     frozen = {trip.lane: trip for trip in trips}
     return Gates(tuple(_stop(g, frozen) for g in judged), trips, plan.digest)
+
+
+def _mode(proposal: Proposal, policy: Policy) -> str:
+    product = proposal.finding.line.product
+    return policy.mode_of(product.key) if product is not None else policy.mode
 
 
 def _judge(proposal: Proposal, bench: Bench, policy: Policy, at: datetime) -> Gated:
@@ -104,6 +115,8 @@ def _judge(proposal: Proposal, bench: Bench, policy: Policy, at: datetime) -> Ga
         return Gated(proposal, Decision.CLEARED, may_answer=False)
     if finding.rest is not Rest.ACT:
         return Gated(proposal, Decision.CLEARED)
+    if finding.line.says is Says.WAITING:
+        return _waiting(proposal, bench, policy)
     if proposal.blocked is not None and not proposal.short_of:
         return Gated(proposal, Decision.HELD, proposal.blocked, proposal.sentence)
     judged = _may_write(proposal, bench, policy)
@@ -112,6 +125,16 @@ def _judge(proposal: Proposal, bench: Bench, policy: Policy, at: datetime) -> Ga
     if proposal.short_of and judged.decision is Decision.PLANNED:
         return replace(judged, cause=proposal.blocked, sentence=proposal.sentence)
     return judged
+
+
+def _waiting(proposal: Proposal, bench: Bench, policy: Policy) -> Gated:
+    """A ticket that nobody has approved yet: our rules may name who is to be asked here, and nothing else clears it."""
+    if proposal.blocked is None or proposal.short_of:
+        judged = _may_write(proposal, bench, policy)
+        if judged.decision is Decision.AWAITING:
+            return judged
+    sentence = "The ticket waits for an approval in ServiceNow."
+    return Gated(replace(proposal, actions=()), Decision.AWAITING, None, sentence, asks_nobody=True)
 
 
 def _kept(proposal: Proposal, reason: str) -> Gated:

@@ -85,6 +85,12 @@ class Graph:
         rows = read_many(self.wire, urls, _USER, operation="users_by_upn")
         return {key: self._user(row) for key, row in rows.items()}
 
+    def managers(self, ids: Collection[UserId]) -> dict[UserId, ObservedUser | RemoteError]:
+        """The manager of each user who was asked about; NotFound for nobody (graph.md section 2)."""
+        urls = {user: f"/users/{_guid(user)}/manager?$select={shapes.USER_SELECT}" for user in ids}
+        rows = read_many(self.wire, urls, _USER, operation="managers")
+        return {key: self._user(row) for key, row in rows.items()}
+
     def users_by_employee_id(self, employee_id: str) -> tuple[ObservedUser, ...]:
         """All users who carry this employee id: none, one, or several when it is not kept unique."""
         wanted = _text(employee_id).replace("'", "''")
