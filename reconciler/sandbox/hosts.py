@@ -41,12 +41,15 @@ OBSERVE_ROLES: Final = (
     "AuditLog.Read.All",
     "Organization.Read.All",
     "TeamsUserConfiguration.Read.All",  # to prove Teams voice
+    "RoleManagement.Read.Directory",  # who holds a directory role, or may take one up
+    "MailboxSettings.Read",  # shared and room mailboxes
 )
 ENFORCE_ROLES: Final = (
     *OBSERVE_ROLES,
     "LicenseAssignment.ReadWrite.All",
     "GroupMember.ReadWrite.All",
     "User.ReadWrite.All",
+    "Mail.Send",
 )
 
 SERVICENOW_USER: Final = "svc.license.reconciler"

@@ -47,6 +47,10 @@ class Switches(msgspec.Struct):
     licence_error_filter: Literal["plain", "advanced", "both"] = "plain"
     """Which form of `$filter=hasMembersWithLicenseErrors eq true` works; the other one is refused."""
 
+    # --- Graph: roles (no section; see docs/sandbox-graph.md)
+    directory_roles_readable: bool = True
+    """Off, every reading of directory roles is refused, whatever the token may."""
+
     # --- Graph: provisioning (section 5)
     provisioning_s: float = 30.0
     """From PendingInput to the end of the walk."""
