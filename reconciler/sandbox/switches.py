@@ -6,9 +6,26 @@ ones, with all delays in seconds of virtual time. `docs/sandbox-graph.md` has th
 
 from __future__ import annotations
 
-from typing import Literal
+import difflib
+from typing import Any, Literal
 
 import msgspec
+
+
+def set_switch(switches: msgspec.Struct, name: str, value: Any) -> None:
+    """Set one switch to a JSON-plain value.
+
+    Raises:
+        ValueError: there is no such switch, or it takes no such value.
+    """
+    fields = {field.name: field.type for field in msgspec.structs.fields(type(switches))}
+    if name not in fields:
+        near = difflib.get_close_matches(name, fields, 1)
+        raise ValueError(f"there is no switch {name!r}{f'; is {near[0]} meant?' if near else ''}")
+    try:
+        setattr(switches, name, msgspec.convert(value, fields[name]))
+    except msgspec.ValidationError as wrong:
+        raise ValueError(f"{name}: {wrong}") from None
 
 
 class Switches(msgspec.Struct):
