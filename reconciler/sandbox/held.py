@@ -55,8 +55,8 @@ IN_PROCESS = Addresses(
     graph=f"{hosts.GRAPH_URL}/v1.0",
     login=hosts.LOGIN_URL,
     servicenow=hosts.SERVICENOW_URL,
-    teams="https://teams.contoso.invalid",
-    mail="https://mail.contoso.invalid",
+    teams=hosts.TEAMS_URL,
+    mail=hosts.MAIL_URL,
 )
 
 

@@ -14,9 +14,13 @@ from typing import Final
 GRAPH_HOST: Final = "graph.contoso.invalid"
 LOGIN_HOST: Final = "login.contoso.invalid"
 SERVICENOW_HOST: Final = "servicenow.contoso.invalid"
+TEAMS_HOST: Final = "teams.contoso.invalid"
+MAIL_HOST: Final = "mail.contoso.invalid"
 GRAPH_URL: Final = f"https://{GRAPH_HOST}"
 LOGIN_URL: Final = f"https://{LOGIN_HOST}"
 SERVICENOW_URL: Final = f"https://{SERVICENOW_HOST}"
+TEAMS_URL: Final = f"https://{TEAMS_HOST}"
+MAIL_URL: Final = f"https://{MAIL_HOST}"
 
 # The managed identity endpoint answers on the sign-in host and on the address it has on Azure machines.
 IMDS_HOST: Final = "169.254.169.254"

@@ -22,6 +22,7 @@ from reconciler.sandbox.keeping import Watch
 from reconciler.sandbox.login import LoginService
 from reconciler.sandbox.ports import Ports
 from reconciler.sandbox.servicenow import ServiceNowService
+from reconciler.sandbox.teams.service import TeamsService
 from reconciler.sandbox.tls import Authority
 from reconciler.sandbox.world import World
 
@@ -46,7 +47,7 @@ class Services:
             "graph": GraphService(world),
             "login": LoginService(world),
             "servicenow": ServiceNowService(world),
-            "teams": _not_implemented,
+            "teams": TeamsService(world),
             "mail": _not_implemented,
         }
 

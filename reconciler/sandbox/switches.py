@@ -132,3 +132,21 @@ class Switches(msgspec.Struct):
         "role_missing",
     ] = "none"
     """What is wrong with each ID token (approvals.md section 3.3)."""
+
+    # --- Teams (approvals.md section 1.2)
+    teams_run_s: float = 5.0
+    """From the 202 to the end of the flow's run."""
+    teams_run_fails: str = ""
+    """Why every run fails; "" for those that have no reason to."""
+    teams_response_variant: bool = False
+    """Every flow ends with a Response action: 200 and the message's id, or 502."""
+    teams_bad_sig_status: int = 401
+    """A wrong or missing `sig` (UNCONFIRMED)."""
+    teams_size_max: int = 28 * 1024
+    """Bytes of a whole message; a library measured 21 000 in practice."""
+    teams_rate_per_s: int | None = 4
+    """Requests a second to one flow (UNCONFIRMED for this trigger); None is no limit."""
+    teams_slow_s: float = 30.0
+    """What a slow answer takes."""
+    teams_renderer: tuple[str, ...] = ()
+    """Script files in the order in which the picture of a card needs them: a Markdown processor, adaptivecards.js."""
