@@ -61,3 +61,7 @@ SERVICENOW_PASSWORD: Final = "sandbox-servicenow-password"
 SERVICENOW_CLIENT_ID: Final = "5b6c2f8d1e904a7fb3d2c1a09e8f7a61"
 SERVICENOW_CLIENT_SECRET: Final = "sandbox-servicenow-secret"
 SERVICENOW_API_KEY: Final = "now_sandbox_api_key"
+
+# The mailbox that notices are sent from.
+MAIL_USER: Final = f"licences@{TENANT_DOMAIN}"
+MAIL_PASSWORD: Final = "sandbox-mail-password"

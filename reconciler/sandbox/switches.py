@@ -150,3 +150,23 @@ class Switches(msgspec.Struct):
     """What a slow answer takes."""
     teams_renderer: tuple[str, ...] = ()
     """Script files in the order in which the picture of a card needs them: a Markdown processor, adaptivecards.js."""
+
+    # --- mail (approvals.md section 5)
+    mail_size_max: int = 36_700_160
+    """Bytes of one message by SMTP."""
+    mail_rate_per_min: int | None = 30
+    """Messages a minute from one mailbox; None is no limit."""
+    mail_send_mailboxes: tuple[str, ...] | None = None
+    """Mailboxes as which Graph lets the application send; None is any, as `Mail.Send` alone has it."""
+    mail_may_send_as: tuple[str, ...] = ()
+    """Further addresses, in lower case, that the signed-in account may put into From."""
+    mail_unknown_recipients: tuple[str, ...] = ()
+    """Addresses, in lower case, that SMTP refuses for good."""
+    smtp_starttls: bool = True
+    smtp_basic_auth: bool = True
+    """User name and password; Exchange Online turns it off for existing tenants after 2026."""
+    smtp_oauth: bool = True
+    smtp_relay: bool = False
+    """Mail is taken from whoever connects, as an internal relay does."""
+    smtp_refuses: tuple[Literal["connect", "starttls", "auth", "mail", "rcpt", "data"], ...] = ()
+    """Steps that are refused for now (4xx)."""

@@ -15,6 +15,7 @@ import httpx
 from reconciler.sandbox import hosts
 from reconciler.sandbox.graph import GraphService
 from reconciler.sandbox.login import LoginService
+from reconciler.sandbox.mail.service import MailService
 from reconciler.sandbox.teams.service import TeamsService
 from reconciler.sandbox.world import World
 
@@ -32,6 +33,7 @@ class SandboxTransport(httpx.BaseTransport):
             hosts.IMDS_HOST: login,
             hosts.SERVICENOW_HOST: _servicenow(world),
             hosts.TEAMS_HOST: TeamsService(world),
+            hosts.MAIL_HOST: MailService(world),
         }
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:

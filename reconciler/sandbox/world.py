@@ -19,6 +19,7 @@ import msgspec
 from reconciler.sandbox.directory import Directory
 from reconciler.sandbox.faults import Faults, rng_from_json, rng_to_json
 from reconciler.sandbox.identity.records import SignIns
+from reconciler.sandbox.mail.records import Post
 from reconciler.sandbox.servicenow import Instance
 from reconciler.sandbox.switches import Switches
 from reconciler.sandbox.teams.workflows import Workflows
@@ -95,6 +96,7 @@ class World:
         self.instance = Instance(now=self.clock.now, rng=random.Random(f"instance-{seed}"))  # noqa: S311
         self.on("edit", self._edit)
         self.signins = SignIns()
+        self.post = Post(self.clock, self.switches)
         self.teams = Workflows(self.clock, self.switches, self.at)
         self.on("teams_run", self.teams.run_due)
 
@@ -155,6 +157,7 @@ class World:
                 "instance": self.instance.to_json(),
                 "signins": self.signins.to_json(),
                 "teams": self.teams.to_json(),
+                "post": self.post.to_json(),
             }
 
     @classmethod
@@ -179,4 +182,5 @@ class World:
         )
         world.signins = SignIns.from_json(data["signins"])
         world.teams.load(data["teams"])
+        world.post.load(data["post"])
         return world

@@ -10,6 +10,7 @@ from reconciler.sandbox.graph.answers import Answer
 from reconciler.sandbox.graph.delta import Delta
 from reconciler.sandbox.graph.groups import Groups
 from reconciler.sandbox.graph.licences import Licences
+from reconciler.sandbox.graph.mail import Mailing
 from reconciler.sandbox.graph.mailboxes import Mailboxes
 from reconciler.sandbox.graph.properties import Properties
 from reconciler.sandbox.graph.roles import RoleRoutes
@@ -109,6 +110,7 @@ def routes(properties: Properties) -> list[Route]:
         Route("GET", "/users/{id}/licenseDetails", licences.details, READ_LICENCES, 2),
         Route("GET", "/users/{id}/licenseDetails/{detail}", licences.detail, READ_LICENCES, 1),
         Route("GET", "/users/{id}/manager", users.manager, READ_USERS, 1),
+        Route("POST", "/users/{id}/sendMail", Mailing().send, frozenset({"Mail.Send"}), 1),
         Route("GET", "/users/{id}/mailboxSettings", mailboxes.settings, READ_MAILBOXES, 1),
         Route("GET", "/users/{id}/mailboxSettings/userPurpose", mailboxes.user_purpose, READ_MAILBOXES, 1),
         Route("GET", "/users/{id}/memberOf", member_of, READ_MEMBERSHIPS, 2),

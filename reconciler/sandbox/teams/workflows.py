@@ -46,6 +46,8 @@ class Workflows:
         recent = self._recent[flow.flow_id] = [at for at in self._recent.get(flow.flow_id, ()) if now - at < second]
         if rate is None or len(recent) < rate:
             return 0.0
+        if not rate:
+            return 1.0
         return (recent[-rate] + second - now) / second
 
     def take(self, flow: Flow, body: bytes, content_type: str, *, at_once: bool) -> Message:
