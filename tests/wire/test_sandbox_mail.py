@@ -289,6 +289,10 @@ def test_the_mime_form_keeps_every_header(graph: Graph):
             400,
             "InvalidInternetMessageHeader",
         ),
+        ({"toRecipients": 7}, 400, "ErrorInvalidRecipients"),
+        ({"toRecipients": [{"emailAddress": "a@b.c"}]}, 400, "ErrorInvalidRecipients"),
+        ({"toRecipients": [{"emailAddress": {"address": "a@b.c,d@e.f"}}]}, 400, "ErrorInvalidRecipients"),
+        ({"internetMessageHeaders": [{"name": "X-A: b", "value": ""}]}, 400, "InvalidInternetMessageHeader"),
         ({"subjekt": "x"}, 400, "RequestBodyRead"),
         ({"body": {"content": "x" * 4_200_000}}, 413, "ErrorMessageSizeExceeded"),
     ],
@@ -335,6 +339,22 @@ def test_pages_show_a_mail_as_text(graph: Graph):
     assert "&lt;b&gt;bold" in opened
     assert graph.http.get(f"{hosts.MAIL_URL}/messages", params={"to": "other@contoso.example"}).json()["value"] == []
     assert graph.http.get(f"{hosts.MAIL_URL}/smtp").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"To: a@b.c\r\nSubject: =?utf-8?b?4pyT?=\r\nFrom: \xff\xfe <\r\n\r\n\xff",
+        b"To: a@b.c\r\nContent-Type: multipart/mixed\r\n\r\nx",
+        b"To: a@b.c\r\nContent-Type: text/plain; charset=nonsense\r\nSubject: =?nonsense?q?x?=\r\n\r\nx",
+        b"To: [\r\n\r\n",
+        b"\r\n\r\n",
+    ],
+)
+def test_no_mail_is_too_strange_to_be_taken_or_refused_and_read(graph: Graph, raw: bytes):
+    assert graph.mime(base64.b64encode(raw)).status_code in {202, 400}
+    for mail in graph.received():
+        assert graph.http.get(f"{hosts.MAIL_URL}/messages/{mail['number']}/page").status_code == 200
 
 
 def test_a_kept_world_knows_its_mail(graph: Graph, tmp_path: Path):

@@ -82,6 +82,8 @@ def test_a_card_is_accepted_now_and_posted_later(channel: Channel):
         (a_body(attachments=[]), "no first element"),
         ({"text": "hello"}, "no first element"),
         ([1], "no first element"),
+        ([[[[1]] * 2] * 2], "no first element"),
+        (b"[" * 100 + b"]" * 100, "nested too deeply"),
         (a_body({**CARD, "body": [{"type": "TextBlock", "text": "x" * 29_000}]}), "Request Entity too large"),
     ],
 )
@@ -156,6 +158,13 @@ def test_without_the_secret_address_nothing_is_taken(channel: Channel, address: 
 
 def test_what_is_no_json_is_refused_at_once(channel: Channel):
     assert channel.post(b"{").status_code == 400
+    assert channel.post(b"[" * 20_000).status_code == 400
+
+
+def test_a_message_card_of_any_shape_is_read(channel: Channel):
+    channel.post({"@type": "MessageCard", "text": 1, "sections": [1, {"facts": 2, "potentialAction": 3}]})
+
+    assert (channel.later()["state"], channel.messages()[0]["text"]) == ("posted", "1")
 
 
 def test_a_flow_without_its_owner_takes_nothing(channel: Channel):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import math
+import re
 from collections.abc import Iterator
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -23,6 +24,8 @@ from reconciler.sandbox.graph.mailboxes import no_mailbox
 from reconciler.sandbox.graph.throttle import throttled
 
 REQUEST_BYTES_MAX = 4 * 1024 * 1024
+ADDRESS = re.compile(r"[^\s@<>()\[\],;:\\\"]+@[^\s@<>()\[\],;:\\\"]+")
+HEADER = re.compile(r"[xX]-[!-9;-~]+")
 RECIPIENTS = ("toRecipients", "ccRecipients", "bccRecipients")
 KNOWN = frozenset(
     {*RECIPIENTS, "subject", "body", "from", "sender", "replyTo", "importance", "attachments"}
@@ -45,7 +48,10 @@ class Mailing:
             message = _from_mime(call.body)
         else:
             message = _from_json(call, user)
-        recipients = [address for _, address in getaddresses(_lines(message)) if address]
+        try:
+            recipients = [address for _, address in getaddresses(_lines(message)) if address]
+        except (ValueError, IndexError, AttributeError) as e:  # what the parser makes of hostile lines
+            raise Problem(400, "ErrorMimeContentInvalid", "Invalid MIME content.") from e
         if not recipients:
             raise Problem(400, "ErrorInvalidRecipients", "At least one recipient is not valid.")
         del message["bcc"]
@@ -97,24 +103,32 @@ def _from_json(call: Call, user: User) -> EmailMessage:
     made["Subject"] = _one_line(str(message.get("subject") or ""))
     made["Date"] = format_datetime(call.world.clock.now())
     made["Message-ID"] = f"<graph-{len(call.world.post.mails) + 1}@contoso.example>"
-    for row in message.get("internetMessageHeaders") or ():
-        name = str(row.get("name", "")) if isinstance(row, dict) else ""
-        if not name.lower().startswith("x-"):
+    for row in _objects(message.get("internetMessageHeaders")):
+        name = str(row.get("name", ""))
+        if not HEADER.fullmatch(name):
             text = f"The internet message header name '{name}' should start with 'x-' or 'X-'."
             raise Problem(400, "InvalidInternetMessageHeader", text)
         made[name] = _one_line(str(row.get("value", "")))
-    body = message.get("body") or {}
+    body = next(iter(_objects([message.get("body")])), {})
     is_html = str(body.get("contentType", "text")).lower() == "html"
     made.set_content(str(body.get("content", "")), subtype="html" if is_html else "plain")
     return made
 
 
 def _addresses(rows: Any) -> Iterator[str]:
+    if rows is not None and not isinstance(rows, list):
+        raise Problem(400, "ErrorInvalidRecipients", "At least one recipient is not valid.")
     for row in rows or ():
-        address = row.get("emailAddress", {}).get("address", "") if isinstance(row, dict) else ""
-        if not isinstance(address, str) or "@" not in address or any(c.isspace() for c in address):
+        named = row.get("emailAddress") if isinstance(row, dict) else None
+        address = named.get("address") if isinstance(named, dict) else None
+        if not isinstance(address, str) or not ADDRESS.fullmatch(address):
             raise Problem(400, "ErrorInvalidRecipients", "At least one recipient is not valid.")
         yield address
+
+
+def _objects(value: Any) -> list[dict[str, Any]]:
+    """The objects of a list; none where it is no list."""
+    return [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []
 
 
 def _one_line(text: str) -> str:

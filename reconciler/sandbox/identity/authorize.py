@@ -287,9 +287,12 @@ def _contexts(claims: str) -> list[str]:
         wanted: Any = json.loads(claims)["id_token"]["acrs"]
     except (KeyError, TypeError):
         return []
-    except ValueError as wrong:
+    except (ValueError, RecursionError) as wrong:
         raise Back("invalid_request", 900144, "The claims parameter is not JSON.") from wrong
-    values = [*wanted.get("values", []), wanted.get("value")] if isinstance(wanted, dict) else []
+    several = wanted.get("values") if isinstance(wanted, dict) else None
+    values = [*several] if isinstance(several, list) else []
+    if isinstance(wanted, dict):
+        values.append(wanted.get("value"))
     return [value for value in values if isinstance(value, str)]
 
 

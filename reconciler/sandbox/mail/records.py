@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from email import message_from_bytes, policy
-from email.message import EmailMessage
+from email.message import Message
 from typing import Any, Literal
 
 import msgspec
@@ -28,11 +28,9 @@ class Mail(msgspec.Struct):
     recipients: list[str]
     raw: str
 
-    def parsed(self) -> EmailMessage:
-        """The message as a mail program reads it."""
-        parsed = message_from_bytes(self.raw.encode("latin-1"), policy=policy.default)
-        assert isinstance(parsed, EmailMessage)
-        return parsed
+    def parsed(self) -> Message:
+        """The message as a mail program reads it: headers stay as they are, so none is too strange to be read."""
+        return message_from_bytes(self.raw.encode("latin-1"), policy=policy.compat32)
 
 
 class Post:

@@ -11,6 +11,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from email.errors import HeaderParseError
+from email.header import decode_header, make_header
 from typing import Any
 
 import httpx
@@ -80,11 +82,11 @@ def _row(mail: Mail) -> dict[str, Any]:
     attachments: list[str] = []
     for part in parsed.walk():
         if part.get_filename():
-            attachments.append(part.get_filename() or "")
+            attachments.append(_shown(part.get_filename()))
         elif part.get_content_type() in {"text/plain", "text/html"}:
             payload = part.get_payload(decode=True)
-            text = payload.decode("utf-8", "replace") if isinstance(payload, bytes) else ""
-            parts.setdefault(part.get_content_subtype(), text)
+            if isinstance(payload, bytes):
+                parts.setdefault(part.get_content_subtype(), payload.decode("utf-8", "replace"))
     return {
         "number": mail.number,
         "received_at": mail.received_at.isoformat(),
@@ -92,10 +94,19 @@ def _row(mail: Mail) -> dict[str, Any]:
         "account": mail.account,
         "sender": mail.sender,
         "recipients": list(mail.recipients),
-        "subject": str(parsed["subject"] or ""),
-        "headers": [[name, str(value)] for name, value in parsed.items()],
+        "subject": _shown(parsed["subject"]),
+        "headers": [[name, _shown(value)] for name, value in parsed.items()],
         "text": parts.get("plain", ""),
         "html": parts.get("html", ""),
         "attachments": attachments,
         "size": len(mail.raw),
     }
+
+
+def _shown(value: object) -> str:
+    """A header as people read it: encoded words undone where they can be."""
+    text = " ".join(str(value or "").split())
+    try:
+        return str(make_header(decode_header(text)))
+    except (ValueError, LookupError, HeaderParseError):
+        return text

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 ADAPTIVE = "application/vnd.microsoft.card.adaptive"
 VERSION_MAX = (1, 5)
+DEPTH_MAX = 64
+"""Deeper than any card; what is nested further is not kept."""
 
 
 class Fate(NamedTuple):
@@ -36,6 +38,8 @@ def judge(body: str, *, size: int, size_max: int) -> Fate:
     if size > size_max:
         return Fate(f"Request Entity too large: {size} bytes, at most {size_max} can be posted.")
     message = json.loads(body)
+    if _is_deeper(message, DEPTH_MAX):
+        return Fate("The card is nested too deeply.")
     if isinstance(message, dict) and message.get("@type") == "MessageCard":
         return _message_card(message)
     attachments = message.get("attachments") if isinstance(message, dict) else None
@@ -54,13 +58,30 @@ def judge(body: str, *, size: int, size_max: int) -> Fate:
 
 def _message_card(message: dict[str, Any]) -> Fate:
     lines = [str(message[name]) for name in ("title", "text", "summary") if message.get(name)]
-    buttons = len(message.get("potentialAction") or ())
-    for section in message.get("sections") or ():
-        lines += [f"{fact.get('name')}: {fact.get('value')}" for fact in section.get("facts") or ()]
-        buttons += len(section.get("potentialAction") or ())
+    buttons = len(_objects(message.get("potentialAction")))
+    for section in _objects(message.get("sections")):
+        lines += [f"{fact.get('name')}: {fact.get('value')}" for fact in _objects(section.get("facts"))]
+        buttons += len(_objects(section.get("potentialAction")))
     return Fate(text="\n".join(lines), dropped_buttons=buttons)
 
 
 def _version(card: dict[str, Any]) -> tuple[int, ...]:
     parts = str(card.get("version", "1.0")).split(".")
     return tuple(int(part) if part.isdecimal() else 0 for part in parts[:2])
+
+
+def _objects(value: Any) -> list[dict[str, Any]]:
+    """The objects of a list; none where it is no list."""
+    return [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []
+
+
+def _is_deeper(value: Any, depth: int) -> bool:
+    level = [value]
+    for _ in range(depth):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+    return bool(level)

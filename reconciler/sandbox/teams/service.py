@@ -97,7 +97,7 @@ class TeamsService:
             raise httpx.RemoteProtocolError("Connection reset by peer", request=request)
         try:
             json.loads(request.content)
-        except ValueError:
+        except (ValueError, RecursionError):
             return _error(400, "InvalidRequestContent", "The request content is not valid and could not be parsed.")
         return self._taken(request, flow, fault)
 
