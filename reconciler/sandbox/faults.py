@@ -85,6 +85,8 @@ BAD_DAY = (
     FaultRule("403_but_done", 0.02, "POST"),
     FaultRule("200_html_hibernate", 0.01),
     FaultRule("200_cancel_partial", 0.01, "GET"),
+    FaultRule("webhook_reset", 0.02),
+    FaultRule("webhook_twice", 0.02),
 )
 
 
