@@ -250,3 +250,55 @@ class WebSessionRow(Row, table=True):
     credentials_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     signed_in_at: datetime = Field(sa_type=UtcDateTime)
     seen_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class ApprovalRow(Row, table=True):
+    """One request for approval. `body` is all of it but its answers, as JSON."""
+
+    __tablename__ = "approval"
+    __table_args__ = (
+        Index(None, "tenant", "ticket", "line"),
+        Index(None, "tenant", "state"),
+    )
+
+    tenant: str = Field(primary_key=True)
+    id: str = Field(primary_key=True)
+    ticket: str
+    line: int
+    digest: str
+    state: str
+    stage: int
+    body: str
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    changed_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class ApprovalDecisionRow(Row, table=True):
+    """One answer to a request. A human answers a stage once, whatever account they use; never changed afterwards."""
+
+    __tablename__ = "approval_decision"
+    __table_args__ = (UniqueConstraint("tenant", "approval", "human", "key"),)
+
+    tenant: str = Field(primary_key=True)
+    approval: str = Field(primary_key=True)
+    stage: str = Field(primary_key=True)
+    human: str = Field(primary_key=True)
+    number: int  # counts from 1 within the request
+    key: str
+    verdict: str
+    digest: str
+    body: str
+    decided_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class ApprovalDelegationRow(Row, table=True):
+    """Who acts for whom from when until when, as an approver or an administrator arranged it here."""
+
+    __tablename__ = "approval_delegation"
+
+    tenant: str = Field(primary_key=True)
+    principal: str = Field(primary_key=True)
+    deputy: str = Field(primary_key=True)
+    starts_at: datetime = Field(primary_key=True, sa_type=UtcDateTime)
+    ends_at: datetime = Field(sa_type=UtcDateTime)
+    body: str

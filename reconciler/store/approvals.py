@@ -1,0 +1,368 @@
+"""Requests for approval and the answers to them: who approved which digest, until when.
+
+Every change works in its caller's write transaction, on the row as it is now and not as somebody read it before: two
+approvers at once queue, the second finds what the first has made of it (A14). Each move writes one row of the audit
+log in that transaction. `tell` is called there too, so that whoever has to be told is queued with what they are told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+from sqlmodel import Session, col, select
+
+from desired_state.model import LineKey
+from reconciler.approvals.judge import judge, waits_for
+from reconciler.approvals.machine import OPEN, move
+from reconciler.approvals.values import (
+    Approval,
+    Code,
+    Decision,
+    Delegation,
+    Human,
+    Refusal,
+    State,
+    among,
+    same,
+)
+from reconciler.store import journal
+from reconciler.store.tables import ApprovalDecisionRow, ApprovalDelegationRow, ApprovalRow
+
+Tell = Callable[[Session, str, Approval, datetime], None]
+"""Queues what an event of a request has to be told: approval.request, .reminder, .escalated, .outcome."""
+
+COMMENT_MAX, ADDRESS_MAX = 4000, 500
+_CONFIG_KINDS = ("config.changed", "config")
+
+
+def open_(session: Session, approval: Approval, *, cycle: str = "", tell: Tell | None = None) -> Approval:
+    """Keep a draft as a request that waits for its first stage. Its audit row carries everything that was asked.
+
+    Raises:
+        IllegalMove: it is no draft.
+    """
+    opened = move(approval, State.PENDING)
+    row = ApprovalRow(
+        tenant=opened.tenant,
+        id=opened.id,
+        ticket=opened.line.ticket,
+        line=opened.line.line,
+        digest=opened.digest,
+        state=opened.state.value,
+        stage=opened.at,
+        body=_text(opened),
+        created_at=opened.created_at,
+        changed_at=opened.created_at,
+    )
+    session.add(row)
+    session.flush()
+    stages = [
+        {"name": s.name, "resolver": s.resolver, "quorum": s.quorum, "approvers": [_who(h) for h in s.approvers]}
+        for s in opened.stages
+    ]
+    body = {"subject": dict(opened.subject), "label": opened.label, "stages": stages}
+    _audit(session, approval, opened, "approval.requested", opened.created_at, body, cycle=cycle)
+    if tell is not None:
+        tell(session, "approval.request", opened, opened.created_at)
+    return opened
+
+
+def load(session: Session, tenant: str, id: str) -> Approval | None:
+    """One request with all its answers, None when there is none of this id."""
+    row = session.get(ApprovalRow, (tenant, id))
+    return _read(session, [row])[0] if row is not None else None
+
+
+def of_line(session: Session, tenant: str, key: LineKey) -> tuple[Approval, ...]:
+    """Every request there ever was for a line, the newest first."""
+    where = (ApprovalRow.tenant == tenant, ApprovalRow.ticket == key.ticket, ApprovalRow.line == key.line)
+    order = (col(ApprovalRow.created_at).desc(), col(ApprovalRow.id))
+    return tuple(_read(session, session.exec(select(ApprovalRow).where(*where).order_by(*order)).all()))
+
+
+def newest(session: Session, tenant: str) -> dict[LineKey, Approval]:
+    """The newest request of each line that has one."""
+    rows = session.exec(
+        select(ApprovalRow).where(ApprovalRow.tenant == tenant).order_by(col(ApprovalRow.created_at), ApprovalRow.id)
+    )
+    last = {LineKey(row.ticket, row.line): row for row in rows}
+    return {a.line: a for a in _read(session, list(last.values()))}
+
+
+def pending(session: Session, tenant: str) -> tuple[Approval, ...]:
+    """Requests that wait for an answer, the oldest first."""
+    return _in_states(session, tenant, (State.PENDING,))
+
+
+def unfinished(session: Session, tenant: str) -> tuple[Approval, ...]:
+    """Requests that can still move: pending, approved, executing; the oldest first."""
+    return _in_states(session, tenant, tuple(OPEN))
+
+
+def inbox(session: Session, tenant: str, human: Human, at: datetime) -> tuple[Approval, ...]:
+    """Requests that this person can answer now, for themselves or for whom they stand in, the oldest first."""
+    return tuple(
+        a for a in pending(session, tenant) if waits_for(a, human, at, changers=changers(session, tenant, a, at))
+    )
+
+
+def decide(
+    session: Session, tenant: str, id: str, decision: Decision, at: datetime, *, tell: Tell | None = None
+) -> Approval | Refusal:
+    """Take in one answer, or say why it does not count; then nothing was changed.
+
+    Sent again with the same key by the same human, it changes nothing and returns the request with the first answer.
+    """
+    row = session.exec(
+        select(ApprovalRow).where(ApprovalRow.tenant == tenant, ApprovalRow.id == id).with_for_update()
+    ).first()
+    if row is None:
+        return Refusal(Code.NOT_FOUND, "There is no such request for you.")
+    before = _read(session, [row])[0]
+    decision = _trimmed(decision)
+    if decision.key and any(same(d.actor, decision.actor) and d.key == decision.key for d in before.decisions):
+        return before
+    judged = judge(before, decision, at=at, changers=changers(session, tenant, before, at))
+    if isinstance(judged, Refusal):
+        return judged
+    counted = judged.decisions[-1]
+    session.add(
+        ApprovalDecisionRow(
+            tenant=tenant,
+            approval=id,
+            stage=counted.stage,
+            human=counted.actor.one,
+            number=len(judged.decisions),
+            key=counted.key or f"{counted.stage}/{counted.channel.value}",
+            verdict=counted.verdict.value,
+            digest=counted.digest,
+            body=msgspec.json.encode(counted).decode(),
+            decided_at=at,
+        )
+    )
+    _keep(session, row, judged, at)
+    actor = f"{counted.actor.tid}/{counted.actor.oid}"
+    _audit(session, before, judged, "approval.decided", at, {"decision": _told(counted)}, actor=actor)
+    if tell is not None:
+        tell(session, "approval.outcome" if judged.stage is None else "approval.decided", judged, at)
+    return judged
+
+
+def change(
+    session: Session,
+    tenant: str,
+    id: str,
+    changed: Callable[[Approval], Approval | None],
+    at: datetime,
+    *,
+    kind: str = "",
+    body: Mapping[str, Any] | None = None,
+    cycle: str = "",
+    event: str = "",
+    tell: Tell | None = None,
+) -> Approval | None:
+    """Change a request as it is now: `changed` gets it and returns what it becomes, None to leave it as it is.
+
+    `kind` is that of the audit row; without one it is named after the new state, and a change that moves nothing is
+    not told. `event` is what `tell` is told. Returns None when nothing was changed.
+    """
+    row = session.exec(
+        select(ApprovalRow).where(ApprovalRow.tenant == tenant, ApprovalRow.id == id).with_for_update()
+    ).first()
+    before = _read(session, [row])[0] if row is not None else None
+    after = changed(before) if before is not None else None
+    if row is None or before is None or after is None or after == before:
+        return None
+    _keep(session, row, after, at)
+    named = kind or (f"approval.{after.state.value}" if after.state is not before.state else "")
+    if named:
+        _audit(session, before, after, named, at, body or {}, cycle=cycle)
+    if event and tell is not None:
+        tell(session, event, after, at)
+    return after
+
+
+def note_view(session: Session, tenant: str, id: str, human: Human, allowed: bool, at: datetime) -> None:
+    """Record that somebody opened a request, or tried to."""
+    kind = "approval.viewed" if allowed else "approval.view_denied"
+    found = session.get(ApprovalRow, (tenant, id))
+    about = [f"{found.ticket}/{found.line}"] if found is not None else []
+    body: dict[str, Any] = {"approval": id[:ADDRESS_MAX], "who": _who(human), "lines": about}
+    if found is not None:
+        body["digest"] = found.digest
+    actor = f"{human.tid}/{human.oid}"
+    journal.append(session, tenant, kind=kind, subject=id[:ADDRESS_MAX], body=body, at=at, actor=actor)
+
+
+def delegate(session: Session, tenant: str, delegation: Delegation, at: datetime) -> None:
+    """Let somebody stand in for an approver from one instant until another. Arranging it again moves its end.
+
+    Raises:
+        ValueError: it ends before it begins, or is to the same human.
+    """
+    if delegation.ends_at <= delegation.starts_at:
+        raise ValueError("a delegation ends after it begins")
+    if same(delegation.of, delegation.to):
+        raise ValueError("nobody stands in for themselves")
+    place = (tenant, delegation.of.one, delegation.to.one, delegation.starts_at)
+    row = session.get(ApprovalDelegationRow, place)
+    if row is None:
+        row = ApprovalDelegationRow(
+            tenant=tenant,
+            principal=delegation.of.one,
+            deputy=delegation.to.one,
+            starts_at=delegation.starts_at,
+            ends_at=delegation.ends_at,
+            body="",
+        )
+        session.add(row)
+    row.ends_at, row.body = delegation.ends_at, msgspec.json.encode(delegation).decode()
+    session.flush()
+    body = {
+        "of": _who(delegation.of),
+        "to": _who(delegation.to),
+        "starts_at": delegation.starts_at,
+        "ends_at": delegation.ends_at,
+        "by": delegation.by,
+    }
+    journal.append(
+        session, tenant, kind="approval.delegated", subject=delegation.of.one, body=body, at=at, actor=delegation.by
+    )
+
+
+def delegations(session: Session, tenant: str) -> tuple[Delegation, ...]:
+    """Everything that was arranged here, in the order of its beginning."""
+    rows = session.exec(select(ApprovalDelegationRow).where(ApprovalDelegationRow.tenant == tenant))
+    found = (msgspec.json.decode(row.body, type=Delegation) for row in rows)
+    return tuple(sorted(found, key=lambda d: (d.starts_at, d.of.one, d.to.one)))
+
+
+def changers(session: Session, tenant: str, approval: Approval, at: datetime) -> frozenset[str]:
+    """Who changed the configuration so recently that they may not approve this request: names, lower case (A4)."""
+    if approval.terms.config_change_s <= 0:
+        return frozenset()
+    since = at - timedelta(seconds=approval.terms.config_change_s)
+    rows = [row for kind in _CONFIG_KINDS for row in journal.rows_since(session, tenant, since, kind)]
+    names = {row.actor for row in rows} | {str(by) for row in rows for by in _listed(row.body.get("by"))}
+    short = {name.rpartition("/")[2] for name in names}  # an actor is a sign-in name, or tenant and object id
+    return frozenset(name.lower() for name in names | short if name and name != journal.US)
+
+
+def _listed(by: object) -> Collection[object]:
+    return by if isinstance(by, list | tuple) else [by] if by else []
+
+
+def _in_states(session: Session, tenant: str, states: Collection[State]) -> tuple[Approval, ...]:
+    where = (ApprovalRow.tenant == tenant, col(ApprovalRow.state).in_(sorted(s.value for s in states)))
+    rows = session.exec(select(ApprovalRow).where(*where).order_by(col(ApprovalRow.created_at), ApprovalRow.id)).all()
+    return tuple(_read(session, rows))
+
+
+def _read(session: Session, rows: Collection[ApprovalRow]) -> list[Approval]:
+    """The rows as values, with their answers, and with who stands in for whom as it is arranged now."""
+    if not rows:
+        return []
+    tenant, ids = next(iter(rows)).tenant, [row.id for row in rows]
+    answers: dict[str, list[ApprovalDecisionRow]] = {}
+    for start in range(0, len(ids), 500):
+        where = (ApprovalDecisionRow.tenant == tenant, col(ApprovalDecisionRow.approval).in_(ids[start : start + 500]))
+        for answer in session.exec(select(ApprovalDecisionRow).where(*where)):
+            answers.setdefault(answer.approval, []).append(answer)
+    arranged = delegations(session, tenant) if any(row.state == State.PENDING.value for row in rows) else ()
+    found = []
+    for row in rows:
+        given = sorted(answers.get(row.id, ()), key=lambda a: a.number)
+        decisions = tuple(msgspec.json.decode(a.body, type=Decision) for a in given)
+        approval = msgspec.json.decode(row.body, type=Approval)
+        found.append(replace(_with_deputies(approval, arranged), decisions=decisions))
+    return found
+
+
+def _with_deputies(approval: Approval, arranged: tuple[Delegation, ...]) -> Approval:
+    stage = approval.stage
+    if stage is None or not arranged:
+        return approval
+    ours = tuple(d for d in arranged if among(d.of, stage.everyone) and d not in stage.delegations)
+    if not ours:
+        return approval
+    stages = list(approval.stages)
+    stages[approval.at] = replace(stage, delegations=(*stage.delegations, *ours))
+    return replace(approval, stages=tuple(stages))
+
+
+def _text(approval: Approval) -> str:
+    return msgspec.json.encode(replace(approval, decisions=())).decode()
+
+
+def _keep(session: Session, row: ApprovalRow, approval: Approval, at: datetime) -> None:
+    row.state, row.stage, row.body, row.changed_at = approval.state.value, approval.at, _text(approval), at
+    session.flush()
+
+
+def _trimmed(decision: Decision) -> Decision:
+    """Text from outside, cut to what is kept, without halves of characters."""
+
+    def clean(text: str, limit: int) -> str:
+        return text.encode("utf-8", "replace").decode()[:limit]
+
+    return replace(
+        decision,
+        comment=clean(decision.comment, COMMENT_MAX),
+        source=clean(decision.source, ADDRESS_MAX),
+        agent=clean(decision.agent, ADDRESS_MAX),
+        correlation=clean(decision.correlation, ADDRESS_MAX),
+        key=clean(decision.key, ADDRESS_MAX),
+    )
+
+
+def _who(human: Human) -> dict[str, str]:
+    return {"tid": human.tid, "oid": human.oid, "name": human.name, "upn": human.upn}
+
+
+def _told(decision: Decision) -> dict[str, Any]:
+    return {
+        "stage": decision.stage,
+        "verdict": decision.verdict.value,
+        "actor": _who(decision.actor),
+        "acting_for": _who(decision.acting_for) if decision.acting_for is not None else None,
+        "channel": decision.channel.value,
+        "assurance": decision.assurance.value,
+        "evidence": decision.evidence,
+        "comment": decision.comment,
+        "asked_at": decision.asked_at,
+        "opened_at": decision.opened_at,
+        "decided_at": decision.decided_at,
+        "source": decision.source,
+        "agent": decision.agent,
+        "correlation": decision.correlation,
+        "digest": decision.digest,
+    }
+
+
+def _audit(
+    session: Session,
+    before: Approval,
+    after: Approval,
+    kind: str,
+    at: datetime,
+    body: Mapping[str, Any],
+    *,
+    cycle: str = "",
+    actor: str = journal.US,
+) -> None:
+    stage = after.stages[min(after.at, len(after.stages) - 1)].name if after.stages else ""
+    told = {
+        "approval": after.id,
+        "lines": [str(after.line)],
+        "digest": after.digest,
+        "from": before.state.value,
+        "to": after.state.value,
+        "stage": stage,
+        **({"reason": after.reason} if after.reason else {}),
+        **body,
+    }
+    journal.append(session, after.tenant, kind=kind, subject=after.id, body=told, at=at, cycle=cycle, actor=actor)
