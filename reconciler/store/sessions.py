@@ -29,11 +29,13 @@ UNDER_WAY_MAX = 2000  # sign-ins at a time: whoever asks for pages without signi
 class SignIn:
     """A sign-in that was begun: what msal needs to end it, and where its person wants to go.
 
-    `replaces` is the SHA-256 of the session that ends when this one begins; "" for none.
+    `replaces` is the SHA-256 of the session that ends when this one begins; "" for none. `max_age_s` is set when
+    credentials have to be given anew.
     """
 
     flow: Mapping[str, Any]
     place: str
+    max_age_s: int | None
     replaces: str
 
 
@@ -72,6 +74,7 @@ def begin(
     browser: str,
     flow: Mapping[str, Any],
     place: str,
+    max_age_s: int | None,
     replaces: str,
     at: datetime,
 ) -> bool:
@@ -83,7 +86,7 @@ def begin(
         state=name_of(state),
         tenant=tenant,
         browser=name_of(browser),
-        flow=json.dumps(dict(flow)),
+        flow=json.dumps({"flow": dict(flow), "max_age_s": max_age_s}),
         place=place,
         replaces=replaces,
         begun_at=at,
@@ -104,7 +107,8 @@ def take(session: Session, tenant: str, *, state: str, browser: str, at: datetim
     gone = session.execute(delete(SignInRow).where(col(SignInRow.state) == row.state))
     if gone.rowcount != 1 or not at - SIGN_IN_MAX < row.begun_at <= at:  # type: ignore[attr-defined]
         return None
-    return SignIn(json.loads(row.flow), row.place, row.replaces)
+    kept = json.loads(row.flow)
+    return SignIn(kept["flow"], row.place, kept["max_age_s"], row.replaces)
 
 
 def open_(

@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
 from ipaddress import ip_address, ip_network
 from urllib.parse import urlsplit
 
@@ -42,6 +43,25 @@ def form_token(session: str) -> str:
 def is_form_token(given: str, session: str) -> bool:
     """Whether a form carries the token of its session; compared in constant time."""
     return hmac.compare_digest(given.encode("utf-8", "replace"), form_token(session).encode())
+
+
+def issue_key(session: str, subject: str, at: datetime, nonce: str) -> str:
+    """An idempotency key for one form: when it was shown, a part that no other has, and a mark that we made it."""
+    plain = f"{int(at.timestamp())}.{nonce}"
+    return f"{plain}.{_mark(session, subject, plain)}"
+
+
+def shown_at(key: str, session: str, subject: str) -> datetime | None:
+    """When the form with this key was shown to this session for this subject; None for a key that is not ours."""
+    plain, _, mark = key.rpartition(".")
+    if not hmac.compare_digest(mark.encode("utf-8", "replace"), _mark(session, subject, plain).encode()):
+        return None
+    return datetime.fromtimestamp(int(plain.partition(".")[0]), UTC)
+
+
+def _mark(session: str, subject: str, plain: str) -> str:
+    text = f"key\n{subject}\n{plain}".encode("utf-8", "replace")
+    return hmac.new(session.encode("utf-8", "replace"), text, hashlib.sha256).hexdigest()[:32]
 
 
 def place(path: str) -> str:
