@@ -18,7 +18,7 @@ import httpx
 from reconciler.sandbox import hosts
 from reconciler.sandbox.asgi import Service
 from reconciler.sandbox.graph.service import GraphService
-from reconciler.sandbox.keeping import may_change
+from reconciler.sandbox.keeping import Watch
 from reconciler.sandbox.login import LoginService
 from reconciler.sandbox.ports import Ports
 from reconciler.sandbox.servicenow import ServiceNowService
@@ -41,6 +41,7 @@ class Services:
 
     def replace(self, world: World) -> None:
         """Answer from this world from the next request on."""
+        self._world = world
         self._by_name: Mapping[str, Service] = {
             "graph": GraphService(world),
             "login": LoginService(world),
@@ -55,8 +56,9 @@ class Services:
 
     def _entry(self, name: str) -> Service:
         def answer(request: httpx.Request) -> httpx.Response:
+            watch = Watch(self._world)
             response = self._by_name[name](one_version(request) if name == "graph" else request)
-            if may_change(request.method) and name != "login":
+            if watch.saw_change(request.method, is_login=name == "login"):
                 self._on_write()
             return response
 

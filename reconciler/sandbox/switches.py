@@ -82,3 +82,32 @@ class Switches(msgspec.Struct):
     # --- sign-in (section 12)
     token_lifetime_s: float = 3599.0
     client_secret_expired: bool = False
+    redirect_uris: tuple[str, ...] = ()
+    """Addresses, beside any on loopback, to which sign-in may send its answer."""
+    single_sign_on: bool = False
+    """A browser that is signed in is not asked again who it is; off, people choose each time."""
+    code_lifetime_s: float = 600.0
+    sign_in_clock_skew_s: float = 0.0
+    """How far the clock of sign-in is off, in every time of an ID token."""
+    sign_in_unavailable: tuple[Literal["discovery", "authorize", "token", "keys", "logout"], ...] = ()
+    """Endpoints that answer 503."""
+    sign_in_auth_time: Literal["asked", "always", "never"] = "asked"
+    """When `auth_time` is there; whether `max_age` always brings it is UNCONFIRMED (approvals.md section 8)."""
+    sign_in_optional_claims: tuple[Literal["acct", "sid"], ...] = ("acct", "sid")
+    sign_in_fault: Literal[
+        "none",
+        "bad_signature",
+        "wrong_iss",
+        "wrong_aud",
+        "wrong_tid",
+        "expired",
+        "not_yet_valid",
+        "missing_oid",
+        "nonce_mismatch",
+        "alg_none",
+        "alg_hs256",
+        "unknown_kid",
+        "guest",
+        "role_missing",
+    ] = "none"
+    """What is wrong with each ID token (approvals.md section 3.3)."""

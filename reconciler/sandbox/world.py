@@ -18,6 +18,7 @@ import msgspec
 
 from reconciler.sandbox.directory import Directory
 from reconciler.sandbox.faults import Faults, rng_from_json, rng_to_json
+from reconciler.sandbox.identity.records import SignIns
 from reconciler.sandbox.servicenow import Instance
 from reconciler.sandbox.switches import Switches
 
@@ -92,6 +93,7 @@ class World:
             self.on(kind, handler)
         self.instance = Instance(now=self.clock.now, rng=random.Random(f"instance-{seed}"))  # noqa: S311
         self.on("edit", self._edit)
+        self.signins = SignIns()
 
     def on(self, kind: str, handler: Handler) -> None:
         """Say what happens when an event of this kind falls due.
@@ -148,6 +150,7 @@ class World:
                 "events_made": self._events_made,
                 "directory": self.directory.to_json(),
                 "instance": self.instance.to_json(),
+                "signins": self.signins.to_json(),
             }
 
     @classmethod
@@ -170,4 +173,5 @@ class World:
             now=world.clock.now,
             rng=random.Random(f"instance-{world.seed}-{world._events_made}"),  # noqa: S311
         )
+        world.signins = SignIns.from_json(data["signins"])
         return world

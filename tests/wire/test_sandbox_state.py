@@ -104,7 +104,7 @@ def test_a_terminated_command_keeps_its_world(tmp_path: Path) -> None:
         assert owned.now() == START + timedelta(hours=1)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b'{"format": 1, "story": "contoso", "world": {}}'])
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b'{"format": 2, "story": "contoso", "world": {}}'])
 def test_a_damaged_file_is_one_clear_sentence(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "world.json").write_bytes(content)
 

@@ -116,6 +116,7 @@ class Tenancy:
             job_title=person.title,
         )
         self.ids[person.name] = user_id
+        self._directory.user(user_id).app_roles = list(person.roles)
         if person.telephone:
             self._directory.user(user_id).telephone_number = person.telephone
 
