@@ -12,6 +12,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import RedirectResponse
+from sqlmodel import Session
 
 from reconciler.clients.auth import SignInRefused
 from reconciler.errors import RemoteError
@@ -167,7 +168,7 @@ def _refused(site: Site, pages: Pages, request: Request, refused: SignInRefused 
     return pages.message("You are not signed in", sentence, status=403, link=AGAIN)
 
 
-def _told_in_log(site: Site, request: Request, session: journal.Session, identity: Identity) -> None:
+def _told_in_log(site: Site, request: Request, session: Session, identity: Identity) -> None:
     body = {
         "who": {"tid": identity.tid, "oid": identity.oid, "name": identity.name, "upn": identity.upn},
         "evidence": identity.evidence,
