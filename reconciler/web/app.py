@@ -43,20 +43,23 @@ def create_app(site: Site, *, further: Iterable[APIRouter] = ()) -> ASGIApp:
     def malformed(_request: Request, _error: RequestValidationError) -> Response:
         return pages.message("Nothing was changed", "What was sent cannot be read.", status=400)
 
+    @app.exception_handler(UserError)
+    def unusable(request: Request, error: UserError) -> Response:
+        site.log(f"{request.url.path}: {error}")  # the store: locked, full, damaged
+        sentence = "The store cannot be used at the moment; nothing was changed. Try again in a minute."
+        return pages.message("Not possible now", sentence, status=503)
+
+    @app.exception_handler(Exception)
+    def broken(request: Request, error: Exception) -> Response:
+        site.log(f"{request.url.path}: a defect of the reconciler ({type(error).__name__})")
+        sentence = "This is a defect of the reconciler. Whoever operates it finds it in its log."
+        return pages.message("Something is broken", sentence, status=500)
+
     def too_large() -> Response:
         return pages.message("Nothing was changed", "What was sent is too large.", status=413)
 
-    def broken(error: Exception, path: str) -> Response:
-        if isinstance(error, UserError):  # the store: locked, full, damaged
-            site.log(f"{path}: {error}")
-            sentence = "The store cannot be used at the moment; nothing was changed. Try again in a minute."
-            return pages.message("Not possible now", sentence, status=503)
-        site.log(f"{path}: a defect of the reconciler ({type(error).__name__})")
-        sentence = "This is a defect of the reconciler; nothing was changed. Whoever operates it finds it in its log."
-        return pages.message("Something is broken", sentence, status=500)
-
     headers = security_headers(site.public_url, site.people.login_url)
-    return Guarding(app, headers=headers, too_large=too_large, broken=broken)
+    return Guarding(app, headers=headers, too_large=too_large)
 
 
 def _rest() -> APIRouter:

@@ -6,12 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from starlette.datastructures import MutableHeaders
-from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 BODY_MAX = 64 * 1024  # bytes; a decision with the longest reason has a third of it
-_FORM = "application/x-www-form-urlencoded"
 
 
 class Guarding:
@@ -23,9 +21,8 @@ class Guarding:
         *,
         headers: Mapping[str, str],
         too_large: Callable[[], Response],
-        broken: Callable[[Exception, str], Response],
     ) -> None:
-        self._app, self._headers, self._too_large, self._broken = app, dict(headers), too_large, broken
+        self._app, self._headers, self._too_large = app, dict(headers), too_large
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass one request on."""
@@ -47,15 +44,10 @@ class Guarding:
             return
         try:
             await self._app(scope, _once(body, receive), guarded)
-        except Exception as error:
-            if has_begun:
+        except Exception:
+            if not has_begun:
                 raise
-            await self._broken(error, Request(scope).url.path)(scope, receive, guarded)
-
-
-def is_form(content_type: str) -> bool:
-    """Whether a body is a plain form: no files are taken."""
-    return content_type.partition(";")[0].strip().lower() == _FORM
+            # The application has answered with its page of what is broken, and raises so that a server may log it.
 
 
 async def _body(receive: Receive) -> bytes | None:

@@ -33,6 +33,10 @@ from reconciler.web.visits import (
 )
 
 Text = Annotated[str, Form(max_length=20_000)]
+NOT_NOW = "Sign-in is not possible now"
+UNREACHED = (
+    "Microsoft's sign-in does not work at the moment. Whoever operates this service finds the reason in its log."
+)
 AGAIN = ("/sign-in", "Sign in with another account")
 
 
@@ -51,7 +55,7 @@ def begin(
         flow = site.people.begin(redirect_uri=site.callback_url, prompt=prompt, max_age=max_age)
     except RemoteError as error:
         site.log(f"sign-in cannot begin: {error}")
-        return pages.message("Sign-in is not possible now", str(error), status=503)
+        return pages.message(NOT_NOW, UNREACHED, status=503)
     known = request.cookies.get(LOGIN_COOKIE, "")
     browser = known if 32 <= len(known) <= 100 else site.secret()  # one browser may open two links at once
     with site.database.write() as session:
@@ -68,7 +72,7 @@ def begin(
         )
     if not is_kept:
         sentence = "Too many sign-ins are under way; try again in a few minutes."
-        return pages.message("Sign-in is not possible now", sentence, status=503)
+        return pages.message(NOT_NOW, sentence, status=503)
     response = RedirectResponse(str(flow["auth_uri"]), 302 if request.method == "GET" else 303)
     set_login(response, browser)
     return response
@@ -113,7 +117,7 @@ def routes(site: Site, pages: Pages) -> APIRouter:
             return _refused(site, pages, request, refused)
         except RemoteError as failure:
             site.log(f"sign-in cannot end: {failure}")
-            return pages.message("Sign-in is not possible now", str(failure), status=503, link=(HOME, "Try again"))
+            return pages.message(NOT_NOW, UNREACHED, status=503, link=(HOME, "Try again"))
         secret = site.secret()
         with site.database.write() as session:
             sessions.open_(

@@ -187,9 +187,11 @@ class PeopleSignIn:
                     )
             return ask(self._app)
         except httpx.HTTPStatusError as error:
+            self._app = None  # msal answers everybody with one 5xx for a minute; a new client asks again
             status = error.response.status_code
             raise Unavailable(SYSTEM, f"status {status} from the sign-in service", status=status) from None
         except (MsalError, httpx.HTTPError) as error:
+            self._app = None
             raise Unavailable(SYSTEM, type(error).__name__) from None
         except OSError as error:
             hint = "Check that the file exists and is readable by this process"
