@@ -27,6 +27,7 @@ from desired_state.model import (
     Tier,
     UserId,
 )
+from desired_state.rules import Ruling
 from reconciler.causes import Cause
 from reconciler.lifecycle import Phase
 from reconciler.model import (
@@ -113,6 +114,9 @@ class Line:
     zone: tzinfo = UTC  # where the person's days begin and end
     others: tuple[Other, ...] = ()
     hold: str = ""  # a person keeps the ticket's task: it is looked at, and nothing is changed for it
+    is_unapproved: bool = False  # its item needs no approval and nobody gave one: only a rule can allow it
+    is_approved: bool = False  # people approved it here, and it was begun: what the ticket waits for is given
+    approved_by: tuple[str, ...] = ()  # names of who approved it here
 
     @property
     def key(self) -> LineKey:
@@ -312,6 +316,8 @@ class Proposal:
     with_: LineKey | None = None
     after: LineKey | None = None  # another line of the person whose change has to be there first
     digest: str = ""  # of the request: what an approval names
+    subject: Mapping[str, Any] = field(default_factory=dict)  # the document that the digest is over, as JSON values
+    serves: tuple[str, ...] = ()  # digests of all requests that its actions serve: its own, and those that share them
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,6 +339,8 @@ class Decision(StrEnum):
     AWAITING = "awaiting_approval"
     PLANNED = "planned"  # observe: what would be done is shown and not done
     STOPPED = "stopped"  # a guard froze the lane
+    REFUSED = "refused"  # a person was asked and said no
+    LAPSED = "lapsed"  # a person was asked, and no answer came in time, or it was not carried out in time
 
 
 class Lane(StrEnum):
@@ -366,6 +374,10 @@ class Gated:
     sentence: str = ""
     judged: tuple[Mapping[str, Any], ...] = ()
     may_answer: bool = True  # False: the ticket is too old to be told anything
+    asks_nobody: bool = False  # AWAITING: what is awaited is given elsewhere, and nobody is asked here
+    approval: str = ""  # the request for approval that cleared it, "" where none was due
+    ruling: Ruling | None = None  # what the rules say together; None where they were not asked
+    approved_by: str = ""  # the rule that it is sent by, "" where people approved it
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,9 +55,11 @@ class Matter(StrEnum):
     ENDED = "ended"  # others took it away, and that is accepted here
     REMINDED = "reminded"
     REVOKED = "revoked"
+    REFUSED = "refused"  # whoever was asked said no
+    UNANSWERED = "unanswered"  # whoever was asked said nothing
 
 
-FOR_PEOPLE = frozenset({Matter.ASKED, Matter.HANDED_BACK, Matter.UNREPAIRED})
+FOR_PEOPLE = frozenset({Matter.ASKED, Matter.HANDED_BACK, Matter.UNREPAIRED, Matter.UNANSWERED})
 Deeds = Mapping[LineKey, Sequence[Deed]]
 
 
@@ -189,6 +191,8 @@ def matter(ending: Ending, deeds: Sequence[Deed]) -> Matter | None:
             return Matter.REMINDED
         case Phase.REVOKED:
             return Matter.REVOKED
+        case Phase.REFUSED if cause is Cause.POLICY_REFUSED:
+            return Matter.REFUSED
         case Phase.CANCELLED if cause is Cause.SUBJECT_LEFT:
             return Matter.LEFT
         case Phase.CANCELLED if cause is Cause.REMOVED_LATER:
@@ -213,6 +217,8 @@ def _stuck(ending: Ending, cause: Cause) -> Matter | None:
         return Matter.QUESTION
     # Only what the ticket promised or was promised goes back; a mere doubt goes to review in silence.
     is_doubt = ending.finding.rest is Rest.REVIEW
+    if phase is Phase.REVIEW and not is_doubt and cause is Cause.POLICY_REFUSED:
+        return Matter.UNANSWERED
     if phase is Phase.REVIEW and not is_doubt and facts.answer is TicketAnswer.HAND_BACK:
         return Matter.HANDED_BACK
     return None

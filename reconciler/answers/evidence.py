@@ -73,7 +73,7 @@ def _line(ending: Ending, deeds: Sequence[Deed], names: Names, limit: int) -> di
         "tier": state.tier,
         "granted_at": state.granted_at,
         "ends_at": state.ends_at,
-        "approved_by": list(declared.approvers) if isinstance(declared, Request) else [],
+        "approved_by": [*declared.approvers, *ending.finding.line.approved_by] if isinstance(declared, Request) else [],
         "rules": [{k: j.get(k) for k in ("rule", "outcome", "effect")} for j in ending.gated.judged],
         "digest": ending.gated.proposal.digest,
         "proof": {

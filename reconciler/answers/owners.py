@@ -15,6 +15,8 @@ def owner_of(ending: Ending) -> str:
     What the reconciler would do itself, and does not here, is the licence admin's.
     """
     facts = CAUSES[Cause(ending.state.cause or Cause.UNKNOWN)]
+    if ending.state.phase is Phase.REVIEW and ending.state.cause == Cause.POLICY_REFUSED:
+        return Owner.SERVICE_DESK.value  # nobody whom it was asked of has answered
     product = ending.finding.line.product
     is_idle = ending.state.phase in _IDLE
     if facts.is_workload and is_idle and product is not None and product.owner:

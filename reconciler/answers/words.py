@@ -92,6 +92,10 @@ def verdict(telling: Telling, ending: Ending) -> str:
             return f"Left to the colleague who has the task: {what}."
         case "reminded", _:
             return f"Ends soon: {what}."
+        case "refused", _:
+            return f"Not approved: {what}; nothing was assigned for it."
+        case "unanswered", _:
+            return f"Not decided: {what}; nothing was assigned for it, and the {owner_of(ending)} was asked."
         case _, Phase.REVOKED if ending.finding.heir is not None:
             return f"Ended, and the licence stays, because {ending.finding.heir} needs it: {what}."
         case _, Phase.REVOKED:
@@ -129,7 +133,7 @@ def facts(telling: Telling, ending: Ending) -> list[str]:
     if is_fine:
         rows += _proof(telling, ending)
     rows += _approved(ending) + _end(telling, ending)
-    if not is_fine and state.cause is not None and telling.matter(ending) not in ("revoked", "ended"):
+    if not is_fine and state.cause is not None and telling.matter(ending) not in _OVER:
         rows.append(f"Whose move: {owner_of(ending)}. {CAUSES[Cause(state.cause)].ask}".rstrip())
     ids = list(dict.fromkeys(d.request_id for d in deeds if d.request_id))[-6:]
     if ids:
@@ -137,6 +141,9 @@ def facts(telling: Telling, ending: Ending) -> list[str]:
     if deeds:
         rows.append(f"Digest of the change: {ending.gated.proposal.digest}")
     return rows
+
+
+_OVER = ("revoked", "ended", "refused", "unanswered")
 
 
 def _wrong(ending: Ending, *, is_fine: bool) -> list[str]:
@@ -147,7 +154,8 @@ def _wrong(ending: Ending, *, is_fine: bool) -> list[str]:
         return [f"What was wrong: {CAUSES[found].sentence}"] if found is not None and was_promised else []
     detail = ours(state.note or ending.gated.sentence or ending.finding.sentence, ending)
     cause = CAUSES[Cause(state.cause)].sentence if state.cause is not None else ""
-    if state.phase in (Phase.REVOKED, Phase.CANCELLED):
+    is_unanswered = state.phase is Phase.REVIEW and state.cause == Cause.POLICY_REFUSED
+    if state.phase in (Phase.REVOKED, Phase.CANCELLED, Phase.REFUSED) or is_unanswered:
         return [f"Why: {detail or cause}"] if detail or cause else []
     label = "Why" if state.phase in (Phase.HELD, Phase.WAITING_FOR_SEAT, Phase.AWAITING_APPROVAL) else "What is wrong"
     return [f"{label}: {detail or cause}"] if detail or cause else []
@@ -209,7 +217,8 @@ def _approved(ending: Ending) -> list[str]:
     declared = ending.finding.line.declared
     if not isinstance(declared, Request) or ending.state.phase not in (Phase.GRANTED, Phase.EXPIRING, Phase.REVOKED):
         return []
-    approvers = dict.fromkeys(name if _IS_NAME.fullmatch(name) else _UNSHOWN for name in declared.approvers)
+    said_yes = (*declared.approvers, *ending.finding.line.approved_by)
+    approvers = dict.fromkeys(name if _IS_NAME.fullmatch(name) else _UNSHOWN for name in said_yes)
     return [f"Approved by: {', '.join(approvers)}"] if approvers else []
 
 
@@ -234,7 +243,7 @@ def task(telling: Telling, number: str, mine: Sequence[Ending], owner: str) -> t
     """Short description and description of the task for one owner."""
     first = mine[0]
     more = f" and {len(mine) - 1} more" if len(mine) > 1 else ""
-    about = "licence access is missing"
+    about = "nobody has decided" if telling.matter(first) == "unanswered" else "licence access is missing"
     if telling.matter(first) == "asked":
         about = (
             "a licence was removed, was it meant" if first.state.cause == Cause.REMOVED_LATER else "a period is over"
@@ -280,6 +289,10 @@ def _sentence(telling: Telling, ending: Ending) -> str:
             return f"{product} for {who}: {cause} The {owner_of(ending)} was asked whether that was meant."
         case "asked", _:
             return ""
+        case "refused", _:
+            return f"{product} for {who} was not approved. {ours(state.note, ending)}".rstrip()
+        case "unanswered", _:
+            return f"{product} for {who} was not decided in time. It was passed to the {owner_of(ending)}."
         case "ended", _:
             return f"{product} for {who} has been taken away. If it is still needed, please order it again."
         case "revoked", _:

@@ -38,6 +38,7 @@ def judge(
     may not approve (A4). A passed stage leaves the next one unopened: whoever calls resolves and opens it. For a
     break-glass answer the caller has checked the signature: the signers' list stands for the stage's approvers.
     """
+    decision = replace(decision, actor=known(approval, decision.actor))
     if decision.channel is not Channel.BREAK_GLASS:
         settled = _acting(approval, decision, at)
         if isinstance(settled, Refusal):
@@ -49,6 +50,15 @@ def judge(
     return _counted(approval, replace(decision, decided_at=at), at)
 
 
+def known(approval: Approval, human: Human) -> Human:
+    """The account with the employee id that the request knows it by: a sign-in does not tell one."""
+    if human.employee_id:
+        return human
+    accounts = (h for s in approval.stages for h in (*s.approvers, *s.alternates, *(d.to for d in s.delegations)))
+    account = next((h for h in (*accounts, *approval.parties) if h.employee_id and same(h, human)), None)
+    return replace(human, employee_id=account.employee_id) if account is not None else human
+
+
 def opens_next(approval: Approval) -> bool:
     """Whether the stage that is next has still to be resolved and opened."""
     stage = approval.stage
@@ -57,6 +67,7 @@ def opens_next(approval: Approval) -> bool:
 
 def may_see(approval: Approval, human: Human, at: datetime) -> bool:
     """Whether a person is, was or stands in for an approver of the request: everybody else sees nothing of it."""
+    human = known(approval, human)
     return any(_role(stage, human, at) is not None for stage in approval.stages) or among(
         human, (h for d in approval.decisions for h in d.humans)
     )
@@ -67,7 +78,7 @@ def waits_for(approval: Approval, human: Human, at: datetime, *, changers: Colle
     stage = approval.stage
     if stage is None or stage.opened_at is None or (stage.expires_at is not None and stage.expires_at <= at):
         return False
-    probe = Decision(stage.name, Verdict.APPROVE, human, approval.digest, at, channel=Channel.PAGE)
+    probe = Decision(stage.name, Verdict.APPROVE, known(approval, human), approval.digest, at, channel=Channel.PAGE)
     settled = _acting(approval, probe, at)
     return not isinstance(settled, Refusal) and _parties(approval, settled, changers) is None
 

@@ -217,6 +217,7 @@ class Approval:
     terms: Terms = field(default_factory=Terms)
     label: str = ""  # why a person is asked: rule, proposal, suggest, person
     reason: str = ""  # why it ended, for people
+    noted: tuple[str, ...] = ()  # answers elsewhere that did not count and were told of
 
     @property
     def stage(self) -> Stage | None:

@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from desired_state.catalogue import Catalogue
+from desired_state.rules import StageRequired
 from reconciler.config.lines import Step
 from reconciler.config.model import Settings
 
@@ -83,7 +84,7 @@ def _approvers(settings: Settings) -> Iterator[Fault]:
     resolved = {"manager", "cost_center_owner"}  # found in the ticket system, request by request
     for name, tenant in settings.tenants.items():
         for rule in settings.rules_for(name).rules:
-            for stage in getattr(rule, "stages", ()):
+            for stage in (need.stage for need in rule.needs()) if isinstance(rule, StageRequired) else ():
                 known = stage in resolved or tenant.approvals.approvers.get(stage) or tenant.approvals.fallback
                 if not known:
                     yield (

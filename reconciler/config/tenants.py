@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
-from desired_state.rules import Stage
+from desired_state.rules import StageName
 from desired_state.says import TicketWords
 from reconciler.causes import Owner
 from reconciler.config.secrets import read_secret
 from reconciler.config.values import Count, Country, File, Guid, HttpsUrl, Lowered, Section, Since, Span, Zone
 
+ChannelName = Literal["page", "servicenow"]
+Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 Mode = Literal["observe", "suggest", "enforce"]
 Answers = Literal["silent", "note", "task", "full"]
 _WORDS = TicketWords()
@@ -203,21 +205,65 @@ class Guards(Section):
         return self
 
 
+class StageSettings(Section):
+    """One stage of approvals, where it differs from what `[tenants.NAME.approvals]` says for all of them."""
+
+    resolver: Literal["", "manager", "cost_center_owner", "group", "named"] = ""  # "": by the stage's name
+    group: str = ""  # of the directory, object id or name: its members are asked
+    quorum: Annotated[int, Field(ge=1, le=9)] = 1
+    fallback: Lowered = ()
+    escalate_to: Lowered = ()
+    channels: tuple[ChannelName, ...] | None = None
+    assurance: Literal["low", "medium", "strong"] = "low"
+    accepts_ticket_approval: bool = True
+    needs_comment: bool = False
+    escalate_after: Span | None = None
+    expire_after: Span | None = None
+
+    @model_validator(mode="after")
+    def _a_group_has_a_name(self) -> StageSettings:
+        if self.resolver == "group" and not self.group:
+            raise ValueError('resolver = "group" needs group = "its name or object id"')
+        return self
+
+
 class Approvals(Section):
     """Who may approve what, and for how long an approval holds (approvals.md section 4)."""
 
-    approvers: dict[Stage, Lowered] = Field(default_factory=dict)  # stage -> sign-in names
+    approvers: dict[StageName, Lowered] = Field(default_factory=dict)  # stage -> sign-in names
+    stages: dict[StageName, StageSettings] = Field(default_factory=dict)
     fallback: Lowered = ()  # asked when a stage has nobody
+    service_desk: Lowered = ()  # asked when the fallback has nobody either
+    escalate_to: Lowered = ()  # come in when nobody answers; the first ones may still act
     accept_configuration: Lowered = ()  # who may accept a configuration that allows more
-    remind_after: Span = timedelta(days=1)
+    proposals: Annotated[tuple[StageName, ...], Field(min_length=1)] = ("manager",)  # who decides what software orders
+    questions: Annotated[tuple[StageName, ...], Field(min_length=1)] = ("license_admin",)  # and all else without a rule
+    channels: tuple[ChannelName, ...] = ("page", "servicenow")
+    opener_may_approve: bool = False
+    recent_config_change: Span | None = timedelta(days=7)  # whoever changed the configuration waits this long
+    void_on_lost_role: bool = True
+    comment_min: Annotated[int, Field(ge=1, le=500)] = 10
+    remind_percent: tuple[Annotated[int, Field(ge=1, le=99)], ...] = (25, 75)
     escalate_after: Span = timedelta(days=2)
     expire_after: Span = timedelta(days=5)
     valid_for: Span = timedelta(hours=24)
+    working_days: tuple[Weekday, ...] = ()  # (): every day counts
+    holidays: tuple[date, ...] = ()
 
     @model_validator(mode="after")
     def _clocks_are_in_order(self) -> Approvals:
-        if not self.remind_after <= self.escalate_after <= self.expire_after:
-            raise ValueError("remind_after, escalate_after and expire_after have to grow in this order")
+        pairs = [(self.escalate_after, self.expire_after)]
+        pairs += [
+            (s.escalate_after or self.escalate_after, s.expire_after or self.expire_after) for s in self.stages.values()
+        ]
+        if any(escalate > expire for escalate, expire in pairs):
+            raise ValueError("escalate_after and expire_after have to grow in this order")
+        return self
+
+    @model_validator(mode="after")
+    def _holidays_need_working_days(self) -> Approvals:
+        if self.holidays and not self.working_days:
+            raise ValueError('holidays count only beside working_days, as ["mon", "tue", "wed", "thu", "fri"]')
         return self
 
 

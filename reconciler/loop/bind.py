@@ -22,7 +22,15 @@ NEWER_THAN_TICKET = timedelta(hours=1)  # clocks and imports of two systems diff
 def names_of(claim: Claim) -> tuple[str, ...]:
     """Sign-in names that a claim may mean, best first, in lower case."""
     person = claim.person
-    typed = [claim.upn, person.email if person is not None else None, person.user_name if person is not None else None]
+    return _names([claim.upn, *([person.email, person.user_name] if person is not None else [])])
+
+
+def names_of_person(person: Person) -> tuple[str, ...]:
+    """Sign-in names that a person of the ticket system may have, best first, in lower case."""
+    return _names([person.email, person.user_name])
+
+
+def _names(typed: Iterable[str | None]) -> tuple[str, ...]:
     names = (n.strip().lower() for n in typed if n)
     return tuple(dict.fromkeys(n for n in names if _is_name(n)))
 

@@ -28,11 +28,13 @@ from reconciler.line import (
     Rest,
 )
 from reconciler.loop.aftermath import to_ask
+from reconciler.loop.approving import Asking, ask, begin_round, conclude, consume, due_for, standing, tend
 from reconciler.loop.confirm import SECOND_LOOK_S, confirmed, doubtful
 from reconciler.loop.deliver import deliver
 from reconciler.loop.desk import Desk, Told
 from reconciler.loop.diff import Windows, diff
 from reconciler.loop.ending import end
+from reconciler.loop.evidence import evidence
 from reconciler.loop.execute import Hands, acted_on, execute
 from reconciler.loop.gate import Gates, Policy, gate
 from reconciler.loop.learn import learn, taught
@@ -43,12 +45,13 @@ from reconciler.loop.pull import Reader, pull
 from reconciler.loop.record import begin, record
 from reconciler.loop.seating import Seating, seat
 from reconciler.loop.send import Sender, Write
+from reconciler.loop.subject import Naming
 from reconciler.loop.verify import verify
 from reconciler.model import Outcome, Result
 from reconciler.report import CycleReport
 from reconciler.seats.book import Book, Books, elsewhere
 from reconciler.seats.queue import steps_aside
-from reconciler.store import journal
+from reconciler.store import journal, rulings
 from reconciler.store.database import Database
 
 Progress = Callable[[str], None]
@@ -78,6 +81,7 @@ class Deps:
     progress: Progress
     requests: Callable[[], Mapping[str, int]]
     seating: Seating
+    asking: Asking
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,18 +108,25 @@ def cycle(d: Deps, run: Run) -> CycleReport:
     if lost:
         seen = replace(seen, observed=look_back(d.eyes, lost, seen.observed))
         findings = diff(seen.lines, seen.observed, at=at, windows=d.windows)
+    round_ = begin_round(d.asking, run.cycle)
+    tend(round_, seen.lines, at, is_whole=run.scope == Scope())
     gates, books = _decide(d, run, findings, seen, d.seating.load(), at)
     doubts = doubtful(g.proposal.finding for g in gates.gated if g.decision is Decision.CLEARED)
     if doubts:
         seen = replace(seen, observed=_second_look(d, seen, doubts, findings))
         findings = diff(seen.lines, seen.observed, at=at, windows=d.windows)
         gates, books = _decide(d, run, findings, seen, books, at)
-    sender = _sender(d, run)
+    if ask(round_, gates.gated, seen.observed, at):
+        gates, books = _decide(d, run, findings, seen, books, at)
+    sender = _sender(d, run, gates)
     outcomes = _execute(d, run, sender, seen, gates)
     learn(outcomes, d.database, d.tenant, cycle=run.cycle, at=d.clock.now())
     last = {} if run.is_dry else _verify(d, seen, findings, outcomes)
     endings = _endings(d, gates, outcomes, last)
+    if not run.is_dry:
+        conclude(round_, endings, d.clock.now())
     endings, told = _record(d, run, sender, gates, endings, books)
+    told.problems.extend(round_.problems)
     return _report(d, run, at, gates, endings, told, sender)
 
 
@@ -136,15 +147,19 @@ def _decide(
     """Judge as if there were a seat for everybody; then give the seats to those who may have one, in turn."""
 
     def judged(proposed: Plan) -> Gates:
-        return gate(proposed, d.rules, policy=d.policy, used_today=used, at=at)
+        return gate(proposed, d.rules, policy=d.policy, used_today=used, at=at, evidence=known, approvals=asked)
 
+    asked = standing(d.asking, seen.lines)
     used = _used_today(d, at)
+    known = evidence(d.eyes.graph, d.database, d.tenant, d.rules, d.bounds.products, findings, at)
+    naming = Naming(d.tenant, d.tenant_id, d.rules.hash())
     bounds = taught(d.bounds, d.database, d.tenant, at)
-    wished = judged(plan(findings, seen.observed, bounds, as_if_seats=True))
+    wish = plan(findings, seen.observed, bounds, as_if_seats=True, naming=naming)
+    wished = judged(wish)
     aside = frozenset(g.proposal.finding.key for g in wished.gated if steps_aside(g, at))
     is_whole = not (run.scope.tickets or run.scope.users)
     others = () if is_whole else elsewhere(before, (f.key for f in findings))
-    gates = judged(plan(findings, seen.observed, bounds, aside=aside, elsewhere=others))
+    gates = judged(plan(findings, seen.observed, bounds, aside=aside, elsewhere=others, naming=naming, wished=wish))
     told, books = seat(d.seating, before, gates.gated, seen.observed, at=at, is_whole=is_whole)
     return replace(gates, gated=told), books
 
@@ -154,25 +169,45 @@ def _used_today(d: Deps, at: datetime) -> dict[Lane, int]:
         return {lane: journal.subjects_since(session, d.tenant, lane.value, at - timedelta(hours=24)) for lane in Lane}
 
 
-def _sender(d: Deps, run: Run) -> Sender:
+def _sender(d: Deps, run: Run, gates: Gates) -> Sender:
+    needed = due_for(gates.gated)
+
     def refuse(write: Write) -> str:
         if run.is_dry:
             return "this is a dry run"
-        if write.system == "graph" and d.mode != "enforce":
-            return f"mode {d.mode} writes nothing to the directory"
+        is_agreed = d.mode == "suggest" and any(key in needed for key in write.keys)
+        if write.system == "graph" and d.mode != "enforce" and not is_agreed:
+            return f"mode {d.mode} writes nothing to the directory that no person has agreed to"
         if write.system == "servicenow" and d.level == "silent":
             return "answers are silent"
         return ""
 
-    return Sender(d.database, d.tenant, run.cycle, d.clock, run.guard, refuse)
+    def guard(session: Session, write: Write) -> None:
+        run.guard(session, write)
+        if write.system == "graph":
+            consume(d.asking, session, write, needed, run.cycle)
+
+    return Sender(d.database, d.tenant, run.cycle, d.clock, guard, refuse)
 
 
 def _execute(d: Deps, run: Run, sender: Sender, seen: Seen, gates: Gates) -> dict[LineKey, tuple[Outcome, ...]]:
     if run.is_dry:
         return {}
+    _keep_rules(d, gates)
     begin(gates, d.desk, cycle=run.cycle, at=d.clock.now())
     hands = Hands(d.eyes, sender, d.clock, d.windows, d.plan_names)
     return execute(gates.gated, seen.observed, hands, plan_digest=gates.plan_digest, progress=d.progress)
+
+
+def _keep_rules(d: Deps, gates: Gates) -> None:
+    """The rules that this cycle decided by, so that its decisions can be judged again."""
+    if all(g.ruling is None for g in gates.gated):
+        return
+    with d.database.read() as session:
+        is_kept = rulings.text_of(session, d.rules.hash()) is not None
+    if not is_kept:
+        with d.database.write() as session:
+            rulings.keep_text(session, d.rules.hash(), d.rules.text(), d.clock.now())
 
 
 def _still_arriving(d: Deps, findings: tuple[Finding, ...]) -> frozenset[LineKey]:

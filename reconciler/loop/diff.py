@@ -81,7 +81,8 @@ def _find(line: Line, observed: Observed, at: datetime, windows: Windows) -> Fin
         over = Rest.REFUSE if state.phase is Phase.REFUSED else Rest.CANCEL
         return Finding(line, over, state.verdict, Cause(state.cause) if state.cause else None, state.note)
     was_given = state is not None and (state.phase in _GIVEN or state.attempts > 0)
-    if was_given and declared.says in (Says.REJECTED, Says.CANCELLED, Says.WAITING):
+    is_withdrawn = declared.says in (Says.REJECTED, Says.CANCELLED)
+    if was_given and (is_withdrawn or (declared.says is Says.WAITING and not line.is_approved)):
         sentence = f"The licence was given, and the ticket says {declared.says} since; a person has to decide."
         return Finding(line, Rest.REVIEW, None, Cause.TICKET_INCONSISTENT, sentence)
     match declared.says:
@@ -91,8 +92,21 @@ def _find(line: Line, observed: Observed, at: datetime, windows: Windows) -> Fin
             return Finding(line, Rest.CANCEL, sentence="The request was cancelled in ServiceNow.")
     if isinstance(declared, Refusal):
         return _not_taken_in(line, declared)
-    if declared.says is Says.WAITING:
-        return Finding(line, Rest.AWAIT, sentence="The ticket waits for an approval in ServiceNow.")
+    if declared.says is Says.WAITING and not line.is_approved:
+        return _waiting(line, declared, observed, at, windows)
+    return _found(line, declared, observed, at, windows)
+
+
+def _waiting(line: Line, request: Request, observed: Observed, at: datetime, windows: Windows) -> Finding:
+    """What would be done once it is approved; a ticket that nobody has approved yet is nothing else's business."""
+    waits = Finding(line, Rest.AWAIT, sentence="The ticket waits for an approval in ServiceNow.")
+    if line.binding.known is not Known.BOUND or line.product is None:
+        return waits
+    found = _found(line, request, observed, at, windows)
+    return found if found.rest is Rest.ACT and found.aftermath is None else waits
+
+
+def _found(line: Line, declared: Request, observed: Observed, at: datetime, windows: Windows) -> Finding:
     unbound = _unbound(line, declared, at, windows)
     if unbound is not None:
         return unbound
@@ -185,7 +199,8 @@ def _judge(
         return _not_started(line, request, user, proof)
     reached = reach(product, user, proof, observed)
     if reached.is_enough(product.tier):
-        covering = None if proof.sku is None or proof.sku in product.candidate_skus else proof.sku
+        own = any(a.is_in_force and a.sku in product.candidate_skus for a in user.assignments)
+        covering = None if own or proof.sku in product.candidate_skus else proof.sku
         verdict = Verdict.TRUE if request.says is Says.FULFILLED else None
         return Finding(line, Rest.PROVEN, verdict, None, "", user, proof, tier=reached.tier, covered_by=covering)
     if proof.access is Access.PROVEN:

@@ -164,6 +164,10 @@ def _not_cleared(gated: Gated, old: LineState | None, at: datetime) -> _Stand:
     cause, note, first = gated.cause, gated.sentence, gated.proposal.finding
     if gated.decision is Decision.AWAITING and first.aftermath is None:
         return _Stand(Phase.AWAITING_APPROVAL, cause, note)
+    if gated.decision is Decision.REFUSED and first.aftermath is None and not was_proven(first.line):
+        return _Stand(Phase.REFUSED, cause, note)
+    if gated.decision in (Decision.REFUSED, Decision.LAPSED) and first.aftermath is None:
+        return _Stand(Phase.REVIEW, cause, note)
     if gated.decision is Decision.QUEUED:
         return _Stand(Phase.WAITING_FOR_SEAT, cause, note)
     if old is not None and (old.phase is Phase.REVIEW or (old.phase in TRYING and _backs_off(old, at))):

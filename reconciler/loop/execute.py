@@ -140,6 +140,7 @@ def _do(action: Action, gated: Gated, hands: Hands, plan_digest: str) -> tuple[O
             "undo": action.undo.value,
             "inverse": action.inverse,
             "product": action.product,
+            "requests": list(gated.proposal.serves),
             "lasting": _lasting(action, gated),
         },
         digest=gated.proposal.digest,

@@ -7,20 +7,16 @@ in `send` checks mode and lease once more.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from decimal import Decimal
-from typing import Any
 
 from desired_state.model import ProductKey, Refusal, Request, Says
-from desired_state.rules import RuleFacts, RuleHit, Rules, evaluate
+from desired_state.rules import Rules
 from reconciler.causes import Cause
 from reconciler.lifecycle import Phase
 from reconciler.line import (
     Decision,
-    DriftKind,
     Finding,
     Gated,
     Lane,
@@ -29,7 +25,9 @@ from reconciler.line import (
     Rest,
     Trip,
 )
+from reconciler.loop.approved import Approvals, approved
 from reconciler.loop.guards import Limits, lane_of, within
+from reconciler.loop.judging import Bench, Evidence, hit_as_json, refused, wants_person
 from reconciler.model import Verdict
 
 
@@ -63,15 +61,35 @@ class Gates:
     plan_digest: str
 
 
-def gate(plan: Plan, rules: Rules, *, policy: Policy, used_today: Mapping[Lane, int], at: datetime) -> Gates:
-    """Judge each proposal, then each lane as a whole."""
-    judged = tuple(_judge(proposal, rules, policy, at) for proposal in plan.proposals)
+def gate(
+    plan: Plan,
+    rules: Rules,
+    *,
+    policy: Policy,
+    used_today: Mapping[Lane, int],
+    at: datetime,
+    evidence: Evidence | None = None,
+    approvals: Approvals | None = None,
+) -> Gates:
+    """Judge each proposal, then each lane as a whole. `evidence` is what rules ask about besides the lines, `approvals`
+    are the newest requests of the lines."""
+    bench, asked = Bench(rules, evidence or Evidence()), approvals or {}
+    bench.expect(plan.proposals)
+    judged = tuple(
+        bench.seen(approved(_judge(proposal, bench, policy, at), asked, _mode(proposal, policy), at))
+        for proposal in plan.proposals
+    )
     trips = _trips(judged, policy.limits, used_today, plan.digest)
     frozen = {trip.lane: trip for trip in trips}
     return Gates(tuple(_stop(g, frozen) for g in judged), trips, plan.digest)
 
 
-def _judge(proposal: Proposal, rules: Rules, policy: Policy, at: datetime) -> Gated:
+def _mode(proposal: Proposal, policy: Policy) -> str:
+    product = proposal.finding.line.product
+    return policy.mode_of(product.key) if product is not None else policy.mode
+
+
+def _judge(proposal: Proposal, bench: Bench, policy: Policy, at: datetime) -> Gated:
     finding = proposal.finding
     if finding.rest in (Rest.REFUSE, Rest.CANCEL) and finding.cause is None:
         return Gated(proposal, Decision.CLEARED)
@@ -97,14 +115,26 @@ def _judge(proposal: Proposal, rules: Rules, policy: Policy, at: datetime) -> Ga
         return Gated(proposal, Decision.CLEARED, may_answer=False)
     if finding.rest is not Rest.ACT:
         return Gated(proposal, Decision.CLEARED)
+    if finding.line.says is Says.WAITING:
+        return _waiting(proposal, bench, policy)
     if proposal.blocked is not None and not proposal.short_of:
         return Gated(proposal, Decision.HELD, proposal.blocked, proposal.sentence)
-    judged = _may_write(proposal, rules, policy)
+    judged = _may_write(proposal, bench, policy)
     if proposal.short_of and judged.decision is Decision.CLEARED:
         return replace(judged, decision=Decision.QUEUED, cause=proposal.blocked, sentence=proposal.sentence)
     if proposal.short_of and judged.decision is Decision.PLANNED:
         return replace(judged, cause=proposal.blocked, sentence=proposal.sentence)
     return judged
+
+
+def _waiting(proposal: Proposal, bench: Bench, policy: Policy) -> Gated:
+    """A ticket that nobody has approved yet: our rules may name who is to be asked here, and nothing else clears it."""
+    if proposal.blocked is None or proposal.short_of:
+        judged = _may_write(proposal, bench, policy)
+        if judged.decision is Decision.AWAITING:
+            return judged
+    sentence = "The ticket waits for an approval in ServiceNow."
+    return Gated(replace(proposal, actions=()), Decision.AWAITING, None, sentence, asks_nobody=True)
 
 
 def _kept(proposal: Proposal, reason: str) -> Gated:
@@ -157,35 +187,41 @@ def _may_take_back(proposal: Proposal, policy: Policy) -> Gated:
     return Gated(proposal, Decision.PLANNED, finding.cause, "In mode observe nothing is changed.")
 
 
-def _may_write(proposal: Proposal, rules: Rules, policy: Policy) -> Gated:
+def _may_write(proposal: Proposal, bench: Bench, policy: Policy) -> Gated:
     finding = proposal.finding
     request, product, user = finding.line.declared, finding.line.product, finding.user
     assert isinstance(request, Request) and product is not None and user is not None
+    ruling = bench.rule(finding, request)  # for the record also where the ticket is closed already
+    judged = tuple(hit_as_json(hit) for hit in ruling.hits)
 
-    def decided(decision: Decision, cause: Cause | None, sentence: str, hits: tuple[RuleHit, ...] = ()) -> Gated:
-        return Gated(proposal, decision, cause, sentence, tuple(_as_json(h) for h in hits))
+    def decided(decision: Decision, cause: Cause | None, sentence: str) -> Gated:
+        return Gated(proposal, decision, cause, sentence, judged, ruling=ruling)
 
-    hits = evaluate(rules, _facts(finding, request))  # for the record also where the ticket is closed already
-    if request.says is Says.APPROVED:
+    by_rule = ""
+    if request.says in (Says.APPROVED, Says.WAITING):
+        no = refused(ruling)
+        if no is not None:
+            return decided(*no)
         if policy.agents and not request.opened_by:
             sentence = "Who ordered it cannot be read, so it may be an agent's proposal; a person decides."
-            return decided(Decision.AWAITING, None, sentence, hits)
+            return decided(Decision.AWAITING, None, sentence)
         if request.opened_by in policy.agents:
             sentence = "The order came from an integration or agent account, which can only propose."
-            return decided(Decision.AWAITING, None, sentence, hits)
-        approving = frozenset(r.id for r in rules.rules if r.kind == "auto_approve")
-        stopped = _ruled(hits, approving)
-        if stopped is not None:
-            decision, cause, sentence = stopped
-            return decided(decision, cause, sentence, hits)
+            return decided(Decision.AWAITING, None, sentence)
+        asked = wants_person(ruling, finding.line)
+        if asked is not None:
+            return decided(*asked)
+        if request.says is Says.WAITING:
+            return decided(Decision.AWAITING, None, "The ticket still waits for its approval.")
+        by_rule = ruling.approved_by if finding.line.is_unapproved else ""
     if finding.drift is not None and finding.drift.needs_person:
-        return decided(Decision.AWAITING, finding.cause, finding.sentence, hits)
+        return decided(Decision.AWAITING, finding.cause, finding.sentence)
     mode = policy.mode_of(product.key)
     if mode == "enforce":
-        return decided(Decision.CLEARED, None, "", hits)
+        return replace(decided(Decision.CLEARED, None, ""), approved_by=by_rule)
     if mode == "suggest":
-        return decided(Decision.AWAITING, finding.cause, "In mode suggest every change needs a person.", hits)
-    return decided(Decision.PLANNED, finding.cause, "In mode observe nothing is changed.", hits)
+        return decided(Decision.AWAITING, finding.cause, "In mode suggest every change needs a person.")
+    return decided(Decision.PLANNED, finding.cause, "In mode observe nothing is changed.")
 
 
 def _outside(finding: Finding, policy: Policy) -> str:
@@ -212,73 +248,6 @@ def _names(finding: Finding) -> set[str]:
     claimed = {declared.claim.upn, person.email if person else None, person.user_name if person else None}
     bound = {str(finding.line.binding.user)} if finding.line.binding.user is not None else set()
     return {name.strip().lower() for name in claimed if name} | bound
-
-
-def _facts(finding: Finding, request: Request) -> RuleFacts:
-    user, person, product = finding.user, finding.line.person, finding.line.product
-    assert user is not None and product is not None and finding.drift is not None
-    switches_on = finding.drift.kind is DriftKind.PLAN_OFF
-    return RuleFacts(
-        product=product.key,
-        product_name=product.name,
-        price=Decimal(0) if switches_on else product.price,
-        department=(person.department if person is not None else None) or user.department,
-        cost_center=_cost_center(finding, request),
-        employee_type=user.employee_type,
-        country=user.usage_location or user.country,
-        title=person.title if person is not None else None,
-        has_end=not request.period.is_open,
-        period_days=_period_days(request),
-        says=request.says,
-        change="enable_plan" if switches_on else "assign",
-    )
-
-
-_SYS_ID = re.compile(r"[0-9a-f]{32}")
-
-
-def _cost_center(finding: Finding, request: Request) -> str | None:
-    """The name that was typed, or the person's own; a reference that nobody resolved is not a name."""
-    person = finding.line.person
-    typed = "" if _SYS_ID.fullmatch(request.cost_center) else request.cost_center
-    return typed or (person.cost_center if person is not None else None) or None
-
-
-def _period_days(request: Request) -> int | None:
-    """Days that were asked for, counted from the request where only an end date is given."""
-    period = request.period
-    if period.duration_days is not None or period.ends_on is None:
-        return period.duration_days
-    return (period.ends_on - (period.starts_on or request.requested_at.date())).days
-
-
-def _ruled(hits: tuple[RuleHit, ...], approving: frozenset[str]) -> tuple[Decision, Cause, str] | None:
-    """The strictest thing the rules say: deny, then hold, then what a person must decide, else nothing.
-
-    A rule that would approve by itself and cannot tell, merely does not approve: the ticket's own approval stands.
-    """
-    for effect in ("deny", "hold"):
-        for hit in hits:
-            if hit.effect == effect and hit.outcome == "hit":
-                return Decision.HELD, Cause.POLICY_REFUSED, hit.sentence
-    approves = any(h.effect == "auto_approve" and h.outcome == "hit" for h in hits)
-    for hit in hits:
-        unclear = hit.outcome == "cannot_tell" and hit.rule not in approving
-        staged = hit.effect == "require_stage" and hit.outcome == "hit"
-        asks = hit.effect == "ask" and hit.outcome == "hit" and not approves
-        if unclear or staged or asks:
-            return Decision.AWAITING, Cause.POLICY_REFUSED, hit.sentence
-    return None
-
-
-def _as_json(hit: RuleHit) -> Mapping[str, Any]:
-    return {
-        "rule": hit.rule,
-        "outcome": hit.outcome,
-        "effect": hit.effect,
-        "sentence": hit.sentence,
-        "inputs": dict(hit.inputs),
-    }
 
 
 def _trips(judged: tuple[Gated, ...], limits: Limits, used_today: Mapping[Lane, int], digest: str) -> tuple[Trip, ...]:

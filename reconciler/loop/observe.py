@@ -13,6 +13,7 @@ from desired_state import ledger
 from desired_state.model import Entitlement, LineKey, Product, Refusal, Request, Says, Ticket
 from desired_state.periods import zone_of
 from desired_state.resolve import OVER, resolve
+from reconciler.approvals.values import Approval, State
 from reconciler.errors import RemoteError
 from reconciler.lifecycle import FINAL, Phase
 from reconciler.line import (
@@ -26,7 +27,7 @@ from reconciler.loop.bind import bind, look_up
 from reconciler.loop.look import Eyes, look
 from reconciler.loop.pull import Reader, pull
 from reconciler.loop.shared import handed_on, others_of
-from reconciler.store import journal, lines, tickets
+from reconciler.store import approvals, journal, lines, tickets
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,7 @@ def observe(reader: Reader, eyes: Eyes, *, scope: Scope, tenant_id: str, cycle: 
         )
         for key, standing in sorted(wanted.items())
     )
+    found = _approved_here(reader, found)
     if any(_may_end(line) for line in found):
         found = _with_company(reader, found, at)
     skus = eyes.graph.subscribed_skus()
@@ -102,10 +104,34 @@ def _remembered(
         )
 
 
+_BEGUN = (State.EXECUTING, State.DONE, State.FAILED, State.PARTLY)
+
+
+def _approved_here(reader: Reader, found: tuple[Line, ...]) -> tuple[Line, ...]:
+    """The lines with who approved them here, and whether that was begun."""
+    open_ = {line.key.ticket for line in found if line.says is Says.WAITING or not _is_at_ease(line)}
+    if not open_:
+        return found
+    with reader.database.read() as session:
+        newest = approvals.newest(session, reader.tenant, open_)
+    return tuple(_with_approvers(line, newest.get(line.key)) for line in found)
+
+
+def _is_at_ease(line: Line) -> bool:
+    return line.state is not None and line.state.phase in FINAL | {Phase.GRANTED}
+
+
+def _with_approvers(line: Line, approval: Approval | None) -> Line:
+    if approval is None or approval.state not in (State.APPROVED, *_BEGUN):
+        return line
+    names = tuple(d.actor.name or d.actor.upn for d in approval.decisions)
+    return replace(line, is_approved=approval.state in _BEGUN, approved_by=names)
+
+
 def _needs_account(request: Request, state: LineState | None) -> bool:
     if state is not None and state.phase in FINAL:
         return False
-    return request.says in (Says.APPROVED, Says.FULFILLED)
+    return request.says in (Says.WAITING, Says.APPROVED, Says.FULFILLED)
 
 
 def _is_over(line: Line) -> bool:
@@ -209,7 +235,19 @@ def _line(
         zone=zone_of(person.time_zone if person is not None else None, reader.zone),
         priority=reader.priorities.get(request.key.ticket, ""),
         hold=standing.held,
+        is_unapproved=_is_unapproved(reader, ticket),
     )
+
+
+def _is_unapproved(reader: Reader, ticket: Ticket) -> bool:
+    """Its item is ordered without an approval, and nobody gave one all the same.
+
+    The ticket's own word does not count here: where nobody is asked, ServiceNow itself sets it to "approved".
+    """
+    item = reader.items.get(ticket.item)
+    if item is None or item.approval != "none":
+        return False
+    return not any(row.state.strip().casefold() in reader.words.approved for row in ticket.approvals)
 
 
 def _siblings(reader: Reader, ticket: Ticket) -> tuple[Product, ...]:

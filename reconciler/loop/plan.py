@@ -6,12 +6,12 @@ gives back is spent by a later cycle. Nothing is ever removed here that was not 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from desired_state.model import LineKey, Product, Request, SkuId
+from desired_state.model import LineKey, Product, Request, SkuId, UserId
 from reconciler.causes import Cause
 from reconciler.digest import digest, plain
 from reconciler.line import DriftKind, Finding, Observed, Plan, Proposal, Rest
@@ -20,8 +20,9 @@ from reconciler.loop.joining import through_group
 from reconciler.loop.licences import allowed, assign, switch_on
 from reconciler.loop.location import awaited, derive, set_location
 from reconciler.loop.sequence import builds_on, in_sequence
+from reconciler.loop.subject import Naming, subject
 from reconciler.loop.undo import take_back
-from reconciler.model import Action
+from reconciler.model import Action, ActionKind
 from reconciler.seats.ledger import Purse, count, promised
 from reconciler.seats.queue import Place, in_turn, keeps_place, turn
 
@@ -36,13 +37,16 @@ def plan(
     aside: Collection[LineKey] = (),
     elsewhere: Iterable[Place] = (),
     as_if_seats: bool = False,
+    naming: Naming | None = None,
+    wished: Plan | None = None,
 ) -> Plan:
     """Turn drift into the actions that would remove it, in turn.
 
     Every finding gets one proposal, so that no line can fall out of the cycle; of one person's lines, what others
     build on comes first. Lines `aside` are those that may not be sent: they are planned last, so that they take no
     seat from and share no change with a line that may. Places `elsewhere` are kept for lines that this cycle is not
-    about. `as_if_seats` plans as if there were a seat for everybody.
+    about. `as_if_seats` plans as if there were a seat for everybody; a line without a seat is named by what the plan
+    `wished` would do for it, so that waiting for one makes no other request of it.
     """
     every = in_turn(findings)
     seats = {sku: count(s, use_grace=bounds.use_grace_seats) for sku, s in observed.skus.items()}
@@ -55,8 +59,8 @@ def plan(
         while waiting and (finding.key in aside or waiting[0].turn < turn(finding.line)):
             _reserve(waiting.pop(0).sku, taken)
         made.append(_waiting(_propose(finding, observed, bounds, taken), every, observed, bounds))
-    proposals = tuple(_named(p) for p in made)
-    return Plan(proposals, digest([[p.digest, [_shown(a) for a in p.actions]] for p in proposals if p.actions]))
+    proposals = _served(_named(made, wished, bounds, naming or Naming()))
+    return Plan(proposals, digest([[list(p.serves), [_shown(a) for a in p.actions]] for p in proposals if p.actions]))
 
 
 def _shown(action: Action) -> Any:
@@ -135,18 +139,38 @@ def _dearer(product: Product, cap: Decimal | None) -> str:
     return f"{product.name} costs {product.price:.2f} a month and {cap:.2f} was approved."
 
 
-def _named(proposal: Proposal) -> Proposal:
-    """Give the proposal its request digest: who, what, from which state to which, for which line."""
-    finding = proposal.finding
-    declared = finding.line.declared
-    subject = {
-        "line": str(finding.key),
-        "user": finding.user.id if finding.user is not None else finding.line.binding.user,
-        "product": finding.line.product.key if finding.line.product is not None else None,
-        "period": declared.period if isinstance(declared, Request) else None,
-        "price": finding.line.product.price if finding.line.product is not None else None,
-        "actions": [
-            {"kind": a.kind, "before": a.before, "after": a.after, "remove": list(a.remove)} for a in proposal.actions
-        ],
-    }
-    return replace(proposal, digest=digest(subject))
+def _named(made: list[Proposal], wished: Plan | None, bounds: Bounds, naming: Naming) -> list[Proposal]:
+    """Give every proposal its request digest and what that is over: as if nobody else asked, whoever carries it."""
+    carried = {p.finding.key: p.actions for p in made}
+    places = {a.user: a for p in made for a in p.actions if a.kind is ActionKind.SET_USAGE_LOCATION}
+    before = {p.finding.key: p for p in wished.proposals} if wished is not None else {}
+    named = []
+    for proposal in made:
+        wish = before.get(proposal.finding.key)
+        if proposal.short_of and wish is not None:
+            named.append(replace(proposal, digest=wish.digest, subject=wish.subject))
+            continue
+        actions = carried.get(proposal.with_, ()) if proposal.with_ is not None else proposal.actions
+        about = subject(proposal.finding, _with_place(proposal.finding, actions, places), bounds, naming)
+        named.append(replace(proposal, digest=digest(about), subject=about))
+    return named
+
+
+def _with_place(finding: Finding, actions: tuple[Action, ...], places: Mapping[UserId, Action]) -> tuple[Action, ...]:
+    """With the usage location that it needs and that another line of the person sets for both."""
+    place = places.get(finding.user.id) if finding.user is not None else None
+    needs = finding.drift is not None and finding.drift.needs_location and bool(actions)
+    if place is None or not needs or any(a.kind is ActionKind.SET_USAGE_LOCATION for a in actions):
+        return actions
+    return (place, *actions)
+
+
+def _served(named: list[Proposal]) -> tuple[Proposal, ...]:
+    """Each proposal with the digests of all requests that its actions serve, in order."""
+    shared: dict[LineKey, list[str]] = {}
+    for proposal in named:
+        if proposal.with_ is not None:
+            shared.setdefault(proposal.with_, []).append(proposal.digest)
+    return tuple(
+        replace(p, serves=(p.digest, *sorted(shared.get(p.finding.key, ())))) if p.actions else p for p in named
+    )

@@ -9,14 +9,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from decimal import Decimal
+from typing import Any
 
 from sqlmodel import Session
 
 from desired_state import ledger
 from desired_state.model import LineKey
+from desired_state.rules import is_sampled as is_sampled_by
 from reconciler.answers import AuditHead, Deed, answers, signature, told
 from reconciler.lifecycle import Phase
-from reconciler.line import Decision, Ending, LineState
+from reconciler.line import Decision, Ending, Gated, LineState
 from reconciler.loop.aftermath import ADOPTED, as_json
 from reconciler.loop.deeds import deeds_of
 from reconciler.loop.desk import Desk
@@ -24,7 +27,7 @@ from reconciler.loop.ending import started
 from reconciler.loop.gate import Gates
 from reconciler.loop.shared import REVOKED, kept_by
 from reconciler.model import Result
-from reconciler.store import journal, lines, outbox
+from reconciler.store import journal, lines, outbox, rulings
 from reconciler.store.chain import Head
 
 
@@ -105,6 +108,7 @@ def begin(gates: Gates, desk: Desk, *, cycle: str, at: datetime) -> None:
     with desk.database.write() as session:
         for gated in starting:
             state = started(gated, at)
+            _keep_approval(session, desk.tenant, gated, cycle=cycle, at=at)
             if lines.save(session, desk.tenant, state, at):
                 body = {
                     "from": gated.proposal.finding.line.state.phase.value
@@ -117,12 +121,38 @@ def begin(gates: Gates, desk: Desk, *, cycle: str, at: datetime) -> None:
                     **({"priority": priority} if (priority := gated.proposal.finding.line.priority) else {}),
                     "decision": gated.decision.value,
                     "rules": [dict(j) for j in gated.judged],
+                    **ruled(gated),
                     "digest": gated.proposal.digest,
                     "plan": gates.plan_digest,
                 }
                 journal.append(
                     session, desk.tenant, kind="line_moved", subject=str(state.key), body=body, at=at, cycle=cycle
                 )
+
+
+def ruled(gated: Gated) -> dict[str, Any]:
+    """What the rules said together, with all that it takes to judge it again; nothing where they were not asked."""
+    return {"ruling": gated.ruling.as_json()} if gated.ruling is not None else {}
+
+
+def _keep_approval(session: Session, tenant: str, gated: Gated, *, cycle: str, at: datetime) -> None:
+    """A rule approves this without a person: counted against its limits, and perhaps looked at afterwards (A11)."""
+    ruling, proposal = gated.ruling, gated.proposal
+    if not gated.approved_by or ruling is None:
+        return
+    is_sampled = is_sampled_by(gated.approved_by, proposal.digest, ruling.sample_percent)
+    cost = ruling.facts.price or Decimal(0)
+    key = proposal.finding.key
+    approval = rulings.AutoApproval(gated.approved_by, key, proposal.digest, cost, at, is_sampled)
+    if rulings.approve(session, tenant, approval):
+        body = {
+            "rule": gated.approved_by,
+            "rules_hash": ruling.rules_hash,
+            "digest": proposal.digest,
+            "cost_monthly": str(cost),
+            "is_sampled": is_sampled,
+        }
+        journal.append(session, tenant, kind="auto_approved", subject=str(key), body=body, at=at, cycle=cycle)
 
 
 def _keep(
@@ -169,6 +199,7 @@ def _keep(
         "saved_monthly": _saved(ending),
         "decision": ending.gated.decision.value,
         "rules": [dict(j) for j in ending.gated.judged],
+        **ruled(ending.gated),
         "digest": ending.gated.proposal.digest,
         "plan": plan_digest,
     }

@@ -18,6 +18,7 @@ from reconciler.line import LineState, Other
 
 KEPT, REVOKED = "kept by ", "revoked"  # why an entitlement ended: another line has its licence now, or nobody
 _COUNTING = (Says.APPROVED, Says.FULFILLED)
+_HAS = frozenset({Phase.GRANTED, Phase.DRIFTED, Phase.EXPIRING, Phase.REVOKING, Phase.CONVERGING, Phase.VERIFYING})
 
 
 def others_of(
@@ -34,7 +35,8 @@ def others_of(
             continue
         state, product = states.get(standing.key), catalogue.product(entitlement.request.product)
         asks = state is not None and (state.phase in FINAL or state.phase is Phase.AWAITING_APPROVAL)
-        if product is None or asks or entitlement.request.says not in _COUNTING:
+        counts = entitlement.request.says in _COUNTING or (state is not None and state.phase in _HAS)
+        if product is None or asks or not counts:
             continue
         found.setdefault(entitlement.user, []).append(Other(standing.key, product))
     return {user: tuple(sorted(lines, key=lambda o: o.key)) for user, lines in found.items()}

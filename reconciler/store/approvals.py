@@ -84,12 +84,15 @@ def of_line(session: Session, tenant: str, key: LineKey) -> tuple[Approval, ...]
     return tuple(_read(session, session.exec(select(ApprovalRow).where(*where).order_by(*order)).all()))
 
 
-def newest(session: Session, tenant: str) -> dict[LineKey, Approval]:
-    """The newest request of each line that has one."""
-    rows = session.exec(
-        select(ApprovalRow).where(ApprovalRow.tenant == tenant).order_by(col(ApprovalRow.created_at), ApprovalRow.id)
-    )
-    last = {LineKey(row.ticket, row.line): row for row in rows}
+def newest(session: Session, tenant: str, tickets: Collection[str]) -> dict[LineKey, Approval]:
+    """The newest request of each line of these tickets (numbers) that has one."""
+    order = (col(ApprovalRow.created_at), col(ApprovalRow.id))
+    last: dict[LineKey, ApprovalRow] = {}
+    some = sorted(set(tickets))
+    for start in range(0, len(some), 500):
+        where = (ApprovalRow.tenant == tenant, col(ApprovalRow.ticket).in_(some[start : start + 500]))
+        for row in session.exec(select(ApprovalRow).where(*where).order_by(*order)):
+            last[LineKey(row.ticket, row.line)] = row
     return {a.line: a for a in _read(session, list(last.values()))}
 
 
@@ -146,7 +149,7 @@ def decide(
     )
     _keep(session, row, judged, at)
     actor = f"{counted.actor.tid}/{counted.actor.oid}"
-    _audit(session, before, judged, "approval.decided", at, {"decision": _told(counted)}, actor=actor)
+    _audit(session, before, judged, "approval.decided", at, _told(counted), actor=actor)
     if tell is not None:
         tell(session, "approval.outcome" if judged.stage is None else "approval.decided", judged, at)
     return judged
@@ -319,16 +322,24 @@ def _trimmed(decision: Decision) -> Decision:
     )
 
 
-def _who(human: Human) -> dict[str, str]:
-    return {"tid": human.tid, "oid": human.oid, "name": human.name, "upn": human.upn}
+def _who(human: Human | None) -> dict[str, str] | None:
+    if human is None:
+        return None
+    return {
+        "tid": human.tid,
+        "oid": human.oid,
+        "name": human.name,
+        "upn": human.upn,
+        "employee_id": human.employee_id,
+    }
 
 
 def _told(decision: Decision) -> dict[str, Any]:
+    """The record of rule A13, as the log keeps it."""
     return {
-        "stage": decision.stage,
         "verdict": decision.verdict.value,
         "actor": _who(decision.actor),
-        "acting_for": _who(decision.acting_for) if decision.acting_for is not None else None,
+        "acting_for": _who(decision.acting_for),
         "channel": decision.channel.value,
         "assurance": decision.assurance.value,
         "evidence": decision.evidence,
@@ -339,7 +350,6 @@ def _told(decision: Decision) -> dict[str, Any]:
         "source": decision.source,
         "agent": decision.agent,
         "correlation": decision.correlation,
-        "digest": decision.digest,
     }
 
 
@@ -354,14 +364,17 @@ def _audit(
     cycle: str = "",
     actor: str = journal.US,
 ) -> None:
-    stage = after.stages[min(after.at, len(after.stages) - 1)].name if after.stages else ""
+    stage = before.stages[min(before.at, len(before.stages) - 1)].name if before.stages else ""
     told = {
-        "approval": after.id,
+        "id": after.id,
         "lines": [str(after.line)],
         "digest": after.digest,
         "from": before.state.value,
-        "to": after.state.value,
+        "state": after.state.value,
         "stage": stage,
+        "requester": _who(after.requester),
+        "beneficiary": _who(after.beneficiary),
+        "opener": _who(after.opener),
         **({"reason": after.reason} if after.reason else {}),
         **body,
     }

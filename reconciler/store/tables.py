@@ -302,3 +302,32 @@ class ApprovalDelegationRow(Row, table=True):
     starts_at: datetime = Field(primary_key=True, sa_type=UtcDateTime)
     ends_at: datetime = Field(sa_type=UtcDateTime)
     body: str
+
+
+class RuleTextRow(Row, table=True):
+    """The rules that decisions were made by, by the SHA-256 of their canonical text; for all tenants."""
+
+    __tablename__ = "rule_text"
+
+    hash: str = Field(primary_key=True)
+    body: str
+    kept_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class AutoApprovalRow(Row, table=True):
+    """A request that a rule approved without a person. `cost` is more a month, as text."""
+
+    __tablename__ = "auto_approval"
+    __table_args__ = (Index(None, "tenant", "at"),)
+
+    tenant: str = Field(primary_key=True)
+    rule: str = Field(primary_key=True)
+    ticket: str = Field(primary_key=True)
+    line: int = Field(primary_key=True)
+    digest: str = Field(primary_key=True)
+    cost: str
+    at: datetime = Field(sa_type=UtcDateTime)
+    is_sampled: bool
+    reviewed_by: str = ""
+    reviewed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    note: str = ""

@@ -31,6 +31,7 @@ from reconciler.config import Settings, Tenant
 from reconciler.digest import digest
 from reconciler.errors import UserError
 from reconciler.line import Lane
+from reconciler.loop.approving import Asking
 from reconciler.loop.cycle import Deps, Progress
 from reconciler.loop.desk import Desk
 from reconciler.loop.diff import Windows
@@ -43,7 +44,9 @@ from reconciler.loop.pull import Reader
 from reconciler.loop.seating import Seating
 from reconciler.probes import probes
 from reconciler.store import published_names, watermarks
+from reconciler.store.approvals import Tell
 from reconciler.store.database import Database
+from reconciler.wiring.asking import route_book
 from reconciler.wiring.stores import open_store
 from reconciler.wiring.systems import Systems, systems
 
@@ -67,6 +70,7 @@ class App:
     database: Database
     progress: Progress = lambda _: None
     patience: Patience = PATIENCE  # how often and how long one call to a system may try
+    tell: Tell | None = None  # queues what people have to be told about requests for approval
     counts: dict[str, Counts] = field(default_factory=lambda: {"graph": Counts(), "servicenow": Counts()})
 
     @property
@@ -226,7 +230,28 @@ class App:
             rng=self._rng("cycle"),
             progress=self.progress,
             requests=lambda: {system: count.requests for system, count in self.counts.items()},
+            asking=self.asking(),
             seating=Seating(self.name, self.database, self.graph, self.servicenow, guards.use_grace_seats),
+        )
+
+    def asking(self) -> Asking:
+        """How people are asked, and by whom no person answers."""
+        zone = ZoneInfo(self.tenant.timezone) if self.tenant.timezone != "UTC" else UTC
+        policy, agents = self.policy(), frozenset(self.tenant.servicenow.agents)
+        ours = {self.tenant.servicenow.username, self.systems.servicenow_user} - {""}
+        return Asking(
+            tenant=self.name,
+            tenant_id=self.systems.tenant_id,
+            database=self.database,
+            clock=self.clock,
+            graph=self.graph,
+            servicenow=self.servicenow,
+            book=route_book(self.tenant.approvals, zone),
+            ids=lambda: secrets.token_bytes(16),
+            agents=agents,
+            software=agents | ours,
+            mode_of=policy.mode_of,
+            tell=self.tell,
         )
 
     def cycle_name(self) -> str:

@@ -43,7 +43,7 @@ WRONG = [
     (OK + '[tenants.contoso.guards]\nallow_groups = "one"', ["allow_groups is 'one'", 'a list, like ["one", "two"]']),
     (OK + '[tenants.contoso.guards]\ncountries = ["Germany"]', ["'Germany'", "'DE'"]),
     (OK + '[tenants.contoso.approvals.approvers]\nmanagr = ["a"]', ["managr", "did you mean 'manager'?"]),
-    (OK + '[tenants.contoso.approvals]\nremind_after = "9d"', ["tenants.contoso.approvals", "grow in this order"]),
+    (OK + '[tenants.contoso.approvals]\nescalate_after = "9d"', ["tenants.contoso.approvals", "grow in this order"]),
     (OK + '[tenants.contoso.servicenow]\ncomplete_states = ["2"]', ["state '2' is in two of"]),
     (OK + '[tenants.contoso.servicenow]\ninstance = "https://x.y"', ["sandbox = true", "remove servicenow.instance"]),
     (OK + '[web]\ntls_key_file = "k"', ["web", "tls_certificate_file and tls_key_file belong together"]),

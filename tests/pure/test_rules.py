@@ -43,6 +43,7 @@ def facts(**changes) -> RuleFacts:
         country="DE",
         title="Engineer",
         change="assign",
+        spent={},
     )
     return replace(known, **changes)
 
@@ -120,7 +121,7 @@ def test_what_is_dear_needs_more_approvals(price, outcome):
 
     assert hit.outcome == outcome
     assert hit.effect == "require_stage"
-    assert hit.stages in ((), ("manager", "cost_center_owner"))
+    assert [stage.stage for stage in hit.stages] in ([], ["manager", "cost_center_owner"])
     assert bool(hit.stages) is (outcome in ("hit", "cannot_tell"))
 
 

@@ -10,7 +10,6 @@ from sqlalchemy import text
 
 from reconciler.approvals.machine import move
 from reconciler.approvals.values import Approval, Code, Delegation, Refusal, State, Verdict
-from reconciler.errors import UserError
 from reconciler.store import approvals, journal
 from reconciler.store.database import Database, open_database, row_counts
 from tests.make import DAY, HOUR, MONDAY
@@ -54,8 +53,8 @@ def test_an_answer_is_kept_with_everything_about_it_and_told_in_the_log(database
     (decision,) = kept(database).decisions
     assert (decision.evidence, decision.source, decision.decided_at) == ("e" * 64, "192.0.2.1", MONDAY + HOUR)
     row = log(database)[-1]
-    assert (row.kind, row.actor, row.body["to"]) == ("approval.decided", f"{LAURA.tid}/{LAURA.oid}", "approved")
-    assert row.body["decision"]["assurance"] == "strong"
+    assert (row.kind, row.actor, row.body["state"]) == ("approval.decided", f"{LAURA.tid}/{LAURA.oid}", "approved")
+    assert row.body["assurance"] == "strong"
 
 
 def test_a_double_click_counts_once_and_gets_the_first_answer(database):
@@ -148,7 +147,7 @@ def test_an_answer_whose_audit_row_cannot_be_written_is_not_kept(database):
     with database.write() as session:
         session.execute(text("ALTER TABLE audit RENAME TO gone"))
 
-    with pytest.raises(UserError), database.write() as session:
+    with pytest.raises(Exception, match="no such table"), database.write() as session:
         approvals.decide(session, TENANT, ID, an_answer(), MONDAY)
 
     assert kept(database).decisions == ()

@@ -85,6 +85,12 @@ class Graph:
         rows = read_many(self.wire, urls, _USER, operation="users_by_upn")
         return {key: self._user(row) for key, row in rows.items()}
 
+    def managers(self, ids: Collection[UserId]) -> dict[UserId, ObservedUser | RemoteError]:
+        """The manager of each user who was asked about; NotFound for nobody (graph.md section 2)."""
+        urls = {user: f"/users/{_guid(user)}/manager?$select={shapes.USER_SELECT}" for user in ids}
+        rows = read_many(self.wire, urls, _USER, operation="managers")
+        return {key: self._user(row) for key, row in rows.items()}
+
     def users_by_employee_id(self, employee_id: str) -> tuple[ObservedUser, ...]:
         """All users who carry this employee id: none, one, or several when it is not kept unique."""
         wanted = _text(employee_id).replace("'", "''")
@@ -143,6 +149,10 @@ class Graph:
     def user_groups(self, users: Collection[UserId]) -> dict[UserId, frozenset[GroupId] | RemoteError]:
         """The groups that each user is a direct member of, by object id."""
         return groups.memberships(self.wire, [UserId(_guid(user)) for user in users])
+
+    def all_groups(self, users: Collection[UserId]) -> dict[UserId, frozenset[GroupId] | RemoteError]:
+        """The groups that each user is in, directly or through another group, by object id."""
+        return groups.all_memberships(self.wire, [UserId(_guid(user)) for user in users])
 
     def group_members(self, group: GroupId) -> dict[UserId, frozenset[SkuId] | None]:
         """The users who are direct members of a group, and the SKUs that each holds; None where that is not shown."""

@@ -163,6 +163,16 @@ def memberships(wire: Wire, users: Collection[UserId]) -> dict[UserId, frozenset
     return found
 
 
+def all_memberships(wire: Wire, users: Collection[UserId]) -> dict[UserId, frozenset[GroupId] | RemoteError]:
+    """The ids of everything that each user is a member of, directly or through other groups (graph.md section 2)."""
+    urls = {user: f"/users/{user}/transitiveMemberOf?$select=id&$top=999" for user in users}
+    found: dict[UserId, frozenset[GroupId] | RemoteError] = {}
+    for user, pages in _read_all(wire, urls, _IDS, operation="all_groups").items():
+        ids = pages if isinstance(pages, RemoteError) else _ids(pages)
+        found[user] = ids if isinstance(ids, RemoteError) else frozenset(GroupId(g.lower()) for g in ids or ())
+    return found
+
+
 def members(wire: Wire, group_id: GroupId) -> dict[UserId, frozenset[SkuId] | None]:
     """The direct user members of a group with the SKUs that each holds by any way; None: not shown.
 

@@ -1,6 +1,7 @@
 """ServiceNow: tickets in, answers out. Start with `client.ServiceNow`."""
 
 from reconciler.clients.servicenow.answers import ItemState
+from reconciler.clients.servicenow.approving import Asked, Change, StandsIn
 from reconciler.clients.servicenow.client import ServiceNow
 from reconciler.clients.servicenow.dialect import SERVICENOW_DIALECT, SYSTEM, ServiceNowDialect
 from reconciler.clients.servicenow.probes import Probe
@@ -10,11 +11,14 @@ from reconciler.clients.servicenow.records import TicketFields
 __all__ = [
     "SERVICENOW_DIALECT",
     "SYSTEM",
+    "Asked",
+    "Change",
     "ItemState",
     "Moved",
     "Probe",
     "ServiceNow",
     "ServiceNowDialect",
+    "StandsIn",
     "TicketFields",
     "TicketPage",
     "Watermark",

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from desired_state.model import Person, Task, Ticket
-from reconciler.clients.servicenow import answers, hydrate, names, probes, reading, records
+from reconciler.clients.servicenow import answers, approving, hydrate, names, probes, reading, records
 from reconciler.clients.servicenow.answers import ItemState
+from reconciler.clients.servicenow.approving import Asked, Change, StandsIn
 from reconciler.clients.servicenow.probes import Probe
 from reconciler.clients.servicenow.reading import Moved, TicketPage, Watermark
 from reconciler.clients.servicenow.records import ITEM_TABLE, REQUEST_TABLE, TASK_FIELDS, TASK_TABLE, TicketFields
@@ -72,6 +73,24 @@ class ServiceNow:
     def task(self, task: str) -> Task:
         """One catalogue task by sys_id. Raises NotFound."""
         return records.task(self._tables.one(TASK_TABLE, task, TASK_FIELDS, operation="task"))
+
+    # --- who approves ---------------------------------------------------------------------------------------
+
+    def asked(self, subjects: Collection[str]) -> tuple[Asked, ...]:
+        """Who was asked to approve these records (sys_ids of tickets and requests), and what they said."""
+        return approving.asked(self._tables, subjects)
+
+    def approval_changes(self, rows: Collection[str]) -> dict[str, tuple[Change, ...]] | None:
+        """How the state of approvers' rows (sys_ids) changed, and by whom; None where the history is closed to us."""
+        return approving.changes(self._tables, rows)
+
+    def delegates(self, users: Collection[str]) -> tuple[StandsIn, ...]:
+        """Who may approve for these people (sys_ids), from when until when."""
+        return approving.delegates(self._tables, users)
+
+    def cost_center_owner(self, person: str) -> str | None:
+        """sys_id of whoever owns a person's (sys_id) cost centre; "" for nobody, None where it is not shown."""
+        return approving.cost_center_owner(self._tables, person)
 
     # --- looking before and after a write -------------------------------------------------------------------
 

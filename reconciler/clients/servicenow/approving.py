@@ -1,0 +1,136 @@
+"""Who was asked to approve in ServiceNow, what became of it, and by whom. Reads only; judging is `approvals.native`.
+
+Names of columns: servicenow.md section 7 and 9; sys_user_delegate and sys_audit as the base platform has them. The
+history may be closed to the integration user: then it is None, which is not the same as "nothing happened".
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+
+from reconciler.clients.servicenow.hydrate import IDS_MAX
+from reconciler.clients.servicenow.queries import among, chunks, is_sys_id
+from reconciler.clients.servicenow.records import USER_TABLE
+from reconciler.clients.servicenow.tables import Row, Tables
+from reconciler.errors import Forbidden, NotFound, Rejected
+
+APPROVER_TABLE, HISTORY, DELEGATES = "sysapproval_approver", "sys_audit", "sys_user_delegate"
+_ASKED = (
+    *("state", "approver", "approver.user_name", "sysapproval", "document_id", "comments", "due_date"),
+    *("sys_updated_on", "sys_updated_by"),
+)
+_CHANGE = ("documentkey", "tablename", "fieldname", "oldvalue", "newvalue", "user", "sys_created_on")
+_STANDS_IN = ("user", "delegate", "starts", "ends", "approvals")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One approver's row. None is "not shown"."""
+
+    sys_id: str
+    subjects: frozenset[str]
+    approver: str
+    approver_user: str | None
+    state: str
+    comment: str
+    touched_at: datetime | None
+    touched_by: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change of a row's state by the history: to what, when, by which user name."""
+
+    row: str
+    to: str
+    by: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StandsIn:
+    """`delegate` may approve for `user` (sys_ids) from one instant until another."""
+
+    user: str
+    delegate: str
+    starts_at: datetime
+    ends_at: datetime
+
+
+def asked(tables: Tables, subjects: Collection[str]) -> tuple[Asked, ...]:
+    """Every approver's row about these records, whichever of its two links names them."""
+    wanted = sorted({one for one in subjects if is_sys_id(one)})
+    found: dict[str, Asked] = {}
+    for chunk in chunks(wanted, IDS_MAX):
+        query = "^OR".join(among(link, chunk) for link in ("sysapproval", "document_id"))
+        ids = set(chunk)
+
+        def fits(row: Row, ids: set[str] = ids) -> bool:
+            return row.text("sysapproval") in ids or row.text("document_id") in ids
+
+        for row in tables.rows(APPROVER_TABLE, query, _ASKED, operation="asked", fits=fits):
+            found[row.need("sys_id")] = Asked(
+                sys_id=row.need("sys_id"),
+                subjects=frozenset(s for s in (row.text("sysapproval"), row.text("document_id")) if s),
+                approver=row.text("approver") or "",
+                approver_user=row.text("approver.user_name"),
+                state=row.text("state") or "",
+                comment=row.text("comments") or row.shown("comments"),
+                touched_at=row.instant("sys_updated_on"),
+                touched_by=row.text("sys_updated_by"),
+            )
+    return tuple(found[key] for key in sorted(found))
+
+
+def changes(tables: Tables, rows: Collection[str]) -> dict[str, tuple[Change, ...]] | None:
+    """The changes of these rows' state, oldest first; None where the history is closed to us."""
+    found: dict[str, list[Change]] = defaultdict(list)
+    try:
+        for chunk in chunks(sorted(rows), IDS_MAX):
+            query = f"tablename={APPROVER_TABLE}^fieldname=state^{among('documentkey', chunk)}"
+            ids = set(chunk)
+
+            def fits(row: Row, ids: set[str] = ids) -> bool:
+                return row.text("documentkey") in ids and row.text("fieldname") == "state"
+
+            for row in tables.rows(HISTORY, query, _CHANGE, operation="approval_history", fits=fits):
+                at = row.instant("sys_created_on")
+                if at is not None:
+                    change = Change(row.need("documentkey"), row.text("newvalue") or "", row.text("user") or "", at)
+                    found[change.row].append(change)
+    except (Forbidden, NotFound, Rejected):
+        return None
+    return {row: tuple(sorted(made, key=lambda c: c.at)) for row, made in found.items()}
+
+
+def delegates(tables: Tables, users: Collection[str]) -> tuple[StandsIn, ...]:
+    """Who may approve for these people (sys_ids); nobody where the table is closed to us."""
+    found: list[StandsIn] = []
+    try:
+        for chunk in chunks(sorted({u for u in users if is_sys_id(u)}), IDS_MAX):
+            ids = set(chunk)
+
+            def fits(row: Row, ids: set[str] = ids) -> bool:
+                return row.text("user") in ids
+
+            for row in tables.rows(DELEGATES, among("user", chunk), _STANDS_IN, operation="delegates", fits=fits):
+                starts_at, ends_at = row.instant("starts"), row.instant("ends")
+                is_whole = starts_at is not None and ends_at is not None and row.text("delegate")
+                if is_whole and row.flag("approvals") is True:
+                    assert starts_at is not None
+                    assert ends_at is not None
+                    found.append(StandsIn(row.need("user"), row.need("delegate"), starts_at, ends_at))
+    except (Forbidden, NotFound, Rejected):
+        return ()
+    return tuple(found)
+
+
+def cost_center_owner(tables: Tables, person: str) -> str | None:
+    """sys_id of the manager of the cost centre that a person (sys_id) belongs to; "" for none, None for not shown."""
+    row = tables.one(USER_TABLE, person, ("cost_center", "cost_center.manager"), operation="cost_center_owner")
+    if row.text("cost_center") == "":
+        return ""
+    return row.text("cost_center.manager")

@@ -1,0 +1,124 @@
+"""What decisions rest on, kept: the text of rules by its hash, and what rules approved without a person.
+
+A text is the same for every tenant and never changes: its hash is its name. What a rule approved counts against its
+daily limits, and the share of it that a person looks at afterwards waits here until somebody has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlmodel import Session, col, select
+
+from desired_state.model import LineKey
+from desired_state.rules import Ruling, replay
+from reconciler.store import journal
+from reconciler.store.tables import AutoApprovalRow, RuleTextRow
+
+RULED_KINDS = ("line_moved",)  # audit rows that carry a ruling
+
+
+@dataclass(frozen=True, slots=True)
+class AutoApproval:
+    """One line that a rule approved. `cost` is more a month; `reviewed_by` is "" until a person has looked."""
+
+    rule: str
+    line: LineKey
+    digest: str
+    cost: Decimal
+    at: datetime
+    is_sampled: bool
+    reviewed_by: str = ""
+    note: str = ""
+
+
+def keep_text(session: Session, named: str, text: str, at: datetime) -> None:
+    """Keep the text of rules under its hash; nothing is written when it is there."""
+    if session.get(RuleTextRow, named) is None:
+        session.add(RuleTextRow(hash=named, body=text, kept_at=at))
+        session.flush()
+
+
+def text_of(session: Session, named: str) -> str | None:
+    """The text that has this hash, None when it was never kept."""
+    row = session.get(RuleTextRow, named)
+    return row.body if row is not None else None
+
+
+def replayed(session: Session, row: journal.AuditRow) -> Ruling:
+    """The decision that an audit row tells of, judged again by the rules of then.
+
+    Raises:
+        ValueError: the row tells of none, or the text of its rules is not kept.
+    """
+    kept: Mapping[str, Any] = row.body.get("ruling") or {}
+    if not kept:
+        raise ValueError(f"audit row {row.seq} tells of no decision by rules")
+    text = text_of(session, str(kept["rules_hash"]))
+    if text is None:
+        raise ValueError(f"the text of the rules {kept['rules_hash']} is not in the store")
+    return replay(text, kept)
+
+
+def approve(session: Session, tenant: str, approval: AutoApproval) -> bool:
+    """Keep that a rule approved a line; False, and nothing written, when this digest was approved by it already."""
+    key = (tenant, approval.rule, approval.line.ticket, approval.line.line, approval.digest)
+    if session.get(AutoApprovalRow, key) is not None:
+        return False
+    session.add(
+        AutoApprovalRow(
+            tenant=tenant,
+            rule=approval.rule,
+            ticket=approval.line.ticket,
+            line=approval.line.line,
+            digest=approval.digest,
+            cost=str(approval.cost),
+            at=approval.at,
+            is_sampled=approval.is_sampled,
+        )
+    )
+    session.flush()
+    return True
+
+
+def approved_since(session: Session, tenant: str, since: datetime) -> dict[str, dict[LineKey, Decimal]]:
+    """What each rule approved since then: by line, what it costs more a month."""
+    found: dict[str, dict[LineKey, Decimal]] = {}
+    query = select(AutoApprovalRow).where(AutoApprovalRow.tenant == tenant, col(AutoApprovalRow.at) > since)
+    for row in session.exec(query):
+        found.setdefault(row.rule, {})[LineKey(row.ticket, row.line)] = Decimal(row.cost)
+    return found
+
+
+def sample(session: Session, tenant: str) -> tuple[AutoApproval, ...]:
+    """What waits for a person's look, oldest first."""
+    query = select(AutoApprovalRow).where(
+        AutoApprovalRow.tenant == tenant, col(AutoApprovalRow.is_sampled), AutoApprovalRow.reviewed_by == ""
+    )
+    return tuple(sorted((_approval(row) for row in session.exec(query)), key=lambda a: (a.at, a.line, a.rule)))
+
+
+def review(session: Session, tenant: str, line: LineKey, *, by: str, note: str, at: datetime) -> int:
+    """Somebody looked at what rules approved for a line: how many entries that settles."""
+    query = select(AutoApprovalRow).where(
+        AutoApprovalRow.tenant == tenant,
+        AutoApprovalRow.ticket == line.ticket,
+        AutoApprovalRow.line == line.line,
+        AutoApprovalRow.reviewed_by == "",
+    )
+    rows = list(session.exec(query))
+    for row in rows:
+        row.reviewed_by, row.note, row.reviewed_at = by, note, at
+    session.flush()
+    return len(rows)
+
+
+def _approval(row: AutoApprovalRow) -> AutoApproval:
+    line = LineKey(row.ticket, row.line)
+    return AutoApproval(
+        row.rule, line, row.digest, Decimal(row.cost), row.at, row.is_sampled, row.reviewed_by, row.note
+    )

@@ -1,0 +1,351 @@
+"""Story 12 and its kin through the shipped loop: asked, answered here or in ServiceNow, granted, refused, expired."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from reconciler.approvals.machine import OPEN, move
+from reconciler.approvals.values import Approval, Channel, Decision, Refusal, State, Verdict
+from reconciler.loop.observe import Scope
+from reconciler.once import once
+from reconciler.report import CycleReport
+from reconciler.store import approvals, journal, switches
+from tests.simulation.make_day import TENANT, Day, a_day
+
+E5, AGENT, SHOP, GROUP = "RITM0010012", "RITM0010023", "RITM0010033", "RITM0010031"
+NO = "The budget of this year is spent."
+
+
+@pytest.fixture
+def day(tmp_path: Path) -> Iterator[Day]:
+    with a_day(tmp_path) as opened:
+        yield opened
+        assert opened.watch.unannounced == []
+        with opened.app.database.read() as session:
+            assert journal.verify(tuple(journal.export(session, TENANT))).ok
+
+
+def look(day: Day, number: str, minutes: float = 0) -> CycleReport:
+    day.wait(minutes)
+    return once(day.app, Scope(frozenset({number})))
+
+
+def phase(report: CycleReport) -> tuple[str, str | None]:
+    (ending,) = report.endings
+    return ending.state.phase.value, ending.state.cause
+
+
+def requests(day: Day, number: str) -> list[Approval]:
+    """Every request of a ticket, the oldest first."""
+    with day.app.database.read() as session:
+        rows = [r for r in journal.export(session, TENANT) if r["kind"] == "approval.requested"]
+        found = [approvals.load(session, TENANT, r["subject"]) for r in rows]
+    return [a for a in found if a is not None and a.line.ticket == number]
+
+
+def request(day: Day, number: str) -> Approval:
+    return requests(day, number)[-1]
+
+
+def answer(day: Day, number: str, verdict: Verdict = Verdict.APPROVE, **changes) -> Approval | Refusal:
+    """The first approver of the open stage answers on the page."""
+    asked = request(day, number)
+    assert asked.stage is not None
+    now = day.world.clock.now()
+    comment = NO if verdict is Verdict.REJECT else ""
+    decision = Decision(asked.stage.name, verdict, asked.stage.approvers[0], asked.digest, now, comment=comment)
+    with day.app.database.write() as session:
+        return approvals.decide(session, TENANT, asked.id, replace(decision, **changes), now)
+
+
+def graph_writes(day: Day) -> list[str]:
+    return [w for w in day.watch.writes if "/v1.0/" in w]
+
+
+def native(day: Day, number: str, name: str, state: str = "approved", **how) -> None:
+    """Somebody answers their row in ServiceNow; `by` is the user name that the row is written by instead."""
+    instance, ticket = day.world.instance, day.ticket(number)
+    (person,) = instance.records("sys_user", name=name)
+    if not how:
+        instance.decide(ticket["sys_id"], person["sys_id"], state)
+        return
+    (row,) = instance.records("sysapproval_approver", sysapproval=ticket["sys_id"], approver=person["sys_id"])
+    instance.truth.update("sysapproval_approver", row["sys_id"], {"state": state}, **how)
+
+
+def kinds(day: Day, number: str) -> list[str]:
+    with day.app.database.read() as session:
+        rows = [r for r in journal.export(session, TENANT) if f"{number}/1" in r["body"].get("lines", ())]
+    return [r["kind"] for r in rows if r["kind"].startswith("approval.")]
+
+
+# --- story 12 -----------------------------------------------------------------------------------------------------
+
+
+def test_e5_is_granted_once_the_manager_and_the_owner_of_the_cost_center_have_said_yes(day):
+    assert phase(look(day, E5)) == ("awaiting_approval", None)
+    assert [s.approvers[0].name for s in request(day, E5).stages[:1]] == ["Laura McBride"]
+
+    answer(day, E5)
+    assert phase(look(day, E5, 5)) == ("awaiting_approval", None)
+    assert graph_writes(day) == []
+    answer(day, E5)
+    look(day, E5, 5)
+    report = look(day, E5, 5)
+
+    assert phase(report) == ("granted", None)
+    assert [w.rpartition("/")[2] for w in graph_writes(day)] == ["assignLicense"]
+    assert request(day, E5).state is State.DONE
+    assert "Approved by: Laura McBride, Thomas Brandt" in day.notes(E5)[0]
+    assert kinds(day, E5) == [
+        *("approval.requested", "approval.decided", "approval.stage_opened"),
+        *("approval.decided", "approval.executing", "approval.done"),
+    ]
+
+
+def test_a_rejection_refuses_the_line_and_its_ticket_is_told_why(day):
+    look(day, E5)
+    answer(day, E5)
+    look(day, E5, 5)
+
+    answer(day, E5, Verdict.REJECT)
+    report = look(day, E5, 5)
+
+    assert phase(report) == ("refused", "policy_refused")
+    assert graph_writes(day) == []
+    assert NO in day.notes(E5)[0]
+    assert phase(look(day, E5, 60)) == ("refused", "policy_refused")
+    assert (len(day.notes(E5)), len(requests(day, E5))) == (1, 1)
+
+
+def test_nobody_in_time_is_no_refusal_but_a_task_for_people(day):
+    look(day, E5)
+    look(day, E5, 31 * 60)
+    look(day, E5, 24 * 60)
+    assert [h.name for h in request(day, E5).stages[0].alternates] == ["Elena Rossi"]
+
+    report = look(day, E5, 4 * 1440)
+
+    assert phase(report) == ("review", "policy_refused")
+    assert request(day, E5).state is State.EXPIRED
+    assert [k for k in kinds(day, E5) if k != "approval.requested"] == [
+        *("approval.reminded", "approval.escalated", "approval.expired"),
+    ]
+    assert len(day.tasks(E5)) == 1
+    late = answer_late(day, E5)
+    assert isinstance(late, Refusal)
+    assert graph_writes(day) == []
+
+
+def answer_late(day: Day, number: str) -> Approval | Refusal:
+    asked, now = request(day, number), day.world.clock.now()
+    stage = asked.stages[0]
+    with day.app.database.write() as session:
+        decision = Decision(stage.name, Verdict.APPROVE, stage.approvers[0], asked.digest, now)
+        return approvals.decide(session, TENANT, asked.id, decision, now)
+
+
+def test_both_yes_in_servicenow_suffice_where_the_rule_says_so(day):
+    look(day, E5)
+
+    native(day, E5, "Laura McBride")
+    assert phase(look(day, E5, 5)) == ("awaiting_approval", None)
+    native(day, E5, "Thomas Brandt")
+    look(day, E5, 5)
+
+    assert phase(look(day, E5, 5)) == ("granted", None)
+    done = request(day, E5)
+    assert [(d.actor.name, d.channel, d.assurance) for d in done.decisions] == [
+        ("Laura McBride", Channel.SERVICENOW, "medium"),
+        ("Thomas Brandt", Channel.SERVICENOW, "medium"),
+    ]
+
+
+@pytest.mark.parametrize("by", ["system", "oliver.grant"])
+def test_a_row_that_nobody_of_the_stage_has_set_approves_nothing_and_is_told_once(day, by):
+    look(day, E5)
+
+    native(day, E5, "Laura McBride", by=by)
+    look(day, E5, 5)
+    look(day, E5, 5)
+
+    assert request(day, E5).decisions == ()
+    assert kinds(day, E5).count("approval.not_counted") == 1
+    assert graph_writes(day) == []
+
+
+# --- what software ordered ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("number", "stages"), [(AGENT, 2), (SHOP, 1)])
+def test_what_software_orders_is_granted_by_people_alone(day, number, stages):
+    look(day, number)
+    assert request(day, number).label == "proposal"
+
+    for _ in range(stages):
+        assert graph_writes(day) == []
+        answer(day, number)
+        look(day, number, 5)
+    report = look(day, number, 5)
+
+    assert phase(report)[0] == "granted"
+    assert request(day, number).state is State.DONE
+
+
+def test_what_software_ordered_and_a_person_rejected_is_refused(day):
+    look(day, SHOP)
+
+    answer(day, SHOP, Verdict.REJECT)
+
+    assert phase(look(day, SHOP, 5)) == ("refused", "policy_refused")
+    assert graph_writes(day) == []
+
+
+# --- a yes is for one plan, for a while ---------------------------------------------------------------------------
+
+
+def test_a_yes_is_void_once_the_plan_is_another_one_and_people_are_asked_again(day):
+    look(day, SHOP)
+    answer(day, SHOP)
+    user = request(day, SHOP).beneficiary
+    assert user is not None
+    day.world.directory.user(user.oid).usage_location = None  # now it would have to be set, and cannot be cleared
+
+    report = look(day, SHOP, 5)
+
+    first, second = requests(day, SHOP)
+    assert (first.state, second.state) == (State.VOID, State.PENDING)
+    assert "plan has changed" in first.reason
+    assert phase(report)[0] == "awaiting_approval"
+    assert graph_writes(day) == []
+
+
+def test_a_yes_is_void_once_the_account_is_disabled(day):
+    look(day, SHOP)
+    answer(day, SHOP)
+    user = request(day, SHOP).beneficiary
+    assert user is not None
+    day.world.directory.user(user.oid).enabled = False
+
+    look(day, SHOP, 5)
+
+    assert request(day, SHOP).state is State.VOID
+    assert graph_writes(day) == []
+
+
+def test_a_yes_is_void_once_whoever_gave_it_has_lost_the_role(day):
+    look(day, SHOP)
+    answer(day, SHOP)
+    day.world.directory.user(request(day, SHOP).stages[0].approvers[0].oid).enabled = False
+
+    look(day, SHOP, 5)
+
+    first, second = requests(day, SHOP)
+    assert (first.state, second.state) == (State.VOID, State.PENDING)
+    assert second.stages[0].is_fallback
+    assert graph_writes(day) == []
+
+
+def test_an_approver_who_leaves_before_answering_makes_room_for_the_fallback(day):
+    look(day, SHOP)
+    day.world.directory.user(request(day, SHOP).stages[0].approvers[0].oid).enabled = False
+
+    look(day, SHOP, 5)
+
+    asked = request(day, SHOP)
+    assert (asked.state, asked.stages[0].is_fallback) == (State.PENDING, True)
+    assert [h.name for h in asked.stages[0].everyone] == ["Robert Novak"]
+
+
+def test_a_yes_that_was_not_acted_on_for_a_day_goes_to_a_person(day):
+    look(day, SHOP)
+    answer(day, SHOP)
+
+    report = look(day, SHOP, 25 * 60)
+
+    assert phase(report) == ("review", "policy_refused")
+    assert request(day, SHOP).state is State.EXPIRED
+    assert graph_writes(day) == []
+
+
+def test_a_yes_that_waits_for_a_freeze_does_not_age(day):
+    look(day, SHOP)
+    now = day.world.clock.now()
+    with day.app.database.write() as session:
+        switches.freeze(session, TENANT, "week", reason="year end", by="ops", at=now, until_at=now + timedelta(days=3))
+    answer(day, SHOP)
+    look(day, SHOP, 5)
+    assert graph_writes(day) == []
+
+    look(day, SHOP, 3 * 1440)
+    report = look(day, SHOP, 60)
+
+    assert phase(report)[0] == "granted"
+    assert request(day, SHOP).state is State.DONE
+
+
+def test_a_ticket_that_is_cancelled_takes_its_request_with_it(day):
+    look(day, E5)
+    day.world.instance.truth.update(
+        "sc_req_item",
+        day.ticket(E5)["sys_id"],
+        {"state": "4", "stage": "Request Cancelled", "active": "false"},
+        by="lena.fischer",
+    )
+
+    report = look(day, E5, 5)
+
+    assert phase(report)[0] == "cancelled"
+    assert request(day, E5).state is State.CANCELLED
+
+
+def test_a_request_that_is_void_at_the_moment_of_the_write_stops_it(day):
+    look(day, SHOP)
+    answer(day, SHOP)
+    asked, said = request(day, SHOP), []
+
+    def void_it(text: str) -> None:
+        """Between the last judgement and the write: somebody takes the approval back."""
+        if "assign_license" not in text:
+            return
+        said.append(text)
+        with day.app.database.write() as session:
+            approvals.change(
+                session, TENANT, asked.id, lambda a: move(a, State.VOID, reason="taken back"), day.world.clock.now()
+            )
+
+    day.app.progress = void_it
+    look(day, SHOP, 5)
+
+    assert len(said) == 1
+    assert graph_writes(day) == []
+    assert requests(day, SHOP)[0].state is State.VOID
+
+
+def test_a_proposed_change_of_groups_is_made_once_somebody_agrees(day):
+    look(day, GROUP)
+    assert request(day, GROUP).label == "person"
+
+    answer(day, GROUP)
+    look(day, GROUP, 5)
+    report = look(day, GROUP, 30)
+
+    assert phase(report)[0] == "granted"
+    assert request(day, GROUP).state is State.DONE
+
+
+def test_a_cycle_that_changes_nothing_about_a_request_writes_nothing(day):
+    look(day, E5)
+    with day.app.database.read() as session:
+        before = len(tuple(journal.export(session, TENANT)))
+
+    look(day, E5, 5)
+
+    with day.app.database.read() as session:
+        assert len(tuple(journal.export(session, TENANT))) == before
+    assert request(day, E5).state in OPEN
