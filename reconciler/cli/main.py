@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "reconcile": "reconciler.cli.reconcile:reconcile",
+    "run": "reconciler.cli.run:run",
     "status": "reconciler.cli.status:status",
     "explain": "reconciler.cli.explain:explain",
     "obligations": "reconciler.cli.obligations:obligations",

@@ -20,7 +20,7 @@ from desired_state.overlays import ProductOverlay
 from desired_state.rules import Rule, Rules
 from reconciler.config.secrets import read_secret
 from reconciler.config.tenants import Tenant
-from reconciler.config.values import File, HttpsUrl, KeyName, Port, Section, Span
+from reconciler.config.values import File, HttpsUrl, KeyName, Network, Port, Section, Span
 
 
 class Store(Section):
@@ -51,6 +51,7 @@ class Web(Section):
     public_url: HttpsUrl | None = None  # what approvers' browsers reach; links in cards and tickets start with it
     tls_certificate_file: File | None = None
     tls_key_file: File | None = None
+    proxies: tuple[Network, ...] = ()  # whose X-Forwarded-For is believed; nobody else's
 
     @model_validator(mode="after")
     def _has_both_halves(self) -> Web:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import date, timedelta
+from decimal import Decimal
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
@@ -266,6 +267,34 @@ class Approvals(Section):
         return self
 
 
+class SignIn(Section):
+    """How people sign in to the pages. Without a client_id of its own, the registration of [graph] is used."""
+
+    client_id: Guid | None = None
+    client_secret: SecretStr | None = None
+    client_secret_file: File | None = None
+    certificate_file: File | None = None  # PEM with private key and certificate
+    guests: bool = False  # whether guest accounts of the directory are let in
+    fresh_within: Span | None = None  # a dear decision needs credentials given this recently; None: never asked for
+    fresh_above: Annotated[Decimal, Field(ge=0)] = Decimal(0)  # from which monthly cost a decision is dear
+
+    @model_validator(mode="after")
+    def _has_one_proof(self) -> SignIn:
+        proofs = (self.client_secret, self.client_secret_file, self.certificate_file)
+        count = sum(1 for proof in proofs if proof is not None)
+        if count != (1 if self.client_id else 0):
+            raise ValueError(
+                "client_id and one of client_secret_file and certificate_file belong together; set both or neither"
+            )
+        return self
+
+    def read_client_secret(self) -> SecretStr:
+        return read_secret(self.client_secret, self.client_secret_file, what="sign_in.client_secret")
+
+    def read_certificate(self) -> SecretStr:
+        return read_secret(None, self.certificate_file, what="sign_in.certificate_file")
+
+
 class Tenant(Section):
     """One tenant. A new one observes and says nothing."""
 
@@ -283,6 +312,7 @@ class Tenant(Section):
     graph: Graph = Graph()
     guards: Guards = Guards()
     approvals: Approvals = Approvals()
+    sign_in: SignIn = SignIn()
 
     @model_validator(mode="after")
     def _can_sign_in(self) -> Tenant:

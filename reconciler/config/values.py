@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import date, datetime
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -70,6 +71,13 @@ def _since(value: Any) -> Any:
         raise ValueError('a date without quotes is expected, for example 2026-12-31, or "all"') from None
 
 
+def _network(text: str) -> str:
+    try:
+        return str(ip_network(text, strict=False))
+    except ValueError:
+        raise ValueError("an address or a network is expected, for example '10.0.0.7' or '10.0.0.0/24'") from None
+
+
 def _lowered(words: Any) -> Any:
     if isinstance(words, list | tuple):
         return tuple(word.strip().lower() if isinstance(word, str) else word for word in words)
@@ -78,6 +86,7 @@ def _lowered(words: Any) -> Any:
 
 Zone = Annotated[str, AfterValidator(_zone)]
 HttpsUrl = Annotated[str, AfterValidator(_https)]
+Network = Annotated[str, AfterValidator(_network)]
 Guid = Annotated[str, AfterValidator(_guid)]
 File = Path  # relative ones count from the folder of the configuration file
 Lowered = Annotated[tuple[str, ...], BeforeValidator(_lowered)]

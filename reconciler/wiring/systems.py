@@ -110,12 +110,17 @@ def reset_sandbox(settings: Settings) -> str:
     return f"The sandbox starts over{' and ' + removed[0] + ' was emptied' if removed else ''}."
 
 
+def prepare_twin(twin: Owned, settings: Settings) -> None:
+    """Let a world that this process owns behave as configured."""
+    twin.world.switches.group_delay_s = settings.sandbox.group_processing.total_seconds()
+    twin.world.faults.clear()
+    for rule in BAD_DAY if settings.sandbox.faults else ():
+        twin.world.faults.add(rule)
+
+
 def _embedded(twin: Owned | Remote, settings: Settings, held: ExitStack) -> Systems:
     if isinstance(twin, Owned):  # a served world was set up by the process that serves it
-        twin.world.switches.group_delay_s = settings.sandbox.group_processing.total_seconds()
-        twin.world.faults.clear()
-        for rule in BAD_DAY if settings.sandbox.faults else ():
-            twin.world.faults.add(rule)
+        prepare_twin(twin, settings)
 
     def http() -> httpx.Client:
         return held.enter_context(make_http(twin.transport()))

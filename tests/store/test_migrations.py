@@ -112,7 +112,8 @@ def test_postgresql_gets_the_same_tables_and_triggers():
     context = MigrationContext.configure(dialect_name="postgresql", opts={"as_sql": True, "output_buffer": said})
 
     with Operations.context(context):
-        for version in ("0001_first", "0002_given", "0010_approvals", "0011_rules"):
+        versions = files("reconciler.store") / "migrations" / "versions"
+        for version in sorted(file.name[:-3] for file in versions.iterdir() if file.name[0].isdigit()):
             importlib.import_module(f"reconciler.store.migrations.versions.{version}").upgrade()
 
     assert said.getvalue().count("CREATE TABLE") == len(METADATA.tables)

@@ -11,6 +11,7 @@ from reconciler.clients.auth.entra import (
     roles,
 )
 from reconciler.clients.auth.instance import ApiKey, Basic, OAuthClientCredentials
+from reconciler.clients.auth.people import PeopleSignIn, SignInRefused
 from reconciler.clients.auth.source import TokenSource
 
 __all__ = [
@@ -24,6 +25,8 @@ __all__ = [
     "HttpxForMsal",
     "ManagedIdentity",
     "OAuthClientCredentials",
+    "PeopleSignIn",
+    "SignInRefused",
     "TokenSource",
     "roles",
 ]

@@ -182,22 +182,41 @@ class EntraTokens:
             case ManagedIdentity(client_id=client_id):
                 identity = msal.UserAssignedManagedIdentity(client_id=client_id)
                 return msal.ManagedIdentityClient(identity, http_client=self._http)
-            case ClientSecret(value=secret):
-                credential: Any = secret
-            case Certificate(pem=pem, passphrase=passphrase):
-                credential = {"private_key": pem, "public_certificate": pem}
-                if passphrase:
-                    credential["passphrase"] = passphrase
-            case Federation(token_file=path):
-                credential = {"client_assertion": lambda: path.read_text(encoding="utf-8").strip()}
-        is_microsoft = (urlsplit(self._authority).hostname or "").lower() in MICROSOFT_HOSTS
-        return msal.ConfidentialClientApplication(
-            self._client_id,
-            client_credential=credential,
-            authority=self._authority,
-            instance_discovery=None if is_microsoft else False,
-            http_client=self._http,
-        )
+            case credential:
+                return confidential_app(self._client_id, credential, self._authority, self._http)
+
+
+def confidential_app(
+    client_id: str,
+    credential: ClientSecret | Certificate | Federation,
+    authority: str,
+    http: HttpxForMsal,
+    *,
+    token_cache: Any = None,
+) -> Any:
+    """msal's client of one registration; making it asks the authority for its endpoints.
+
+    Raises:
+        ValueError: the authority is unknown or the credential has the wrong form.
+    """
+    match credential:
+        case ClientSecret(value=secret):
+            proof: Any = secret
+        case Certificate(pem=pem, passphrase=passphrase):
+            proof = {"private_key": pem, "public_certificate": pem}
+            if passphrase:
+                proof["passphrase"] = passphrase
+        case Federation(token_file=path):
+            proof = {"client_assertion": lambda: path.read_text(encoding="utf-8").strip()}
+    is_microsoft = (urlsplit(authority).hostname or "").lower() in MICROSOFT_HOSTS
+    return msal.ConfidentialClientApplication(
+        client_id,
+        client_credential=proof,
+        authority=authority,
+        instance_discovery=None if is_microsoft else False,
+        http_client=http,
+        token_cache=token_cache,
+    )
 
 
 def _refused(answer: Mapping[str, Any]) -> SignInFailed:

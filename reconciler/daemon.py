@@ -1,0 +1,70 @@
+"""The service: cycles for ever. The pages beside them are up while `wiring.serving` holds them.
+
+The first cycle runs at once, each next one `schedule.every` after the one before has ended. A cycle that fails is one
+line in the log and the next one comes as planned: no error ends the service. The loop runs in the main thread, so a
+signal ends it at once, through every `finally` of the cycle.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+import schedule
+
+from reconciler.clients.wire import Counts
+from reconciler.errors import RemoteError, UserError
+from reconciler.loop.observe import Scope
+from reconciler.once import once
+from reconciler.report import CycleReport
+from reconciler.wiring import App
+
+Say = Callable[[str], None]
+LOOK_EVERY_S = 0.5  # how long a stop that comes without a signal may take to be seen
+
+
+@dataclass(frozen=True)
+class Service:
+    """One tenant's cycles. `log` takes one line."""
+
+    app: App
+    log: Say
+
+    def run(self, stop: threading.Event) -> None:
+        """Run cycles until `stop` is set."""
+        timetable = schedule.Scheduler()
+        self.cycle()
+        timetable.every(_seconds(self.app.settings.schedule.every)).seconds.do(self.cycle)
+        while not stop.wait(min(LOOK_EVERY_S, max(0.0, timetable.idle_seconds or 0.0))):
+            timetable.run_pending()
+
+    def cycle(self) -> CycleReport | None:
+        """One cycle, with everything that was read at its start read anew. None when it failed: the log says why.
+
+        Nothing but an exit or a signal leaves here as an exception: `schedule` would never plan the next one.
+        """
+        fresh = replace(self.app, counts={"graph": Counts(), "servicenow": Counts()})
+        try:
+            report = once(fresh, Scope())
+        except (UserError, RemoteError) as error:
+            self.log(f"the cycle failed: {error}")
+            return None
+        except Exception as error:
+            self.log(f"the cycle failed by a defect of the reconciler ({type(error).__name__}); the next one is tried")
+            return None
+        for problem in report.problems:
+            self.log(problem)
+        self.log(_summary(report))
+        return report
+
+
+def _seconds(span: timedelta) -> int:
+    return max(1, int(span.total_seconds()))
+
+
+def _summary(report: CycleReport) -> str:
+    counts = {name: count for name, count in report.counts().items() if count}
+    said = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items())
+    return f"cycle {report.cycle}: {said or 'no lines'}{'; converged' if report.is_converged else ''}"

@@ -1,0 +1,77 @@
+"""All pages as one application. Plain `def` endpoints: each runs in a thread of the pool, as the store wants it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib.resources import files
+
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import PlainTextResponse, RedirectResponse
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
+
+from reconciler.errors import UserError
+from reconciler.web import deciding, health, looking, signing_in
+from reconciler.web.guarding import Guarding
+from reconciler.web.pages import Pages
+from reconciler.web.site import Site
+from reconciler.web.trust import HOME, security_headers
+
+
+def create_app(site: Site, *, further: Iterable[APIRouter] = ()) -> ASGIApp:
+    """The application of one tenant's pages. `further` are routers of other parts, the API for example."""
+    pages = Pages()
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
+    for router in (
+        signing_in.routes(site, pages),
+        deciding.routes(site, pages),
+        looking.routes(site, pages),
+        health.routes(site),
+        _rest(),
+        *further,
+    ):
+        app.include_router(router)
+
+    @app.exception_handler(HTTPException)
+    def refused(_request: Request, error: HTTPException) -> Response:
+        if error.status_code == 404:
+            return pages.not_found(None)
+        return pages.message("Not possible", "This address does not take such a request.", status=error.status_code)
+
+    @app.exception_handler(RequestValidationError)
+    def malformed(_request: Request, _error: RequestValidationError) -> Response:
+        return pages.message("Nothing was changed", "What was sent cannot be read.", status=400)
+
+    @app.exception_handler(UserError)
+    def unusable(request: Request, error: UserError) -> Response:
+        site.log(f"{request.url.path}: {error}")  # the store: locked, full, damaged
+        sentence = "The store cannot be used at the moment; nothing was changed. Try again in a minute."
+        return pages.message("Not possible now", sentence, status=503)
+
+    @app.exception_handler(Exception)
+    def broken(request: Request, error: Exception) -> Response:
+        site.log(f"{request.url.path}: a defect of the reconciler ({type(error).__name__})")
+        sentence = "This is a defect of the reconciler. Whoever operates it finds it in its log."
+        return pages.message("Something is broken", sentence, status=500)
+
+    def too_large() -> Response:
+        return pages.message("Nothing was changed", "What was sent is too large.", status=413)
+
+    headers = security_headers(site.public_url, site.people.login_url)
+    return Guarding(app, headers=headers, too_large=too_large)
+
+
+def _rest() -> APIRouter:
+    router = APIRouter()
+    style = (files("reconciler.web") / "static" / "style.css").read_text("utf-8")
+
+    @router.get("/")
+    def home() -> Response:
+        return RedirectResponse(HOME, 302)
+
+    @router.get("/static/style.css")
+    def stylesheet() -> Response:
+        return PlainTextResponse(style, media_type="text/css")
+
+    return router

@@ -1,0 +1,81 @@
+"""What the pages work with: one tenant's store, clock and sign-in. Built by `wiring`, read by every route."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, Protocol
+
+from desired_state.catalogue import Catalogue
+from reconciler.clock import Clock
+from reconciler.store.approvals import Tell
+from reconciler.store.database import Database
+from reconciler.web.identity import Expected
+
+CALLBACK = "/auth/callback"
+
+
+class People(Protocol):
+    """The sign-in service, as `clients.auth.PeopleSignIn` speaks to it."""
+
+    login_url: str
+    issuer: str
+    tenant_id: str
+    client_id: str
+
+    def begin(self, *, redirect_uri: str, prompt: str = "", max_age: timedelta | None = None) -> dict[str, Any]: ...
+    def redeem(self, flow: Mapping[str, Any], form: Mapping[str, str]) -> str: ...
+    def key(self, kid: str) -> Mapping[str, Any] | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class StepUp:
+    """For a decision that costs at least `above` a month, credentials must have been given within `max_age`."""
+
+    max_age: timedelta
+    above: Decimal = Decimal(0)
+
+
+def nobody_told(_sentence: str) -> None:
+    """Where no log is kept."""
+
+
+def fresh_secret() -> str:
+    """256 random bits for a cookie."""
+    return secrets.token_urlsafe(32)
+
+
+@dataclass(frozen=True)
+class Site:
+    """One tenant's pages. `public_url` is the address that browsers use; `proxies` are addresses whose
+    `X-Forwarded-For` counts; `log` takes one line about what went wrong."""
+
+    tenant: str
+    database: Database
+    clock: Clock
+    people: People
+    public_url: str
+    catalogue: Callable[[], Catalogue]
+    proxies: Collection[str] = ()
+    admits_guests: bool = False
+    step_up: StepUp | None = None
+    tell: Tell | None = None
+    log: Callable[[str], None] = nobody_told
+    secret: Callable[[], str] = field(default=fresh_secret, repr=False)
+
+    @property
+    def callback_url(self) -> str:
+        return self.public_url + CALLBACK
+
+    def expected(self, nonce: str, max_age: timedelta | None) -> Expected:
+        """What the ID token of a flow has to say."""
+        people = self.people
+        return Expected(
+            people.issuer, people.client_id, people.tenant_id, nonce, admits_guests=self.admits_guests, max_age=max_age
+        )
+
+    def now(self) -> datetime:
+        return self.clock.now()

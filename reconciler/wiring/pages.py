@@ -1,0 +1,62 @@
+"""The pages of a tenant: its sign-in and its store as one `Site`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from starlette.types import ASGIApp
+
+from reconciler.clients.auth import Certificate, ClientSecret, ManagedIdentity, PeopleSignIn
+from reconciler.errors import UserError
+from reconciler.web.app import create_app
+from reconciler.web.site import Site, StepUp
+from reconciler.web.trust import public_base
+from reconciler.wiring.app import App
+
+
+def web_app(app: App, *, port: int, log: Callable[[str], None]) -> ASGIApp:
+    """The pages of a tenant that listen on this port. Contacts nobody. Raises UserError when nobody could sign in."""
+    return create_app(site(app, port=port, log=log))
+
+
+def public_url(app: App, port: int) -> str:
+    """The address that browsers use."""
+    web = app.settings.web
+    return public_base(web.public_url, web.host, port, is_tls=web.tls_certificate_file is not None)
+
+
+def site(app: App, *, port: int, log: Callable[[str], None]) -> Site:
+    """What the pages work with. Raises UserError when nobody could sign in."""
+    web, sign_in = app.settings.web, app.tenant.sign_in
+    fresh = sign_in.fresh_within
+    return Site(
+        tenant=app.name,
+        database=app.database,
+        clock=app.clock,
+        people=_people(app),
+        public_url=public_url(app, port),
+        catalogue=lambda: app.catalogue,
+        proxies=web.proxies,
+        admits_guests=sign_in.guests,
+        step_up=StepUp(fresh, sign_in.fresh_above) if fresh is not None else None,
+        log=log,
+    )
+
+
+def _people(app: App) -> PeopleSignIn:
+    systems, own = app.systems, app.tenant.sign_in
+    if own.client_id is None:
+        client_id, credential = systems.client_id, systems.credential()
+        if isinstance(credential, ManagedIdentity):
+            raise UserError(
+                f"{app.settings.source}: tenants.{app.name}.sign_in: a managed identity cannot sign people in; give "
+                "client_id and client_secret_file or certificate_file of a registration that can"
+            )
+    else:
+        client_id = own.client_id
+        credential = (
+            Certificate(own.read_certificate().get_secret_value())
+            if own.certificate_file is not None
+            else ClientSecret(own.read_client_secret().get_secret_value())
+        )
+    return PeopleSignIn(systems.authority, systems.tenant_id, client_id, credential, systems.graph_http, systems.clock)

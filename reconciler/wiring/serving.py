@@ -1,0 +1,52 @@
+"""Everything that the service holds open while it runs: the port, the sandbox where it is one, the store, the pages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from reconciler.config import Settings
+from reconciler.web.server import WebServer
+from reconciler.wiring.app import App, open_app
+from reconciler.wiring.pages import public_url, web_app
+from reconciler.wiring.twin import served_sandbox
+
+
+@dataclass(frozen=True)
+class Served:
+    """One tenant with its pages up. `url` is where people find them, `sandbox` the sandbox's addresses, if any."""
+
+    app: App
+    url: str
+    sandbox: Mapping[str, str]
+
+
+@contextmanager
+def serving(settings: Settings, tenant: str, *, log: Callable[[str], None]) -> Iterator[Served]:
+    """The pages of one tenant, and its sandbox on its ports, for a block. `log` takes one line.
+
+    Raises UserError when a port is taken, the store cannot be opened or nobody could sign in.
+    """
+    web = settings.web
+    with (
+        WebServer(
+            host=web.host,
+            port=web.port,
+            tls_certificate_file=web.tls_certificate_file,
+            tls_key_file=web.tls_key_file,
+        ) as server,
+        _twin(settings, tenant) as sandbox,
+        open_app(settings, tenant) as app,
+        server.serving(web_app(app, port=server.port, log=log)),
+    ):
+        yield Served(app, public_url(app, server.port), sandbox)
+
+
+@contextmanager
+def _twin(settings: Settings, tenant: str) -> Iterator[Mapping[str, str]]:
+    if not settings.tenants[tenant].sandbox:
+        yield {}
+        return
+    with served_sandbox(settings) as line:
+        yield line
