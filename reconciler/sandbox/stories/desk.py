@@ -7,7 +7,6 @@ from typing import Any
 
 from reconciler.sandbox import hosts
 from reconciler.sandbox.servicenow import Instance
-from reconciler.sandbox.servicenow.instance import BORN
 from reconciler.sandbox.stories.forms import FORMS, PROJECT
 from reconciler.sandbox.stories.people import DEPARTMENTS, EVERYONE, Person
 from reconciler.sandbox.stories.tickets import AGENT, DESK_QUEUE, INTEGRATION, PRICES, STORIES, Story
