@@ -72,7 +72,7 @@ class Deed:
     """One write to the directory that was intended for a line, as the audit log has it.
 
     `result` is accepted, failed or unknown (sent, and no trustworthy reply came); `words` are the remote system's own.
-    `seq` is the audit row of the intent.
+    `seq` is the audit row of the intent; `found` is the cause for which the line began to be changed, "" if unknown.
     """
 
     kind: str  # an action kind
@@ -84,6 +84,7 @@ class Deed:
     words: str = ""
     request_id: str = ""
     client_request_id: str = ""
+    found: str = ""
 
     @property
     def is_done(self) -> bool:
