@@ -244,3 +244,28 @@ def test_who_waits_for_a_seat_needs_a_seat_whatever_keeps_them_from_it():
     (note,) = give(waiting)
 
     assert "Whose move: licence admin. Please buy a licence or free one that is not used" in note.text
+
+
+def test_a_follow_up_task_whose_reason_is_gone_is_closed_unless_somebody_has_taken_it():
+    free = Task("t1", "SCTASK1", "1", True, assignment_group="identity", correlation_id="m365r:4f")
+    taken = Task("t2", "SCTASK2", "1", True, "identity", assigned_to="grace", correlation_id="m365r:5f")
+    foreign = Task("t3", "SCTASK3", "1", True, assignment_group="identity")
+    state = LineState(LineKey("RITM0000001", 1), Phase.REVIEW, cause="user_missing", told="1/review/user_missing")
+    line = replace(a_line(state=state), ticket=a_ticket(tasks=(free, taken, foreign)))
+
+    given = give(ending(line, PROVEN))
+    careful = give(ending(line, PROVEN), manners=replace(FULL, level="task"))
+
+    assert [(a.kind, a.target) for a in given if a.kind is not K.NOTE] == [(K.CLOSED, "t1")]
+    assert kinds(careful) == [K.NOTE]
+
+
+def test_a_follow_up_task_stays_open_while_another_line_of_the_ticket_still_needs_it():
+    task = Task("t1", "SCTASK1", "1", True, assignment_group="identity", correlation_id="m365r:4f")
+    ticket = a_ticket(tasks=(task,))
+    state = LineState(LineKey("RITM0000001", 1), Phase.REVIEW, cause="user_missing", told="1/review/user_missing")
+    works = ending(replace(a_line(state=state), ticket=ticket), PROVEN)
+    lost = ending(replace(a_line(user=None), ticket=ticket), NOTHING, at=MONDAY + timedelta(days=5))
+    other = replace(lost, state=replace(lost.state, key=LineKey("RITM0000001", 2)))
+
+    assert K.CLOSED not in kinds(give(works, other, deeds={}))

@@ -204,7 +204,7 @@ STORIES = {
     "RITM0010028/1": Story(
         Stand("review", "group_not_writable", E3, "NL", (), 1, 1, (*OUR_TASK, (IDENTITY, OPEN)), WORKING),
         forty_days=Stand("granted", None, (*E3, "VISIOCLIENT@"), "NL", (), 2, 2,
-                         (*OUR_TASK_CLOSED, (IDENTITY, OPEN)), WORKING),
+                         (*OUR_TASK_CLOSED, (IDENTITY, CLOSED)), WORKING),
     ),
     "RITM0010029/1": Story(
         Stand("held", "held_by_person", None, None, (), 1, 0, OUR_TASK, WORKING),
