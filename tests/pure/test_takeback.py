@@ -217,6 +217,14 @@ def test_a_suite_that_keeps_a_mailbox_is_only_proposed():
     assert actions(an_ended_line(licence(), product=suite), there()) == ()
 
 
+def test_a_mailbox_or_files_without_a_suite_are_only_proposed_too():
+    line = an_ended_line(licence(), product=a_product(bears_data=True))
+
+    found = find(line, there())
+
+    assert (found.rest, found.closing, actions(line, there())) == (Rest.HOLD, Closing.PROPOSED, ())
+
+
 def test_an_inherited_licence_is_taken_back_by_leaving_the_group():
     observed = there(a_member(), group=a_group(), is_member=True)
 
