@@ -35,6 +35,8 @@ class Manners:
     our_groups: frozenset[str] = frozenset()
     evidence: bool = False
     reopen_path: str = ""  # the customer's own endpoint for reopening
+    reopened_stage: str = ""  # stage of a ticket that is opened again, "" to leave it
+    reopened_request_state: str = ""  # request_state of the request above it, "" to leave it
     review_item: str = ""  # sys_id of an item that is ordered when nothing else takes a ticket back
     review_variable: str = "description"
 
