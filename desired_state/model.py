@@ -296,11 +296,12 @@ class Product:
     remind_s: float = 604800.0  # how long before the end the ticket is reminded
     replaced_skus: tuple[SkuId, ...] = ()  # SKUs of the products in `replaces`
     retired: tuple[SkuId | PlanId, ...] = ()  # retired by now: no proof, and no reason to roll back
+    bears_data: bool = False  # no suite, and yet a mailbox or files hang on it
 
     @property
     def keeps_data(self) -> bool:
-        """Whether losing it starts a clock on a mailbox or files; such a suite is only proposed to be revoked."""
-        return self.kind == "suite"
+        """Whether losing it starts a clock on a mailbox or files; such a product is only proposed to be revoked."""
+        return self.kind == "suite" or self.bears_data
 
 
 @dataclass(frozen=True, slots=True)

@@ -146,7 +146,7 @@ def _stand(
         return _Stand(Phase.APPROVED, last.cause, "This would be changed now.")
     if first.rest is Rest.ACT:  # it shares the change of another line
         return _Stand(Phase.VERIFYING, last.cause, last.sentence)
-    return _at_rest(first, old)
+    return _at_rest(last if first.rest is Rest.PROVEN else first, old)  # it was there, and went while we looked
 
 
 _HOPELESS = (Cause.PLAN_CONFLICT, Cause.DEPENDENCY_MISSING)  # no retry can help: a person has to change something

@@ -178,9 +178,10 @@ class _Case:
         state = self.line.state
         verdict: Verdict | None = None
         if self.request.says is Says.FULFILLED:
-            known = state.verdict if state is not None else None
+            known = state.verdict if state is not None and state.verdict is not Verdict.UNKNOWN else None
             is_there = self.proof.access.value == "proven"
-            verdict = Verdict.TRUE if is_there else (known or Verdict.UNKNOWN)
+            was_there = Verdict.TRUE if self.line.granted_at is not None else Verdict.UNKNOWN
+            verdict = Verdict.TRUE if is_there else known or was_there
         day = self.end.astimezone(self.line.zone)
         said = f"The period ended on {day:%Y-%m-%d}. {sentence}".rstrip()
         return Finding(self.line, rest, verdict, cause, said, self.user, self.proof, closing=closing)

@@ -24,7 +24,8 @@ def read_world(path: Path) -> tuple[World, str]:
     try:
         data = msgspec.json.decode(path.read_bytes())
         if data["format"] == FORMAT:
-            return World.from_json(data["world"]), str(data["story"])
+            kept = data["world"]
+            return World.from_json({**kept, "wakings": kept.get("wakings", 0) + 1}), str(data["story"])
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as wrong:
         raise DamagedWorld(f"{path} is damaged and cannot be read: run `sandbox reset` to start over") from wrong
     raise DamagedWorld(f"{path} has format {data['format']}, this version reads {FORMAT}: run `sandbox reset`")

@@ -371,6 +371,8 @@ class App:
                 our_groups=our_groups,
                 evidence=item.attach_evidence,
                 reopen_path=self.tenant.servicenow.reopen_path,
+                reopened_stage=self.tenant.servicenow.reopened_stage,
+                reopened_request_state=self.tenant.servicenow.reopened_request_state,
                 review_item=self.reviews.get(item.review_item, item.review_item),
                 review_variable=item.review_variable,
             )

@@ -177,9 +177,12 @@ class ServiceNow:
         """What the request (REQ) above a ticket says about itself now. Raises NotFound."""
         return answers.state_of(self._tables, request, table=REQUEST_TABLE)
 
-    def reopen_request(self, request: str, *, state: str = "2") -> ItemState:
-        """Open a closed request (REQ) whose ticket is open again, and read it back. Raises Forbidden."""
-        return answers.reopen_request(self._tables, request, state=state)
+    def reopen_request(self, request: str, *, state: str = "2", request_state: str | None = None) -> ItemState:
+        """Open a closed request (REQ) whose ticket is open again, and read it back. Raises Forbidden.
+
+        `request_state` is the instance's own word for an open one, None to leave that field alone.
+        """
+        return answers.reopen_request(self._tables, request, state=state, request_state=request_state)
 
     def reopen_by_script(self, path: str, ticket: Ticket, *, correlation: str, reason: str) -> None:
         """Post ticket and reason to the customer's own endpoint. Whether it reopened the ticket, `state_of` tells."""
