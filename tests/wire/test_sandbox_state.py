@@ -326,7 +326,7 @@ def test_a_sign_in_is_kept_and_a_token_for_a_program_is_no_write(tmp_path: Path)
         http.post(f"{tenant}/token", data={"grant_type": "client_credentials"})
         before = owned.writes
         pick(http, f"{tenant}/authorize?{urlencode(asked)}", "Thomas Brandt")
-        kept, _ = read_world(tmp_path / "world.json")
 
+    kept, _ = read_world(tmp_path / "world.json")
     assert (before, owned.writes) == (0, 1)
     assert list(kept.signins.grants) == list(owned.world.signins.grants)
