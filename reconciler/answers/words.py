@@ -139,11 +139,6 @@ def facts(telling: Telling, ending: Ending) -> list[str]:
     return rows
 
 
-def sent_digest(deeds: Sequence[Deed]) -> str:
-    """The digest of the request whose change was sent last, "" for none: a later cycle has nothing left to name."""
-    return next((deed.digest for deed in reversed(deeds) if deed.digest), "")
-
-
 def _wrong(ending: Ending, *, is_fine: bool) -> list[str]:
     state, first = ending.state, ending.gated.proposal.finding
     if is_fine:
@@ -353,3 +348,8 @@ def _who(ending: Ending) -> str:
     if line.person is not None and (line.person.email or line.person.user_name):
         return one_line(line.person.email or line.person.user_name or "", 120)
     return "an account that could not be found" if line.binding.known is Known.MISSING else "the person of the request"
+
+
+def sent_digest(deeds: Sequence[Deed]) -> str:
+    """The digest of the request whose change was sent last, "" for none: a later cycle has nothing left to name."""
+    return next((deed.digest for deed in reversed(deeds) if deed.digest), "")
