@@ -382,3 +382,8 @@ def _who(ending: Ending) -> str:
     if line.person is not None and (line.person.email or line.person.user_name):
         return one_line(line.person.email or line.person.user_name or "", 120)
     return "an account that could not be found" if line.binding.known is Known.MISSING else "the person of the request"
+
+
+def sent_digest(deeds: Sequence[Deed]) -> str:
+    """The digest of the request whose change was sent last, "" for none: a later cycle has nothing left to name."""
+    return next((deed.digest for deed in reversed(deeds) if deed.digest), "")
