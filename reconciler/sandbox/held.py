@@ -1,6 +1,7 @@
 """A hold on a sandbox's world: owned by this process, or another's and reached through its ports.
 
-`Owned` and `Remote` speak the same words (`addresses`, `transport`, `clock`, `advance`, `status`, `reset`), so whoever
+`Owned` and `Remote` speak the same words (`addresses`, `transport`, `clock`, `advance`, `status`, `reset`, `switch`,
+`decide`, `rotate_keys`), so whoever
 drives the sandbox need not know which it has. A write that a client was told of is kept before the answer leaves; a
 large world is saved less often (`SAVE_SHARE`), which is for load tests only.
 """
@@ -23,9 +24,11 @@ import httpx
 from reconciler.clock import Clock
 from reconciler.sandbox import hosts
 from reconciler.sandbox.control import ControlClient, ControlService, RemoteClock
+from reconciler.sandbox.deciding import decide
 from reconciler.sandbox.keeping import KeepingTransport, KeptClock
 from reconciler.sandbox.status import status
 from reconciler.sandbox.stories import build
+from reconciler.sandbox.switches import set_switch
 from reconciler.sandbox.tls import client_context
 from reconciler.sandbox.world import World
 from reconciler.sandbox.world_file import keep_world, write_atomically
@@ -52,8 +55,8 @@ IN_PROCESS = Addresses(
     graph=f"{hosts.GRAPH_URL}/v1.0",
     login=hosts.LOGIN_URL,
     servicenow=hosts.SERVICENOW_URL,
-    teams="https://teams.contoso.invalid",
-    mail="https://mail.contoso.invalid",
+    teams=hosts.TEAMS_URL,
+    mail=hosts.MAIL_URL,
 )
 
 
@@ -100,6 +103,26 @@ class Owned:
         self.world = build(self.story)
         if self._services is not None:
             self._services.replace(self.world)
+        self.save()
+
+    def switch(self, name: str, value: Any) -> None:
+        """Set a switch, `servicenow.NAME` for one of ServiceNow's, and keep it. Raises ValueError."""
+        is_instance = name.startswith("servicenow.")
+        switches = self.world.instance.switches if is_instance else self.world.switches
+        with self.world.lock:
+            set_switch(switches, name.removeprefix("servicenow."), value)
+        self.save()
+
+    def decide(self, ticket: str, verdict: str, **how: str) -> str:
+        """Decide an approval in ServiceNow, as `deciding.decide`."""
+        said = decide(self.world, ticket, verdict, **how)
+        self.save()
+        return said
+
+    def rotate_keys(self) -> None:
+        """Make the next signing key of sign-in the current one."""
+        with self.world.lock:
+            self.world.signins.rotate()
         self.save()
 
     def save(self) -> None:
@@ -171,6 +194,18 @@ class Remote:
     def reset(self) -> None:
         """Start the same story over; the serving process chose it."""
         self._control.reset()
+
+    def switch(self, name: str, value: Any) -> None:
+        """As `Owned.switch`."""
+        self._control.switch(name, value)
+
+    def decide(self, ticket: str, verdict: str, **how: str) -> str:
+        """As `Owned.decide`."""
+        return self._control.decide(ticket, verdict, **how)
+
+    def rotate_keys(self) -> None:
+        """As `Owned.rotate_keys`."""
+        self._control.rotate_keys()
 
     def close(self) -> None:
         self._control.close()

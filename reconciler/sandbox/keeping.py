@@ -19,6 +19,18 @@ def may_change(method: str) -> bool:
     return method not in SAFE_METHODS
 
 
+class Watch:
+    """Tells, after a request to a service, whether the world may be another than before it."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._signed_in = world.signins.changes
+
+    def saw_change(self, method: str, *, is_login: bool) -> bool:
+        """Sign-in counts its changes: most of its POSTs (tokens for programs) leave nothing, and a GET may."""
+        return self._world.signins.changes != self._signed_in if is_login else may_change(method)
+
+
 class Kept(Protocol):
     """A world that can be replaced, and who keeps it."""
 
@@ -58,8 +70,10 @@ class KeepingTransport(httpx.BaseTransport):
         if self._world is not self._owned.world:
             self._world = self._owned.world
             self._inner = SandboxTransport(self._world)
+        watch = Watch(self._world)
         try:
             return self._inner.handle_request(request)
         finally:  # a reply that is lost on purpose leaves a change too
-            if may_change(request.method) and request.url.host != hosts.LOGIN_HOST:
+            is_login = request.url.host in {hosts.LOGIN_HOST, hosts.IMDS_HOST}
+            if watch.saw_change(request.method, is_login=is_login):
                 self._owned.written()

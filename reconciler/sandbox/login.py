@@ -1,5 +1,6 @@
-"""Sign-in of the sandbox: discovery, client credentials, managed identity (graph.md section 12).
+"""Sign-in of the sandbox: discovery, tokens for programs and people, managed identity (graph.md section 12).
 
+People sign in by `identity`: a page, a code, an ID token (approvals.md section 3.3). For programs
 `POST /{tenant}/oauth2/v2.0/token` takes a secret, a certificate's assertion (RS256 with x5t, PS256 with x5t#S256) or
 the assertion of a federated issuer; certificates and issuers are registered with `register_certificate` and
 `trust_issuer`. Refusals are worded as AADSTS errors. Nothing outside the sandbox accepts what is issued here.
@@ -8,7 +9,7 @@ the assertion of a federated issuer; certificates and issuers are registered wit
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import parse_qs
 from uuid import UUID
 
@@ -16,38 +17,22 @@ import httpx
 
 from reconciler.sandbox import hosts, tokens
 from reconciler.sandbox.assertions import AssertionRefused, Assertions
+from reconciler.sandbox.identity import id_tokens, keys
+from reconciler.sandbox.identity.apps import App, SignInRefused, known_apps
+from reconciler.sandbox.identity.authorize import Authorizer
+from reconciler.sandbox.identity.codes import Codes
+from reconciler.sandbox.pages import page
 from reconciler.sandbox.world import World
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-TENANT_WORDS = ("common", "organizations", "consumers")
-
-
-class App(NamedTuple):
-    """An application registration."""
-
-    name: str
-    secret: str | None
-    roles: tuple[str, ...]
-
-
-class SignInRefused(Exception):
-    """An OAuth error on its way to the caller."""
-
-    def __init__(self, status: int, error: str, number: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.error = error
-        self.number = number
-        self.message = message
-
-
-def known_apps() -> dict[str, App]:
-    """The registrations that every sandbox tenant has."""
-    return {
-        hosts.CLIENT_ID: App("License Reconciler", hosts.CLIENT_SECRET, hosts.ENFORCE_ROLES),
-        hosts.READER_CLIENT_ID: App("License Reconciler (observe)", hosts.READER_CLIENT_SECRET, hosts.OBSERVE_ROLES),
-        hosts.MANAGED_IDENTITY_CLIENT_ID: App("License Reconciler (managed identity)", None, hosts.ENFORCE_ROLES),
-    }
+TROUBLE = "Sorry, but we're having trouble signing you in"
+GRANT_TYPES = frozenset({"client_credentials", "authorization_code"})
+ENDPOINTS = {
+    "authorize": ("oauth2", "v2.0", "authorize"),
+    "token": ("oauth2", "v2.0", "token"),
+    "logout": ("oauth2", "v2.0", "logout"),
+    "keys": ("discovery", "v2.0", "keys"),
+}
 
 
 class LoginService:
@@ -59,6 +44,8 @@ class LoginService:
         self._issued = 0
         self.apps = known_apps()
         self.assertions = Assertions(world.clock)
+        self._authorizer = Authorizer(world, self.apps)
+        self._codes = Codes(world)
 
     def register_app(self, client_id: str, *, name: str, secret: str | None, roles: tuple[str, ...]) -> None:
         """Let one more application sign in, with these permissions."""
@@ -81,11 +68,19 @@ class LoginService:
             return self._managed_identity(request)
         if lowered == ["common", "discovery", "instance"]:
             return self._instance_discovery()
+        if (endpoint := _endpoint(lowered)) in self._world.switches.sign_in_unavailable:
+            return _unavailable(endpoint)
         if lowered[1:] in ([".well-known", "openid-configuration"], ["v2.0", ".well-known", "openid-configuration"]):
             self._check_tenant(segments[0])
             return httpx.Response(200, json=self._discovery(request, segments[0], "v2.0" in lowered))
         if lowered[1:] == ["discovery", "v2.0", "keys"] and request.method == "GET":
-            return httpx.Response(200, json={"keys": []})
+            self._check_tenant(segments[0])
+            return httpx.Response(200, json=keys.published(self._world.seed, self._world.signins.first_key))
+        if lowered[1:] == ["oauth2", "v2.0", "authorize"] and request.method in {"GET", "POST"}:
+            return self._authorize(request, segments[0])
+        if lowered[1:] == ["oauth2", "v2.0", "logout"] and request.method == "GET":
+            self._check_tenant(segments[0])
+            return self._authorizer.sign_out(request)
         if lowered[1:] == ["oauth2", "v2.0", "token"] and request.method == "POST":
             self._check_tenant(segments[0])
             return self._token(request, segments[0])
@@ -126,14 +121,25 @@ class LoginService:
             "tenant_region_scope": "EU",
         }
 
+    def _authorize(self, request: httpx.Request, tenant: str) -> httpx.Response:
+        """The page for people; what is wrong with the request itself is told on a page, too."""
+        try:
+            self._check_tenant(tenant)
+            return self._authorizer(request)
+        except SignInRefused as e:
+            return page(
+                "trouble", status=e.status, heading="Sorry, but we're having trouble signing you in", text=str(e)
+            )
+
     def _token(self, request: httpx.Request, tenant: str) -> httpx.Response:
         form = {k: v[0] for k, v in parse_qs(request.content.decode(), keep_blank_values=True).items()}
-        if form.get("grant_type") != "client_credentials":
+        if form.get("grant_type") not in GRANT_TYPES:
             raise SignInRefused(
                 400,
                 "unsupported_grant_type",
                 70003,
-                "The app requested an unsupported grant type. The sandbox imitates client_credentials only.",
+                "The app requested an unsupported grant type. The sandbox imitates client_credentials and "
+                "authorization_code.",
             )
         client_id = form.get("client_id", "").lower()
         app = self.apps.get(client_id)
@@ -146,6 +152,10 @@ class LoginService:
                 f"'{self._world.directory.display_name}'. This can happen if the application has not been installed "
                 "by the administrator of the tenant or consented to by any user in the tenant.",
             )
+        endpoint = f"{_base(request)}/{tenant}/oauth2/v2.0/token"
+        if form["grant_type"] == "authorization_code":
+            self._check_credential(form, client_id, app, token_endpoint=endpoint)
+            return self._identify(form, client_id, app, issuer=f"{_base(request)}/{tenant}/v2.0")
         scope = form.get("scope", "")
         if not scope.endswith("/.default") or " " in scope.strip():
             raise SignInRefused(
@@ -155,7 +165,7 @@ class LoginService:
                 f"The provided value for scope {scope} is not valid. Client credential flows must have a scope value "
                 "with /.default suffixed to the resource identifier (application ID URI).",
             )
-        self._check_credential(form, client_id, app, token_endpoint=f"{_base(request)}/{tenant}/oauth2/v2.0/token")
+        self._check_credential(form, client_id, app, token_endpoint=endpoint)
         return self._issue(client_id, app, audience=scope.removesuffix("/.default"))
 
     def _check_credential(self, form: Mapping[str, str], client_id: str, app: App, *, token_endpoint: str) -> None:
@@ -237,6 +247,23 @@ class LoginService:
         }
         return httpx.Response(200, json=answer, headers={"Cache-Control": "no-store, no-cache"})
 
+    def _identify(self, form: Mapping[str, str], client_id: str, app: App, *, issuer: str) -> httpx.Response:
+        """Who signed in. The access token opens nothing: delegated permissions are not imitated."""
+        grant, user = self._codes.redeem(form, client_id)
+        nobody = app._replace(roles=())
+        lifetime = int(self._world.switches.token_lifetime_s)
+        answer = {
+            "token_type": "Bearer",
+            "scope": " ".join(s for s in grant.scope.split() if s != "offline_access"),
+            "expires_in": lifetime,
+            "ext_expires_in": lifetime,
+            "access_token": self._grant(client_id, nobody, audience="00000003-0000-0000-c000-000000000000"),
+            "id_token": id_tokens.id_token(self._world, user, grant, id_tokens.Issued(issuer, client_id)),
+        }
+        if form.get("client_info"):
+            answer["client_info"] = id_tokens.client_info(self._world, user)
+        return httpx.Response(200, json=answer, headers={"Cache-Control": "no-store, no-cache"})
+
     def _refusal(self, request: httpx.Request, problem: SignInRefused) -> httpx.Response:
         self._issued += 1
         at = self._world.clock.now().strftime("%Y-%m-%d %H:%M:%SZ")
@@ -258,3 +285,15 @@ class LoginService:
 def _base(request: httpx.Request) -> str:
     """Scheme and host as the caller wrote them."""
     return f"{request.url.scheme}://{request.headers.get('host') or request.url.netloc.decode()}"
+
+
+def _endpoint(segments: list[str]) -> str:
+    """The name of an endpoint as `sign_in_unavailable` has it, "" for none."""
+    if segments[-1:] == ["openid-configuration"]:
+        return "discovery"
+    return next((name for name, path in ENDPOINTS.items() if tuple(segments[1:]) == path), "")
+
+
+def _unavailable(endpoint: str) -> httpx.Response:
+    body = {"error": "temporarily_unavailable", "error_description": f"AADSTS90033: {endpoint} is unavailable for now."}
+    return httpx.Response(503, json=body, headers={"retry-after": "5"})

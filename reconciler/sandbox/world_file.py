@@ -12,7 +12,7 @@ import msgspec
 
 from reconciler.sandbox.world import World
 
-FORMAT = 1
+FORMAT = 2
 
 
 class DamagedWorld(ValueError):

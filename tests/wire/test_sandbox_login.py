@@ -220,7 +220,7 @@ def test_the_sandbox_is_no_public_cloud_instance(signin: SignIn):
 
 
 def test_what_is_not_imitated_says_so(signin: SignIn):
-    assert signin.http.get(f"{AUTHORITY}/oauth2/v2.0/authorize").status_code == 501
+    assert signin.http.get(f"{AUTHORITY}/oauth2/v2.0/devicecode").status_code == 501
 
 
 # --- msal

@@ -104,7 +104,7 @@ def test_a_terminated_command_keeps_its_world(tmp_path: Path) -> None:
         assert owned.now() == START + timedelta(hours=1)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b'{"format": 1, "story": "contoso", "world": {}}'])
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b'{"format": 2, "story": "contoso", "world": {}}'])
 def test_a_damaged_file_is_one_clear_sentence(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "world.json").write_bytes(content)
 
@@ -274,3 +274,20 @@ def test_a_wait_is_kept_too_so_that_the_clock_is_never_behind_what_was_done(tmp_
         owned.clock.sleep(90)
 
         assert read_world(tmp_path / "world.json")[0].clock.now() == START + timedelta(seconds=90)
+
+
+def test_a_served_world_is_switched_and_decided_from_outside(tmp_path: Path) -> None:
+    with SandboxState(tmp_path).open() as owned, owned.serving(), SandboxState(tmp_path).connect() as other:
+        other.switch("sign_in_fault", "expired")
+        other.switch("servicenow.audit_is_readable", False)
+        said = other.decide("RITM0010012", "approved", approver="Laura McBride")
+        other.rotate_keys()
+        with pytest.raises(ValueError, match="is sign_in_fault meant"):
+            other.switch("sign_in_faults", "expired")
+        with pytest.raises(ValueError, match="sign_in_fault: Invalid enum value"):
+            other.switch("sign_in_fault", "purple")
+
+    assert said == "Laura McBride's approval of RITM0010012 is approved, by laura.mcbride."
+    assert owned.world.switches.sign_in_fault == "expired"
+    assert owned.world.instance.switches.audit_is_readable is False
+    assert owned.world.signins.first_key == 1

@@ -14,6 +14,8 @@ import msgspec
 
 GroupKind = Literal["security", "microsoft365", "microsoft365_unsecured", "mail_enabled", "distribution", "dynamic"]
 
+MailboxKind = Literal["user", "shared", "room", "equipment"]
+
 IN_FORCE = frozenset({"Active", "ActiveWithError"})
 
 
@@ -88,6 +90,12 @@ class User(msgspec.Struct):
     job_title: str | None = None
     mail: str | None = None
     manager_id: str | None = None
+    app_roles: list[str] = msgspec.field(default_factory=list)
+    """Roles of the person in the daemon's own application registration; ID tokens carry them."""
+    mailbox: MailboxKind | None = "user"
+    """What the mailbox is for; None without one."""
+    is_resource: bool | None = None
+    """`isResourceAccount`: a Teams resource account; most accounts never had it set."""
     telephone_number: str | None = None
     """The number that Teams voice rings; without one no licence makes a phone work."""
     deleted_at: datetime | None = None

@@ -7,14 +7,13 @@ from typing import Any
 
 from reconciler.sandbox import hosts
 from reconciler.sandbox.servicenow import Instance
+from reconciler.sandbox.servicenow.instance import BORN
 from reconciler.sandbox.stories.forms import FORMS, PROJECT
 from reconciler.sandbox.stories.people import DEPARTMENTS, EVERYONE, Person
 from reconciler.sandbox.stories.tickets import AGENT, DESK_QUEUE, INTEGRATION, PRICES, STORIES, Story
 
 QUEUES = (DESK_QUEUE, "Telecom", "Identity")
 ROLES = ("itil", "sn_request_read", "sn_request_write", "snc_internal")
-
-FINANCE, OWNERS = "Thomas Brandt", {"Finance": "Elena Rossi", "Procurement": "Elena Rossi", "Executive": "Elena Rossi"}
 
 # how -> state, stage, approval of the item; approval of the request; state of its task
 HOW = {
@@ -43,11 +42,8 @@ class Desk:
             self._centers[code] = self._instance.add_cost_center(department, code)
         for person in EVERYONE:
             self._add(person)
-        for department, (code, _) in DEPARTMENTS.items():
-            owner = OWNERS.get(department, FINANCE)
-            self._instance.truth.update(
-                "cmn_cost_center", self._centers[code], {"manager": self.ids[owner]}, by="admin", at=None
-            )
+        for code, head in DEPARTMENTS.values():
+            self._instance.change("cmn_cost_center", self._centers[code], by="admin", at=BORN, manager=self.ids[head])
         for name, user_name in ((AGENT, "agent.assistant"), (INTEGRATION, "svc.procurement")):
             self.ids[name] = self._instance.add_person(user_name, email="", name=name, title="Software account")
         self._queues = {name: self._instance.add_group(name) for name in QUEUES}

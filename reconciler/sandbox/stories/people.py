@@ -47,6 +47,7 @@ class Person:
     entra_name: str | None = None  # where the account now belongs to somebody else
     entra_number: str | None = None
     login: str | None = None
+    roles: tuple[str, ...] = ()  # in the daemon's own application, as ID tokens carry them
 
     @property
     def user_name(self) -> str:
@@ -74,23 +75,26 @@ def _days(n: float) -> timedelta:
     return timedelta(days=n)
 
 
+APPROVER, AUDITOR, ADMIN = "Licence.Approver", "Licence.Auditor", "Licence.Admin"
+MAY_APPROVE = (APPROVER,)
+
 HEADS = (
-    Person("Elena Rossi", "100001", "DE", "Executive", "Managing Director"),
-    Person("Thomas Brandt", "100002", "DE", "Finance", "Head of Finance"),
-    Person("Sofia Lindqvist", "100003", "SE", "Sales", "Head of Sales"),
-    Person("James Whitfield", "100004", "GB", "Marketing", "Head of Marketing"),
-    Person("Priya Raman", "100005", "DE", "Engineering", "Head of Engineering"),
-    Person("Hans van Dijk", "100006", "NL", "Manufacturing", "Head of Manufacturing"),
-    Person("Claire Dubois", "100007", "FR", "Human Resources", "Head of Human Resources"),
-    Person("Robert Novak", "100008", "PL", "IT", "Head of IT"),
-    Person("Laura McBride", "100009", "GB", "Legal", "General Counsel"),
-    Person("Miguel Santos", "100010", "ES", "Customer Service", "Head of Customer Service"),
+    Person("Elena Rossi", "100001", "DE", "Executive", "Managing Director", roles=MAY_APPROVE),
+    Person("Thomas Brandt", "100002", "DE", "Finance", "Head of Finance", roles=MAY_APPROVE),
+    Person("Sofia Lindqvist", "100003", "SE", "Sales", "Head of Sales", roles=MAY_APPROVE),
+    Person("James Whitfield", "100004", "GB", "Marketing", "Head of Marketing", roles=MAY_APPROVE),
+    Person("Priya Raman", "100005", "DE", "Engineering", "Head of Engineering", roles=MAY_APPROVE),
+    Person("Hans van Dijk", "100006", "NL", "Manufacturing", "Head of Manufacturing", roles=MAY_APPROVE),
+    Person("Claire Dubois", "100007", "FR", "Human Resources", "Head of Human Resources", roles=MAY_APPROVE),
+    Person("Robert Novak", "100008", "PL", "IT", "Head of IT", roles=(APPROVER, ADMIN)),
+    Person("Laura McBride", "100009", "GB", "Legal", "General Counsel", roles=MAY_APPROVE),
+    Person("Miguel Santos", "100010", "ES", "Customer Service", "Head of Customer Service", roles=MAY_APPROVE),
 )
 
 SERVICE_DESK = (
-    Person("Nina Schulz", "100101", "DE", "IT", "Licence Desk Lead"),
+    Person("Nina Schulz", "100101", "DE", "IT", "Licence Desk Lead", roles=(APPROVER, ADMIN)),
     Person("Oliver Grant", "100102", "GB", "IT", "Licence Desk Agent"),
-    Person("Petra Nowak", "100103", "PL", "IT", "Telecom Engineer"),
+    Person("Petra Nowak", "100103", "PL", "IT", "Telecom Engineer", roles=MAY_APPROVE),
     Person("David Okafor", "100104", "GB", "IT", "Identity Engineer"),
     Person("Tom Weber", "100105", "DE", "IT", "Collaboration Administrator"),
 )
@@ -158,7 +162,7 @@ COLLEAGUES = (
     Person("Kate Osborne", "100303", "GB", "Marketing", "Designer"),
     Person("Liam Doyle", "100304", "GB", "Sales", "Account Manager"),
     Person("Mei Tanaka", "100305", "DE", "Engineering", "Architect"),
-    Person("Nikolai Orlov", "100306", "PL", "Finance", "Accountant"),
+    Person("Nikolai Orlov", "100306", "PL", "Finance", "Accountant", roles=(AUDITOR,)),
     Person("Olga Ivanova", "100307", "PL", "Customer Service", "Agent"),
     Person("Pedro Alves", "100308", "ES", "Sales", "Account Manager"),
 )
