@@ -68,14 +68,9 @@ def graph_writes(day: Day) -> list[str]:
 
 
 def native(day: Day, number: str, name: str, state: str = "approved", **how) -> None:
-    """Somebody answers their row in ServiceNow; `by` is the user name that the row is written by instead."""
-    instance, ticket = day.world.instance, day.ticket(number)
-    (person,) = instance.records("sys_user", name=name)
-    if not how:
-        instance.decide(ticket["sys_id"], person["sys_id"], state)
-        return
-    (row,) = instance.records("sysapproval_approver", sysapproval=ticket["sys_id"], approver=person["sys_id"])
-    instance.truth.update("sysapproval_approver", row["sys_id"], {"state": state}, **how)
+    """Somebody's row in ServiceNow is decided: by themselves, or `by` another, or by an `impersonator`."""
+    (person,) = day.world.instance.records("sys_user", name=name)
+    day.world.instance.decide(day.ticket(number)["sys_id"], person["sys_id"], state, **how)
 
 
 def kinds(day: Day, number: str) -> list[str]:
@@ -166,17 +161,31 @@ def test_both_yes_in_servicenow_suffice_where_the_rule_says_so(day):
     ]
 
 
-@pytest.mark.parametrize("by", ["system", "oliver.grant"])
-def test_a_row_that_nobody_of_the_stage_has_set_approves_nothing_and_is_told_once(day, by):
+@pytest.mark.parametrize("how", [{"by": "system"}, {"by": "oliver.grant"}, {"impersonator": "oliver.grant"}])
+def test_a_row_that_nobody_of_the_stage_has_set_approves_nothing_and_is_told_once(day, how):
     look(day, E5)
 
-    native(day, E5, "Laura McBride", by=by)
+    native(day, E5, "Laura McBride", **how)
     look(day, E5, 5)
     look(day, E5, 5)
 
     assert request(day, E5).decisions == ()
     assert kinds(day, E5).count("approval.not_counted") == 1
     assert graph_writes(day) == []
+
+
+def test_a_delegate_in_servicenow_answers_for_the_approver_and_both_are_named(day):
+    instance, now = day.world.instance, day.world.clock.now()
+    laura, claire = (instance.records("sys_user", name=n)[0]["sys_id"] for n in ("Laura McBride", "Claire Dubois"))
+    instance.add_delegate(laura, claire, starts=now, ends=now + timedelta(days=2))
+    look(day, E5)
+
+    native(day, E5, "Laura McBride", by="claire.dubois")
+    look(day, E5, 5)
+
+    (decision,) = request(day, E5).decisions
+    assert decision.acting_for is not None
+    assert (decision.actor.name, decision.acting_for.name) == ("Claire Dubois", "Laura McBride")
 
 
 # --- what software ordered ----------------------------------------------------------------------------------------

@@ -8,11 +8,12 @@ again. After OutcomeUnknown with `status` 403 and nothing found, the credentials
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from datetime import datetime
 
 from desired_state.model import Person, Task, Ticket
 from reconciler.clients.servicenow import answers, approving, hydrate, names, probes, reading, records
 from reconciler.clients.servicenow.answers import ItemState
-from reconciler.clients.servicenow.approving import Asked, Change, StandsIn
+from reconciler.clients.servicenow.approving import Asked, Change, Impersonation, StandsIn
 from reconciler.clients.servicenow.probes import Probe
 from reconciler.clients.servicenow.reading import Moved, TicketPage, Watermark
 from reconciler.clients.servicenow.records import ITEM_TABLE, REQUEST_TABLE, TASK_FIELDS, TASK_TABLE, TicketFields
@@ -83,6 +84,10 @@ class ServiceNow:
     def approval_changes(self, rows: Collection[str]) -> dict[str, tuple[Change, ...]] | None:
         """How the state of approvers' rows (sys_ids) changed, and by whom; None where the history is closed to us."""
         return approving.changes(self._tables, rows)
+
+    def impersonations(self, names: Collection[str], since: datetime) -> tuple[Impersonation, ...] | None:
+        """When somebody acted in the name of these users; None where the events are closed to us."""
+        return approving.impersonations(self._tables, names, since)
 
     def delegates(self, users: Collection[str]) -> tuple[StandsIn, ...]:
         """Who may approve for these people (sys_ids), from when until when."""
