@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -358,3 +359,41 @@ def test_a_cycle_that_changes_nothing_about_a_request_writes_nothing(day):
     with day.app.database.read() as session:
         assert len(tuple(journal.export(session, TENANT))) == before
     assert request(day, E5).state in OPEN
+
+
+# --- any path -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_whatever_people_and_the_world_do_no_write_goes_without_all_its_answers(day, seed):
+    chance = random.Random(seed)
+    numbers = (E5, AGENT, SHOP, GROUP)
+
+    for _ in range(14):
+        number = chance.choice(numbers)
+        asked = [a for a in requests(day, number) if a.state is State.PENDING]
+        match chance.randrange(6):
+            case 0 | 1 | 2 if asked and asked[-1].stage is not None and asked[-1].stage.approvers:
+                answer(day, number)
+            case 3 if asked:
+                stranger = replace(asked[-1].stages[0].approvers[0], oid="00000000-0000-4000-8000-000000000000")
+                answer(day, number, actor=chance.choice([asked[-1].beneficiary, replace(stranger, employee_id="")]))
+            case 4 if asked:
+                answer(day, number, digest=chance.choice(["0" * 64, asked[-1].digest]))
+            case 5:
+                day.wait(chance.choice([60, 1500, 4000]))
+        look(day, chance.choice(numbers), 5)
+
+    with day.app.database.read() as session:
+        log = tuple(journal.export(session, TENANT))
+    for row in (r for r in log if r["kind"] == "intent" and r["body"]["system"] == "graph"):
+        for key in row["body"]["lines"]:
+            before = [r for r in log if r["seq"] < row["seq"] and key in r["body"].get("lines", ())]
+            last = [r for r in before if r["kind"].startswith("approval.")][-1]
+            assert (last["kind"], last["body"]["state"]) == ("approval.executing", "executing")
+            said = [r["body"] for r in before if r["subject"] == last["subject"] and r["kind"] == "approval.decided"]
+            people = [b["actor"]["employee_id"] for b in said]
+            assert {b["verdict"] for b in said} == {"approve"}
+            assert {b["digest"] for b in said} == {last["body"]["digest"]}
+            assert len(said) == len({b["stage"] for b in said}) == len(set(people))
+            assert not set(people) & {b[who]["employee_id"] for b in said for who in ("requester", "beneficiary")}

@@ -151,7 +151,10 @@ STORIES = {
         forty_days=Stand("granted", None, ("PROJECTPROFESSIONAL",), "ES", (GIVE,), 3, 2, OUR_TASK_CLOSED, WORKING),
     ),
     "RITM0010011/1": Story(Stand("review", "user_missing", None, None, (), 1, 1, ((IDENTITY, OPEN),), WORKING)),
-    "RITM0010012/1": Story(Stand("awaiting_approval", ticket=OPEN)),
+    "RITM0010012/1": Story(  # nobody answers in this telling; see tests/simulation/test_approvals.py for answers
+        Stand("awaiting_approval", None, ("SPE_E3",), "DE", ticket=OPEN),
+        forty_days=Stand("review", "policy_refused", ("SPE_E3",), "DE", (), 1, 1, OUR_TASK, OPEN),
+    ),
     "RITM0010013/1": Story(Stand("granted", None, ("SPE_E3-3",), "DE", (GIVE,), 1, 1)),
     "RITM0010014/1": Story(
         Stand("verifying", "provisioning_pending", ("POWERAUTOMATE_ATTENDED_RPA",), "NL", (GIVE,), 0, 0, OUR_TASK,
@@ -179,7 +182,10 @@ STORIES = {
     ),
     "RITM0010021/1": Story(Stand("granted", None, ("PROJECTPROFESSIONAL", *E3), "DE")),
     "RITM0010022/1": Story(Stand("granted", None, ("PROJECTPROFESSIONAL", *E3), "DE")),
-    "RITM0010023/1": Story(Stand("awaiting_approval", ticket=OPEN)),
+    "RITM0010023/1": Story(  # nobody answers in this telling; see tests/simulation/test_approvals.py for answers
+        Stand("awaiting_approval", None, ("SPE_E3",), "DE", ticket=OPEN),
+        forty_days=Stand("review", "policy_refused", ("SPE_E3",), "DE", (), 1, 1, OUR_TASK, OPEN),
+    ),
     "RITM0010024/1": Story(
         Stand("waiting_for_seat", "group_error", E3, "GB", (), 1, 1),
         forty_days=Stand(
@@ -227,7 +233,10 @@ STORIES = {
         Stand("waiting_for_seat", "no_seat", E3, "GB", (), 1, 1, OUR_TASK, WORKING),
         says=("2 of 3 lines work", "Line 1", "Line 2", "Line 3"),
     ),
-    "RITM0010033/1": Story(Stand("awaiting_approval", None, E3, "GB", (), 0, 0, OUR_TASK, WORKING)),
+    "RITM0010033/1": Story(
+        Stand("awaiting_approval", None, E3, "GB", (), 0, 0, OUR_TASK, WORKING),
+        forty_days=Stand("review", "policy_refused", E3, "GB", (), 1, 1, (*OUR_TASK, *OUR_TASK), WORKING),
+    ),
     "RITM0010034/1": Story(
         Stand("review", "workload_unproven", ("SPE_E5",), "SE", (), 1, 1, ((TELECOM, OPEN),), WORKING),
     ),
