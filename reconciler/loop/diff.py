@@ -178,7 +178,7 @@ def _judge(
     differ = disagreement(product, user, details, observed)
     if differ:
         return _with(user, _unknown(line, Cause.UNKNOWN, differ))
-    proof = prove(product, details)
+    proof = prove(product, details, user.enabled_plans)
     if is_over:
         return over(line, request, product, user, proof, details, observed, at)
     if line.skipped:
@@ -190,6 +190,9 @@ def _judge(
         return Finding(line, Rest.PROVEN, verdict, None, "", user, proof, tier=reached.tier, covered_by=covering)
     if proof.access is Access.PROVEN:
         return replace(unproven(line, request, product, user, proof, reached, at), proof=proof, tier=reached.tier)
+    if proof.access is Access.OUT_OF_SERVICE and not _is_suspended(proof, observed):
+        sentence = "The service is set up, and the directory does not show it as enabled; it is read again later."
+        return _with(user, _unknown(line, Cause.UNKNOWN, sentence))
     usual = _drifted(line, request, product, user, proof, details, observed, at)
     if was_proven(line):
         return after(usual, observed)
@@ -249,6 +252,14 @@ def _drifted(
             if is_late:
                 return found(Rest.HOLD, Cause.PROVISIONING_PENDING, sentence + " It takes longer than it should.")
             return found(Rest.WAIT, Cause.PROVISIONING_PENDING, sentence, verdict=Verdict.PENDING)
+        case Access.OUT_OF_SERVICE:
+            owned = observed.skus[proof.sku] if proof.sku is not None else None
+            name = owned.part_number if owned is not None else product.name
+            sentence = (
+                f"The licence {name} is assigned and set up, and its subscription is suspended in the tenant, so the "
+                "service is off for everybody who has it. It has to be renewed, or another licence assigned."
+            )
+            return found(Rest.HAND_BACK, Cause.PROVISIONING_ERROR, sentence)
         case Access.ERROR:
             sentence = "Microsoft reports an error for the service of this account."
             if is_late:
@@ -269,6 +280,12 @@ def _drifted(
         else "The licence is not assigned to the account."
     )
     return found(Rest.ACT, cause, sentence, drift=Drift(DriftKind.MISSING, needs_location))
+
+
+def _is_suspended(proof: Proof, observed: Observed) -> bool:
+    """Whether the tenant's subscription of the licence gives nobody anything (graph.md section 5)."""
+    owned = observed.skus.get(proof.sku) if proof.sku is not None else None
+    return owned is not None and owned.capability not in ("Enabled", "Warning")
 
 
 def _guessed(line: Line, product: Product, details: tuple[SkuDetail, ...]) -> Product | None:
