@@ -16,7 +16,7 @@ from reconciler.line import DriftKind, Finding, Observed, Proposal
 from reconciler.loop.bounds import Bounds, Taken
 from reconciler.loop.clashes import clash, lacking
 from reconciler.loop.holding import Holding, holding
-from reconciler.loop.licences import is_proven_by
+from reconciler.loop.proof import is_proven_by
 from reconciler.model import Action, ActionKind, Grant, ObservedGroup, ObservedUser, Undo
 
 

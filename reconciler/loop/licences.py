@@ -7,7 +7,7 @@ the same call, and shown before and after. A licence that comes from a group get
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from reconciler.line import Drift, Finding, Observed, Proposal
 from reconciler.loop.bounds import Bounds, Taken
 from reconciler.loop.clashes import Clash, clash, lacking, warnings
 from reconciler.loop.holding import Holding, carried_over, holding, switched_on
+from reconciler.loop.proof import is_proven_by
 from reconciler.model import Action, ActionKind, Grant, ObservedUser, PlanState, SubscribedSku, Undo
 
 
@@ -114,12 +115,6 @@ def allowed(product: Product, observed: Observed, bounds: Bounds) -> tuple[SkuId
     owned = [observed.skus[s] for s in product.candidate_skus if s in observed.skus and s not in product.retired]
     usable = [s.sku for s in owned if s.applies_to == "User" and _proves(product, s)]
     return (*usable[:1], *(s for s in usable[1:] if bounds.may_replace(s, product)))
-
-
-def is_proven_by(product: Product, plans: Collection[PlanId]) -> bool:
-    """Whether these plans, once they are provisioned, prove the product; retired plans prove nothing."""
-    inside = [plan in plans for plan in product.proof_plans if plan not in product.retired]
-    return any(inside) if product.proof_mode == "any" else bool(inside) and all(inside)
 
 
 def licence(sku: SkuId, disabled: Iterable[PlanId], bounds: Bounds) -> dict[str, Any]:

@@ -5,7 +5,7 @@ Look-alike plans and the SKU's name never count; a retired plan is never proof a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from desired_state.model import PlanId, Product, Tier
@@ -44,6 +44,12 @@ def _best(plan: PlanId, details: Iterable[SkuDetail], enabled: frozenset[PlanId]
 
     states = [Proof(access(d.plans[plan]), plan, d.sku) for d in details if plan in d.plans]
     return min(states, key=lambda p: (_ORDER.index(p.access), p.sku or ""), default=Proof(Access.ABSENT, plan))
+
+
+def is_proven_by(product: Product, plans: Collection[PlanId]) -> bool:
+    """Whether these plans, once they are provisioned, prove the product; retired plans prove nothing."""
+    inside = [plan in plans for plan in product.proof_plans if plan not in product.retired]
+    return any(inside) if product.proof_mode == "any" else bool(inside) and all(inside)
 
 
 @dataclass(frozen=True, slots=True)
