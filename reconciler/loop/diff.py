@@ -33,7 +33,7 @@ from reconciler.loop.agreement import disagreement
 from reconciler.loop.location import located, settled
 from reconciler.loop.proof import prove, reach
 from reconciler.loop.setback import given_up, half_done
-from reconciler.loop.takeback import near, over, seen
+from reconciler.loop.takeback import near, over, returnable, seen
 from reconciler.loop.workload import unproven
 from reconciler.model import (
     Assignment,
@@ -250,7 +250,7 @@ def _drifted(
         case Access.PENDING:
             sentence = "Microsoft is still setting the service up."
             if is_late:
-                return found(Rest.HOLD, Cause.PROVISIONING_PENDING, sentence + " It takes longer than it should.")
+                return found(Rest.HAND_BACK, Cause.PROVISIONING_PENDING, sentence + " It takes longer than it should.")
             return found(Rest.WAIT, Cause.PROVISIONING_PENDING, sentence, verdict=Verdict.PENDING)
         case Access.OUT_OF_SERVICE:
             owned = observed.skus[proof.sku] if proof.sku is not None else None
@@ -262,8 +262,9 @@ def _drifted(
             return found(Rest.HAND_BACK, Cause.PROVISIONING_ERROR, sentence)
         case Access.ERROR:
             sentence = "Microsoft reports an error for the service of this account."
-            if is_late:
-                return found(Rest.HOLD, Cause.PROVISIONING_ERROR, sentence)
+            if is_late:  # what we gave is undone first, in its own window
+                rest = Rest.HOLD if returnable(line) else Rest.HAND_BACK
+                return found(rest, Cause.PROVISIONING_ERROR, sentence)
             return found(Rest.WAIT, Cause.PROVISIONING_PENDING, sentence, verdict=Verdict.PENDING)
         case Access.DISABLED:
             return _plan_off(line, product, user, details, observed, at, found)

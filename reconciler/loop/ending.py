@@ -171,10 +171,16 @@ def _not_cleared(gated: Gated, old: LineState | None, at: datetime) -> _Stand:
     if first.aftermath is not None:
         return _Stand(Phase.DRIFTED, Cause.REMOVED_LATER, held(first.sentence, note))
     proposal = gated.proposal
-    is_new = _is_new(proposal.finding, at) and cause is Cause.DEPENDENCY_MISSING
-    if proposal.blocked in _HOPELESS and cause is proposal.blocked and proposal.after is None and not is_new:
+    is_new = _is_new(proposal.finding, at) and cause is not Cause.PLAN_CONFLICT
+    is_blocked = cause is proposal.blocked and proposal.after is None and not is_new
+    if is_blocked and (cause in _HOPELESS or (cause is Cause.USAGE_LOCATION_MISSING and _was_held(old, cause))):
         return _Stand(Phase.REVIEW, cause, note)
     return _Stand(Phase.HELD, cause, note)
+
+
+def _was_held(old: LineState | None, cause: Cause) -> bool:
+    """Whether a former cycle saw the same: one look may have met a replica that shows no country yet."""
+    return old is not None and old.phase is Phase.HELD and old.cause == cause.value
 
 
 def _backs_off(state: LineState, at: datetime) -> bool:

@@ -139,11 +139,11 @@ def test_a_plan_switched_off_by_a_group_is_left_to_people():
 
     finding = found(a_line(product=product), seen(user, details={ADA: details_of({E3: {TEAMS1: S.DISABLED}})}))
 
-    assert (finding.rest, finding.cause, finding.drift) == (Rest.HOLD, Cause.PLAN_DISABLED, None)
+    assert (finding.rest, finding.cause, finding.drift) == (Rest.HAND_BACK, Cause.PLAN_DISABLED, None)
 
 
 @pytest.mark.parametrize("state", [S.PENDING_INPUT, S.PENDING_ACTIVATION, S.PENDING_PROVISIONING, S.WAITING])
-def test_provisioning_is_waited_for_within_the_window_and_reported_after_it(state):
+def test_provisioning_is_waited_for_within_the_window_and_handed_back_after_it(state):
     row = Assignment(VISIO, None, frozenset(), "Active", updated_at=MONDAY - HOUR)
     user = a_user(holds={VISIO: ()}, assignments=(row,))
     observed = seen(user, details={ADA: details_of({VISIO: {VISIO_WEB: state}})})
@@ -152,7 +152,7 @@ def test_provisioning_is_waited_for_within_the_window_and_reported_after_it(stat
     late = found(a_line(), observed, at=MONDAY + 2 * DAY)
 
     assert (early.rest, early.verdict) == (Rest.WAIT, Verdict.PENDING)
-    assert (late.rest, late.verdict) == (Rest.HOLD, Verdict.FALSE)
+    assert (late.rest, late.verdict) == (Rest.HAND_BACK, Verdict.FALSE)
 
 
 def test_a_disabled_account_is_left_alone():
