@@ -31,12 +31,11 @@ from reconciler.loop import groups
 from reconciler.loop.aftermath import after, was_proven
 from reconciler.loop.agreement import disagreement
 from reconciler.loop.location import located, settled
-from reconciler.loop.proof import prove, reach
+from reconciler.loop.proof import asked, prove, reach, switched_off, to_switch_on
 from reconciler.loop.setback import given_up, half_done
 from reconciler.loop.takeback import near, over, returnable, seen
 from reconciler.loop.workload import unproven
 from reconciler.model import (
-    Assignment,
     ObservedUser,
     SkuDetail,
     Verdict,
@@ -319,14 +318,15 @@ def _plan_off(
 ) -> Finding:
     """Switch on what proves the product in a direct assignment; leave every other plan as it was."""
     assert user.assignments is not None
-    bearing = {d.sku: frozenset(d.plans) for d in details if set(product.proof_plans) & set(d.plans)}
-    rows: list[Assignment] = [a for a in user.assignments if a.is_in_force and a.sku in bearing]
-    direct = sorted((a for a in rows if a.group is None), key=lambda a: (_rank(product, a.sku), a.sku))
+    off = switched_off(product, details)
+    bearing = {d.sku: frozenset(d.plans) & off for d in asked(product, details)}
+    rows = [a for a in user.assignments if a.is_in_force and a.group is None]
+    direct = [a for a in rows if a.disabled_plans & bearing.get(a.sku, frozenset())]
     sentence = "The licence is there, but the service is switched off in it."
     if not direct:
         return groups.switched_off(line, product, user, observed, at, found)
-    chosen = direct[0]
-    wanted = frozenset(product.proof_plans) & bearing[chosen.sku]
+    chosen = min(direct, key=lambda a: (_rank(product, a.sku), a.sku))
+    wanted = to_switch_on(product, chosen.disabled_plans, bearing[chosen.sku])
     drift = Drift(
         DriftKind.PLAN_OFF,
         needs_location=not user.usage_location,

@@ -18,7 +18,7 @@ from reconciler.line import Drift, Finding, Observed, Proposal
 from reconciler.loop.bounds import Bounds, Taken
 from reconciler.loop.clashes import Clash, clash, lacking, warnings
 from reconciler.loop.holding import Holding, carried_over, holding, switched_on
-from reconciler.loop.proof import is_proven_by
+from reconciler.loop.proof import is_proven_by, to_switch_on
 from reconciler.model import Action, ActionKind, Grant, ObservedUser, PlanState, SubscribedSku, Undo
 
 
@@ -129,7 +129,7 @@ def _change(
     off = carried_over(sku, replaced, held)
     if product.new_plans == "off" and bounds.known_plans:
         off |= frozenset(held.contents[sku]) - bounds.known_plans
-    grant = Grant(sku, switched_on(off, product.proof_plans))
+    grant = Grant(sku, switched_on(off, to_switch_on(product, off, held.contents[sku])))
     after = held.changed(add=(grant,), remove=replaced)
     working = _working(user, observed) - (held.plans.keys() - after.plans.keys())
     needs = lacking(product.prerequisite_plans, product.prerequisite_mode, product.name, after, working, bounds)

@@ -27,9 +27,7 @@ def prove(product: Product, details: Iterable[SkuDetail], enabled: frozenset[Pla
     plans that assignedPlans shows as Enabled or Warning, None when it was not shown: a plan that is provisioned and not
     among them gives nobody access, as when the subscription is suspended.
     """
-    held = list(details)
-    if product.proof_mode == "all+sku":
-        held = [d for d in held if d.sku in product.candidate_skus]
+    held = asked(product, details)
     counted = [plan for plan in product.proof_plans if plan not in product.retired]
     per_plan = [_best(plan, held, enabled, is_waived=plan in product.waived_plans) for plan in counted]
     choose = min if product.proof_mode == "any" else max
@@ -44,6 +42,29 @@ def _best(plan: PlanId, details: Iterable[SkuDetail], enabled: frozenset[PlanId]
 
     states = [Proof(access(d.plans[plan]), plan, d.sku) for d in details if plan in d.plans]
     return min(states, key=lambda p: (_ORDER.index(p.access), p.sku or ""), default=Proof(Access.ABSENT, plan))
+
+
+def to_switch_on(product: Product, off: Collection[PlanId], plans: Collection[PlanId]) -> frozenset[PlanId]:
+    """The plans among `off` that the product needs of a licence with these plans: with `any` one is enough.
+
+    A bundle may carry a product's higher edition as well, which nobody asked for.
+    """
+    inside = [plan for plan in product.proof_plans if plan in plans and plan not in product.retired]
+    if product.proof_mode != "any":
+        return frozenset(inside) & frozenset(off)
+    return frozenset() if any(plan not in off for plan in inside) else frozenset(inside[:1])
+
+
+def switched_off(product: Product, details: Iterable[SkuDetail]) -> frozenset[PlanId]:
+    """The proof plans that the person has, and that are off wherever they come from."""
+    held = asked(product, details)
+    counted = (plan for plan in product.proof_plans if plan not in product.retired)
+    return frozenset(p for p in counted if _best(p, held, None, is_waived=False).access is Access.DISABLED)
+
+
+def asked(product: Product, details: Iterable[SkuDetail]) -> list[SkuDetail]:
+    """The licences that may prove the product."""
+    return [d for d in details if product.proof_mode != "all+sku" or d.sku in product.candidate_skus]
 
 
 def is_proven_by(product: Product, plans: Collection[PlanId]) -> bool:
