@@ -207,6 +207,8 @@ def _after_writes(
         sentence = "The change was accepted; its effect is awaited."
         return _Stand(Phase.VERIFYING, Cause.PROVISIONING_PENDING, sentence, failed=True)
     cause = Cause(broken.cause) if broken.cause else last.cause
+    if any(o.result is Result.ROLLED_BACK for o in outcomes):
+        return _Stand(Phase.REVIEW, cause, f"{broken.why} What had been done for it before was taken back.")
     if broken.result is Result.SKIPPED:
         return _Stand(Phase.CONVERGING, cause, broken.why)
     if cause in (Cause.REMOTE_FAILING, Cause.USAGE_LOCATION_MISSING):

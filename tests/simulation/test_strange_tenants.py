@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from reconciler.sandbox.faults import FaultRule
 from reconciler.sandbox.stories import contoso
 from reconciler.sandbox.world import World
 from tests.simulation.make_day import Day, a_day
@@ -121,3 +122,79 @@ def test_a_service_that_never_finishes_being_set_up_is_handed_back_after_its_win
         assert found(day) == ("false", "provisioning_pending", "review")
         assert is_handed_back(day)
         assert len(graph_writes_for(day)) == 1  # it stays assigned: pending is no failure
+
+
+def test_of_a_bundles_two_editions_only_the_one_that_was_asked_for_is_switched_on(world, tmp_path):
+    directory = world.directory
+    ingrid = directory.user(account()).user_id
+    directory.grant(ingrid, "SPE_E5", disabled=("AAD_PREMIUM", "AAD_PREMIUM_P2", "SWAY"))
+    ask(world, "entra-p1")
+    with a_day(tmp_path, world) as day:
+        day.cycle()
+
+        assert found(day)[2] == "granted"
+        ((_, _, off),) = day.licences(account())
+        assert set(off) == {directory.plan("AAD_PREMIUM_P2"), directory.plan("SWAY")}
+
+
+def caller(world: World) -> str:
+    """Ingrid has a suite with a telephone system, and a Domestic Calling Plan that somebody gave her."""
+    directory = world.directory
+    ingrid = directory.user(account()).user_id
+    directory.grant(ingrid, "SPE_E5")
+    directory.grant(ingrid, "MCOPSTN1")
+    ask(world, "calling-plan-international")
+    return ingrid
+
+
+def direct(day: Day) -> set[str]:
+    skus = day.world.directory.store.skus
+    return {skus[sku].part_number for sku, is_direct, _ in day.licences(account()) if is_direct}
+
+
+def test_an_exchange_through_a_group_that_does_not_work_gives_the_old_licence_back(world, tmp_path):
+    directory = world.directory
+    ingrid = caller(world)
+    directory.set_provisioning(ingrid, "MCOPSTN2", ends_in="Error")
+    with a_day(tmp_path, world) as day:
+        day.cycle()
+        assert direct(day) == {"SPE_E5"}
+        assert ingrid in directory.group("M365-Calling-International").members
+        for _ in range(8):
+            day.wait(12 * 60)
+            day.cycle()
+
+        assert found(day)[1:] == ("provisioning_error", "review")
+        assert ingrid not in directory.group("M365-Calling-International").members
+        assert direct(day) == {"SPE_E5", "MCOPSTN1"}
+        assert is_handed_back(day)
+
+
+def test_a_member_whose_exchange_is_not_given_gets_the_old_licence_back(world, tmp_path):
+    directory = world.directory
+    ingrid = caller(world)
+    directory.add_member(directory.group("M365-Calling-International").group_id, ingrid)
+    with a_day(tmp_path, world) as day:
+        day.world.faults.add(FaultRule("server_error", route="POST /users/{id}/reprocessLicenseAssignment"))
+        for _ in range(6):
+            day.cycle()
+            day.wait(12 * 60)
+        assert direct(day) == {"SPE_E5", "MCOPSTN1"}
+        assert found(day)[2] == "review"
+        assert is_handed_back(day)
+
+
+def test_an_exchange_whose_second_half_is_refused_is_undone_at_once_and_not_tried_again(world, tmp_path):
+    directory = world.directory
+    ingrid = caller(world)
+    directory.add_member(directory.group("M365-Calling-International").group_id, ingrid)
+    directory.prohibit("MCOPSTN2", "SE")
+    with a_day(tmp_path, world) as day:
+        day.cycle()
+
+        assert direct(day) == {"SPE_E5", "MCOPSTN1"}
+        assert found(day)[2] == "review"
+        sent = len(graph_writes_for(day))
+        day.wait(60)
+        day.cycle()
+        assert len(graph_writes_for(day)) == sent
