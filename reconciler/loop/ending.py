@@ -61,7 +61,8 @@ def end(
     if phase is Phase.GRANTED and granted_at is None:
         granted_at = at
     attempts = old.attempts if old is not None else 0
-    attempts += 1 if any(o.result in (Result.APPLIED, Result.FAILED) for o in outcomes) else 0
+    if any(o.result in (Result.APPLIED, Result.FAILED) for o in outcomes):
+        attempts = _tries(old) + 1
     next_at = None
     if phase in (Phase.CONVERGING, Phase.REVOKING) or (phase in (Phase.VERIFYING, Phase.WAITING_FOR_SEAT) and outcomes):
         wait_s = delay(max(attempts, 1), base_s=RETRY_BASE_S, cap_s=RETRY_CAP_S, chance=chance)
@@ -91,6 +92,11 @@ def end(
         told=old.told if old is not None else "",
     )
     return Ending(gated, state, last, (*undo.rolled_back(gated, last, outcomes), *outcomes))
+
+
+def _tries(old: LineState | None) -> int:
+    """Tries so far; what is lost after it was granted is mended from the first try on."""
+    return old.attempts if old is not None and old.phase not in (Phase.GRANTED, Phase.DRIFTED) else 0
 
 
 def _reversals(first: Finding) -> int:
@@ -273,7 +279,7 @@ def started(gated: Gated, at: datetime) -> LineState:
         cause=first.cause.value if first.cause is not None else None,
         tier=None,
         user=first.line.account,
-        attempts=old.attempts + 1,
+        attempts=_tries(old) + 1,
         next_at=None,
         since=old.since if old.phase in WORKING and old.attempts else at,
         note=first.sentence,

@@ -265,7 +265,8 @@ def _since(case: _Case) -> datetime:
 
 def _again(case: _Case, cause: Cause, sentence: str, *, replace: tuple[SkuId, ...] = ()) -> Finding:
     """Ask for the group to be processed again, but not for ever."""
-    tries = case.line.state.attempts if case.line.state is not None else 0
+    state = case.line.state
+    tries = state.attempts if state is not None and state.phase not in (Phase.GRANTED, Phase.DRIFTED) else 0
     if tries >= TRIES_MAX:
         asked = f"It was tried {tries} times without effect; over a day is a case for Microsoft's support."
         return case.found(

@@ -22,7 +22,9 @@ from reconciler.model import Action, ActionKind, Grant, ObservedGroup, ObservedU
 from reconciler.seats.ledger import Purse
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-UNDO_TRIES_MAX = 20  # of writes for one line, whatever they were: then a person has to finish it
+UNDO_TRIES_MAX = 20  # of writes for one line, whatever they were: then a person has to finish it,
+UNDO_TRIED_FOR = 2  # but not before the undo had as long as the attempt; in spans of `retry_window` since that began
+UNDO_WAITS_MAX = 4  # the same where there is nothing to send yet: a group lets go late, or there is no seat
 
 
 def take_back(finding: Finding, observed: Observed, bounds: Bounds, seats: Purse | None = None) -> tuple[Action, ...]:
@@ -158,7 +160,8 @@ def stand(
     """Where a line stands whose end has come, or that is undone. `retry` is how long a change is tried again."""
     drift = gated.proposal.finding.drift
     if drift is not None and drift.kind is DriftKind.HALF_DONE:
-        return _undone(gated, last, outcomes, old, is_late=_is_late(old, at, retry))
+        waited = at - old.since if old is not None and old.since is not None else timedelta(0)
+        return _undone(gated, last, outcomes, old, waited=waited, retry=retry)
     if gated.decision is not Decision.CLEARED:
         phase = old.phase if old is not None and old.phase is Phase.REVOKING else Phase.EXPIRING
         return Stand(phase, gated.cause, gated.sentence)
@@ -202,13 +205,14 @@ def _revoking(
     return Stand(Phase.REVOKING, first.cause, note, failed=broken is None or broken.result is Result.FAILED)
 
 
-def _is_late(old: LineState | None, at: datetime, retry: timedelta) -> bool:
-    """Whether an undo that finds nothing to send has waited long enough: its attempt, its window and as long again."""
-    return old is not None and old.since is not None and at - old.since >= 4 * retry
-
-
 def _undone(
-    gated: Gated, last: Finding, outcomes: tuple[Outcome, ...], old: LineState | None, *, is_late: bool
+    gated: Gated,
+    last: Finding,
+    outcomes: tuple[Outcome, ...],
+    old: LineState | None,
+    *,
+    waited: timedelta,
+    retry: timedelta,
 ) -> Stand:
     """A grant that failed is undone: then it goes to a person, with an exact record of what was and what stays."""
     first = gated.proposal.finding
@@ -218,7 +222,7 @@ def _undone(
     if last.rest is Rest.PROVEN:
         return Stand(Phase.GRANTED, None, "")
     left = _left(first, last)
-    if not outcomes and is_late and not gated.proposal.actions:
+    if not outcomes and not gated.proposal.actions and waited >= UNDO_WAITS_MAX * retry:
         return Stand(Phase.REVIEW, first.cause, f"{first.sentence} {undo_record(gated, left)}")
     if not outcomes:
         return Stand(working, first.cause, first.sentence)
@@ -226,7 +230,7 @@ def _undone(
     record = f"{first.sentence} {undo_record(gated, left)}"
     if not left:
         return Stand(Phase.REVIEW, first.cause, record)
-    if old is not None and old.attempts >= UNDO_TRIES_MAX:
+    if old is not None and old.attempts >= UNDO_TRIES_MAX and waited >= UNDO_TRIED_FOR * retry:
         return Stand(Phase.REVIEW, first.cause, record)
     if all(g.kind is GivenKind.REPLACED for g in left) and broken is None:
         return Stand(Phase.CONVERGING, first.cause, first.sentence, failed=True)  # the rest follows in its turn

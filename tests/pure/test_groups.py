@@ -377,6 +377,15 @@ def test_an_error_whose_sibling_is_silent_is_asked_about_once_more():
     assert found(in_error(a_row("Other"))).drift == Drift(DriftKind.UNPROCESSED, needs_location=False, group=G)
 
 
+def test_a_grant_that_was_lost_is_mended_from_the_first_try_on():
+    product = replace(BY_GROUP, on_drift="revert")
+    lost = LineState(LineKey("RITM0000001", 1), Phase.DRIFTED, attempts=3, granted_at=MONDAY - DAY, since=MONDAY - DAY)
+
+    finding = found(world(member=True), a_line(product=product, state=lost, due_since=MONDAY - 9 * DAY))
+
+    assert finding.drift == Drift(DriftKind.UNPROCESSED, needs_location=False, group=G)
+
+
 def test_rows_of_another_group_say_nothing_about_this_one():
     observed = in_error(a_row("CountViolation", group=STAFF))
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from reconciler.line import Ending
+from reconciler.report import actions_of
 from reconciler.sandbox.faults import FaultRule
 from reconciler.sandbox.stories import contoso
 from reconciler.sandbox.world import World
@@ -34,9 +36,13 @@ def graph_writes_for(day: Day, who: str = ANNA) -> list[str]:
     return [w for w in day.watch.writes if day.world.directory.user(account(who)).user_id in w]
 
 
+def ending(day: Day) -> Ending:
+    return next(e for e in day.reports[-1].endings if e.state.key.ticket == TICKET)
+
+
 def found(day: Day) -> tuple[Any, Any, str]:
-    ending = next(e for e in day.reports[-1].endings if e.state.key.ticket == TICKET)
-    return ending.state.verdict, ending.state.cause, ending.state.phase.value
+    state = ending(day).state
+    return state.verdict, state.cause, state.phase.value
 
 
 def is_handed_back(day: Day) -> bool:
@@ -198,3 +204,21 @@ def test_an_exchange_whose_second_half_is_refused_is_undone_at_once_and_not_trie
         day.wait(60)
         day.cycle()
         assert len(graph_writes_for(day)) == sent
+        assert actions_of(ending(day)) == []  # a person has it: nothing is planned
+
+
+def test_an_exchange_whose_second_half_fails_for_a_while_is_finished_later(world, tmp_path):
+    directory = world.directory
+    ingrid = caller(world)
+    with a_day(tmp_path, world) as day:
+        world.faults.add(FaultRule("server_error", route="POST /users/{id}/assignLicense"))
+        day.cycle()
+        assert ingrid in directory.group("M365-Calling-International").members
+        assert direct(day) == {"SPE_E5", "MCOPSTN1"}
+        world.faults.clear()
+        for hours in (25, 1):  # removals of others failed as well: a day's limit is used up
+            day.wait(hours * 60)
+            day.cycle()
+
+        assert found(day)[2] == "granted"
+        assert direct(day) == {"SPE_E5"}
