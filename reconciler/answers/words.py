@@ -365,7 +365,8 @@ def ours(sentence: str, ending: Ending) -> str:
         *(value for row in ticket.rows for value in row.values()),
     ]
     known = {_product(ending).casefold(), _who(ending).casefold()}
-    words = [t.strip() for t in typed if not _IS_DATE.fullmatch(t.strip())]  # a day says nothing but when
+    # A day says nothing but when, and one plain word ("needed") steers nobody: our own sentences have such words too.
+    words = [t.strip() for t in typed if not _IS_DATE.fullmatch(t.strip()) and not t.strip().isalpha()]
     is_echo = any(len(t) > 3 and t.casefold() not in known and t in sentence for t in words)
     return "" if is_echo else one_line(sentence, 600)
 

@@ -369,4 +369,5 @@ def _gift(kind, sku, plan, at) -> Given:
         GivenKind.LICENSE: licence(sku, at),
         GivenKind.PLANS: plans(sku, plan, at=at),
         GivenKind.MEMBER: member(at=at),
+        GivenKind.REPLACED: Given(GivenKind.REPLACED, at, sku=sku, plans=(plan,)),
     }[kind]
