@@ -89,3 +89,46 @@ def status(ctx: click.Context, output: str) -> int:
     for name, value in found.items():
         click.echo(f"{name:>16}  {json.dumps(value, default=str) if isinstance(value, dict | list) else value}")
     return 0
+
+
+@sandbox.command()
+@click.argument("ticket")
+@click.argument("verdict", type=click.Choice(["approved", "rejected"]))
+@click.option("--approver", required=True, help="Whose approval: a name, user name or e-mail address.")
+@click.option("--by", default="", help="Who does it instead: a delegate, an administrator, or system for a due date.")
+@click.option("--impersonator", default="", help="Who really does it, under the other's name.")
+@click.option("--comments", default="", help="What they write.")
+@click.pass_context
+def decide(ctx: click.Context, /, ticket: str, verdict: str, **how: str) -> int:
+    """Let a person of the sandbox decide an approval of TICKET in ServiceNow."""
+    from reconciler.errors import UserError
+    from reconciler.wiring import sandbox_twin
+
+    with sandbox_twin(options(ctx).settings) as twin:
+        try:
+            click.echo(twin.decide(ticket, verdict, **how))
+        except ValueError as error:
+            raise UserError(f"sandbox decide: {error}") from None
+    return 0
+
+
+@sandbox.command()
+@click.argument("name")
+@click.argument("value")
+@click.pass_context
+def switch(ctx: click.Context, name: str, value: str) -> int:
+    """Set switch NAME of the sandbox to VALUE (JSON, or a bare word); `servicenow.NAME` for ServiceNow's."""
+    from reconciler.errors import UserError
+    from reconciler.wiring import sandbox_twin
+
+    try:
+        wanted = json.loads(value)
+    except ValueError:
+        wanted = value
+    with sandbox_twin(options(ctx).settings) as twin:
+        try:
+            twin.switch(name, wanted)
+        except ValueError as error:
+            raise UserError(f"sandbox switch: {error}") from None
+    click.echo(f"{name} is {json.dumps(wanted)} from now on.")
+    return 0

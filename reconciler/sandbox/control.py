@@ -6,6 +6,9 @@
 | `POST /clock {"advance_s"}` | turns the clock, lets what is due happen, `{"now"}` |
 | `GET /status` | the figures of `status.Status`, JSON-plain |
 | `POST /reset` | starts the story over, `{"now"}` |
+| `POST /switch {"name", "value"}` | sets a switch; `servicenow.NAME` is one of ServiceNow |
+| `POST /decide {"ticket", "verdict", "approver", …}` | decides an approval in ServiceNow (`deciding`), `{"said"}` |
+| `POST /rotate` | makes the next signing key of sign-in the current one |
 
 Every request carries the token of the control file (0600 in the state directory): whoever may read the state may turn
 it, nobody else on the machine.
@@ -29,6 +32,9 @@ class Controlled(Protocol):
     def advance(self, by: timedelta) -> datetime: ...
     def status(self) -> dict[str, Any]: ...
     def reset(self) -> None: ...
+    def switch(self, name: str, value: Any) -> None: ...
+    def decide(self, ticket: str, verdict: str, **how: str) -> str: ...
+    def rotate_keys(self) -> None: ...
 
 
 class ControlService:
@@ -52,11 +58,26 @@ class ControlService:
             case "POST", "/reset":
                 self._owner.reset()
                 return self._clock()
+            case "POST", ("/switch" | "/decide" | "/rotate") as command:
+                return self._order(command, request)
             case _:
                 return httpx.Response(404, json={"error": "no such command"})
 
     def _clock(self) -> httpx.Response:
         return httpx.Response(200, json={"now": self._owner.now().isoformat()})
+
+    def _order(self, command: str, request: httpx.Request) -> httpx.Response:
+        try:
+            given = json.loads(request.content or b"{}")
+            if command == "/decide":
+                return httpx.Response(200, json={"said": self._owner.decide(**given)})
+            if command == "/switch":
+                self._owner.switch(given["name"], given["value"])
+            else:
+                self._owner.rotate_keys()
+        except (ValueError, KeyError, TypeError) as wrong:
+            return httpx.Response(400, json={"error": str(wrong)})
+        return self._clock()
 
     def _advance(self, request: httpx.Request) -> httpx.Response:
         try:
@@ -97,8 +118,26 @@ class ControlClient:
         """Start the story over."""
         self._json(self._http.post("/reset"))
 
+    def switch(self, name: str, value: Any) -> None:
+        """Set a switch. Raises ValueError in the serving process's words."""
+        self._order("/switch", {"name": name, "value": value})
+
+    def decide(self, ticket: str, verdict: str, **how: str) -> str:
+        """Decide an approval in ServiceNow; the sentence of what happened. Raises ValueError."""
+        return str(self._order("/decide", {"ticket": ticket, "verdict": verdict, **how})["said"])
+
+    def rotate_keys(self) -> None:
+        """Make the next signing key the current one."""
+        self._order("/rotate", {})
+
     def close(self) -> None:
         self._http.close()
+
+    def _order(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        response = self._http.post(path, json=body)
+        if response.status_code == 400:
+            raise ValueError(response.json()["error"])
+        return self._json(response)
 
     def _instant(self, response: httpx.Response) -> datetime:
         return datetime.fromisoformat(self._json(response)["now"])

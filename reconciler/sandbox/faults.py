@@ -17,7 +17,8 @@ Names that both services understand:
 | `done_then_504` | the request **is done**, the answer is 504 |
 | `stale_read` | a read is answered by a replica that has not seen the last writes (Graph only) |
 
-ServiceNow has failures of its own (servicenow.md section 17), named in `SERVICENOW`; they strike its routes only.
+ServiceNow has failures of its own (servicenow.md section 17), named in `SERVICENOW`; they strike its routes only. So do
+those of the Teams webhook (`TEAMS`): the connection is reset and nothing done, the answer is slow, the flow runs twice.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ SERVICENOW = (
     "dropped_invalid_clause",
     "string_in_result",
 )
-NAMES = (*NOT_DONE, *DONE_BUT_UNSAID, "stale_read", *SERVICENOW)
+TEAMS = ("webhook_reset", "webhook_slow", "webhook_twice")
+NAMES = (*NOT_DONE, *DONE_BUT_UNSAID, "stale_read", *SERVICENOW, *TEAMS)
 
 
 class FaultRule(msgspec.Struct, frozen=True):
@@ -83,6 +85,8 @@ BAD_DAY = (
     FaultRule("403_but_done", 0.02, "POST"),
     FaultRule("200_html_hibernate", 0.01),
     FaultRule("200_cancel_partial", 0.01, "GET"),
+    FaultRule("webhook_reset", 0.02),
+    FaultRule("webhook_twice", 0.02),
 )
 
 
@@ -128,6 +132,8 @@ class Faults:
             if not route.startswith(rule.route):
                 continue
             if rule.fault in SERVICENOW and " /api/" not in route and " /oauth_token" not in route:
+                continue
+            if rule.fault in TEAMS and " /workflows" not in route:
                 continue
             if (rule.from_at and now < rule.from_at) or (rule.until_at and now >= rule.until_at):
                 continue

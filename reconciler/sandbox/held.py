@@ -1,6 +1,7 @@
 """A hold on a sandbox's world: owned by this process, or another's and reached through its ports.
 
-`Owned` and `Remote` speak the same words (`addresses`, `transport`, `clock`, `advance`, `status`, `reset`), so whoever
+`Owned` and `Remote` speak the same words (`addresses`, `transport`, `clock`, `advance`, `status`, `reset`, `switch`,
+`decide`, `rotate_keys`), so whoever
 drives the sandbox need not know which it has. A write that a client was told of is kept before the answer leaves; a
 large world is saved less often (`SAVE_SHARE`), which is for load tests only.
 """
@@ -23,9 +24,11 @@ import httpx
 from reconciler.clock import Clock
 from reconciler.sandbox import hosts
 from reconciler.sandbox.control import ControlClient, ControlService, RemoteClock
+from reconciler.sandbox.deciding import decide
 from reconciler.sandbox.keeping import KeepingTransport, KeptClock
 from reconciler.sandbox.status import status
 from reconciler.sandbox.stories import build
+from reconciler.sandbox.switches import set_switch
 from reconciler.sandbox.tls import client_context
 from reconciler.sandbox.world import World
 from reconciler.sandbox.world_file import keep_world, write_atomically
@@ -34,7 +37,7 @@ if TYPE_CHECKING:  # a command that neither serves nor is served should not pay 
     from reconciler.sandbox.server import Services, Serving
 
 SAVE_SHARE = 0.2  # at most this share of the time goes into saving after single writes
-SAVE_CHEAP_S = 0.05  # what is saved faster than this is saved after every write
+SAVE_CHEAP_BYTES = 2_000_000  # a smaller world is saved after every write, however busy the machine is
 
 
 @dataclass(frozen=True)
@@ -52,8 +55,8 @@ IN_PROCESS = Addresses(
     graph=f"{hosts.GRAPH_URL}/v1.0",
     login=hosts.LOGIN_URL,
     servicenow=hosts.SERVICENOW_URL,
-    teams="https://teams.contoso.invalid",
-    mail="https://mail.contoso.invalid",
+    teams=hosts.TEAMS_URL,
+    mail=hosts.MAIL_URL,
 )
 
 
@@ -71,6 +74,7 @@ class Owned:
         self._services: Services | None = None
         self._saved_at = wall.monotonic()
         self._save_took_s = 0.0
+        self._size = 0
 
     @property
     def clock(self) -> Clock:
@@ -102,11 +106,31 @@ class Owned:
             self._services.replace(self.world)
         self.save()
 
+    def switch(self, name: str, value: Any) -> None:
+        """Set a switch, `servicenow.NAME` for one of ServiceNow's, and keep it. Raises ValueError."""
+        is_instance = name.startswith("servicenow.")
+        switches = self.world.instance.switches if is_instance else self.world.switches
+        with self.world.lock:
+            set_switch(switches, name.removeprefix("servicenow."), value)
+        self.save()
+
+    def decide(self, ticket: str, verdict: str, **how: str) -> str:
+        """Decide an approval in ServiceNow, as `deciding.decide`."""
+        said = decide(self.world, ticket, verdict, **how)
+        self.save()
+        return said
+
+    def rotate_keys(self) -> None:
+        """Make the next signing key of sign-in the current one."""
+        with self.world.lock:
+            self.world.signins.rotate()
+        self.save()
+
     def save(self) -> None:
         """Keep the world as it is now."""
         with self._saving:
             began = self._wall.monotonic()
-            keep_world(self._directory / "world.json", self.world, self.story)
+            self._size = keep_world(self._directory / "world.json", self.world, self.story)
             self._saved_at = self._wall.monotonic()
             self._save_took_s = self._saved_at - began
 
@@ -116,9 +140,9 @@ class Owned:
         self.changed()
 
     def changed(self) -> None:
-        """The world is not what it was: keep it, unless keeping is so slow that it would take over (`SAVE_SHARE`)."""
+        """The world is not what it was: keep it, unless a large one would do nothing else (`SAVE_SHARE`)."""
         waited_s = self._wall.monotonic() - self._saved_at
-        if self._save_took_s < SAVE_CHEAP_S or waited_s >= self._save_took_s / SAVE_SHARE:
+        if self._size < SAVE_CHEAP_BYTES or waited_s >= self._save_took_s / SAVE_SHARE:
             self.save()
 
     @contextmanager
@@ -171,6 +195,18 @@ class Remote:
     def reset(self) -> None:
         """Start the same story over; the serving process chose it."""
         self._control.reset()
+
+    def switch(self, name: str, value: Any) -> None:
+        """As `Owned.switch`."""
+        self._control.switch(name, value)
+
+    def decide(self, ticket: str, verdict: str, **how: str) -> str:
+        """As `Owned.decide`."""
+        return self._control.decide(ticket, verdict, **how)
+
+    def rotate_keys(self) -> None:
+        """As `Owned.rotate_keys`."""
+        self._control.rotate_keys()
 
     def close(self) -> None:
         self._control.close()

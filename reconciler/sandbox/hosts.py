@@ -14,9 +14,13 @@ from typing import Final
 GRAPH_HOST: Final = "graph.contoso.invalid"
 LOGIN_HOST: Final = "login.contoso.invalid"
 SERVICENOW_HOST: Final = "servicenow.contoso.invalid"
+TEAMS_HOST: Final = "teams.contoso.invalid"
+MAIL_HOST: Final = "mail.contoso.invalid"
 GRAPH_URL: Final = f"https://{GRAPH_HOST}"
 LOGIN_URL: Final = f"https://{LOGIN_HOST}"
 SERVICENOW_URL: Final = f"https://{SERVICENOW_HOST}"
+TEAMS_URL: Final = f"https://{TEAMS_HOST}"
+MAIL_URL: Final = f"https://{MAIL_HOST}"
 
 # The managed identity endpoint answers on the sign-in host and on the address it has on Azure machines.
 IMDS_HOST: Final = "169.254.169.254"
@@ -41,12 +45,15 @@ OBSERVE_ROLES: Final = (
     "AuditLog.Read.All",
     "Organization.Read.All",
     "TeamsUserConfiguration.Read.All",  # to prove Teams voice
+    "RoleManagement.Read.Directory",  # who holds a directory role, or may take one up
+    "MailboxSettings.Read",  # shared and room mailboxes
 )
 ENFORCE_ROLES: Final = (
     *OBSERVE_ROLES,
     "LicenseAssignment.ReadWrite.All",
     "GroupMember.ReadWrite.All",
     "User.ReadWrite.All",
+    "Mail.Send",
 )
 
 SERVICENOW_USER: Final = "svc.license.reconciler"
@@ -54,3 +61,7 @@ SERVICENOW_PASSWORD: Final = "sandbox-servicenow-password"
 SERVICENOW_CLIENT_ID: Final = "5b6c2f8d1e904a7fb3d2c1a09e8f7a61"
 SERVICENOW_CLIENT_SECRET: Final = "sandbox-servicenow-secret"
 SERVICENOW_API_KEY: Final = "now_sandbox_api_key"
+
+# The mailbox that notices are sent from.
+MAIL_USER: Final = f"licences@{TENANT_DOMAIN}"
+MAIL_PASSWORD: Final = "sandbox-mail-password"

@@ -20,8 +20,11 @@ from reconciler.sandbox.asgi import Service
 from reconciler.sandbox.graph.service import GraphService
 from reconciler.sandbox.keeping import Watch
 from reconciler.sandbox.login import LoginService
+from reconciler.sandbox.mail.service import MailService
+from reconciler.sandbox.mail.smtp import SmtpServer
 from reconciler.sandbox.ports import Ports
 from reconciler.sandbox.servicenow import ServiceNowService
+from reconciler.sandbox.teams.service import TeamsService
 from reconciler.sandbox.tls import Authority
 from reconciler.sandbox.world import World
 
@@ -36,18 +39,19 @@ class Services:
     """The services of one world by name. The world can be replaced (a reset) under open ports."""
 
     def __init__(self, world: World, *, on_write: Callable[[], None] = nothing) -> None:
-        self._on_write = on_write
+        self.on_write = on_write
+        self.smtp_port: int | None = None
         self.replace(world)
 
     def replace(self, world: World) -> None:
         """Answer from this world from the next request on."""
-        self._world = world
+        self.world = world
         self._by_name: Mapping[str, Service] = {
             "graph": GraphService(world),
             "login": LoginService(world),
             "servicenow": ServiceNowService(world),
-            "teams": _not_implemented,
-            "mail": _not_implemented,
+            "teams": TeamsService(world),
+            "mail": MailService(world, lambda: self.smtp_port),
         }
 
     def named(self) -> dict[str, Service]:
@@ -56,10 +60,10 @@ class Services:
 
     def _entry(self, name: str) -> Service:
         def answer(request: httpx.Request) -> httpx.Response:
-            watch = Watch(self._world)
+            watch = Watch(self.world)
             response = self._by_name[name](one_version(request) if name == "graph" else request)
             if watch.saw_change(request.method, is_login=name == "login"):
-                self._on_write()
+                self.on_write()
             return response
 
         return answer
@@ -71,11 +75,19 @@ class Serving:
     def __init__(
         self, services: Services, *, directory: Path, port: int = 0, extra: Mapping[str, Service] | None = None
     ) -> None:
-        """Bind; raises OSError for a taken port. `extra` services follow the named five, on free ports."""
+        """Bind; raises OSError for a taken port. SMTP follows the named five; `extra` services take free ports."""
         authority = Authority(directory)
         self.ca_file = authority.ca_file
         tls = authority.server_context()
         self._ports = Ports(services.named(), tls=tls, port=port)
+        try:
+            self._smtp = SmtpServer(
+                lambda: services.world, tls=tls, port=port and port + len(self._ports.urls), on_write=services.on_write
+            )
+        except BaseException:
+            self._ports.stop()
+            raise
+        services.smtp_port = self._smtp.port
         self._extra = Ports(extra or {}, tls=tls)
         urls = self._ports.urls
         self.graph = urls["graph"] + VERSION
@@ -83,6 +95,7 @@ class Serving:
         self.servicenow = urls["servicenow"]
         self.teams = urls["teams"]
         self.mail = urls["mail"]
+        self.smtp_port = self._smtp.port
         self.extra = self._extra.urls
 
     def line(self) -> dict[str, str]:
@@ -109,9 +122,11 @@ class Serving:
         except BaseException:
             self._ports.stop()
             raise
+        self._smtp.start()
 
     def stop(self) -> None:
         """Close the ports; a second call does nothing."""
+        self._smtp.stop()
         self._extra.stop()
         self._ports.stop()
 
@@ -140,8 +155,8 @@ class _Temporary(Serving):
 def serve(world: World, *, port: int = 0, state_dir: Path | None = None) -> Serving:
     """The world on loopback ports, as a context manager: `with serve(contoso()) as sandbox: sandbox.graph`.
 
-    `port` N uses N, N+1, … in the order graph, login, servicenow, teams, mail; 0 takes free ones. Without `state_dir`
-    the certificate authority lives as long as the ports. Nothing is saved: `SandboxState` does that.
+    `port` N uses N, N+1, … in the order graph, login, servicenow, teams, mail, SMTP; 0 takes free ones. Without
+    `state_dir` the certificate authority lives as long as the ports. Nothing is saved: `SandboxState` does that.
     Raises OSError when a port is taken.
     """
     services = Services(world)
@@ -158,7 +173,3 @@ def one_version(request: httpx.Request) -> httpx.Request:
         return request
     url = request.url.copy_with(raw_path=raw[len(VERSION) :])
     return httpx.Request(request.method, url, headers=request.headers, content=request.read())
-
-
-def _not_implemented(request: httpx.Request) -> httpx.Response:
-    return httpx.Response(501, json={"error": f"the sandbox does not implement {request.method} {request.url.path}"})

@@ -6,9 +6,26 @@ ones, with all delays in seconds of virtual time. `docs/sandbox-graph.md` has th
 
 from __future__ import annotations
 
-from typing import Literal
+import difflib
+from typing import Any, Literal
 
 import msgspec
+
+
+def set_switch(switches: msgspec.Struct, name: str, value: Any) -> None:
+    """Set one switch to a JSON-plain value.
+
+    Raises:
+        ValueError: there is no such switch, or it takes no such value.
+    """
+    fields = {field.name: field.type for field in msgspec.structs.fields(type(switches))}
+    if name not in fields:
+        near = difflib.get_close_matches(name, fields, 1)
+        raise ValueError(f"there is no switch {name!r}{f'; is {near[0]} meant?' if near else ''}")
+    try:
+        setattr(switches, name, msgspec.convert(value, fields[name]))
+    except msgspec.ValidationError as wrong:
+        raise ValueError(f"{name}: {wrong}") from None
 
 
 class Switches(msgspec.Struct):
@@ -46,6 +63,10 @@ class Switches(msgspec.Struct):
     group_audit_actor: str = "Microsoft Entra group-Based Licensing"
     licence_error_filter: Literal["plain", "advanced", "both"] = "plain"
     """Which form of `$filter=hasMembersWithLicenseErrors eq true` works; the other one is refused."""
+
+    # --- Graph: roles (no section; see docs/sandbox-graph.md)
+    directory_roles_readable: bool = True
+    """Off, every reading of directory roles is refused, whatever the token may."""
 
     # --- Graph: provisioning (section 5)
     provisioning_s: float = 30.0
@@ -111,3 +132,41 @@ class Switches(msgspec.Struct):
         "role_missing",
     ] = "none"
     """What is wrong with each ID token (approvals.md section 3.3)."""
+
+    # --- Teams (approvals.md section 1.2)
+    teams_run_s: float = 5.0
+    """From the 202 to the end of the flow's run."""
+    teams_run_fails: str = ""
+    """Why every run fails; "" for those that have no reason to."""
+    teams_response_variant: bool = False
+    """Every flow ends with a Response action: 200 and the message's id, or 502."""
+    teams_bad_sig_status: int = 401
+    """A wrong or missing `sig` (UNCONFIRMED)."""
+    teams_size_max: int = 28 * 1024
+    """Bytes of a whole message; a library measured 21 000 in practice."""
+    teams_rate_per_s: int | None = 4
+    """Requests a second to one flow (UNCONFIRMED for this trigger); None is no limit."""
+    teams_slow_s: float = 30.0
+    """What a slow answer takes."""
+    teams_renderer: tuple[str, ...] = ()
+    """Script files in the order in which the picture of a card needs them: a Markdown processor, adaptivecards.js."""
+
+    # --- mail (approvals.md section 5)
+    mail_size_max: int = 36_700_160
+    """Bytes of one message by SMTP."""
+    mail_rate_per_min: int | None = 30
+    """Messages a minute from one mailbox; None is no limit."""
+    mail_send_mailboxes: tuple[str, ...] | None = None
+    """Mailboxes as which Graph lets the application send; None is any, as `Mail.Send` alone has it."""
+    mail_may_send_as: tuple[str, ...] = ()
+    """Further addresses, in lower case, that the signed-in account may put into From."""
+    mail_unknown_recipients: tuple[str, ...] = ()
+    """Addresses, in lower case, that SMTP refuses for good."""
+    smtp_starttls: bool = True
+    smtp_basic_auth: bool = True
+    """User name and password; Exchange Online turns it off for existing tenants after 2026."""
+    smtp_oauth: bool = True
+    smtp_relay: bool = False
+    """Mail is taken from whoever connects, as an internal relay does."""
+    smtp_refuses: tuple[Literal["connect", "starttls", "auth", "mail", "rcpt", "data"], ...] = ()
+    """Steps that are refused for now (4xx)."""

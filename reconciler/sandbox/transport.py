@@ -1,6 +1,6 @@
 """The sandbox behind httpx, without a socket: requests are routed by host to the service of that name.
 
-`httpx.Client(transport=SandboxTransport(world))` reaches Graph, sign-in and ServiceNow under the names in `hosts`; a
+`httpx.Client(transport=SandboxTransport(world))` reaches all of them under the names in `hosts`; a
 request to any other host fails as a name that does not resolve does.
 """
 
@@ -15,6 +15,8 @@ import httpx
 from reconciler.sandbox import hosts
 from reconciler.sandbox.graph import GraphService
 from reconciler.sandbox.login import LoginService
+from reconciler.sandbox.mail.service import MailService
+from reconciler.sandbox.teams.service import TeamsService
 from reconciler.sandbox.world import World
 
 Service = Callable[[httpx.Request], httpx.Response]
@@ -30,6 +32,8 @@ class SandboxTransport(httpx.BaseTransport):
             hosts.LOGIN_HOST: login,
             hosts.IMDS_HOST: login,
             hosts.SERVICENOW_HOST: _servicenow(world),
+            hosts.TEAMS_HOST: TeamsService(world),
+            hosts.MAIL_HOST: MailService(world),
         }
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:

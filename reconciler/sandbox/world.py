@@ -19,8 +19,10 @@ import msgspec
 from reconciler.sandbox.directory import Directory
 from reconciler.sandbox.faults import Faults, rng_from_json, rng_to_json
 from reconciler.sandbox.identity.records import SignIns
+from reconciler.sandbox.mail.records import Post
 from reconciler.sandbox.servicenow import Instance
 from reconciler.sandbox.switches import Switches
+from reconciler.sandbox.teams.workflows import Workflows
 
 Event = dict[str, Any]
 Handler = Callable[[Event], None]
@@ -94,6 +96,9 @@ class World:
         self.instance = Instance(now=self.clock.now, rng=random.Random(f"instance-{seed}"))  # noqa: S311
         self.on("edit", self._edit)
         self.signins = SignIns()
+        self.post = Post(self.clock, self.switches)
+        self.teams = Workflows(self.clock, self.switches, self.at)
+        self.on("teams_run", self.teams.run_due)
 
     def on(self, kind: str, handler: Handler) -> None:
         """Say what happens when an event of this kind falls due.
@@ -151,6 +156,8 @@ class World:
                 "directory": self.directory.to_json(),
                 "instance": self.instance.to_json(),
                 "signins": self.signins.to_json(),
+                "teams": self.teams.to_json(),
+                "post": self.post.to_json(),
             }
 
     @classmethod
@@ -174,4 +181,6 @@ class World:
             rng=random.Random(f"instance-{world.seed}-{world._events_made}"),  # noqa: S311
         )
         world.signins = SignIns.from_json(data["signins"])
+        world.teams.load(data["teams"])
+        world.post.load(data["post"])
         return world

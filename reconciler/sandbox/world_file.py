@@ -30,9 +30,11 @@ def read_world(path: Path) -> tuple[World, str]:
     raise DamagedWorld(f"{path} has format {data['format']}, this version reads {FORMAT}: run `sandbox reset`")
 
 
-def keep_world(path: Path, world: World, story: str) -> None:
-    """Put the world as it is now into the file."""
-    write_atomically(path, msgspec.json.encode({"format": FORMAT, "story": story, "world": world.to_json()}))
+def keep_world(path: Path, world: World, story: str) -> int:
+    """Put the world as it is now into the file; its size in bytes."""
+    content = msgspec.json.encode({"format": FORMAT, "story": story, "world": world.to_json()})
+    write_atomically(path, content)
+    return len(content)
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -82,6 +82,8 @@ class Contract:
         for row in body["value"] if item else [body]:
             if isinstance(row, dict):
                 mixed = str(row.get("@odata.type", "")).removeprefix("#")
+                if mixed and mixed not in self._document["components"]["schemas"]:
+                    continue  # a type outside the slice
                 known = self._names({"$ref": f"#/components/schemas/{mixed}"} if mixed else item or schema)
                 unknown = {n for n in row if "@" not in n} - known
                 assert not unknown, f"the description knows no {', '.join(sorted(unknown))}"

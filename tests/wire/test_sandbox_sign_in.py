@@ -251,7 +251,17 @@ def test_loopback_on_any_port_and_registered_addresses_are_answered(site: Site, 
 
 @pytest.mark.parametrize(
     "address",
-    ["https://localhost.evil.example/cb", "https://localhost@evil.example/cb", "javascript:alert(1)//localhost/"],
+    [
+        "https://localhost.evil.example/cb",
+        "https://localhost@evil.example/cb",
+        "https://localhost:1@evil.example/cb",
+        "https://localhost\\@evil.example/cb",
+        "https://localhost/cb#fragment",
+        "https://localhost:port/cb",
+        "https://[::1/cb",
+        "https://localhost/c\nb",
+        "javascript:alert(1)//localhost/",
+    ],
 )
 def test_what_only_looks_like_loopback_is_not_answered(site: Site, address: str):
     assert site.http.get(site.authorize(redirect_uri=address)).status_code == 400
@@ -270,6 +280,7 @@ def test_what_only_looks_like_loopback_is_not_answered(site: Site, address: str)
         ({"prompt": "magic"}, "invalid_request"),
         ({"max_age": "soon"}, "invalid_request"),
         ({"claims": "{"}, "invalid_request"),
+        ({"claims": "[" * 3000}, "invalid_request"),
     ],
 )
 def test_a_request_that_lacks_something_is_told_so(site: Site, changed: dict[str, str | None], error: str):

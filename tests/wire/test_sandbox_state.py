@@ -10,6 +10,7 @@ import subprocess
 import sys
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import urlencode
 
 import httpx
 import pytest
@@ -21,6 +22,7 @@ from reconciler.sandbox.stories.people import START
 from reconciler.sandbox.ticker import running
 from reconciler.sandbox.tls import client_context
 from reconciler.sandbox.world_file import DamagedWorld, read_world
+from tests.make_sign_in import pick
 
 ANNA = "anna.berger@contoso.example"
 
@@ -274,3 +276,42 @@ def test_a_wait_is_kept_too_so_that_the_clock_is_never_behind_what_was_done(tmp_
         owned.clock.sleep(90)
 
         assert read_world(tmp_path / "world.json")[0].clock.now() == START + timedelta(seconds=90)
+
+
+def test_a_served_world_is_switched_and_decided_from_outside(tmp_path: Path) -> None:
+    with SandboxState(tmp_path).open() as owned, owned.serving(), SandboxState(tmp_path).connect() as other:
+        other.switch("sign_in_fault", "expired")
+        other.switch("servicenow.audit_is_readable", False)
+        said = other.decide("RITM0010012", "approved", approver="Laura McBride")
+        other.rotate_keys()
+        with pytest.raises(ValueError, match="is sign_in_fault meant"):
+            other.switch("sign_in_faults", "expired")
+        with pytest.raises(ValueError, match="sign_in_fault: Invalid enum value"):
+            other.switch("sign_in_fault", "purple")
+
+    assert said == "Laura McBride's approval of RITM0010012 is approved, by laura.mcbride."
+    assert owned.world.switches.sign_in_fault == "expired"
+    assert owned.world.instance.switches.audit_is_readable is False
+    assert owned.world.signins.first_key == 1
+
+
+def test_a_sign_in_is_kept_and_a_token_for_a_program_is_no_write(tmp_path: Path) -> None:
+    asked = {
+        "client_id": hosts.CLIENT_ID,
+        "redirect_uri": "https://localhost/cb",
+        "response_type": "code",
+        "scope": "openid",
+        "state": "s",
+        "nonce": "n",
+        "code_challenge": "c" * 43,
+        "code_challenge_method": "S256",
+    }
+    tenant = f"{hosts.LOGIN_URL}/{hosts.TENANT_ID}/oauth2/v2.0"
+    with SandboxState(tmp_path).open() as owned, httpx.Client(transport=owned.transport(), trust_env=False) as http:
+        http.post(f"{tenant}/token", data={"grant_type": "client_credentials"})
+        before = owned.writes
+        pick(http, f"{tenant}/authorize?{urlencode(asked)}", "Thomas Brandt")
+
+    kept, _ = read_world(tmp_path / "world.json")
+    assert (before, owned.writes) == (0, 1)
+    assert list(kept.signins.grants) == list(owned.world.signins.grants)

@@ -22,7 +22,8 @@ from reconciler.sandbox.directory.changes import Changes
 from reconciler.sandbox.directory.grouping import GroupLicensing
 from reconciler.sandbox.directory.happenings import Event, Happenings
 from reconciler.sandbox.directory.licensing import Licensing, Schedule
-from reconciler.sandbox.directory.records import Assignment, Ending, Group, GroupKind, PlanState, Sku, User
+from reconciler.sandbox.directory.records import Assignment, Ending, Group, GroupKind, MailboxKind, PlanState, Sku, User
+from reconciler.sandbox.directory.roles import Roles
 from reconciler.sandbox.directory.store import Store
 from reconciler.sandbox.faults import rng_from_json, rng_to_json
 from reconciler.sandbox.switches import Switches
@@ -51,6 +52,7 @@ class Directory:
         self.catalogue = catalogue()
         self.store = Store(clock, switches, rng, keeps_history=keeps_history)
         self.log = AuditLog(clock, rng)
+        self.roles = Roles(tenant_id)
         self._schedule = schedule
         self.licensing = Licensing(self.store, self.catalogue, self.log, schedule)
         self.grouping = GroupLicensing(self.store, self.licensing, self.log, schedule, country=lambda: self.country)
@@ -128,6 +130,8 @@ class Directory:
         manager: str | None = None,
         job_title: str | None = None,
         mail: str | None = None,
+        mailbox: MailboxKind | None = "user",
+        is_resource: bool | None = None,
     ) -> str:
         """Let a person exist, or appear at `appears_at` when a sync creates the account; the object id.
 
@@ -149,6 +153,8 @@ class Directory:
             job_title=job_title,
             mail=(upn if mail is None else mail) or None,
             manager_id=manager,
+            mailbox=mailbox,
+            is_resource=is_resource,
         )
         if appears_at is not None and appears_at > self.clock.now():
             self.store.unborn[user.user_id] = user
@@ -323,6 +329,7 @@ class Directory:
             "rng": rng_to_json(self.store.rng),
             "store": self.store.to_json(),
             "log": self.log.to_json(),
+            "roles": self.roles.to_json(),
             "endings": msgspec.to_builtins(self.licensing.endings),
             "limits": msgspec.to_builtins(self.licensing.limits),
         }
@@ -335,5 +342,6 @@ class Directory:
         rng_from_json(self.store.rng, data["rng"])
         self.store.load(data["store"])
         self.log.load(data["log"])
+        self.roles.load(data["roles"])
         self.licensing.endings = msgspec.convert(data["endings"], dict[str, Ending])
         self.licensing.limits = msgspec.convert(data["limits"], dict[str, list[str]])

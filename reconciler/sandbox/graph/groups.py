@@ -40,6 +40,8 @@ CASTS = {
     "graph.user": "user",
     "microsoft.graph.group": "group",
     "graph.group": "group",
+    "microsoft.graph.directoryrole": "directoryRole",
+    "graph.directoryrole": "directoryRole",
 }
 
 
@@ -187,7 +189,8 @@ class Groups:
     def member_of(self, call: Call, key: str, cast: str | None = None) -> Answer:
         """GET /users/{id}/memberOf"""
         user = call.store.live_user(key, stale=call.is_stale)
-        return self._objects(call, _groups_of(call, user.user_id), "directoryObjects", cast)
+        found = [*_groups_of(call, user.user_id), *_roles_of(call, user.user_id)]
+        return self._objects(call, found, "directoryObjects", cast)
 
     def transitive_member_of(self, call: Call, key: str, cast: str | None = None) -> Answer:
         """GET /users/{id}/transitiveMemberOf"""
@@ -199,6 +202,7 @@ class Groups:
                 if group_id not in found:
                     found[group_id] = None
                     waiting.append(group_id)
+        found |= dict.fromkeys(_roles_of(call, user.user_id, *found))
         return self._objects(call, list(found), "directoryObjects", cast)
 
     # --- lists of mixed objects
@@ -251,6 +255,12 @@ def _groups_of(call: Call, object_id: str) -> list[str]:
     direct = [g for g in store.groups_of(object_id) if (seen := _visible(call, g)) and object_id in seen.members]
     left = [] if not call.is_stale else [g for g in store.groups if (s := _visible(call, g)) and object_id in s.members]
     return list(dict.fromkeys([*direct, *left]))
+
+
+def _roles_of(call: Call, *principal_ids: str) -> list[str]:
+    """Directory roles of which these users and groups are members."""
+    roles = call.directory.roles
+    return [roles.role_id(template_id) for template_id in roles.of(*principal_ids)]
 
 
 def _referenced(link: object) -> str:

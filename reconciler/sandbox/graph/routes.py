@@ -10,7 +10,10 @@ from reconciler.sandbox.graph.answers import Answer
 from reconciler.sandbox.graph.delta import Delta
 from reconciler.sandbox.graph.groups import Groups
 from reconciler.sandbox.graph.licences import Licences
+from reconciler.sandbox.graph.mail import Mailing
+from reconciler.sandbox.graph.mailboxes import Mailboxes
 from reconciler.sandbox.graph.properties import Properties
+from reconciler.sandbox.graph.roles import RoleRoutes
 from reconciler.sandbox.graph.tenant import Tenant
 from reconciler.sandbox.graph.users import Users
 from reconciler.sandbox.graph.voice import Voice
@@ -46,7 +49,28 @@ READ_ERRORS = frozenset({"Group.Read.All", "Group.ReadWrite.All", *_DIRECTORY})
 READ_ORGANIZATION = frozenset({"Organization.Read.All", "User.Read.All", "User.ReadWrite.All", *_DIRECTORY})
 READ_OBJECTS = frozenset(_DIRECTORY)
 READ_VOICE = frozenset({"TeamsUserConfiguration.Read.All"})
+READ_ROLES = frozenset(
+    {
+        "RoleManagement.Read.Directory",
+        "RoleManagement.ReadWrite.Directory",
+        "RoleManagement.Read.All",
+        *_DIRECTORY,
+    }
+)
+READ_ELIGIBLE = frozenset(
+    {
+        "RoleEligibilitySchedule.Read.Directory",
+        "RoleEligibilitySchedule.ReadWrite.Directory",
+        "RoleManagement.Read.Directory",
+        "RoleManagement.ReadWrite.Directory",
+        "RoleManagement.Read.All",
+    }
+)
+READ_MAILBOXES = frozenset({"MailboxSettings.Read", "MailboxSettings.ReadWrite"})
 READ_AUDITS = frozenset({"AuditLog.Read.All"})
+
+
+ROLES = "/roleManagement/directory"
 
 
 class Route(NamedTuple):
@@ -73,6 +97,7 @@ def routes(properties: Properties) -> list[Route]:
     """Every route, the more particular ones first."""
     users, groups = Users(properties), Groups(properties)
     licences, tenant, delta = Licences(properties), Tenant(properties), Delta(properties)
+    roles, mailboxes = RoleRoutes(properties), Mailboxes()
     member_of, transitive_of = groups.member_of, groups.transitive_member_of
     return [
         Route("GET", "/users", users.search, READ_USERS, 2),
@@ -85,6 +110,9 @@ def routes(properties: Properties) -> list[Route]:
         Route("GET", "/users/{id}/licenseDetails", licences.details, READ_LICENCES, 2),
         Route("GET", "/users/{id}/licenseDetails/{detail}", licences.detail, READ_LICENCES, 1),
         Route("GET", "/users/{id}/manager", users.manager, READ_USERS, 1),
+        Route("POST", "/users/{id}/sendMail", Mailing().send, frozenset({"Mail.Send"}), 1),
+        Route("GET", "/users/{id}/mailboxSettings", mailboxes.settings, READ_MAILBOXES, 1),
+        Route("GET", "/users/{id}/mailboxSettings/userPurpose", mailboxes.user_purpose, READ_MAILBOXES, 1),
         Route("GET", "/users/{id}/memberOf", member_of, READ_MEMBERSHIPS, 2),
         Route("GET", "/users/{id}/memberOf/{cast}", member_of, READ_MEMBERSHIPS, 2),
         Route("GET", "/users/{id}/transitiveMemberOf", transitive_of, READ_MEMBERSHIPS, 2),
@@ -109,6 +137,13 @@ def routes(properties: Properties) -> list[Route]:
         Route("GET", "/groups/{id}/membersWithLicenseErrors", groups.members_in_error, READ_ERRORS, 1),
         Route("GET", "/organization", tenant.organization, READ_ORGANIZATION, 1),
         Route("GET", "/organization/{id}", tenant.organization_by_id, READ_ORGANIZATION, 1),
+        Route("GET", "/directoryRoles", roles.roles, READ_ROLES, 1),
+        Route("GET", "/directoryRoles/{id}", roles.role, READ_ROLES, 1),
+        Route("GET", "/directoryRoles/{id}/members", roles.members, READ_ROLES, 1),
+        Route("GET", f"{ROLES}/roleDefinitions", roles.definitions, READ_ROLES, 1),
+        Route("GET", f"{ROLES}/roleDefinitions/{{id}}", roles.definition, READ_ROLES, 1),
+        Route("GET", f"{ROLES}/roleAssignments", roles.assignments, READ_ROLES, 1),
+        Route("GET", f"{ROLES}/roleEligibilityScheduleInstances", roles.eligibilities, READ_ELIGIBLE, 1),
         Route("POST", "/directoryObjects/getByIds", tenant.by_ids, READ_OBJECTS, 3),
         Route("GET", "/admin/teams/userConfigurations/{id}", Voice().get, READ_VOICE, 1),
         Route("GET", "/auditLogs/directoryAudits", tenant.audits, READ_AUDITS, 1, is_audit=True),

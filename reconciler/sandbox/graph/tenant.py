@@ -7,6 +7,7 @@ from typing import Any
 
 from reconciler.sandbox import hosts
 from reconciler.sandbox.directory import Sku, refusals
+from reconciler.sandbox.directory.roles import NAMES
 from reconciler.sandbox.graph import listing
 from reconciler.sandbox.graph.answers import Answer, bad_request
 from reconciler.sandbox.graph.calls import Call
@@ -174,7 +175,20 @@ def directory_object(
     if group is not None and group.deleted_at is None:
         known = _if_known(select, lambda s: properties.group_names(s, unknown="ignored"), GROUP_DEFAULTS)
         return {"@odata.type": "#microsoft.graph.group", **properties.group(group, known)}
-    return None
+    template_id = call.directory.roles.template_of(object_id)
+    return None if template_id is None else role_object(call, template_id)
+
+
+def role_object(call: Call, template_id: str) -> dict[str, Any]:
+    """An activated directory role with its type."""
+    return {
+        "@odata.type": "#microsoft.graph.directoryRole",
+        "id": call.directory.roles.role_id(template_id),
+        "deletedDateTime": None,
+        "description": NAMES[template_id],
+        "displayName": NAMES[template_id],
+        "roleTemplateId": template_id,
+    }
 
 
 def _if_known(select: list[str] | None, choose: Any, defaults: list[str]) -> list[str]:

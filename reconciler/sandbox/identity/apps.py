@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from reconciler.sandbox import hosts
 
-LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class App(NamedTuple):
@@ -47,10 +47,15 @@ def is_registered(redirect_uri: str, registered: Collection[str]) -> bool:
     """Whether answers may go to this address: exactly a registered one, or any path on this machine.
 
     Real registrations of http://localhost match any port; that every path on loopback counts is the sandbox's own
-    rule, so that a daemon on any port needs no registration. A fragment is never allowed.
+    rule, so that a daemon on any port needs no registration. User names, fragments and blanks are never allowed.
     """
     if redirect_uri in registered:
         return True
-    parts = urlsplit(redirect_uri)
-    host = parts.netloc.rsplit(":", 1)[0] if not parts.netloc.endswith("]") else parts.netloc
-    return parts.scheme in {"http", "https"} and host in LOOPBACK and not parts.fragment
+    if any(c.isspace() or not c.isprintable() or c in "@#\\" for c in redirect_uri):
+        return False
+    try:
+        parts = urlsplit(redirect_uri)
+        is_numbered = parts.port is None or parts.port > 0
+    except ValueError:
+        return False
+    return parts.scheme in {"http", "https"} and parts.hostname in LOOPBACK and is_numbered

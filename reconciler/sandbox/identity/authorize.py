@@ -161,11 +161,11 @@ class Authorizer:
         )
 
     def _matching(self, q: str) -> Iterator[User]:
-        """People in order of their names whose name, sign-in name, department, title or role has every word of `q`."""
+        """People whose name, sign-in name, department, title or role has each word of `q`; those with a role first."""
         words = q.casefold().split()
         store = self._world.directory.store
         people = (store.users[user_id] for user_id in store.user_ids() if user_id in store.users)
-        for user in sorted(people, key=lambda u: u.display_name.casefold()):
+        for user in sorted(people, key=lambda u: (not u.app_roles, u.display_name.casefold())):
             about = (user.display_name, user.upn, user.department, user.job_title, *user.app_roles)
             text = " ".join(part for part in about if part).casefold()
             if user.deleted_at is None and all(word in text for word in words):
@@ -287,9 +287,12 @@ def _contexts(claims: str) -> list[str]:
         wanted: Any = json.loads(claims)["id_token"]["acrs"]
     except (KeyError, TypeError):
         return []
-    except ValueError as wrong:
+    except (ValueError, RecursionError) as wrong:
         raise Back("invalid_request", 900144, "The claims parameter is not JSON.") from wrong
-    values = [*wanted.get("values", []), wanted.get("value")] if isinstance(wanted, dict) else []
+    several = wanted.get("values") if isinstance(wanted, dict) else None
+    values = [*several] if isinstance(several, list) else []
+    if isinstance(wanted, dict):
+        values.append(wanted.get("value"))
     return [value for value in values if isinstance(value, str)]
 
 

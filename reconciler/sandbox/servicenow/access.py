@@ -10,7 +10,7 @@ and the dictionary follows from the schema.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Literal
 
 import msgspec
@@ -25,7 +25,8 @@ WRITERS = frozenset({"itil", "sn_request_write"})
 ADMIN_ROLE = "admin"
 
 VARIABLE_TABLES = frozenset({"sc_item_option", "sc_item_option_mtom", "sc_multi_row_question_answer"})
-INTERNAL_TABLES = VARIABLE_TABLES | {"sys_journal_field", "sys_choice", "sys_dictionary"}
+AUDIT_TABLES = frozenset({"sys_audit", "sysevent"})
+INTERNAL_TABLES = VARIABLE_TABLES | AUDIT_TABLES | {"sys_journal_field", "sys_choice", "sys_dictionary"}
 OPEN_TABLES = frozenset(
     {
         "sys_user",
@@ -76,6 +77,8 @@ class Access:
         self._schema = schema
         self._switches = switches
         self.rules: list[AclRule] = []
+        self.stands_in: Callable[[str, str], bool] = lambda _approver, _user: False
+        """Whether a user may decide in an approver's place now; the instance knows."""
 
     def may(
         self, caller: Caller, operation: Operation, table: str, *, column: str = "", row: Row | None = None
@@ -89,8 +92,10 @@ class Access:
             return True
         if self._switches.closed_is_read_only and self._is_closed(table, row):
             return False
-        if table == "sysapproval_approver":  # only its approver decides an approval (section 9)
-            return row.get("approver") == caller.sys_id and (not column or column in APPROVERS_OWN)
+        if table == "sysapproval_approver":  # only its approver decides an approval, or a delegate (section 9)
+            approver = row.get("approver", "")
+            is_theirs = approver == caller.sys_id or self.stands_in(approver, caller.sys_id)
+            return is_theirs and (not column or column in APPROVERS_OWN)
         return True
 
     def can_read(self, caller: Caller, table: str, row: Row) -> bool:
@@ -135,6 +140,8 @@ class Access:
         if operation == "read":
             if table == "sys_journal_field" and not self._switches.journal_is_readable:
                 return False
+            if table in AUDIT_TABLES and not self._switches.audit_is_readable:
+                return is_admin
             if table in VARIABLE_TABLES and not self._switches.variables_are_readable:
                 return False
             return is_admin or table in OPEN_TABLES or bool(caller.roles & READERS)

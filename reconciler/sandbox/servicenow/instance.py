@@ -22,6 +22,7 @@ from reconciler.sandbox.servicenow.credentials import Credentials, OAuthClient
 from reconciler.sandbox.servicenow.dictionary import DERIVED, write_dictionary
 from reconciler.sandbox.servicenow.records import Records
 from reconciler.sandbox.servicenow.schema import Column
+from reconciler.sandbox.servicenow.stamps import stamp
 from reconciler.sandbox.servicenow.switches import InstanceSwitches
 from reconciler.sandbox.servicenow.tables import base_schema
 
@@ -39,6 +40,7 @@ class Instance(Acting):
         self.schema = base_schema()
         self.truth = Records(self.schema, now=now, rng=rng, switches=self.switches)
         self.access = Access(self.schema, self.switches)
+        self.access.stands_in = self.stands_in
         self.credentials = Credentials()
         self.attachments: dict[str, bytes] = {}
         """Contents of attachments by sys_id."""
@@ -206,19 +208,70 @@ class Instance(Acting):
             self.truth, past, variables=variables or {}, rows=rows, approvers=approvers, task=task
         )
 
-    def decide(self, ritm: str, approver: str, state: str, *, comments: str = "", at: datetime | None = None) -> None:
-        """Let a person approve or reject, as they would on their approval page.
+    def decide(
+        self,
+        ritm: str,
+        approver: str,
+        state: str,
+        *,
+        comments: str = "",
+        at: datetime | None = None,
+        by: str = "",
+        impersonator: str = "",
+    ) -> None:
+        """Let an approval of an item or of its request be decided, as on its page; `approver` is a sys_id.
+
+        `by` is the user name of who does it, by default the approver: a delegate, an administrator, the integration
+        user, or "system" for a due date. With `impersonator` (a user name) it is done in another's name, which the
+        record itself does not show.
 
         Raises:
-            KeyError: the person is not asked for this item.
+            KeyError: the person is not asked.
         """
-        asked = self.truth.with_value("sysapproval_approver", "sysapproval", ritm)
-        row = next((r for r in asked if r.get("approver") == approver), None)
+        request = (self.truth.store.get("sc_req_item", ritm) or {}).get("request", "")
+        asked = {
+            row["sys_id"]: row
+            for column in ("sysapproval", "document_id")
+            for row in self.truth.with_value("sysapproval_approver", column, *{ritm, request} - {""})
+        }
+        row = next((r for r in asked.values() if r.get("approver") == approver), None)
         if row is None:
             raise KeyError(approver)
         values = {"state": state} | ({"comments": comments} if comments else {})
-        by = self.truth.store.table("sys_user").by_id[approver]["user_name"]
-        self.truth.update("sysapproval_approver", row["sys_id"], values, by=by, at=at)
+        actor = by or self.truth.store.table("sys_user").by_id[approver]["user_name"]
+        if impersonator:
+            self._note_impersonation("start", impersonator, actor, at)
+        self.truth.update("sysapproval_approver", row["sys_id"], values, by=actor, at=at)
+        if impersonator:
+            self._note_impersonation("end", impersonator, actor, at)
+
+    def _note_impersonation(self, moment: str, impersonator: str, name: str, at: datetime | None) -> None:
+        # The names of event and parameters are UNCONFIRMED.
+        values = {"name": f"impersonation.{moment}", "parm1": impersonator, "parm2": name, "user_name": impersonator}
+        self.truth.insert("sysevent", values, by=impersonator, at=at)
+
+    def add_delegate(
+        self, user: str, delegate: str, *, starts: datetime, ends: datetime, approvals: bool = True
+    ) -> str:
+        """Let `delegate` act for `user` (sys_ids) for a time; the row's sys_id."""
+        values = {
+            "user": user,
+            "delegate": delegate,
+            "approvals": "true" if approvals else "false",
+            "starts": stamp(starts),
+            "ends": stamp(ends),
+        }
+        return self.truth.insert("sys_user_delegate", values, by=ADMIN, at=starts)
+
+    def stands_in(self, approver: str, user: str) -> bool:
+        """Whether `user` may approve for `approver` now; a delegate's delegate may not."""
+        now = stamp(self.now())
+        return any(
+            row.get("delegate") == user
+            and row.get("approvals") == "true"
+            and row.get("starts", "") <= now <= row.get("ends", now)
+            for row in self.truth.with_value("sys_user_delegate", "user", approver)
+        )
 
     def change(self, table: str, sys_id: str, *, by: str = ADMIN, at: datetime | None = None, **values: str) -> None:
         """Change a row as a person would in the forms: under the business rules, `by` is a user name."""

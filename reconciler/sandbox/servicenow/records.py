@@ -176,6 +176,7 @@ class Records:
                 self._stamp(name, new, by=by, at_text=at_text)
             self._put(name, new)
         self._write_journals(name, sys_id, journals, by=by, at_text=at_text)
+        self._write_audit(name, old, new, by=by, at_text=at_text)
         self._after(name, old, new, at=at)
         if reverted is not None:
             undone = {**new, **reverted}
@@ -256,6 +257,23 @@ class Records:
             self._stamp("sys_journal_field", entry, by=by, at_text=at_text, created=True)
             self._put("sys_journal_field", entry)
 
+    def _write_audit(self, table: str, old: Row, new: Row, *, by: str, at_text: str) -> None:
+        """Who moved an approval, and from what: the instance audits this one field."""
+        if table != "sysapproval_approver" or old.get("state") == new.get("state"):
+            return
+        entry = {
+            "sys_id": self.new_id(),
+            "tablename": table,
+            "documentkey": new["sys_id"],
+            "fieldname": "state",
+            "oldvalue": old.get("state", ""),
+            "newvalue": new.get("state", ""),
+            "user": by,
+            "record_checkpoint": new.get("sys_mod_count", ""),
+        }
+        self._stamp("sys_audit", entry, by=by, at_text=at_text, created=True)
+        self._put("sys_audit", entry)
+
     def _apply_task_rules(
         self, table: str, old: Row, new: dict[str, str], changes: Row, journals: Row, *, by: str, at_text: str
     ) -> Row | None:
@@ -301,8 +319,20 @@ class Records:
         if self.switches.roll_up and closed and table in {"sc_task", "sc_req_item"}:
             link, parent = ("request_item", "sc_req_item") if table == "sc_task" else ("request", "sc_request")
             self._roll_up(table, link, parent, new.get(link, ""), at=at)
-        if self.switches.approval_rolls_up and table == "sysapproval_approver" and old.get("state") != new.get("state"):
+        if table != "sysapproval_approver" or old.get("state") == new.get("state"):
+            return
+        if self.switches.approval_asks_next and new.get("state") == "approved":
+            self._ask_next(new, at=at)
+        if self.switches.approval_rolls_up:
             self._settle_approval(new, at=at)
+
+    def _ask_next(self, approved: Row, *, at: datetime | None) -> None:
+        """Stages one after the other: the earliest approver who was not asked yet is asked now."""
+        for row in self.store.table("sysapproval_approver").by_id.values():
+            same = row.get("sysapproval", "") == approved.get("sysapproval", "")
+            if same and row.get("document_id") == approved.get("document_id") and row.get("state") == "not requested":
+                self.update("sysapproval_approver", row["sys_id"], {"state": "requested"}, by="system", at=at)
+                return
 
     def _roll_up(self, child: str, link: str, parent: str, parent_id: str, *, at: datetime | None) -> None:
         if self.store.get(parent, parent_id) is None:

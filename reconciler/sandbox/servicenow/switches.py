@@ -54,11 +54,17 @@ class InstanceSwitches(msgspec.Struct):
     approval_rolls_up: bool = True
     """Approver rows settle the approval of their task."""
 
+    approval_asks_next: bool = True
+    """Once an approver has approved, the next one of the item who was not asked yet is asked."""
+
     # --- reading rights (sections 7, 12, 19)
     journal_is_readable: bool = True
     """The integration user may read sys_journal_field."""
     variables_are_readable: bool = True
     """The same for the tables of catalog variables."""
+
+    audit_is_readable: bool = True
+    """The integration user may read sys_audit and sysevent (UNCONFIRMED; real instances often keep both to admins)."""
 
     # --- sign-in (section 12)
     basic_auth: bool = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from reconciler.sandbox.stories import later
+from reconciler.sandbox.stories.channels import add_flows
 from reconciler.sandbox.stories.desk import Desk, add_access
 from reconciler.sandbox.stories.generated import generated
 from reconciler.sandbox.stories.past import history
@@ -20,6 +21,7 @@ def contoso(*, seed: int = 1) -> World:
     tenancy.build()
     desk.build()
     later.schedule(world, tenancy, desk)
+    add_flows(world)
     return world
 
 
@@ -27,6 +29,7 @@ def empty(*, seed: int = 1) -> World:
     """A tenant without people, groups, subscriptions or tickets, to which the published credentials sign in."""
     world = World(START, seed=seed)
     add_access(world.instance)
+    add_flows(world)
     return world
 
 

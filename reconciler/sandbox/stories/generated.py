@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from datetime import timedelta
 
+from reconciler.sandbox.stories.channels import add_flows
 from reconciler.sandbox.stories.desk import add_access
 from reconciler.sandbox.stories.forms import FORMS, LICENCE
 from reconciler.sandbox.stories.people import DOMAIN, START
@@ -58,6 +59,7 @@ def generated(users: int, seed: int = 1) -> World:
         directory.add_sku(part_number, enabled=seats)
     groups = {p: directory.add_group(f"M365-{p}", licenses={p: ()}) for p in (*SUITES, *EXTRAS)}
     add_access(world.instance)
+    add_flows(world)
     item = world.instance.add_item(LICENCE, **FORMS[LICENCE])
     for n in range(users):
         first, last = rng.choice(FIRST), rng.choice(LAST)

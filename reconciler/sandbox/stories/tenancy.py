@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from reconciler.sandbox.directory import Directory
 from reconciler.sandbox.directory.audit import Actor
-from reconciler.sandbox.stories.people import COLLEAGUES, EVERYONE, HEADS, SERVICE_DESK, START, Person
+from reconciler.sandbox.stories.people import COLLEAGUES, DOMAIN, EVERYONE, HEADS, SERVICE_DESK, START, Person
 from reconciler.sandbox.stories.tickets import STORIES
 from reconciler.sandbox.world import World
 
@@ -88,6 +88,7 @@ class Tenancy:
         self._add_groups()
         self._fill_seats()
         self._tell_stories()
+        self._add_special_accounts()
         self._world.clock.advance(timedelta(0))  # what the past left to be done is done
 
     @contextmanager
@@ -179,6 +180,24 @@ class Tenancy:
         self._grant("Yusuf Demir", "PROJECT_P1", at=closed_at("RITM0010027"), by="Oliver Grant")
         self._join("Carl Johansson", NO_TEAMS, START - timedelta(days=200))
         self._grant("Hanna Virtanen", "SPE_E5", days=30)
+
+    def _add_special_accounts(self) -> None:
+        """Accounts that are no ordinary person, and who holds which directory role."""
+        add = self._directory.add_user
+        glass = add(f"break.glass@{DOMAIN}", display_name="Break Glass", mail="", mailbox=None)
+        guest = f"alex_fabrikam.example#EXT#@{DOMAIN}"
+        add(guest, display_name="Alex Partner", user_type="Guest", mail="alex@fabrikam.example", mailbox=None)
+        add(f"licences@{DOMAIN}", display_name="Licence Desk", enabled=False, mailbox="shared")
+        add(f"room.berlin@{DOMAIN}", display_name="Room Berlin", enabled=False, mailbox="room")
+        attendant = f"attendant@{DOMAIN}"
+        add(attendant, display_name="Reception", enabled=False, mail="", mailbox=None, is_resource=True)
+        roles = self._directory.roles
+        roles.assign("Global Administrator", glass)
+        roles.assign("Global Administrator", self.groups["Tier 0 Administrators"])
+        roles.assign("License Administrator", self.ids["Nina Schulz"])
+        roles.assign("License Administrator", self.ids["Oliver Grant"], eligible=True)
+        roles.assign("Teams Administrator", self.ids["Tom Weber"])
+        roles.assign("User Administrator", self.ids["David Okafor"])
 
     def actor(self, name: str) -> Actor:
         """A person as the audit log names them."""
