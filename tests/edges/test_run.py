@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import ssl
 import subprocess
 import sys
 import threading
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import trustme
 
 from reconciler.config import load
 from reconciler.daemon import Service
@@ -87,3 +89,23 @@ def test_a_certificate_that_is_none_is_one_sentence(tmp_path: Path):
         server.serving(lambda *_: None),
     ):
         pass
+
+
+def test_pages_over_tls_are_served_with_the_configured_certificate(tmp_path: Path):
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(tmp_path / "page.pem")
+    given = {
+        **QUIET,
+        "RECONCILER_STATE_DIR": str(tmp_path),
+        "RECONCILER_WEB__TLS_CERTIFICATE_FILE": str(tmp_path / "page.pem"),
+        "RECONCILER_WEB__TLS_KEY_FILE": str(tmp_path / "page.pem"),
+    }
+
+    with serving(load(None, given), "contoso", log=print) as up:
+        tls = ssl.create_default_context(cafile=tmp_path / "ca.pem")
+        with httpx.Client(verify=tls, trust_env=False, timeout=30) as http:
+            answer = http.get(f"{up.url}/healthz")
+
+    assert up.url.startswith("https://localhost:")
+    assert answer.headers["strict-transport-security"]
