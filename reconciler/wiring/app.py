@@ -38,12 +38,14 @@ from reconciler.loop.gate import Policy
 from reconciler.loop.guards import Limits
 from reconciler.loop.handover import hand_over
 from reconciler.loop.look import Eyes
+from reconciler.loop.notary import Notary
 from reconciler.loop.plan import Bounds
 from reconciler.loop.pull import Reader
 from reconciler.loop.seating import Seating
 from reconciler.probes import probes
 from reconciler.store import published_names, watermarks
 from reconciler.store.database import Database
+from reconciler.wiring.audit import build_notary
 from reconciler.wiring.stores import open_store
 from reconciler.wiring.systems import Systems, systems
 
@@ -227,7 +229,14 @@ class App:
             progress=self.progress,
             requests=lambda: {system: count.requests for system, count in self.counts.items()},
             seating=Seating(self.name, self.database, self.graph, self.servicenow, guards.use_grace_seats),
+            notary=self.notary,
         )
+
+    @cached_property
+    def notary(self) -> Notary:
+        """Who signs the audit log and brings it to its second places."""
+        prices = {str(key): product.price for key, product in self.catalogue.products.items()}
+        return build_notary(self.settings, self.name, self.database, self.clock, prices)
 
     def cycle_name(self) -> str:
         """A name for one cycle: when it began, and a part that no other has."""
