@@ -254,6 +254,6 @@ def _body(written: object) -> object:
         return written
     try:
         value = json.loads(written)
-        return value if isinstance(value, dict) and fit(value)[1] == written else written
+        return value if isinstance(value, dict) and rfc8785.dumps(value).decode() == written else written
     except (ValueError, TypeError, RecursionError):
         return written

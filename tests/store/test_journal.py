@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from desired_state.model import Says
-from reconciler.store import journal
 from reconciler.audit.chain import GENESIS, Head
+from reconciler.store import journal
 from reconciler.store.database import Database, row_counts
 from reconciler.store.fit import REDACTED, UnfitBody, fit, redact
 from tests.make import DAY, HOUR, MONDAY
