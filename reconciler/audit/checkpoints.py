@@ -88,7 +88,7 @@ def checked(note: str, verifiers: Iterable[Verifier]) -> Checkpoint:
 
 
 def notes_in(text: str) -> list[str]:
-    """The notes of a file: one note as it stands, or one JSON object a line with the note in it.
+    """The notes of a file: one note as it stands, or JSON Lines with the notes in them (a file of heads, an export).
 
     Raises:
         BadNote: it is neither.

@@ -140,16 +140,17 @@ class Notary:
 
     def _deliver(self, tenant: str) -> None:
         for place in self.places:
+            alarm = f"{place.name} for {tenant}"
             try:
                 self._bring(tenant, place)
             except SinkDown as down:
-                self.alarms[place.name] = str(down)
+                self.alarms[alarm] = str(down)
                 with self.database.write() as session:
                     sinks.failed(session, tenant, place.name, str(down), self.clock.now())
             except UserError as error:  # the store itself: nothing is lost, and nothing is written either
-                self.alarms[place.name] = str(error)
+                self.alarms[alarm] = str(error)
             else:
-                self.alarms.pop(place.name, None)
+                self.alarms.pop(alarm, None)
 
     def _bring(self, tenant: str, place: Sink) -> None:
         """Give a place what it does not have yet, batch by batch, remembering how far it came."""

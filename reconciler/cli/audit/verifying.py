@@ -76,12 +76,15 @@ def read_key(text: str) -> Verifier:
 
 def read_notes(path: Path) -> list[str]:
     """The checkpoints of a file. Raises UserError."""
-    from reconciler.audit.checkpoints import notes_in
+    from reconciler.audit.checkpoints import notes_in, read
     from reconciler.audit.notes import BadNote
     from reconciler.errors import UserError
 
     try:
-        return notes_in(read_text(path))
+        notes = notes_in(read_text(path))
+        for note in notes:
+            read(note)
+        return notes
     except BadNote as error:
         raise UserError(f"{path}: {error}") from None
 
