@@ -16,7 +16,7 @@ from typing import Any
 
 from reconciler.audit import chain
 from reconciler.audit.chain import Broken, Head, Verification
-from reconciler.audit.checkpoints import Checkpoint, checked, read
+from reconciler.audit.checkpoints import ORIGIN, Checkpoint, checked, read
 from reconciler.audit.conduct import Conduct, Finding
 from reconciler.audit.merkle import Frontier, extends, leaf
 from reconciler.audit.notes import BadNote, Verifier
@@ -72,7 +72,7 @@ class Report:
     removed: Mapping[str, int]  # rows that retention removed
     unsigned: Mapping[str, int]  # rows behind the last signed checkpoint
     unprotected: Mapping[str, int]  # rows behind the last head that was kept elsewhere
-    is_signed: bool  # whether signatures were checked
+    signed_by: Mapping[str, bool]  # by tenant, whether signatures were checked: a key for its log was given
 
     @property
     def ok(self) -> bool:
@@ -104,7 +104,7 @@ def verify(
 ) -> Report:
     """Check a log against itself, its checkpoints, and what was kept elsewhere.
 
-    Without `verifiers` signatures are not checked, and nothing counts as signed. `heads` were kept elsewhere;
+    Without a verifier for its log no signature is checked, and nothing counts as signed. `heads` were kept elsewhere;
     `witnessed` ones are compared but protect nothing (they lay beside the log); `since` are notes from elsewhere.
     Never raises for what the log says: that is a finding.
     """
@@ -163,22 +163,30 @@ class _Pass:
             self.count,
             self.removed,
             {
-                t: n - (self.met[t].size if t in self.met and self.verifiers else self._vouched(t))
+                t: n - (self.met[t].size if t in self.met and self._has_key(t) else self._vouched(t))
                 for t, n in ends.items()
             },
             {t: n - covered.get(t, 0) for t, n in ends.items()},
-            bool(self.verifiers),
+            {tenant: self._has_key(tenant) for tenant in ends},
         )
 
     def _begin(self, tenant: str) -> int:
         return self.starts[tenant].size if tenant in self.starts else 0
 
     def _vouched(self, tenant: str) -> int:
-        return self._begin(tenant) if self.verifiers else 0
+        return self._begin(tenant) if self._has_key(tenant) else 0
+
+    def _has_key(self, tenant: str) -> bool:
+        return any(v.name == ORIGIN + tenant for v in self.verifiers)
+
+    def _believed(self, note: str) -> Checkpoint:
+        """A checkpoint whose signature holds, or is not checked because no key for its log was given."""
+        found = read(note)
+        return checked(note, self.verifiers) if self._has_key(found.tenant) else found
 
     def _expect(self, note: str) -> Checkpoint | None:
         try:
-            found = checked(note, self.verifiers) if self.verifiers else read(note)
+            found = self._believed(note)
         except BadNote as error:
             self.findings.append(Finding("", 0, "forged", f"a checkpoint is not believed: {error}"))
             return None
@@ -222,7 +230,7 @@ class _Pass:
         """Believe what is left of removed rows, as far as its checkpoint vouches for it."""
         name, last = segment.tenant, segment.last
         try:
-            checkpoint = checked(segment.note, self.verifiers) if self.verifiers else read(segment.note)
+            checkpoint = self._believed(segment.note)
             tree = Frontier(last, list(segment.frontier))
         except ValueError as error:
             said = f"the rows {segment.first} to {last} of {name} are gone, and nothing vouches for it: {error}"

@@ -12,6 +12,7 @@ from reconciler.audit import proofs
 from reconciler.audit.chain import Head
 from reconciler.audit.checkpoints import read
 from reconciler.audit.merkle import Tree, leaf
+from reconciler.audit.notes import Signer
 from reconciler.audit.verify import Marks, Report, Segment, read_marks, verify
 from tests.make import HOUR, MONDAY
 from tests.make_audit import KEY, TENANT, THIEF, Rows, a_log, copied, marks, rehashed, signed
@@ -252,3 +253,10 @@ def test_that_the_log_only_grew_is_proved_between_two_checkpoints():
 def test_whatever_lines_a_file_holds_are_findings_and_never_a_crash(lines):
     verify(LOG, read_marks(lines), verifiers=KEYS)
     assert read_marks(['{"segment":{"first":1}}', '{"checkpoint":[]}', '{"checkpoint":']).unreadable == 3
+
+
+def test_a_log_whose_key_was_not_given_is_checked_by_its_chain_and_counts_as_unsigned():
+    report = verify(LOG, MARKS, verifiers=[Signer("license-reconciler/fabrikam", KEY.private).verifier])
+
+    assert report.ok
+    assert (report.signed_by, report.unsigned) == ({TENANT: False}, {TENANT: 10})

@@ -153,7 +153,7 @@ def as_json(found: Report) -> dict[str, Any]:
             for tenant, c in sorted(found.checkpoints.items())
         },
         "checkpoints_checked": found.checkpoints_checked,
-        "signatures_checked": found.is_signed,
+        "signatures_checked": all(found.signed_by.values()),
         "removed": dict(found.removed),
         "unsigned": sum(found.unsigned.values()),
         "unprotected": sum(found.unprotected.values()),
@@ -181,7 +181,7 @@ def _show(found: Report) -> None:
             click.echo(f"head  {head}")
             checkpoint = found.checkpoints.get(tenant)
             if checkpoint is not None:
-                how = "signed" if found.is_signed else "whose signature was not checked (give --key)"
+                how = "signed" if found.signed_by[tenant] else "whose signature was not checked (give --key)"
                 click.echo(
                     f"{checkpoint.at:%Y-%m-%d %H:%M:%S} UTC: a checkpoint over {checkpoint.size} rows, {how}, holds."
                 )
