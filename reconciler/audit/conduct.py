@@ -6,10 +6,11 @@ The chain proves that nothing was changed afterwards; this judges what was writt
     backwards    an instant long before the one of the row before, which the log itself did not notice
     replanned    an intent that names another plan or request digest than its cycle recorded
     unapproved   a write to the directory whose request waits for approval, or was refused, expired or void
-    self         an approval by who asked, ordered or gets it
+    self         an approval by who asked for it or gets it; by who ordered it, unless a rule trusts them to
 
-What may be is a notice: an intent without result (the process died; the next cycle looks first), and a clock that was
-seen to step back. Logs from before approvals existed hold none, and are not blamed for it.
+What may be is a notice: an intent without result (the process died; the next cycle looks first), a clock that was seen
+to step back, and an approval by who ordered something for others.
+Logs from before approvals existed hold none, and are not blamed for it.
 """
 
 from __future__ import annotations
@@ -152,7 +153,12 @@ class Conduct:
             opened = tenant.parties.get(name, {})
             deciders = {_one(body.get("actor") or row["actor"]), _one(body.get("acting_for"))} - {""}
             for role in _PARTIES:
-                if _one(body.get(role) or opened.get(role)) in deciders:
+                if _one(body.get(role) or opened.get(role)) not in deciders:
+                    continue
+                if role == "opener" and opened.get("opener_may_approve") is not False:
+                    said = f"row {row['seq']} of {row['tenant']} is an approval by who ordered it for others"
+                    self.notices.append(Finding(row["tenant"], row["seq"], "opener", said))
+                else:
                     self._find(row, "self", f"is an approval by the {role} of the request")
 
 

@@ -34,6 +34,7 @@ _IDS = frozenset({"oid", "upn", "email", "user"})
 _TEXTS = frozenset(
     {"comment", "justification", "reason", "sentence", "words", "title", "note", "text", "said", "agent", "source"}
 )
+_FACTS = frozenset({"facts", "inputs"})  # what rules looked at of a person: every text in them
 _OURS = frozenset({"reconciler", "", "ledger"})
 
 
@@ -130,6 +131,10 @@ def replaced(value: Any, put: Callable[[str, str, str], str], owner: str) -> Any
 
 
 def _field(name: str, value: Any, put: Callable[[str, str, str], str], owner: str) -> Any:
+    if name in _FACTS:
+        return _whole(value, put, owner)
+    if name == "target" and isinstance(value, str) and is_person(value):
+        return put("p", value, value)
     if isinstance(value, str) and value not in _OURS:
         if name in _WHO:
             return put("p", value, owner if name not in ("oid", "user", "object_id") else value)
@@ -138,6 +143,15 @@ def _field(name: str, value: Any, put: Callable[[str, str, str], str], owner: st
     if isinstance(value, list) and name in _WHO | _TEXTS and all(isinstance(v, str) for v in value):
         return [_field(name, v, put, owner if name in _TEXTS else v) for v in value]
     return replaced(value, put, owner)
+
+
+def _whole(value: Any, put: Callable[[str, str, str], str], owner: str) -> Any:
+    """A value with every text in it behind a sign."""
+    if isinstance(value, Mapping):
+        return {name: _whole(inner, put, owner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_whole(inner, put, owner) for inner in value]
+    return put("t", value, owner) if isinstance(value, str) and value else value
 
 
 def signs_in(value: Any) -> Iterator[str]:

@@ -187,6 +187,7 @@ def test_a_grant_after_its_approval_is_sound():
         ([ASKED, decided(actor=ADA)], "self"),
         ([ASKED, decided(actor={"tid": "t", "oid": "second account", "employee_id": "7"})], "self"),
         ([ASKED, decided(acting_for=ADA)], "self"),
+        ([ASKED | {"opener": BOB, "opener_may_approve": False}, decided()], "self"),
         ([INTENT, RESULT | {"intent": 1}, RESULT | {"intent": 1}], "unpaired"),
         ([INTENT, RESULT | {"intent": 1, "subject": "v"}], "unpaired"),
         ([INTENT, RESULT | {"intent": 9}], "unpaired"),
@@ -206,12 +207,12 @@ def test_what_must_never_happen_is_found_though_every_hash_is_right(log, what):
 
 def test_what_may_happen_is_a_note_and_no_finding():
     early = (MONDAY - HOUR).isoformat(timespec="microseconds")
-    log = a_log(INTENT, {"n": 1, "at": early, "clock_warning": MONDAY.isoformat()})
+    log = a_log(INTENT, {"n": 1, "at": early, "clock_warning": MONDAY.isoformat()}, ASKED | {"opener": BOB}, decided())
 
     report = found(log, Marks())
 
     assert report.ok
-    assert sorted(n.why for n in report.notices) == ["clock", "open"]
+    assert sorted(n.why for n in report.notices) == ["clock", "open", "opener"]
 
 
 # --- proofs and files ------------------------------------------------------------------------------------------

@@ -265,10 +265,11 @@ def test_persons_stand_behind_signs_and_are_read_as_before(veiled):
         "approver": human,
         "lines": ["R1/1"],
     }
+    body |= {"facts": {"department": "Sales", "groups": ["Board"], "is_member": True}}
     tell(veiled, ADA_ID, "R1/1", kind="intent", body=body, actor="carol@contoso.example")
 
     written = raw(veiled)
-    for private in ("ada@", ADA_ID, "bob@", BOB_ID, "Bob", "asked", "carol@", '"77"'):
+    for private in ("ada@", ADA_ID, "bob@", BOB_ID, "Bob", "asked", "carol@", '"77"', "Sales", "Board"):
         assert private not in written
     assert verified(veiled).ok
     with veiled.read() as session:
