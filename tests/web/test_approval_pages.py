@@ -63,6 +63,7 @@ def test_what_is_not_known_is_said_to_be_not_known(pages):
 
     assert page.status_code == 200
     assert page.text.count("not known") >= 8
+    assert "every step can be taken back" not in page.text
 
 
 def test_an_approver_approves_and_the_decision_has_everything_that_proves_it(pages):
