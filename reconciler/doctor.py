@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from desired_state.model import GroupId, Path, Product, SkuId, Tier
 from reconciler.clients.auth import roles
-from reconciler.clients.graph.permissions import ENFORCE, EVIDENCE, OBSERVE, PERMISSIONS, missing
+from reconciler.clients.graph.permissions import ENFORCE, EVIDENCE, OBSERVE, PERMISSIONS, ROLES, missing
 from reconciler.errors import NotFound, RemoteError, UserError
 from reconciler.line import Gone, Unread
 from reconciler.loop.groups import unusable
@@ -97,6 +97,12 @@ def _graph(app: App) -> Iterator[Finding]:
         yield Finding(
             "graph", operation, Health.FAULT, f"{operation} needs {permission}; grant it to the application, as admin"
         )
+    if app.tenant.guards.deny_role_holders:
+        for operation, permission in missing(granted, ROLES).items():
+            sentence = (
+                f"{operation} needs {permission}; until then everybody may be an administrator, and nobody is served"
+            )
+            yield Finding("graph", operation, Health.FAULT, sentence)
     for operation, permission in missing(granted, EVIDENCE).items():
         sentence = f"{operation} needs {permission}; without it nobody can be named who changes a licence later"
         yield Finding("graph", operation, Health.WARNING, sentence)

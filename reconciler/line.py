@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
@@ -345,6 +346,15 @@ class Lane(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Weight:
+    """What an action does in effect: services that the person gains and loses, and the monthly cost that it adds."""
+
+    gains: int = 0
+    losses: int = 0
+    cost: Decimal = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
 class Trip:
     """A guard that stopped a lane: what was wanted, what is allowed, and the plan it freezes."""
 
@@ -366,6 +376,7 @@ class Gated:
     sentence: str = ""
     judged: tuple[Mapping[str, Any], ...] = ()
     may_answer: bool = True  # False: the ticket is too old to be told anything
+    weights: tuple[Weight, ...] = ()  # of the proposal's actions, in order
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,10 @@ one case. A dry run takes the same path up to the gate and keeps nothing.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import chain
 
 from sqlmodel import Session
 
@@ -21,11 +22,11 @@ from reconciler.line import (
     Decision,
     Ending,
     Finding,
-    Lane,
     Line,
     Observed,
     Plan,
     Rest,
+    Trip,
 )
 from reconciler.loop.aftermath import to_ask
 from reconciler.loop.confirm import SECOND_LOOK_S, confirmed, doubtful
@@ -35,6 +36,8 @@ from reconciler.loop.diff import Windows, diff
 from reconciler.loop.ending import end
 from reconciler.loop.execute import Hands, acted_on, execute
 from reconciler.loop.gate import Gates, Policy, gate
+from reconciler.loop.guarding import Guarding, Post
+from reconciler.loop.guards.judge import FIGHT
 from reconciler.loop.learn import learn, taught
 from reconciler.loop.look import Eyes, look, look_back
 from reconciler.loop.observe import Scope, Seen, observe
@@ -78,6 +81,7 @@ class Deps:
     progress: Progress
     requests: Callable[[], Mapping[str, int]]
     seating: Seating
+    guarding: Guarding
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,19 +108,20 @@ def cycle(d: Deps, run: Run) -> CycleReport:
     if lost:
         seen = replace(seen, observed=look_back(d.eyes, lost, seen.observed))
         findings = diff(seen.lines, seen.observed, at=at, windows=d.windows)
-    gates, books = _decide(d, run, findings, seen, d.seating.load(), at)
+    post = d.guarding.post(seen, cycle=run.cycle)
+    gates, books = _decide(d, run, findings, seen, post, d.seating.load(), at)
     doubts = doubtful(g.proposal.finding for g in gates.gated if g.decision is Decision.CLEARED)
     if doubts:
         seen = replace(seen, observed=_second_look(d, seen, doubts, findings))
         findings = diff(seen.lines, seen.observed, at=at, windows=d.windows)
-        gates, books = _decide(d, run, findings, seen, books, at)
-    sender = _sender(d, run)
-    outcomes = _execute(d, run, sender, seen, gates)
+        gates, books = _decide(d, run, findings, seen, post, books, at)
+    sender = _sender(d, run, post)
+    outcomes = _execute(d, run, sender, post, seen, gates)
     learn(outcomes, d.database, d.tenant, cycle=run.cycle, at=d.clock.now())
     last = {} if run.is_dry else _verify(d, seen, findings, outcomes)
     endings = _endings(d, gates, outcomes, last)
-    endings, told = _record(d, run, sender, gates, endings, books)
-    return _report(d, run, at, gates, endings, told, sender)
+    endings, told = _record(d, run, sender, post, gates, endings, books)
+    return _report(d, run, at, gates, endings, told, sender, post)
 
 
 def _second_look(d: Deps, seen: Seen, doubts: tuple[Line, ...], findings: tuple[Finding, ...]) -> Observed:
@@ -131,14 +136,14 @@ def _second_look(d: Deps, seen: Seen, doubts: tuple[Line, ...], findings: tuple[
 
 
 def _decide(
-    d: Deps, run: Run, findings: tuple[Finding, ...], seen: Seen, before: Books, at: datetime
+    d: Deps, run: Run, findings: tuple[Finding, ...], seen: Seen, post: Post, before: Books, at: datetime
 ) -> tuple[Gates, dict[SkuId, Book]]:
     """Judge as if there were a seat for everybody; then give the seats to those who may have one, in turn."""
 
     def judged(proposed: Plan) -> Gates:
-        return gate(proposed, d.rules, policy=d.policy, used_today=used, at=at)
+        return gate(proposed, d.rules, policy=d.policy, watch=post.watch, at=at)
 
-    used = _used_today(d, at)
+    post.admit(findings)
     bounds = taught(d.bounds, d.database, d.tenant, at)
     wished = judged(plan(findings, seen.observed, bounds, as_if_seats=True))
     aside = frozenset(g.proposal.finding.key for g in wished.gated if steps_aside(g, at))
@@ -149,12 +154,7 @@ def _decide(
     return replace(gates, gated=told), books
 
 
-def _used_today(d: Deps, at: datetime) -> dict[Lane, int]:
-    with d.database.read() as session:
-        return {lane: journal.subjects_since(session, d.tenant, lane.value, at - timedelta(hours=24)) for lane in Lane}
-
-
-def _sender(d: Deps, run: Run) -> Sender:
+def _sender(d: Deps, run: Run, post: Post) -> Sender:
     def refuse(write: Write) -> str:
         if run.is_dry:
             return "this is a dry run"
@@ -164,14 +164,17 @@ def _sender(d: Deps, run: Run) -> Sender:
             return "answers are silent"
         return ""
 
-    return Sender(d.database, d.tenant, run.cycle, d.clock, run.guard, refuse)
+    return Sender(d.database, d.tenant, run.cycle, d.clock, run.guard, refuse, post)
 
 
-def _execute(d: Deps, run: Run, sender: Sender, seen: Seen, gates: Gates) -> dict[LineKey, tuple[Outcome, ...]]:
+def _execute(
+    d: Deps, run: Run, sender: Sender, post: Post, seen: Seen, gates: Gates
+) -> dict[LineKey, tuple[Outcome, ...]]:
     if run.is_dry:
         return {}
+    post.begin(gates)
     begin(gates, d.desk, cycle=run.cycle, at=d.clock.now())
-    hands = Hands(d.eyes, sender, d.clock, d.windows, d.plan_names)
+    hands = Hands(d.eyes, sender, d.clock, d.windows, d.plan_names, post)
     return execute(gates.gated, seen.observed, hands, plan_digest=gates.plan_digest, progress=d.progress)
 
 
@@ -236,13 +239,19 @@ def _endings(
 
 
 def _record(
-    d: Deps, run: Run, sender: Sender, gates: Gates, endings: tuple[Ending, ...], books: Mapping[SkuId, Book]
+    d: Deps,
+    run: Run,
+    sender: Sender,
+    post: Post,
+    gates: Gates,
+    endings: tuple[Ending, ...],
+    books: Mapping[SkuId, Book],
 ) -> tuple[tuple[Ending, ...], Told]:
     if run.is_dry:
         return endings, Told()
     d.seating.save(books, d.clock.now())
     endings = record(endings, d.desk, plan_digest=gates.plan_digest, cycle=run.cycle, at=d.clock.now())
-    told = deliver(d.desk, sender, plan_digest=gates.plan_digest, only=_tickets(run, endings))
+    told = deliver(d.desk, sender, post, plan_digest=gates.plan_digest, only=_tickets(run, endings))
     if told.given:
         try:
             pull(d.reader, cycle=run.cycle)  # take in our own updates now, so that they are no news later (I6, I10)
@@ -265,7 +274,14 @@ def _unseen(run: Run, endings: tuple[Ending, ...]) -> tuple[str, ...]:
 
 
 def _report(
-    d: Deps, run: Run, at: datetime, gates: Gates, endings: tuple[Ending, ...], told: Told, sender: Sender
+    d: Deps,
+    run: Run,
+    at: datetime,
+    gates: Gates,
+    endings: tuple[Ending, ...],
+    told: Told,
+    sender: Sender,
+    post: Post,
 ) -> CycleReport:
     with d.database.read() as session:
         head = journal.head(session, d.tenant)
@@ -280,10 +296,17 @@ def _report(
         endings=endings,
         plan_digest=gates.plan_digest,
         given=told.given,
-        trips=(*gates.trips, *told.trips),
+        trips=_trips(gates.trips, told.trips, post.trips),
         requests=d.requests(),
         writes={"graph": sender.sent.graph, "servicenow": sender.sent.servicenow},
         audit_head=head.hash,
         audit_size=head.size,
         problems=(*told.problems, *_unseen(run, endings)),
     )
+
+
+def _trips(*found: Iterable[Trip]) -> tuple[Trip, ...]:
+    """Every guard once a lane, however often it stopped something; one ticket or person at a time where it says so."""
+    alone = ("ticket budget", FIGHT)
+    once = {(t.guard, t.lane, t.sentence if t.guard in alone else ""): t for t in reversed([*chain(*found)])}
+    return tuple(reversed(once.values()))

@@ -112,7 +112,7 @@ def test_postgresql_gets_the_same_tables_and_triggers():
     context = MigrationContext.configure(dialect_name="postgresql", opts={"as_sql": True, "output_buffer": said})
 
     with Operations.context(context):
-        for version in ("0001_first", "0002_given"):
+        for version in ("0001_first", "0002_given", "0012_guards"):
             importlib.import_module(f"reconciler.store.migrations.versions.{version}").upgrade()
 
     assert said.getvalue().count("CREATE TABLE") == len(METADATA.tables)

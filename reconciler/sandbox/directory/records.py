@@ -88,6 +88,9 @@ class User(msgspec.Struct):
     job_title: str | None = None
     mail: str | None = None
     manager_id: str | None = None
+    is_resource: bool | None = None
+    roles: list[str] = msgspec.field(default_factory=list)
+    """Ids of the directory roles that are assigned to the account itself."""
     telephone_number: str | None = None
     """The number that Teams voice rings; without one no licence makes a phone work."""
     deleted_at: datetime | None = None
@@ -116,6 +119,8 @@ class Group(msgspec.Struct):
     """SKU -> plans switched off in this group's assignment."""
     members: dict[str, None] = msgspec.field(default_factory=dict)
     """Direct members, users and groups, in order of joining."""
+    roles: list[str] = msgspec.field(default_factory=list)
+    """Ids of the directory roles that are assigned to the group."""
     app_roles: list[str] = msgspec.field(default_factory=list)
     """Names of the applications in which its members have a role."""
     processing: str = "ProcessingComplete"

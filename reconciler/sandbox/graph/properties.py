@@ -45,7 +45,7 @@ USER_NULLS = frozenset(
     _words(
         "ageGroup authorizationInfo city companyName consentProvidedForMinor creationType customSecurityAttributes "
         "deviceEnrollmentLimit employeeHireDate employeeLeaveDateTime employeeOrgData externalUserState "
-        "externalUserStateChangeDateTime faxNumber givenName identityParentId isManagementRestricted isResourceAccount "
+        "externalUserStateChangeDateTime faxNumber givenName identityParentId isManagementRestricted "
         "lastPasswordChangeDateTime legalAgeGroupClassification mobilePhone officeLocation onPremisesDistinguishedName "
         "onPremisesDomainName onPremisesExtensionAttributes onPremisesImmutableId onPremisesLastSyncDateTime "
         "onPremisesSamAccountName onPremisesSecurityIdentifier onPremisesUserPrincipalName passwordPolicies "
@@ -104,6 +104,7 @@ class Properties:
             "employeeId": lambda u: u.employee_id,
             "onPremisesSyncEnabled": lambda u: True if u.synced else None,
             "userType": lambda u: u.user_type,
+            "isResourceAccount": lambda u: u.is_resource,
             "createdDateTime": lambda u: iso(u.created_at),
             "deletedDateTime": lambda u: iso_or_none(u.deleted_at),
             "birthday": lambda _: NO_DATE,

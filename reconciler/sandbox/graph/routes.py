@@ -47,6 +47,9 @@ READ_ORGANIZATION = frozenset({"Organization.Read.All", "User.Read.All", "User.R
 READ_OBJECTS = frozenset(_DIRECTORY)
 READ_VOICE = frozenset({"TeamsUserConfiguration.Read.All"})
 READ_AUDITS = frozenset({"AuditLog.Read.All"})
+READ_ROLES = frozenset(
+    {"RoleManagement.Read.Directory", "RoleManagement.Read.All", "RoleManagement.ReadWrite.Directory", *_DIRECTORY}
+)
 
 
 class Route(NamedTuple):
@@ -110,6 +113,7 @@ def routes(properties: Properties) -> list[Route]:
         Route("GET", "/organization", tenant.organization, READ_ORGANIZATION, 1),
         Route("GET", "/organization/{id}", tenant.organization_by_id, READ_ORGANIZATION, 1),
         Route("POST", "/directoryObjects/getByIds", tenant.by_ids, READ_OBJECTS, 3),
+        Route("GET", "/roleManagement/directory/roleAssignments", tenant.role_assignments, READ_ROLES, 1),
         Route("GET", "/admin/teams/userConfigurations/{id}", Voice().get, READ_VOICE, 1),
         Route("GET", "/auditLogs/directoryAudits", tenant.audits, READ_AUDITS, 1, is_audit=True),
         Route("GET", "/auditLogs/directoryAudits/{id}", tenant.audit, READ_AUDITS, 1, is_audit=True),

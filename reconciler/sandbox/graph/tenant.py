@@ -8,7 +8,7 @@ from typing import Any
 from reconciler.sandbox import hosts
 from reconciler.sandbox.directory import Sku, refusals
 from reconciler.sandbox.graph import listing
-from reconciler.sandbox.graph.answers import Answer, bad_request
+from reconciler.sandbox.graph.answers import Answer, bad_request, not_implemented
 from reconciler.sandbox.graph.calls import Call
 from reconciler.sandbox.graph.properties import GROUP_DEFAULTS, USER_DEFAULTS, Properties
 
@@ -130,6 +130,34 @@ class Tenant:
             if row is not None and types & {kind, "directoryobject"}:
                 rows.append(row)
         return Answer(200, {"@odata.context": call.url("/$metadata#directoryObjects"), "value": rows})
+
+    def role_assignments(self, call: Call) -> Answer:
+        """GET /roleManagement/directory/roleAssignments, with the principal where it is asked for."""
+        if call.query.get("$expand", "principal") != "principal":
+            raise not_implemented(f"$expand={call.query['$expand']}")
+        users = [(u.user_id, u.roles) for u in call.store.users.values() if u.deleted_at is None]
+        groups = [(g.group_id, g.roles) for g in call.store.groups.values() if g.deleted_at is None]
+        rows = [self._role_assignment(call, i, role) for i, roles in (*users, *groups) for role in roles]
+        names = call.select()
+        return listing.answer_list(
+            call,
+            rows,
+            len(rows),
+            context="roleManagement/directory/roleAssignments",
+            matches=lambda _: True,
+            show=lambda r: r if names is None else {k: v for k, v in r.items() if k in (*names, "principal")},
+        )
+
+    def _role_assignment(self, call: Call, object_id: str, role: str) -> dict[str, Any]:
+        row: dict[str, Any] = {
+            "id": f"{role}-{object_id}",
+            "principalId": object_id,
+            "directoryScopeId": "/",
+            "roleDefinitionId": role,
+        }
+        if "$expand" in call.query:
+            row["principal"] = directory_object(call, self._properties, object_id, None)
+        return row
 
     def audits(self, call: Call) -> Answer:
         """GET /auditLogs/directoryAudits: newest first."""
