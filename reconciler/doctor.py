@@ -60,12 +60,31 @@ def _own(app: App) -> Iterator[Finding]:
     yield Finding("configuration", "file", Health.WELL, f"{app.settings.source}, digest {app.settings.digest()[:16]}")
     yield Finding("configuration", "mode", Health.WELL, f"mode {app.tenant.mode}, answers {app.tenant.answers}")
 
+    yield _scope(app)
+
     def store() -> str:
         with app.database.read() as session:
             size = journal.head(session, app.name).size
         return f"{app.database.name} can be read; its audit log has {size} rows"
 
     yield _try("store", "database", store)
+
+
+def _scope(app: App) -> Finding:
+    guards = app.tenant.guards
+    allowed = {
+        "domains": len(guards.allow_domains),
+        "users": len(guards.allow_users),
+        "groups": len(guards.allow_groups),
+    }
+    if not any(allowed.values()):
+        sentence = (
+            "nobody is in scope: every allow list is empty. Name people, domains or groups in "
+            f'[tenants.{app.name}.guards], or everybody: allow_domains = ["*"]'
+        )
+        return Finding("configuration", "scope", Health.WARNING, sentence)
+    listed = ", ".join(f"{count} {what}" for what, count in allowed.items() if count)
+    return Finding("configuration", "scope", Health.WELL, f"in scope are {listed}; deny lists win")
 
 
 def _graph(app: App) -> Iterator[Finding]:

@@ -23,7 +23,7 @@ from reconciler.errors import RemoteError
 from reconciler.line import Decision, Finding, Gated, Lane, Trip
 from reconciler.loop.gate import Gates
 from reconciler.loop.guards.breakers import Circuit, Mark, Touch, fights
-from reconciler.loop.guards.budgets import CYCLE, DAY, Limits, Used
+from reconciler.loop.guards.budgets import CYCLE, DAY, Limits, Used, affordable
 from reconciler.loop.guards.effects import Scales
 from reconciler.loop.guards.freezes import Stop, Window, frozen
 from reconciler.loop.guards.judge import CIRCUIT, FREEZE, KILL, LIFTED, SCOPE, circuit_trip, covered
@@ -72,7 +72,7 @@ class Guarding:
             let = guards.released(session, self.tenant, at)
             pulled = _pulled(session, self.tenant)
             circuits = {system: self._circuit(session, system) for system in CIRCUITS}
-            stops = self._stops(session, at)
+            stops = self.stops(session, at)
         observed = seen.observed
         watch = Watch(
             at,
@@ -96,13 +96,13 @@ class Guarding:
         }
         return Post(self, watch, cycle, marks=marks, used=dict(watch.used.users))
 
-    def _stops(self, session: Session, at: datetime) -> tuple[Stop, ...]:
-        """Everything that is thrown, planned or configured and holds now."""
+    def stops(self, session: Session | None, at: datetime) -> tuple[Stop, ...]:
+        """Everything that is thrown, planned or configured and holds now; without a session, all but the store's."""
         found = []
         outside = self.outside()
         if outside:
             found.append(Stop(KILL, "the kill switch", frozenset(Lane), outside))
-        for switch in switches.stops(session, self.tenant):
+        for switch in switches.stops(session, self.tenant) if session is not None else ():
             lanes = frozenset(lane for lane in Lane if switch.stops(lane.value, at))
             if lanes:
                 is_kill = switch.kind is switches.SwitchKind.KILL
@@ -172,6 +172,7 @@ class Post:
     marks: dict[str, list[Mark]]
     used: dict[Lane, frozenset[str]]
     trips: list[Trip] = field(default_factory=list)  # of single writes
+    _costs: dict[tuple[str, str, str], Decimal] = field(default_factory=dict)
     _touched: dict[Lane, set[str]] = field(default_factory=dict)
     _sides: dict[LineKey, Side] = field(default_factory=dict)
     _users: dict[UserId, Side] = field(default_factory=dict)
@@ -232,7 +233,7 @@ class Post:
         """Raise Stopped when a guard forbids the write now."""
         at = self.guarding.clock.now()
         lanes = {write.lane, *(write.counts or ())}
-        for stop in self.guarding._stops(session, at):
+        for stop in self.guarding.stops(session, at):
             lane = next((each for each in sorted(lanes) if each in stop.lanes), None)
             if lane is not None:
                 self._stop(Trip(stop.guard, lane, 1, 0, write.plan_digest, stop.sentence(lane)))
@@ -267,6 +268,12 @@ class Post:
                 if len(who) > limit:
                     why = f"The {guard} of lane {lane} is {limit}, and this would be one more."
                     self._stop(Trip(guard, lane, len(who), limit, write.plan_digest, why))
+        if write.cost and Lane.GRANTS not in self._let:
+            costs = self._costs | {_costing(write): write.cost}
+            wanted, used = sum(costs.values(), Decimal(0)), self.watch.used.cost
+            trip = affordable(wanted, used=used, limits=limits, digest=write.plan_digest)
+            if trip is not None:
+                self._stop(trip)
 
     def _stop(self, trip: Trip) -> None:
         if (trip.guard, trip.lane) not in {(t.guard, t.lane) for t in self.trips}:
@@ -277,6 +284,8 @@ class Post:
         """The write goes out: it counts from now on."""
         for lane in write.counts if write.counts is not None else {write.lane}:
             self._touched.setdefault(lane, set()).add(write.subject)
+        if write.cost:
+            self._costs[_costing(write)] = write.cost
 
     def ended(self, session: Session, write: Write, trouble: str) -> None:
         """It came to this; the breaker of its system may open, or close again."""
@@ -304,6 +313,11 @@ class Post:
         guards.remember(session, tenant, CIRCUITS[system], {"until": until, "why": after.why}, at)
         told = {"guard": CIRCUIT, "system": system, "open": bool(until), "until": until, "sentence": after.why}
         journal.append(session, tenant, kind="guard.tripped", subject=CIRCUIT, body=told, at=at, cycle=self.cycle)
+
+
+def _costing(write: Write) -> tuple[str, str, str]:
+    """A change that is tried again costs once."""
+    return write.subject, write.digest, write.kind
 
 
 def _plan(trip: Trip, gated: Iterable[Gated], cycle: str, at: datetime) -> guards.GuardPlan:

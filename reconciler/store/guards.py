@@ -53,8 +53,7 @@ def keep(session: Session, tenant: str, plan: GuardPlan) -> bool:
         return False
     old = col(GuardPlanRow.at) < plan.at - KEPT
     session.execute(delete(GuardPlanRow).where(col(GuardPlanRow.tenant) == tenant, old))
-    session.merge(_row(tenant, plan))
-    session.flush()
+    put(session, tenant, plan)
     journal.append(
         session,
         tenant,
@@ -74,6 +73,12 @@ def keep(session: Session, tenant: str, plan: GuardPlan) -> bool:
         cycle=plan.cycle,
     )
     return True
+
+
+def put(session: Session, tenant: str, plan: GuardPlan) -> None:
+    """Keep a plan that nothing has stopped yet."""
+    session.merge(_row(tenant, plan))
+    session.flush()
 
 
 def plans(session: Session, tenant: str) -> list[GuardPlan]:

@@ -29,3 +29,15 @@ def outside_stop(state_dir: Path, env: Mapping[str, str]) -> str:
     except OSError as error:
         return f"{path} cannot be read ({error.strerror or error}), so it counts as thrown"
     return f"{path} is there{f': {one_line(said, 120)}' if said.strip() else ''}"
+
+
+def throw_outside(state_dir: Path, why: str) -> Path:
+    """Stop everything by the file, for when the store cannot be written.
+
+    Raises:
+        OSError: neither can the file.
+    """
+    path = state_dir / FILE
+    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.write_text(one_line(why, 120) + "\n", encoding="utf-8")
+    return path
