@@ -166,12 +166,12 @@ def _may_take_back(proposal: Proposal, policy: Policy) -> Gated:
 
 
 def _is_inferred(finding: Finding) -> bool:
-    """Whether this end is news: nobody knew of one, or of a later one. What was known since the grant is none."""
+    """Whether this end is news: nobody knew of one, or only of a later day. What was known since the grant is none."""
     state = finding.line.state
     if finding.closing is not Closing.DUE or state is None:
         return False
     end = end_of(finding.line, state.granted_at)
-    return state.ends_at is None or end is None or end < state.ends_at
+    return state.ends_at is None or end is None or end < state.ends_at - timedelta(days=1)
 
 
 def _may_write(proposal: Proposal, rules: Rules, policy: Policy) -> Gated:

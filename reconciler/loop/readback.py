@@ -53,7 +53,7 @@ class Batch:
             if absent:
                 why = (
                     f"{absent} of the changes that went out first cannot be seen although they were accepted, so the "
-                    f"rest of lane {lane} is not sent now."
+                    f"rest of lane {lane} waits for the next cycle."
                 )
                 self.stopped[lane] = why
                 self.post.trips.append(Trip(CANARY, lane, absent, 0, plan_digest, why))
@@ -61,7 +61,7 @@ class Batch:
 
     def went(self, outcomes: Sequence[Outcome]) -> None:
         """The change of one line has gone out."""
-        done = [o.action for o in outcomes if o.result is Result.APPLIED and not _was_so(o)]
+        done = [o.action for o in outcomes if o.result is Result.APPLIED and _is_visible(o)]
         self.open += done
         for lane in {lane_of(a) for a in done} & set(self.canaries):
             self.canaries[lane] = self.canaries[lane].sent()
@@ -71,7 +71,7 @@ class Batch:
         self._look(list(self.open))
 
     def _look(self, actions: Sequence[Action]) -> int:
-        """Look at changes until all are there or it has been waited long enough; how many are certainly not."""
+        """Look at changes until all are there or it has been waited long enough; how many could not be seen."""
         seen: dict[int, bool | None] = {}
         for wait_s in WAITS_S:
             left = [a for a in actions if seen.get(id(a)) is not True]
@@ -85,7 +85,7 @@ class Batch:
                 for action, there in known:
                     self._tell(session, action, is_there=bool(there))
         self.open = [a for a in self.open if all(a is not b for b in actions)]
-        return sum(1 for _, there in known if there is False)
+        return sum(1 for action in actions if seen.get(id(action)) is not True)
 
     def _tell(self, session: Session, action: Action, *, is_there: bool) -> None:
         set_ = [{"thing": t.thing, "value": t.value} for t in touches(action)]
@@ -104,9 +104,9 @@ class Batch:
         self.post.read_back(session, action.user, lane, is_there=is_there)
 
 
-def _was_so(outcome: Outcome) -> bool:
-    """It was so already: nothing of ours to look for."""
-    return bool(outcome.why)
+def _is_visible(outcome: Outcome) -> bool:
+    """Whether there is something to see: what was so already is not ours, and a reprocessing shows by itself later."""
+    return not outcome.why and outcome.action.kind is not ActionKind.REPROCESS
 
 
 def canaries(cleared: Sequence[Gated]) -> dict[Lane, Canary]:
