@@ -1,4 +1,4 @@
-"""The choke-point asks every guard before every write, whatever the gate said: nothing is announced and nothing sent."""
+"""The choke-point asks every guard before every write, whatever the gate said; then nothing is announced or sent."""
 
 from __future__ import annotations
 

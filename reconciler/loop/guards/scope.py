@@ -3,7 +3,7 @@
 Scope is an allow-list: an empty one means nobody, `*` among the domains means everybody in the directory. A deny list
 always wins, and so do what the directory says against an account: a guest, a resource account, the holder of an
 administrator role. Where a group or the roles cannot be read, nobody is waved through: what is not known counts as
-denied, and the line is taken for one whose account could not be read (docs/adr/0010).
+denied, and the line is taken for one whose account could not be read (docs/adr/0012).
 """
 
 from __future__ import annotations
