@@ -81,7 +81,15 @@ def _judge(proposal: Proposal, rules: Rules, policy: Policy, watch: Watch, at: d
     if standing.side is Side.OUT:
         return Gated(replace(proposal, actions=()), Decision.HELD, Cause.USER_OUT_OF_SCOPE, standing.why)
     if standing.side is Side.UNREAD:  # as an account that could not be read: nothing is done, nothing is forgotten
-        unread = replace(finding, rest=Rest.HOLD, cause=Cause.REMOTE_FAILING, sentence=standing.why, drift=None)
+        unread = replace(
+            finding,
+            rest=Rest.HOLD,
+            cause=Cause.REMOTE_FAILING,
+            sentence=standing.why,
+            drift=None,
+            closing=None,
+            aftermath=None,
+        )
         return Gated(replace(proposal, finding=unread, actions=(), blocked=None), Decision.CLEARED)
     kept = policy.held_tickets.get(finding.key.ticket)
     if kept is None and finding.line.product is not None:

@@ -236,6 +236,20 @@ def test_removals_are_a_lane_of_their_own_and_known_ends_are_let_through_ahead(t
         assert (report.trips, phase(report, ENDED)[0], len(day.watch.removals)) == ((), "revoked", 1)
 
 
+def test_answers_over_their_budget_stay_owed_until_they_are_let_through(tmp_path):
+    with contoso(tmp_path, answers_per_cycle=0) as day:
+        report = cycle(day, ONE)
+        (trip,) = report.trips
+        assert (trip.guard, trip.lane, phase(report, ONE)[0]) == ("cycle budget", Lane.ANSWERS, "granted")
+        assert (day.notes(ONE), intents(day, "servicenow")) == ([], [])
+
+        with day.app.database.write() as session:
+            release(session, TENANT, trip.digest, by="ada", reason="checked", at=day.world.clock.now())
+        cycle(day, ONE)
+
+        assert len(day.notes(ONE)) == 1
+
+
 # --- stops
 
 
