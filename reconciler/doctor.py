@@ -13,7 +13,7 @@ from enum import StrEnum
 from desired_state.model import GroupId, Path, Product, SkuId, Tier
 from desired_state.rules import group_key
 from reconciler.clients.auth import roles
-from reconciler.clients.graph.permissions import ENFORCE, EVIDENCE, OBSERVE, PERMISSIONS, missing
+from reconciler.clients.graph.permissions import ENFORCE, EVIDENCE, OBSERVE, PERMISSIONS, ROLES, missing
 from reconciler.errors import NotFound, RemoteError, UserError
 from reconciler.line import Gone, Unread
 from reconciler.loop.evidence import named_groups
@@ -63,12 +63,31 @@ def _own(app: App) -> Iterator[Finding]:
     yield Finding("configuration", "file", Health.WELL, f"{app.settings.source}, digest {app.settings.digest()[:16]}")
     yield Finding("configuration", "mode", Health.WELL, f"mode {app.tenant.mode}, answers {app.tenant.answers}")
 
+    yield _scope(app)
+
     def store() -> str:
         with app.database.read() as session:
             size = journal.head(session, app.name).size
         return f"{app.database.name} can be read; its audit log has {size} rows"
 
     yield _try("store", "database", store)
+
+
+def _scope(app: App) -> Finding:
+    guards = app.tenant.guards
+    allowed = {
+        "domains": len(guards.allow_domains),
+        "users": len(guards.allow_users),
+        "groups": len(guards.allow_groups),
+    }
+    if not any(allowed.values()):
+        sentence = (
+            "nobody is in scope: every allow list is empty. Name people, domains or groups in "
+            f'[tenants.{app.name}.guards], or everybody: allow_domains = ["*"]'
+        )
+        return Finding("configuration", "scope", Health.WARNING, sentence)
+    listed = ", ".join(f"{count} {what}" for what, count in allowed.items() if count)
+    return Finding("configuration", "scope", Health.WELL, f"in scope are {listed}; deny lists win")
 
 
 def _graph(app: App) -> Iterator[Finding]:
@@ -100,6 +119,12 @@ def _graph(app: App) -> Iterator[Finding]:
         yield Finding(
             "graph", operation, Health.FAULT, f"{operation} needs {permission}; grant it to the application, as admin"
         )
+    if app.tenant.guards.deny_role_holders:
+        for operation, permission in missing(granted, ROLES).items():
+            sentence = (
+                f"{operation} needs {permission}; until then everybody may be an administrator, and nobody is served"
+            )
+            yield Finding("graph", operation, Health.FAULT, sentence)
     for operation, permission in missing(granted, EVIDENCE).items():
         sentence = f"{operation} needs {permission}; without it nobody can be named who changes a licence later"
         yield Finding("graph", operation, Health.WARNING, sentence)

@@ -17,9 +17,9 @@ from sqlmodel import Session
 from reconciler.errors import UserError
 from reconciler.loop.cycle import Run, cycle
 from reconciler.loop.observe import Scope
-from reconciler.loop.send import Stopped, Write
+from reconciler.loop.send import Write
 from reconciler.report import CycleReport
-from reconciler.store import heartbeat, journal, leases, switches
+from reconciler.store import heartbeat, journal, leases
 from reconciler.wiring import App, owner_name
 
 TTL_S = 60.0
@@ -103,20 +103,12 @@ def _lease(app: App) -> Iterator[Callable[[Session, Write], None]]:
     keeper = threading.Thread(target=prolong, name="lease", daemon=True)
     keeper.start()
     try:
-        yield lambda session, write: _guard(app, lease, session, write)
+        yield lambda session, _: leases.guard(session, lease)
     finally:
         ended.set()
         keeper.join(timeout=5)
         with suppress(UserError), app.database.write() as session:
             leases.release(session, lease)
-
-
-def _guard(app: App, lease: leases.Lease, session: Session, write: Write) -> None:
-    """In the transaction of each intent: the lease still holds, and no kill switch or freeze stops the lane."""
-    leases.guard(session, lease)
-    stop = switches.stopping(session, app.name, write.lane.value, app.clock.now())
-    if stop is not None:
-        raise Stopped(f"{stop.name} stops it: {stop.reason}")
 
 
 def _claim(app: App, owner: str) -> leases.Lease:
