@@ -189,7 +189,9 @@ def _described(write: Write) -> dict[str, Any]:
 def trouble_in(error: RemoteError, system: str) -> str:
     """What of an error speaks against the system as such, "" for one that is about this subject or this moment."""
     match error:
-        case SignInFailed() | Forbidden() | OutcomeUnknown() | Unavailable():
+        case SignInFailed() | Forbidden():
+            return str(error)
+        case OutcomeUnknown() | Unavailable() if (error.status or 0) >= 500:  # a lost reply says nothing of the kind
             return str(error)
         case Rejected() if system == "graph":
             refusal = read_refusal(error.status, error.code, error.detail)

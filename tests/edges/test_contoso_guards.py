@@ -249,6 +249,22 @@ def test_answers_over_their_budget_stay_owed_until_they_are_let_through(tmp_path
         assert len(day.notes(ONE)) == 1
 
 
+def test_a_ticket_is_not_told_about_some_of_its_lines_while_a_guard_holds_others(tmp_path):
+    team = "RITM0010032"  # three people, two seats
+    with contoso(tmp_path, grants_per_cycle=Allowance(0)) as day:
+        report = cycle(day, team)
+        assert [e.gated.decision.value for e in report.endings].count("stopped") == 2
+        assert day.notes(team) == []
+
+        (trip,) = report.trips
+        with day.app.database.write() as session:
+            release(session, TENANT, trip.digest, by="ada", reason="checked", at=day.world.clock.now())
+        cycle(day, team)
+
+        (note,) = day.notes(team)
+        assert "2 of 3 lines work" in note
+
+
 # --- stops
 
 

@@ -240,6 +240,7 @@ def test_an_open_breaker_that_is_tried_again_and_fails_stays_open(database):
         (Rejected("graph", status=400, code="Request_BadRequest", detail="a sentence that nobody knows"), True),
         (Forbidden("graph", operation="assign_license", detail="no"), True),
         (OutcomeUnknown("graph", "status 500", status=500), True),
+        (OutcomeUnknown("graph", "no reply in time"), False),
     ],
 )
 def test_a_refusal_with_a_known_cause_says_nothing_about_the_system(error, counts):
