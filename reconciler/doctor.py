@@ -20,8 +20,10 @@ from reconciler.loop.evidence import named_groups
 from reconciler.loop.groups import unusable
 from reconciler.loop.memberships import read_groups
 from reconciler.model import ObservedGroup, ObservedUser, SubscribedSku
+from reconciler.overreach import WRITES, overreach
 from reconciler.store import journal
 from reconciler.wiring import App
+from reconciler.wiring.governing import standing_of
 
 CLOCK_SKEW_S = 300.0
 
@@ -60,8 +62,10 @@ def _try(area: str, name: str, check: Callable[[], str]) -> Finding:
 
 
 def _own(app: App) -> Iterator[Finding]:
-    yield Finding("configuration", "file", Health.WELL, f"{app.settings.source}, digest {app.settings.digest()[:16]}")
+    yield _try("configuration", "file", lambda: f"{app.settings.source}, digest {standing_of(app).digest[:16]}")
     yield Finding("configuration", "mode", Health.WELL, f"mode {app.tenant.mode}, answers {app.tenant.answers}")
+    if app.standing is not None:
+        yield Finding("configuration", "acceptance", Health.WARNING, app.standing.why())
 
     def store() -> str:
         with app.database.read() as session:
@@ -103,6 +107,9 @@ def _graph(app: App) -> Iterator[Finding]:
     for operation, permission in missing(granted, EVIDENCE).items():
         sentence = f"{operation} needs {permission}; without it nobody can be named who changes a licence later"
         yield Finding("graph", operation, Health.WARNING, sentence)
+    for permission, sentence in overreach(granted).items():
+        limits = "beyond the scope lists, which bind only us" if permission in WRITES else "beyond what is needed"
+        yield Finding("graph", f"outside the scope: {permission}", Health.WARNING, f"{sentence} ({limits})")
     writes = sorted(set(ENFORCE) - set(OBSERVE))
     could = [operation for operation in writes if granted & set(PERMISSIONS[operation])]
     if could and app.tenant.mode != "enforce":

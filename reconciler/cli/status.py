@@ -29,7 +29,7 @@ GUESSES_OVER = timedelta(days=90)
 def status(ctx: click.Context, output: str, full: bool) -> int:
     """Lines by phase with their oldest age, what is owed, the last cycle. Nothing remote is asked without --full."""
     from reconciler.cli.progress import progress
-    from reconciler.cli.table import console
+    from reconciler.cli.table import console, plain_text
     from reconciler.wiring import open_app
 
     given = options(ctx)
@@ -46,6 +46,9 @@ def status(ctx: click.Context, output: str, full: bool) -> int:
     out.print(f"Tenant {found['tenant']}, mode {found['mode']}, answers {found['answers']}")
     if full:
         _show_unticketed(out, found["unticketed"])
+    for loud in (found["configuration"]["why"], *found["reviews_owed"]):
+        if loud:
+            out.print(plain_text(f"Attention: {loud}", style="bold yellow"), soft_wrap=True)
     cycle = found["last_cycle"]
     if cycle is None:
         out.print("No cycle has run yet: `reconciler reconcile`.")
@@ -114,7 +117,8 @@ def _unticketed(app: Any) -> dict[str, Any]:
 def _status(app: Any) -> dict[str, Any]:
     from reconciler.guesses import guesses
     from reconciler.line import Lane
-    from reconciler.store import heartbeat, journal, leases, lines, outbox, seats, switches
+    from reconciler.store import breakglass, heartbeat, journal, leases, lines, outbox, seats, switches
+    from reconciler.wiring.governing import standing_of
 
     now = app.clock.now()
     with app.database.read() as session:
@@ -129,6 +133,8 @@ def _status(app: Any) -> dict[str, Any]:
         head = journal.head(session, app.name)
         owed = len(outbox.unsent(session, app.name))
         stops = [f"{s.name} ({s.scope}): {s.reason}" for s in switches.stops(session, app.name) if s.is_on]
+        reviews = [use.sentence(now) for use in breakglass.owed(session, app.name)]
+    standing = standing_of(app)
     phases = Counter(s.phase for s in states)
     oldest = {p: max(int((now - s.since).total_seconds() // 3600) for s in states if s.phase is p) for p in phases}
     return {
@@ -136,6 +142,13 @@ def _status(app: Any) -> dict[str, Any]:
         "mode": app.tenant.mode,
         "answers": app.tenant.answers,
         "at": now.isoformat(),
+        "configuration": {
+            "digest": standing.digest,
+            "accepted": standing.accepted,
+            "is_accepted": standing.is_accepted,
+            "why": standing.why() or None,
+        },
+        "reviews_owed": reviews,
         "lines": len(states),
         "phases": [{"phase": p.value, "lines": n, "oldest_h": oldest[p]} for p, n in sorted(phases.items())],
         "causes": dict(sorted(Counter(s.cause for s in states if s.cause).items())),

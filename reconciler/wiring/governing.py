@@ -18,7 +18,7 @@ from reconciler.governance.standing import Basis, Standing, acceptors, basis, lo
 from reconciler.governance.table import ANSWERS, MODES
 from reconciler.signatures import BadSignature, fingerprint, signed_by, verified
 from reconciler.signers import Signer, allowed, parse_signers
-from reconciler.store import configs
+from reconciler.store import configs, journal
 
 if TYPE_CHECKING:
     from sqlmodel import Session
@@ -75,6 +75,16 @@ def note_configuration(app: App) -> None:
             "is_accepted": found.is_accepted,
         }
         configs.note(session, app.name, now, current, body, at)
+
+
+def note_start(app: App) -> None:
+    """Tell the audit log by which configuration the service starts."""
+    note_configuration(app)
+    found = standing_of(app)
+    body = {"digest": found.digest, "accepted": found.accepted, "mode": found.mode, "answers": found.answers}
+    with app.database.write() as session:
+        at = app.clock.now()
+        journal.append(session, app.name, kind="config.started", subject="configuration", body=body, at=at)
 
 
 def signers_of(app: App) -> tuple[Signer, ...]:
