@@ -20,7 +20,7 @@ from reconciler.loop.evidence import named_groups
 from reconciler.loop.groups import unusable
 from reconciler.loop.memberships import read_groups
 from reconciler.model import ObservedGroup, ObservedUser, SubscribedSku
-from reconciler.overreach import WRITES, overreach
+from reconciler.overreach import overreach
 from reconciler.store import journal
 from reconciler.wiring import App
 from reconciler.wiring.governing import standing_of
@@ -107,9 +107,8 @@ def _graph(app: App) -> Iterator[Finding]:
     for operation, permission in missing(granted, EVIDENCE).items():
         sentence = f"{operation} needs {permission}; without it nobody can be named who changes a licence later"
         yield Finding("graph", operation, Health.WARNING, sentence)
-    for permission, sentence in overreach(granted).items():
-        limits = "beyond the scope lists, which bind only us" if permission in WRITES else "beyond what is needed"
-        yield Finding("graph", f"outside the scope: {permission}", Health.WARNING, f"{sentence} ({limits})")
+    for sentence in overreach(granted).values():
+        yield Finding("graph", "outside the scope", Health.WARNING, sentence)
     writes = sorted(set(ENFORCE) - set(OBSERVE))
     could = [operation for operation in writes if granted & set(PERMISSIONS[operation])]
     if could and app.tenant.mode != "enforce":
@@ -150,7 +149,8 @@ def _servicenow(app: App) -> Iterator[Finding]:
     yield _try("servicenow", "groups", lambda: f"found {', '.join(sorted(app.groups)) or 'none configured'}")
     try:
         group = next(iter(app.groups), "")
-        for probe in app.servicenow.probe(items=tuple(app.items), group=group):
+        account = app.systems.servicenow_user
+        for probe in app.servicenow.probe(items=tuple(app.items), group=group, account=account):
             health = Health.WELL if probe.ok else (Health.WARNING if probe.ok is None else Health.FAULT)
             yield Finding("servicenow", probe.name, health, probe.sentence)
     except (RemoteError, UserError) as error:

@@ -14,7 +14,7 @@ WRITES: Mapping[str, str] = MappingProxyType(
     {
         "LicenseAssignment.ReadWrite.All": "give and take licences of every person and group; instead: the role "
         "License Administrator, scoped to an administrative unit",
-        "User.ReadWrite.All": "change the properties of every person who holds no administrator role, also the "
+        "User.ReadWrite.All": "change the properties of every person, also the "
         "location; leave it out where locations are not to be set",
         "GroupMember.ReadWrite.All": "fill and empty every group that is not role-assignable, whatever it opens; "
         "instead: make the application the owner of the licence groups",

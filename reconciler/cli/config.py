@@ -94,6 +94,7 @@ def _lines(name: str, value: Any) -> list[str]:
 @click.pass_context
 def accept(ctx: click.Context, signatures: tuple[Path, ...]) -> int:
     """Accept the configuration as it is now, by the people who may. Without a signature: print what they sign."""
+    from desired_state.text import one_line
     from reconciler.cli.signing import how_to_sign, read_signature
     from reconciler.errors import UserError
     from reconciler.governance.payloads import CONFIGURATION
@@ -107,7 +108,7 @@ def accept(ctx: click.Context, signatures: tuple[Path, ...]) -> int:
             raise UserError("this configuration is accepted already; there is nothing to sign")
         if not signatures:
             for change in found.changes:
-                click.echo(f"reconciler: {change.sentence}", err=True)
+                click.echo(f"reconciler: {one_line(change.sentence, 400)}", err=True)
             how_to_sign(to_accept(app), CONFIGURATION)
             return 0
         who = accept(app, [read_signature(path) for path in signatures])

@@ -148,6 +148,10 @@ def test_a_signature_of_somebody_else_of_something_else_or_given_twice_counts_fo
         code, _, err = desk.say(*glass, "--signature", *files)
         assert (code, words in err, err.count("\n")) == (1, True, 1)
     assert desk.say(*glass, "--signature", good, "--signature", good)[0] == 3  # one person twice is one person
+    signers = desk.folder / "signers"
+    forged = signers.read_text(encoding="utf-8").replace(public(KEYS["elena.rossi"]), public(KEYS["eve"]))
+    signers.write_text(forged, encoding="utf-8")  # a key in the file is none until the configuration is accepted
+    assert "of nobody who may" in desk.say(*glass, "--signature", desk.sign("eve", *glass))[2]
     assert "not over these bytes" in desk.say(*rejection, "--signature", good)[2]
     (row,) = [r for r in desk.told("approvals", "list")["requests"] if r["id"] == id]
     assert row["state"] == "pending"
