@@ -20,8 +20,10 @@ from reconciler.loop.evidence import named_groups
 from reconciler.loop.groups import unusable
 from reconciler.loop.memberships import read_groups
 from reconciler.model import ObservedGroup, ObservedUser, SubscribedSku
+from reconciler.overreach import overreach
 from reconciler.store import journal
 from reconciler.wiring import App
+from reconciler.wiring.governing import standing_of
 
 CLOCK_SKEW_S = 300.0
 
@@ -60,8 +62,10 @@ def _try(area: str, name: str, check: Callable[[], str]) -> Finding:
 
 
 def _own(app: App) -> Iterator[Finding]:
-    yield Finding("configuration", "file", Health.WELL, f"{app.settings.source}, digest {app.settings.digest()[:16]}")
+    yield _try("configuration", "file", lambda: f"{app.settings.source}, digest {standing_of(app).digest[:16]}")
     yield Finding("configuration", "mode", Health.WELL, f"mode {app.tenant.mode}, answers {app.tenant.answers}")
+    if app.standing is not None:
+        yield Finding("configuration", "acceptance", Health.WARNING, app.standing.why())
 
     yield _scope(app)
 
@@ -128,6 +132,8 @@ def _graph(app: App) -> Iterator[Finding]:
     for operation, permission in missing(granted, EVIDENCE).items():
         sentence = f"{operation} needs {permission}; without it nobody can be named who changes a licence later"
         yield Finding("graph", operation, Health.WARNING, sentence)
+    for sentence in overreach(granted).values():
+        yield Finding("graph", "outside the scope", Health.WARNING, sentence)
     writes = sorted(set(ENFORCE) - set(OBSERVE))
     could = [operation for operation in writes if granted & set(PERMISSIONS[operation])]
     if could and app.tenant.mode != "enforce":
@@ -168,7 +174,8 @@ def _servicenow(app: App) -> Iterator[Finding]:
     yield _try("servicenow", "groups", lambda: f"found {', '.join(sorted(app.groups)) or 'none configured'}")
     try:
         group = next(iter(app.groups), "")
-        for probe in app.servicenow.probe(items=tuple(app.items), group=group):
+        account = app.systems.servicenow_user
+        for probe in app.servicenow.probe(items=tuple(app.items), group=group, account=account):
             health = Health.WELL if probe.ok else (Health.WARNING if probe.ok is None else Health.FAULT)
             yield Finding("servicenow", probe.name, health, probe.sentence)
     except (RemoteError, UserError) as error:

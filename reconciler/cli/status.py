@@ -47,6 +47,9 @@ def status(ctx: click.Context, output: str, full: bool) -> int:
     out.print(f"Tenant {found['tenant']}, mode {found['mode']}, answers {found['answers']}")
     if full:
         _show_unticketed(out, found["unticketed"])
+    for loud in (found["configuration"]["why"], *found["reviews_owed"]):
+        if loud:
+            out.print(plain_text(f"Attention: {loud}", style="bold yellow"), soft_wrap=True)
     cycle = found["last_cycle"]
     if cycle is None:
         out.print("No cycle has run yet: `reconciler reconcile`.")
@@ -140,7 +143,8 @@ def _status(app: Any) -> dict[str, Any]:
     from reconciler.guesses import guesses
     from reconciler.line import Lane
     from reconciler.loop.releasing import overview, overview_json
-    from reconciler.store import heartbeat, journal, leases, lines, outbox, seats, switches, tally
+    from reconciler.store import breakglass, heartbeat, journal, leases, lines, outbox, seats, switches, tally
+    from reconciler.wiring.governing import standing_of
 
     now, guarding = app.clock.now(), app.guarding()
     with app.database.read() as session:
@@ -162,7 +166,8 @@ def _status(app: Any) -> dict[str, Any]:
             if s.name not in stops
         ]
         watched = overview(session, app.name, now)
-    limits = replace(guarding.limits, people=watched.people)
+        reviews = [use.sentence(now) for use in breakglass.owed(session, app.name)]
+    limits, standing = replace(guarding.limits, people=watched.people), standing_of(app)
     phases = Counter(s.phase for s in states)
     oldest = {p: max(int((now - s.since).total_seconds() // 3600) for s in states if s.phase is p) for p in phases}
     return {
@@ -170,6 +175,13 @@ def _status(app: Any) -> dict[str, Any]:
         "mode": app.tenant.mode,
         "answers": app.tenant.answers,
         "at": now.isoformat(),
+        "configuration": {
+            "digest": standing.digest,
+            "accepted": standing.accepted,
+            "is_accepted": standing.is_accepted,
+            "why": standing.why() or None,
+        },
+        "reviews_owed": reviews,
         "lines": len(states),
         "phases": [{"phase": p.value, "lines": n, "oldest_h": oldest[p]} for p, n in sorted(phases.items())],
         "causes": dict(sorted(Counter(s.cause for s in states if s.cause).items())),

@@ -444,3 +444,56 @@ class GuardFactRow(Row, table=True):
     name: str = Field(primary_key=True)
     body: str  # JSON
     at: datetime = Field(sa_type=UtcDateTime)
+
+
+class ConfigTextRow(Row, table=True):
+    """Effective configurations of tenants as canonical JSON without secrets, by their SHA-256."""
+
+    __tablename__ = "config_text"
+
+    hash: str = Field(primary_key=True)
+    body: str
+    kept_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class ConfigAcceptedRow(Row, table=True):
+    """Configurations that a tenant may run by; the highest number is the last one. `how`: first, sandbox, signed."""
+
+    __tablename__ = "config_accepted"
+
+    tenant: str = Field(primary_key=True)
+    number: int = Field(primary_key=True)
+    hash: str
+    how: str
+    by: str  # sign-in names as a JSON list
+    at: datetime = Field(sa_type=UtcDateTime)
+
+
+class ConfigSeenRow(Row, table=True):
+    """The configuration that a tenant was last run by: a change of it is told in the audit log."""
+
+    __tablename__ = "config_seen"
+
+    tenant: str = Field(primary_key=True)
+    hash: str
+    at: datetime = Field(sa_type=UtcDateTime)
+
+
+class BreakGlassRow(Row, table=True):
+    """A request that two people approved from the terminal, until somebody else has looked at it afterwards."""
+
+    __tablename__ = "break_glass"
+
+    tenant: str = Field(primary_key=True)
+    approval: str = Field(primary_key=True)
+    line_ticket: str
+    line: int
+    digest: str
+    signers: str  # sign-in names as a JSON list
+    reason: str
+    incident: str
+    used_at: datetime = Field(sa_type=UtcDateTime)
+    review_by: datetime = Field(sa_type=UtcDateTime)
+    reviewed_by: str = ""
+    reviewed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    note: str = ""

@@ -30,6 +30,7 @@ from reconciler.clock import Clock
 from reconciler.config import Settings, Tenant
 from reconciler.digest import digest
 from reconciler.errors import UserError
+from reconciler.governance.standing import Standing
 from reconciler.loop.approving import Asking
 from reconciler.loop.cycle import Deps, Progress
 from reconciler.loop.desk import Desk
@@ -48,6 +49,7 @@ from reconciler.store.approvals import Tell
 from reconciler.store.database import Database
 from reconciler.wiring.asking import route_book
 from reconciler.wiring.audit import build_notary
+from reconciler.wiring.governing import governed, note_configuration
 from reconciler.wiring.guards import limits, scope, windows
 from reconciler.wiring.stops import outside_stop
 from reconciler.wiring.stores import open_store
@@ -74,6 +76,8 @@ class App:
     progress: Progress = lambda _: None
     patience: Patience = PATIENCE  # how often and how long one call to a system may try
     tell: Tell | None = None  # queues what people have to be told about requests for approval
+    asked: Settings | None = None  # the configuration as it was read, where less of it may be used
+    standing: Standing | None = None  # why that is so; None: it is used as it was read
     counts: dict[str, Counts] = field(default_factory=lambda: {"graph": Counts(), "servicenow": Counts()})
 
     @property
@@ -287,7 +291,8 @@ class App:
         return f"{self.clock.now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
 
     def prepare(self, cycle: str) -> None:
-        """What has to be in the store before a cycle: the past that the sandbox hands to an empty one."""
+        """What has to be in the store before a cycle: its configuration, and the past of an empty sandbox's store."""
+        note_configuration(self)
         if self.tenant.mode != "observe" and self.tenant.act_on_tickets_since is None:
             with self.database.write() as session:
                 if watermarks.load(session, self.name, LEFT_OBSERVE) is None:
@@ -404,7 +409,7 @@ def open_app(
     try:
         with systems(settings, tenant) as found:
             reached = replace(found, clock=clock) if clock is not None else found
-            yield App(name, settings, tenant, reached, database, progress or (lambda _: None), patience)
+            yield governed(App(name, settings, tenant, reached, database, progress or (lambda _: None), patience))
     finally:
         database.close()
 
