@@ -41,7 +41,13 @@ class Service:
             while not stop.wait(min(LOOK_EVERY_S, max(0.0, timetable.idle_seconds or 0.0))):
                 timetable.run_pending()
         finally:
+            self._seal()
+
+    def _seal(self) -> None:
+        try:
             self.app.notary.seal()
+        except UserError as error:
+            self.log(f"the audit log was not signed at the end: {error}")
 
     def cycle(self) -> CycleReport | None:
         """One cycle, with everything that was read at its start read anew. None when it failed: the log says why.
