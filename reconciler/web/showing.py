@@ -48,11 +48,12 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class StageShown:
-    """One stage. `standing` is one of now, passed, later, ended."""
+    """One stage. `standing` is one of now, passed, later, ended; `why` is how its approvers were found."""
 
     name: str
     standing: str
     sentence: str
+    why: str
     approvers: tuple[str, ...]
     answers: tuple[Answer, ...]
 
@@ -69,7 +70,8 @@ class Shown:
     facts: tuple[tuple[str, str], ...]
     why: str
     proposed_by: str
-    changes: tuple[tuple[str, str, str], ...]
+    asked_because: str
+    changes: tuple[tuple[str, str, str, str], ...]
     irreversible: tuple[str, ...] | None
     rules: tuple[tuple[str, str, str], ...] | None
     stages: tuple[StageShown, ...]
@@ -89,7 +91,7 @@ def show(approval: Approval, human: Human, at: datetime, *, changers: Collection
     """The request as this person sees it at this instant. `is_mine`: the open stage waits for their answer."""
     told, stage = approval.shown, approval.stage
     mine = next((d for d in reversed(approval.decisions) if same(d.actor, human)), None)
-    product, person = _text(told.get("product")), _person(told.get("person"))
+    product, person = _text(told.get("product")), _named(told.get("person"))
     return Shown(
         id=approval.id,
         headline=f"{product} for {person}",
@@ -99,9 +101,8 @@ def show(approval: Approval, human: Human, at: datetime, *, changers: Collection
         facts=_facts(approval),
         why=_text(told.get("why"), ""),
         proposed_by=_text(told.get("proposed_by"), ""),
-        changes=tuple(
-            (_text(c.get("what")), _text(c.get("before")), _text(c.get("after"))) for c in _rows(told, "changes")
-        ),
+        asked_because=_text(told.get("asked_because"), ""),
+        changes=tuple(_change(row) for row in _rows(told, "changes")),
         irreversible=_sentences(told.get("irreversible")),
         rules=_rules(told),
         stages=tuple(_stage(approval, n, every) for n, every in enumerate(approval.stages)),
@@ -162,7 +163,31 @@ def _stage(approval: Approval, number: int, stage: Stage) -> StageShown:
         left = stage.quorum - sum(1 for d in approval.decisions if d.stage == stage.name)
         standing, sentence = "now", f"waits for {left} answer{'s' if left != 1 else ''}"
     names = tuple(_human(h) for h in stage.everyone)
-    return StageShown(_words(stage.name), standing, sentence, names, given)
+    return StageShown(_words(stage.name), standing, sentence, stage.why, names, given)
+
+
+def _change(row: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    undo = _text(row.get("undo"))
+    known = {"reversible": "yes", "irreversible": "no"}
+    return _text(row.get("what")), _value(row.get("before")), _value(row.get("after")), known.get(undo, _words(undo))
+
+
+def _value(value: object, depth: int = 0) -> str:
+    """A recorded state in words; ids are left out, they are in the record."""
+    match value:
+        case None:
+            return "none"
+        case bool():
+            return "yes" if value else "no"
+        case Mapping() if depth < 3:
+            if set(value) == {"licence"}:
+                return _value(value["licence"], depth + 1)
+            named = {str(n): v for n, v in value.items() if not str(n).endswith("_id") and v != []}
+            said = [(_words(n), _value(v, depth + 1)) for n, v in named.items()]
+            return "; ".join(v if n == "sku" else f"{n}: {v}" for n, v in said) or "none"
+        case list() if depth < 3:
+            return ", ".join(_value(every, depth + 1) for every in value) or "none"
+    return str(value)
 
 
 def _answer(decision: Decision) -> Answer:
@@ -181,7 +206,8 @@ def _rules(told: Mapping[str, Any]) -> tuple[tuple[str, str, str], ...] | None:
     if not isinstance(told.get("rules"), list):
         return None
     return tuple(
-        (_text(r.get("rule")), _text(r.get("outcome")), _text(r.get("sentence"), "")) for r in _rows(told, "rules")
+        (_text(r.get("rule")), _words(_text(r.get("outcome"))), _text(r.get("sentence"), ""))
+        for r in _rows(told, "rules")
     )
 
 
@@ -199,6 +225,12 @@ def _person(value: object) -> str:
         name, upn = _text(value.get("name"), ""), _text(value.get("upn"), "")
         return f"{name} ({upn})" if name and upn else name or upn or NOT_KNOWN
     return _text(value)
+
+
+def _named(value: object) -> str:
+    """A person in a headline; the sign-in name is among the facts below it."""
+    name = value.get("name") if isinstance(value, Mapping) else None
+    return str(name) if name else _person(value)
 
 
 def _human(human: Human) -> str:

@@ -7,7 +7,6 @@ clients are the ones that ship.
 from reconciler.wiring.app import App, open_app, owner_name
 from reconciler.wiring.stores import connect_store, open_store, pick_tenant
 from reconciler.wiring.systems import Systems, reset_sandbox, sandbox_state, sandbox_twin, sandbox_world, systems
-from reconciler.wiring.twin import served_sandbox
 
 __all__ = [
     "App",
@@ -21,6 +20,5 @@ __all__ = [
     "sandbox_state",
     "sandbox_twin",
     "sandbox_world",
-    "served_sandbox",
     "systems",
 ]

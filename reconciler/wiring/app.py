@@ -9,7 +9,7 @@ import secrets
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, time
 from decimal import Decimal
 from functools import cached_property
@@ -386,13 +386,19 @@ class App:
 
 @contextmanager
 def open_app(
-    settings: Settings, name: str, *, progress: Progress | None = None, patience: Patience = PATIENCE
+    settings: Settings,
+    name: str,
+    *,
+    progress: Progress | None = None,
+    patience: Patience = PATIENCE,
+    clock: Clock | None = None,
 ) -> Iterator[App]:
-    """One tenant with its store and its systems, for a block."""
+    """One tenant with its store and its systems, for a block. `clock` is the systems' own where that is at hand."""
     tenant = settings.tenants[name]
     database = open_store(settings)
     try:
-        with systems(settings, tenant) as reached:
+        with systems(settings, tenant) as found:
+            reached = replace(found, clock=clock) if clock is not None else found
             yield App(name, settings, tenant, reached, database, progress or (lambda _: None), patience)
     finally:
         database.close()

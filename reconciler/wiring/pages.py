@@ -39,6 +39,7 @@ def site(app: App, *, port: int, log: Callable[[str], None]) -> Site:
         proxies=web.proxies,
         admits_guests=sign_in.guests,
         step_up=StepUp(fresh, sign_in.fresh_above) if fresh is not None else None,
+        tell=app.tell,
         log=log,
     )
 

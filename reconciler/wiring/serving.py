@@ -10,7 +10,7 @@ from reconciler.config import Settings
 from reconciler.web.server import WebServer
 from reconciler.wiring.app import App, open_app
 from reconciler.wiring.pages import public_url, web_app
-from reconciler.wiring.twin import served_sandbox
+from reconciler.wiring.twin import ServedTwin, served_sandbox
 
 
 @dataclass(frozen=True)
@@ -36,17 +36,17 @@ def serving(settings: Settings, tenant: str, *, log: Callable[[str], None]) -> I
             tls_certificate_file=web.tls_certificate_file,
             tls_key_file=web.tls_key_file,
         ) as server,
-        _twin(settings, tenant) as sandbox,
-        open_app(settings, tenant) as app,
+        _twin(settings, tenant) as twin,
+        open_app(settings, tenant, clock=twin.clock if twin is not None else None) as app,
         server.serving(web_app(app, port=server.port, log=log)),
     ):
-        yield Served(app, public_url(app, server.port), sandbox)
+        yield Served(app, public_url(app, server.port), twin.line if twin is not None else {})
 
 
 @contextmanager
-def _twin(settings: Settings, tenant: str) -> Iterator[Mapping[str, str]]:
+def _twin(settings: Settings, tenant: str) -> Iterator[ServedTwin | None]:
     if not settings.tenants[tenant].sandbox:
-        yield {}
+        yield None
         return
-    with served_sandbox(settings) as line:
-        yield line
+    with served_sandbox(settings) as twin:
+        yield twin

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from reconciler.clock import SystemClock
+from reconciler.clock import Clock, SystemClock
 from reconciler.config import Settings
 from reconciler.errors import UserError
 from reconciler.sandbox.ticker import running
 from reconciler.wiring.systems import prepare_twin, sandbox_world
 
 
+@dataclass(frozen=True)
+class ServedTwin:
+    """The sandbox's addresses and credentials by name, and its clock, which this process reads without a request."""
+
+    line: Mapping[str, str]
+    clock: Clock
+
+
 @contextmanager
-def served_sandbox(settings: Settings, *, port: int = 0) -> Iterator[Mapping[str, str]]:
-    """Serve the sandbox for a block; its addresses and credentials by name. Everything else reaches it over TLS.
+def served_sandbox(settings: Settings, *, port: int = 0) -> Iterator[ServedTwin]:
+    """Serve the sandbox for a block. Everything but its clock is reached over TLS.
 
     Raises UserError when the world is in use or damaged, or a port is taken.
     """
@@ -28,6 +37,6 @@ def served_sandbox(settings: Settings, *, port: int = 0) -> Iterator[Mapping[str
 
         try:
             with owned.serving(port=port) as ports, running(turn, speed=settings.sandbox.speed, wall=SystemClock()):
-                yield ports.line()
+                yield ServedTwin(ports.line(), owned.clock)
         except OSError as error:
             raise UserError(f"the sandbox's ports cannot be used: {error.strerror or error}", exit_code=1) from None

@@ -167,8 +167,8 @@ def shown(**changes: Any) -> dict[str, Any]:
             {"rule": "copilot-departments", "outcome": "not concerned", "sentence": ""},
         ],
         "changes": [
-            {"what": "Microsoft 365 E3", "before": "directly", "after": "removed"},
-            {"what": "Microsoft 365 E5", "before": "none", "after": "directly"},
+            {"what": "remove license", "before": _e3(), "after": {"licence": None}, "undo": "irreversible"},
+            {"what": "assign license", "before": {"licence": None}, "after": _e5(), "undo": "reversible"},
         ],
         "irreversible": ["The archive mailbox of E3 is merged and cannot be split again."],
         **changes,
@@ -191,3 +191,11 @@ def pages_of(database: Database, **changes: Any) -> Pages:
     settled = {"public_url": OURS, "catalogue": load_builtin, "log": said.append, **changes}
     site = Site(tenant=TENANT, database=database, clock=world.clock, people=people, **settled)
     return Pages(world, site, create_app(site), login, said)
+
+
+def _e3() -> dict[str, Any]:
+    return {"licence": {"sku": "Microsoft 365 E3", "sku_id": "05e9a617", "disabled_plans": ["Teams"]}}
+
+
+def _e5() -> dict[str, Any]:
+    return {"licence": {"sku": "Microsoft 365 E5", "sku_id": "06ebc4ee", "disabled_plans": []}}

@@ -38,6 +38,8 @@ def test_the_page_says_who_what_why_what_it_costs_and_what_cannot_be_undone(page
         "high-cost",
         "manager, then cost centre owner",
         "The archive mailbox of E3",
+        "Microsoft 365 E3; disabled plans: Teams",
+        "<bdi>Microsoft 365 E5</bdi></td><td><bdi>yes",
         "Laura McBride",
         "cost center owner",
         "not open yet",
