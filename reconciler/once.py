@@ -46,7 +46,7 @@ def once(app: App, scope: Scope, *, is_dry: bool = False) -> CycleReport:
         with app.database.write() as session:
             heartbeat.start(session, app.name, name, app.clock.now())
         try:
-            report = cycle(app.deps(), Run(name, scope, is_dry=False, guard=guard))
+            report = _told(app, cycle(app.deps(), Run(name, scope, is_dry=False, guard=guard)))
         except leases.LeaseLost as lost:
             _finish(app, name, None, str(lost))
             raise UserError(f"the cycle stopped: {lost}; nothing more was written", exit_code=1) from None
@@ -56,6 +56,17 @@ def once(app: App, scope: Scope, *, is_dry: bool = False) -> CycleReport:
             raise
         _finish(app, name, report, "; ".join(report.problems))
         return _seen(report, scope)
+
+
+def _told(app: App, report: CycleReport) -> CycleReport:
+    """The report, once people were told what they are owed. What could not be told is a problem, never an error."""
+    if app.notifier is None:
+        return report
+    app.notifier.trips(report.trips)
+    problems = app.notifier.deliver()
+    with app.database.read() as session:
+        head = journal.head(session, app.name)
+    return replace(report, problems=(*report.problems, *problems), audit_head=head.hash, audit_size=head.size)
 
 
 def _seen(report: CycleReport, scope: Scope) -> CycleReport:

@@ -27,6 +27,7 @@ COMMANDS = {
     "run": "reconciler.cli.run:run",
     "status": "reconciler.cli.status:status",
     "explain": "reconciler.cli.explain:explain",
+    "notify": "reconciler.cli.notify:notify",
     "obligations": "reconciler.cli.obligations:obligations",
     "audit": "reconciler.cli.audit:audit",
     "doctor": "reconciler.cli.doctor:doctor",

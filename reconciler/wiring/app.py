@@ -39,6 +39,7 @@ from reconciler.loop.gate import Policy
 from reconciler.loop.guards import Limits
 from reconciler.loop.handover import hand_over
 from reconciler.loop.look import Eyes
+from reconciler.loop.notify import Notifier
 from reconciler.loop.plan import Bounds
 from reconciler.loop.pull import Reader
 from reconciler.loop.seating import Seating
@@ -47,6 +48,7 @@ from reconciler.store import published_names, watermarks
 from reconciler.store.approvals import Tell
 from reconciler.store.database import Database
 from reconciler.wiring.asking import route_book
+from reconciler.wiring.notify import notifier
 from reconciler.wiring.stores import open_store
 from reconciler.wiring.systems import Systems, systems
 
@@ -70,12 +72,23 @@ class App:
     database: Database
     progress: Progress = lambda _: None
     patience: Patience = PATIENCE  # how often and how long one call to a system may try
-    tell: Tell | None = None  # queues what people have to be told about requests for approval
     counts: dict[str, Counts] = field(default_factory=lambda: {"graph": Counts(), "servicenow": Counts()})
+
+    port: int | None = None  # that the pages are on, where it is not the configured one
 
     @property
     def clock(self) -> Clock:
         return self.systems.clock
+
+    @cached_property
+    def notifier(self) -> Notifier | None:
+        """How people are told, None where nothing says how. Contacts nobody."""
+        return notifier(self.settings, self.name, self.systems, self.database, rng=self._rng("notices"), port=self.port)
+
+    @property
+    def tell(self) -> Tell | None:
+        """Queues what people have to be told about requests for approval."""
+        return self.notifier.tell() if self.notifier is not None else None
 
     @cached_property
     def tokens(self) -> EntraTokens:
@@ -392,6 +405,7 @@ def open_app(
     progress: Progress | None = None,
     patience: Patience = PATIENCE,
     clock: Clock | None = None,
+    port: int | None = None,
 ) -> Iterator[App]:
     """One tenant with its store and its systems, for a block. `clock` is the systems' own where that is at hand."""
     tenant = settings.tenants[name]
@@ -399,7 +413,7 @@ def open_app(
     try:
         with systems(settings, tenant) as found:
             reached = replace(found, clock=clock) if clock is not None else found
-            yield App(name, settings, tenant, reached, database, progress or (lambda _: None), patience)
+            yield App(name, settings, tenant, reached, database, progress or (lambda _: None), patience, port=port)
     finally:
         database.close()
 

@@ -37,7 +37,7 @@ def serving(settings: Settings, tenant: str, *, log: Callable[[str], None]) -> I
             tls_key_file=web.tls_key_file,
         ) as server,
         _twin(settings, tenant) as twin,
-        open_app(settings, tenant, clock=twin.clock if twin is not None else None) as app,
+        open_app(settings, tenant, clock=twin.clock if twin is not None else None, port=server.port) as app,
         server.serving(web_app(app, port=server.port, log=log)),
     ):
         yield Served(app, public_url(app, server.port), twin.line if twin is not None else {})
