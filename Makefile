@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test check endure simulate lint bench lock clean renderer
+.PHONY: install demo test check check-browser endure simulate lint bench lock clean renderer
 
 install: .venv/installed
 
@@ -24,7 +24,11 @@ demo: install
 	@echo 'Let two days pass, start over: .venv/bin/reconciler sandbox advance 2d | reset'
 
 test: install
-	$(BIN)/python -m pytest tests -n 2 --dist worksteal
+	$(BIN)/python -m pytest tests -n 2 --dist worksteal --ignore=tests/browser
+
+# The pages in Debian's Chromium (apt-get install chromium). Pictures of every page are left in var/browser.
+check-browser: install
+	$(BIN)/python -m pytest tests/browser -n 0 -rs
 
 check: install
 	$(BIN)/ruff check .

@@ -234,6 +234,7 @@ def _product(key: str, row: Mapping[str, Any]) -> Product:
         key=ProductKey(key),
         name=row["name"],
         kind=row["kind"],
+        bears_data=row.get("bears_data", False),
         candidate_skus=tuple(row["candidate_skus"]),
         proof_plans=tuple(row["proof_plans"]),
         proof_mode=row["proof_mode"],

@@ -224,6 +224,7 @@ class GivenKind(StrEnum):
     LICENSE = "license"  # a SKU was assigned directly
     PLANS = "plans"  # plans of a direct licence were switched on
     MEMBER = "member"  # the person was put into a licence group
+    REPLACED = "replaced"  # a direct licence was taken away because a group's takes its place; an undo gives it back
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,9 +233,9 @@ class Given:
 
     kind: GivenKind
     at: datetime
-    sku: SkuId | None = None  # LICENSE, PLANS
+    sku: SkuId | None = None  # LICENSE, PLANS, REPLACED
     group: GroupId | None = None  # MEMBER
-    plans: tuple[PlanId, ...] = ()  # PLANS: those that were switched on
+    plans: tuple[PlanId, ...] = ()  # PLANS: those that were switched on; REPLACED: those that were off
     country: str = ""  # LOCATION
     is_seen: bool = True  # LOCATION: False while its write had no trustworthy reply and nobody has read it since
     instead_of: tuple[
@@ -296,11 +297,12 @@ class Product:
     remind_s: float = 604800.0  # how long before the end the ticket is reminded
     replaced_skus: tuple[SkuId, ...] = ()  # SKUs of the products in `replaces`
     retired: tuple[SkuId | PlanId, ...] = ()  # retired by now: no proof, and no reason to roll back
+    bears_data: bool = False  # no suite, and yet a mailbox or files hang on it
 
     @property
     def keeps_data(self) -> bool:
-        """Whether losing it starts a clock on a mailbox or files; such a suite is only proposed to be revoked."""
-        return self.kind == "suite"
+        """Whether losing it starts a clock on a mailbox or files; such a product is only proposed to be revoked."""
+        return self.kind == "suite" or self.bears_data
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,8 @@ from typing import Any
 from desired_state import ledger
 from desired_state.catalogue import Catalogue
 from desired_state.model import LineKey, Refusal, Request, Ticket
-from reconciler.causes import CAUSES, Cause
+from reconciler.answers import owner
+from reconciler.causes import Cause
 from reconciler.lifecycle import Phase
 from reconciler.line import LineState
 from reconciler.store import journal, lines, outbox, tickets
@@ -187,7 +188,7 @@ def _line_json(line: LineChain, catalogue: Catalogue) -> dict[str, Any]:
         "phase": state.phase.value if state is not None else None,
         "verdict": state.verdict.value if state is not None and state.verdict is not None else None,
         "cause": cause,
-        "owner": CAUSES[Cause(cause)].owner.value if cause else None,
+        "owner": owner_of(line, catalogue) or None,
         "sentence": state.note if state is not None else "",
         "tier": state.tier if state is not None else None,
         "granted_at": state.granted_at.isoformat() if state is not None and state.granted_at else None,
@@ -198,6 +199,15 @@ def _line_json(line: LineChain, catalogue: Catalogue) -> dict[str, Any]:
             for e in line.events
         ],
     }
+
+
+def owner_of(line: LineChain, catalogue: Catalogue) -> str:
+    """Whose move it is, as the tickets are told; "" where nobody has to do anything."""
+    state, request = line.state, line.standing.request if line.standing is not None else None
+    if state is None:
+        return ""
+    product = catalogue.product(request.product) if request is not None else None
+    return owner(state.phase, Cause(state.cause) if state.cause else None, product)
 
 
 _LOST = (Phase.DRIFTED, Phase.REVIEW, Phase.CANCELLED)

@@ -213,6 +213,7 @@ class Access(StrEnum):
 
     PROVEN = "proven"
     PENDING = "pending"
+    OUT_OF_SERVICE = "out_of_service"  # provisioned, and not enabled: its subscription is suspended, or lists disagree
     ERROR = "error"
     DISABLED = "disabled"
     ABSENT = "absent"

@@ -14,7 +14,7 @@ from datetime import datetime
 
 from sqlmodel import Session
 
-from reconciler.errors import UserError
+from reconciler.errors import RemoteError, UserError
 from reconciler.loop.cycle import Run, cycle
 from reconciler.loop.observe import Scope
 from reconciler.loop.send import Stopped, Write
@@ -53,7 +53,13 @@ def once(app: App, scope: Scope, *, is_dry: bool = False) -> CycleReport:
         except BaseException as error:
             with suppress(Exception):  # the first error is the one to report
                 _finish(app, name, None, str(error) if isinstance(error, Exception) else "interrupted")
+                app.notary.seal()
+                if isinstance(error, RemoteError) and app.notifier is not None:
+                    app.notifier.deliver()
             raise
+        app.notary.seal()
+        if app.notary.broken:
+            report = replace(report, problems=(*report.problems, *app.notary.broken))
         _finish(app, name, report, "; ".join(report.problems))
         return _seen(report, scope)
 
@@ -62,8 +68,13 @@ def _told(app: App, report: CycleReport) -> CycleReport:
     """The report, once people were told what they are owed. What could not be told is a problem, never an error."""
     if app.notifier is None:
         return report
-    app.notifier.trips(report.trips)
-    problems = app.notifier.deliver()
+    problems: tuple[str, ...]
+    try:
+        app.notifier.trips(report.trips)
+        problems = app.notifier.deliver()
+    except Exception as error:  # everything else of this cycle is done and has to be reported
+        why = str(error) if isinstance(error, UserError | RemoteError) else f"a defect ({type(error).__name__})"
+        problems = (f"people could not be told what they are owed: {why}",)
     with app.database.read() as session:
         head = journal.head(session, app.name)
     return replace(report, problems=(*report.problems, *problems), audit_head=head.hash, audit_size=head.size)

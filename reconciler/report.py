@@ -169,9 +169,14 @@ def _asked(ending: Ending) -> str | None:
 
 
 def actions_of(ending: Ending) -> list[dict[str, Any]]:
-    """The line's actions with what became of them; planned ones where nothing was sent."""
+    """The line's actions with what became of them; planned ones where nothing was sent.
+
+    Where a person has the line nothing is planned, whatever would be done had nobody.
+    """
     if ending.outcomes:
         return [_action(o) for o in ending.outcomes]
+    if ending.state.phase is Phase.REVIEW:
+        return []
     result = Result.SKIPPED if ending.gated.decision is Decision.STOPPED else Result.PLANNED
     return [_action(Outcome(a, result)) for a in ending.gated.proposal.actions]
 

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
-from desired_state.model import LineKey, Says, Ticket
+from desired_state.model import OUR_MARK, LineKey, Says, Ticket
 from reconciler.answers import words
 from reconciler.answers.evidence import AuditHead, evidence
 from reconciler.answers.owners import owner_of
@@ -134,6 +134,7 @@ def answers(
         given += _hand_over(ticket, mine, matters, manners, told_as, answer)
     else:
         given += _close(ticket, endings, manners, text, answer)
+        given += _withdraw(ticket, endings, manners, text, answer)
     return tuple(given)
 
 
@@ -273,6 +274,20 @@ def _hand_over(
             yield answer(AnswerKind.REOPENED, ticket.request, text, title=REQUEST)
 
 
+_SETTLED = (Phase.GRANTED, Phase.EXPIRING, Phase.REVOKED)
+
+
+def _withdraw(
+    ticket: Ticket, endings: Sequence[Ending], manners: Manners, text: str, answer: _Answer
+) -> Iterable[Answer]:
+    """Follow-up tasks of ours whose reason is gone are closed; one that somebody has taken is theirs to close."""
+    if manners.level != "full" or any(e.state.phase not in _SETTLED for e in endings):
+        return
+    for task in ticket.tasks:
+        if task.is_active and not task.assigned_to and task.correlation_id.startswith(OUR_MARK):
+            yield answer(AnswerKind.CLOSED, task.sys_id, text)
+
+
 def _close(ticket: Ticket, endings: Sequence[Ending], manners: Manners, text: str, answer: _Answer) -> Iterable[Answer]:
     """Our own task is closed when every line is granted; the item itself only where no flow owns it."""
     if manners.level != "full" or manners.closes == "none":
@@ -283,5 +298,7 @@ def _close(ticket: Ticket, endings: Sequence[Ending], manners: Manners, text: st
         yield answer(AnswerKind.CLOSED, ticket.sys_id, text, title=ITEM)
         return
     for task in ticket.tasks:
-        if task.is_active and not task.assigned_to and task.assignment_group in manners.our_groups:
+        is_follow_up = task.correlation_id.startswith(OUR_MARK)
+        is_ours = task.is_active and not task.assigned_to and task.assignment_group in manners.our_groups
+        if is_ours and not is_follow_up:
             yield answer(AnswerKind.CLOSED, task.sys_id, text)

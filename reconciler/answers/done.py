@@ -94,17 +94,31 @@ def takes_back(deed: Deed) -> bool:
     return not gains and had != has
 
 
-def stays(deeds: Iterable[Deed]) -> str:
-    """What was done and is not taken back by anybody, "" when nothing: today that is the usage location."""
-    locations = [d for d in deeds if d.is_done and d.kind == ActionKind.SET_USAGE_LOCATION]
-    return (
-        f"the usage location {locations[-1].after.get('usage_location')}, which cannot be undone" if locations else ""
+def stays(deeds: Iterable[Deed], now: str | None) -> str:
+    """What was done and is not taken back by anybody, "" when nothing: today that is the usage location.
+
+    `now` is the account's usage location, None when it was not read: what others have changed since does not stay.
+    """
+    set_to = [d.after.get("usage_location") for d in deeds if d.is_done and d.kind == ActionKind.SET_USAGE_LOCATION]
+    if not set_to or now not in (None, set_to[-1]):
+        return ""
+    return f"the usage location {set_to[-1]}, which cannot be undone"
+
+
+def tried(deeds: Iterable[Deed]) -> str:
+    """Changes that were sent, each with how often and when last, for when nothing of them is there."""
+    sent: dict[str, list[Deed]] = {}
+    for one in deeds:
+        sent.setdefault(change(one.kind, one.before, one.after), []).append(one)
+    return "; ".join(
+        f"{what} ({f'{len(times)} times, last ' if len(times) > 1 else ''}{times[-1].at:%Y-%m-%d %H:%M} UTC)"
+        for what, times in sent.items()
     )
 
 
 def refused(deeds: Iterable[Deed]) -> str:
-    """The remote system's own words of the last refusal, with its request id; "" when nothing was refused."""
-    failed = [d for d in deeds if not d.is_done and d.words]
+    """The remote system's own words of the last write that it did not accept, with its request id; "" for none."""
+    failed = [d for d in deeds if d.result != "accepted" and d.words]
     if not failed:
         return ""
     last = failed[-1]

@@ -35,6 +35,8 @@ class Manners:
     our_groups: frozenset[str] = frozenset()
     evidence: bool = False
     reopen_path: str = ""  # the customer's own endpoint for reopening
+    reopened_stage: str = ""  # stage of a ticket that is opened again, "" to leave it
+    reopened_request_state: str = ""  # request_state of the request above it, "" to leave it
     review_item: str = ""  # sys_id of an item that is ordered when nothing else takes a ticket back
     review_variable: str = "description"
 
@@ -72,7 +74,7 @@ class Deed:
     """One write to the directory that was intended for a line, as the audit log has it.
 
     `result` is accepted, failed or unknown (sent, and no trustworthy reply came); `words` are the remote system's own.
-    `seq` is the audit row of the intent.
+    `seq` is the audit row of the intent; `found` is the cause for which the line began to be changed, "" if unknown.
     """
 
     kind: str  # an action kind
@@ -85,6 +87,7 @@ class Deed:
     request_id: str = ""
     client_request_id: str = ""
     digest: str = ""  # of the request that it was sent for
+    found: str = ""
 
     @property
     def is_done(self) -> bool:

@@ -13,14 +13,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from desired_state.model import LineKey, Request, Says
+from desired_state.model import GivenKind, LineKey, Request, Says
 from desired_state.text import one_line
 from reconciler.answers import done
-from reconciler.answers.owners import owner_of
+from reconciler.answers.owners import ask_of, owner_of
 from reconciler.answers.values import Deed, Names
 from reconciler.causes import CAUSES, Cause
 from reconciler.lifecycle import Phase
 from reconciler.line import Ending, Known
+from reconciler.model import ActionKind
 
 FOOT = "Written by the license reconciler, which looks again by itself."
 
@@ -126,7 +127,7 @@ def facts(telling: Telling, ending: Ending) -> list[str]:
     """What the verdict rests on, one fact a line."""
     state, deeds = ending.state, telling.of(ending)
     is_fine = state.phase in WORKS
-    rows = [*_wrong(ending, is_fine=is_fine), *_happened(telling, ending, deeds)]
+    rows = [*_wrong(ending, deeds, is_fine=is_fine), *_happened(telling, ending, deeds)]
     refusal = "" if is_fine else done.refused(deeds)
     if refusal:
         rows.append(f"Microsoft's answer: {refusal}")
@@ -134,7 +135,7 @@ def facts(telling: Telling, ending: Ending) -> list[str]:
         rows += _proof(telling, ending)
     rows += _approved(ending) + _end(telling, ending)
     if not is_fine and state.cause is not None and telling.matter(ending) not in _OVER:
-        rows.append(f"Whose move: {owner_of(ending)}. {CAUSES[Cause(state.cause)].ask}".rstrip())
+        rows.append(f"Whose move: {owner_of(ending)}. {ask_of(ending)}".rstrip())
     ids = list(dict.fromkeys(d.request_id for d in deeds if d.request_id))[-6:]
     if ids:
         rows.append(f"Microsoft request ids: {', '.join(ids)}")
@@ -143,18 +144,13 @@ def facts(telling: Telling, ending: Ending) -> list[str]:
     return rows
 
 
-def sent_digest(deeds: Sequence[Deed]) -> str:
-    """The digest of the request whose change was sent last, "" for none: a later cycle has nothing left to name."""
-    return next((deed.digest for deed in reversed(deeds) if deed.digest), "")
-
-
 _OVER = ("revoked", "ended", "refused", "unanswered")
 
 
-def _wrong(ending: Ending, *, is_fine: bool) -> list[str]:
+def _wrong(ending: Ending, deeds: Sequence[Deed], *, is_fine: bool) -> list[str]:
     state, first = ending.state, ending.gated.proposal.finding
     if is_fine:
-        found = _found_first(ending)
+        found = _found_first(ending, deeds)
         was_promised = first.line.says is Says.FULFILLED
         return [f"What was wrong: {CAUSES[found].sentence}"] if found is not None and was_promised else []
     detail = ours(state.note or ending.gated.sentence or ending.finding.sentence, ending)
@@ -166,32 +162,40 @@ def _wrong(ending: Ending, *, is_fine: bool) -> list[str]:
     return [f"{label}: {detail or cause}"] if detail or cause else []
 
 
-def _found_first(ending: Ending) -> Cause | None:
-    """What was found at first: by this cycle, or by the one that was cut short while it changed the line."""
+def _found_first(ending: Ending, deeds: Sequence[Deed]) -> Cause | None:
+    """What was wrong at first: as this cycle found it, or the one that began to change what now works."""
     found = ending.gated.proposal.finding
     before = found.line.state
-    if before is not None and before.phase is Phase.CONVERGING and before.cause:
-        return Cause(before.cause)
-    return found.cause
+    if before is None or before.phase not in (Phase.CONVERGING, Phase.VERIFYING):
+        return found.cause
+    began_with = next((d.found for d in reversed(deeds) if d.found), "")
+    known = began_with or (before.cause if before.phase is Phase.CONVERGING else None)
+    return Cause(known) if known else found.cause
 
 
 def _happened(telling: Telling, ending: Ending, deeds: Sequence[Deed]) -> list[str]:
     """What was done for the line, what was undone, and what stays."""
     given = [d for d in deeds if d.is_done and not done.takes_back(d)]
     back = [d for d in deeds if d.is_done and done.takes_back(d)]
+    vain = [d for d in given if _came_to_nothing(d, ending)]
+    given = [d for d in given if d not in vain]
     rows = []
     if given:
         rows.append(f"What was done: {'; '.join(map(done.deed, given))}.")
         rows += [f"Mind: {warning}" for warning in done.warnings(given)]
+    if vain:
+        rows.append(f"What was tried without effect: {done.tried(vain)}.")
     if back:
         label = "Removed for it" if ending.state.phase in WORKS else "What was taken back"
         rows.append(f"{label}: {'; '.join(map(done.deed, back))}.")
         if ending.state.phase is Phase.REVOKED:
             rows.append(f"Checked: it is gone (read {telling.at:%Y-%m-%d %H:%M} UTC).")
-    stays = done.stays(deeds)
-    if stays and (back or ending.state.phase in (Phase.REVIEW, Phase.REVOKED)):
+    user = ending.finding.user
+    stays = done.stays(deeds, user.usage_location if user is not None else None)
+    is_said = "cannot be undone" in ending.state.note
+    if stays and not is_said and (back or ending.state.phase in (Phase.REVIEW, Phase.REVOKED)):
         rows.append(f"What stays: {stays}.")
-    if not given and not back:
+    if not given and not vain and not back:
         if ending.state.phase in WORKS:
             rows.append("What was done: nothing, the access was already there.")
         elif telling.matter(ending) == "unrepaired":
@@ -199,6 +203,13 @@ def _happened(telling: Telling, ending: Ending, deeds: Sequence[Deed]) -> list[s
         elif telling.matter(ending) in ("handed_back", "asked", "kept", "question", "left"):
             rows.append("What was done: nothing was changed.")
     return rows
+
+
+def _came_to_nothing(deed: Deed, ending: Ending) -> bool:
+    """A change whose reply was lost, on a line that has gone to a person with nothing of it there."""
+    if deed.result != "unknown" or ending.state.phase is not Phase.REVIEW or deed.kind == ActionKind.SET_USAGE_LOCATION:
+        return False
+    return all(g.kind is GivenKind.LOCATION for g in ending.state.given)
 
 
 def _was_undone(deeds: Sequence[Deed]) -> bool:
@@ -349,7 +360,8 @@ def ours(sentence: str, ending: Ending) -> str:
         *(value for row in ticket.rows for value in row.values()),
     ]
     known = {_product(ending).casefold(), _who(ending).casefold()}
-    words = [t.strip() for t in typed if not _IS_DATE.fullmatch(t.strip())]  # a day says nothing but when
+    # A day says nothing but when, and one plain word ("needed") steers nobody: our own sentences have such words too.
+    words = [t.strip() for t in typed if not _IS_DATE.fullmatch(t.strip()) and not t.strip().isalpha()]
     is_echo = any(len(t) > 3 and t.casefold() not in known and t in sentence for t in words)
     return "" if is_echo else one_line(sentence, 600)
 
@@ -366,3 +378,8 @@ def _who(ending: Ending) -> str:
     if line.person is not None and (line.person.email or line.person.user_name):
         return one_line(line.person.email or line.person.user_name or "", 120)
     return "an account that could not be found" if line.binding.known is Known.MISSING else "the person of the request"
+
+
+def sent_digest(deeds: Sequence[Deed]) -> str:
+    """The digest of the request whose change was sent last, "" for none: a later cycle has nothing left to name."""
+    return next((deed.digest for deed in reversed(deeds) if deed.digest), "")

@@ -77,7 +77,7 @@ def _asked(approval: Approval, ways: Ways) -> tuple[Notice, ...]:
         card = channel_card(approval, ways.links, "Licence approval needed", others)
         found.append(_desk(Kind.REQUEST, event + escalated, approval, card, "waits for approval"))
     if not found:
-        found.append(_nowhere(event, approval))
+        found.append(nobody(event, approval))
     return tuple(found)
 
 

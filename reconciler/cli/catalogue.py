@@ -175,13 +175,19 @@ def import_(ctx: click.Context, file: Path, output: str) -> int:
     return 0
 
 
+NEW_SHOWN = 10  # of the names of SKUs that nothing here had a name for
+
+
 def _show(changed: Any, published: Any) -> None:
     from reconciler.cli.table import console, plain_text
 
     out = console()
-    for c in changed:
+    new = [c for c in changed if not c.before]
+    for c in (*(c for c in changed if c.before), *new[:NEW_SHOWN]):
         was = f"{c.before} → " if c.before else "new: "
         out.print(plain_text(f"{c.kind} {c.code}: {was}{c.after}"), soft_wrap=True)
+    if len(new) > NEW_SHOWN:
+        out.print(f"… and {len(new) - NEW_SHOWN} more that had no name before; --output json lists them all.")
     out.print(
         f"{published.rows} rows with {len(published.skus)} SKUs and {len(published.plans)} service plans; "
         f"{published.repeated} repeated, {published.skipped} without a usable id. {len(changed)} names changed."

@@ -65,7 +65,7 @@ def _show(out: Console, chain: Chain, catalogue: Catalogue) -> None:
     for owed in chain.answers:
         remote = f" ({owed.remote_id})" if owed.remote_id else ""
         out.print(plain_text(f"    {owed.answer.kind.value}: {owed.state.value}{remote}, key {owed.answer.key}"))
-        if owed.answer.kind.value == "note":
+        if owed.answer.kind.value in ("note", "question"):
             for row in owed.answer.text.splitlines():
                 out.print(plain_text(f"      | {row}"), soft_wrap=True)
     out.print()
@@ -73,8 +73,8 @@ def _show(out: Console, chain: Chain, catalogue: Catalogue) -> None:
 
 def _line(out: Console, line: LineChain, catalogue: Catalogue) -> None:
     from desired_state.model import Refusal
-    from reconciler.causes import CAUSES, Cause
     from reconciler.cli.table import plain_text
+    from reconciler.explain import owner_of
 
     standing, state = line.standing, line.state
     out.print(plain_text(f"  line {line.key.line}", style="bold"))
@@ -100,8 +100,8 @@ def _line(out: Console, line: LineChain, catalogue: Catalogue) -> None:
         )
         if state.note:
             out.print(plain_text(f"    because: {state.note}"), soft_wrap=True)
-        if state.cause:
-            out.print(plain_text(f"    whose move: {CAUSES[Cause(state.cause)].owner.value}"))
+        if whose := owner_of(line, catalogue):
+            out.print(plain_text(f"    whose move: {whose}"))
     for event in line.events:
         out.print(plain_text(f"    {event.at:%Y-%m-%d %H:%M:%S}  #{event.seq}  {event.what}"), soft_wrap=True)
         for change in event.changes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -183,10 +184,10 @@ def reviewed(ctx: click.Context, line: str, by: str, note: str) -> int:
     from reconciler.wiring import open_app
 
     given = options(ctx)
-    number, _, part = line.strip().upper().partition("/")
-    if not number or (part and not part.isdigit()):
+    named = re.fullmatch(r"([A-Z0-9]{1,40})(?:/([0-9]{1,6}))?", line.strip().upper())
+    if named is None:
         raise UserError(f"'{one_line(line, 60)}' is no line; write a ticket, or a ticket and its line: RITM0010001/2")
-    key = LineKey(number, int(part or 1))
+    key = LineKey(named[1], int(named[2] or 1))
     who, what = one_line(by, 120), one_line(note, 500)
     if not who or not what:
         raise UserError("--by and --note must not be empty")

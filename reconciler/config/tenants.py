@@ -68,6 +68,8 @@ class ServiceNow(Section):
     agents: tuple[str, ...] = ()  # user names of integration and agent accounts: what they order is a proposal
     queues: dict[OwnerName, str] = Field(default_factory=dict)  # owner -> name of the group that gets its tasks
     reopen_path: ApiPath = ""  # the instance's own endpoint for reopening a ticket
+    reopened_stage: str = ""  # stage of a ticket that is opened again; "" leaves it as it is
+    reopened_request_state: str = ""  # request_state of the request above it; "" leaves it as it is
     country_field: str = "country"  # of sys_user
     page_size: Annotated[int, Field(ge=1, le=1000)] = 500
     ca_file: File | None = None

@@ -181,6 +181,8 @@ def _loss(usual: Finding, product: Product, user: ObservedUser, observed: Observ
     access = usual.proof.access if usual.proof is not None else Access.ABSENT
     if access is Access.DISABLED:
         return Loss.ALTERED, f"{worked}, and its service has been switched off in the licence since."
+    if access is Access.OUT_OF_SERVICE:
+        return Loss.ERROR, f"{worked}, and the subscription of its licence is suspended in the tenant since."
     if access in (Access.ERROR, Access.PENDING):
         now = "reports an error for its service" if access is Access.ERROR else "does not finish setting it up again"
         return Loss.ERROR, f"{worked}, and Microsoft {now}."

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from desired_state.model import LineKey
 from reconciler.answers import Deed
+from reconciler.lifecycle import Phase
 from reconciler.loop.pull import RENEWED
 from reconciler.store.journal import AuditRow
 
@@ -20,16 +21,28 @@ def deeds_of(rows: Iterable[AuditRow]) -> dict[LineKey, tuple[Deed, ...]]:
     results = {row.body.get("intent"): row for row in every if row.kind == "result"}
     renewed = {row.subject: row.seq for row in every if row.kind == "line_moved" and row.body.get("why") == RENEWED}
     found: dict[LineKey, list[Deed]] = {}
+    began: dict[str, str] = {}
     for row in every:
+        if row.kind == "line_moved":
+            _note(row, began)
         if row.kind != "intent" or row.body.get("system") != "graph":
             continue
         for line in row.body.get("lines") or ():
             if row.seq > renewed.get(line, 0):
-                found.setdefault(_key(line), []).append(_deed(row, results.get(row.seq)))
+                found.setdefault(_key(line), []).append(_deed(row, results.get(row.seq), began.get(line, "")))
     return {key: tuple(deeds) for key, deeds in found.items()}
 
 
-def _deed(intent: AuditRow, said: AuditRow | None) -> Deed:
+def _note(move: AuditRow, began: dict[str, str]) -> None:
+    """Keep for which cause a line began to be changed, as long as it is on its way and no longer."""
+    to = move.body.get("to")
+    if to == Phase.CONVERGING and move.body.get("cause"):
+        began.setdefault(move.subject, str(move.body["cause"]))
+    elif to not in (Phase.CONVERGING, Phase.VERIFYING):
+        began.pop(move.subject, None)
+
+
+def _deed(intent: AuditRow, said: AuditRow | None, found: str) -> Deed:
     what = intent.body.get("what") or {}
     reply = said.body if said is not None else {}
     is_unknown = said is None or reply.get("error") == "OutcomeUnknown"
@@ -45,6 +58,7 @@ def _deed(intent: AuditRow, said: AuditRow | None) -> Deed:
         request_id=str(reply.get("request_id") or ""),
         client_request_id=str(reply.get("client_request_id") or ""),
         digest=str(intent.body.get("digest") or ""),
+        found=found,
     )
 
 

@@ -31,12 +31,11 @@ from reconciler.loop import groups
 from reconciler.loop.aftermath import after, was_proven
 from reconciler.loop.agreement import disagreement
 from reconciler.loop.location import located, settled
-from reconciler.loop.proof import prove, reach
+from reconciler.loop.proof import asked, prove, reach, switched_off, to_switch_on
 from reconciler.loop.setback import given_up, half_done
-from reconciler.loop.takeback import near, over, seen
+from reconciler.loop.takeback import near, over, returnable, seen
 from reconciler.loop.workload import unproven
 from reconciler.model import (
-    Assignment,
     ObservedUser,
     SkuDetail,
     Verdict,
@@ -192,7 +191,7 @@ def _judge(
     differ = disagreement(product, user, details, observed)
     if differ:
         return _with(user, _unknown(line, Cause.UNKNOWN, differ))
-    proof = prove(product, details)
+    proof = prove(product, details, user.enabled_plans)
     if is_over:
         return over(line, request, product, user, proof, details, observed, at)
     if line.skipped:
@@ -205,6 +204,9 @@ def _judge(
         return Finding(line, Rest.PROVEN, verdict, None, "", user, proof, tier=reached.tier, covered_by=covering)
     if proof.access is Access.PROVEN:
         return replace(unproven(line, request, product, user, proof, reached, at), proof=proof, tier=reached.tier)
+    if proof.access is Access.OUT_OF_SERVICE and not _is_suspended(proof, observed):
+        sentence = "The service is set up, and the directory does not show it as enabled; it is read again later."
+        return _with(user, _unknown(line, Cause.UNKNOWN, sentence))
     usual = _drifted(line, request, product, user, proof, details, observed, at)
     if was_proven(line):
         return after(usual, observed)
@@ -262,12 +264,21 @@ def _drifted(
         case Access.PENDING:
             sentence = "Microsoft is still setting the service up."
             if is_late:
-                return found(Rest.HOLD, Cause.PROVISIONING_PENDING, sentence + " It takes longer than it should.")
+                return found(Rest.HAND_BACK, Cause.PROVISIONING_PENDING, sentence + " It takes longer than it should.")
             return found(Rest.WAIT, Cause.PROVISIONING_PENDING, sentence, verdict=Verdict.PENDING)
+        case Access.OUT_OF_SERVICE:
+            owned = observed.skus[proof.sku] if proof.sku is not None else None
+            name = owned.part_number if owned is not None else product.name
+            sentence = (
+                f"The licence {name} is assigned and set up, and its subscription is suspended in the tenant, so the "
+                "service is off for everybody who has it. It has to be renewed, or another licence assigned."
+            )
+            return found(Rest.HAND_BACK, Cause.PROVISIONING_ERROR, sentence)
         case Access.ERROR:
             sentence = "Microsoft reports an error for the service of this account."
-            if is_late:
-                return found(Rest.HOLD, Cause.PROVISIONING_ERROR, sentence)
+            if is_late:  # what we gave is undone first, in its own window
+                rest = Rest.HOLD if returnable(line) else Rest.HAND_BACK
+                return found(rest, Cause.PROVISIONING_ERROR, sentence)
             return found(Rest.WAIT, Cause.PROVISIONING_PENDING, sentence, verdict=Verdict.PENDING)
         case Access.DISABLED:
             return _plan_off(line, product, user, details, observed, at, found)
@@ -284,6 +295,12 @@ def _drifted(
         else "The licence is not assigned to the account."
     )
     return found(Rest.ACT, cause, sentence, drift=Drift(DriftKind.MISSING, needs_location))
+
+
+def _is_suspended(proof: Proof, observed: Observed) -> bool:
+    """Whether the tenant's subscription of the licence gives nobody anything (graph.md section 5)."""
+    owned = observed.skus.get(proof.sku) if proof.sku is not None else None
+    return owned is not None and owned.capability not in ("Enabled", "Warning")
 
 
 def _guessed(line: Line, product: Product, details: tuple[SkuDetail, ...]) -> Product | None:
@@ -316,14 +333,15 @@ def _plan_off(
 ) -> Finding:
     """Switch on what proves the product in a direct assignment; leave every other plan as it was."""
     assert user.assignments is not None
-    bearing = {d.sku: frozenset(d.plans) for d in details if set(product.proof_plans) & set(d.plans)}
-    rows: list[Assignment] = [a for a in user.assignments if a.is_in_force and a.sku in bearing]
-    direct = sorted((a for a in rows if a.group is None), key=lambda a: (_rank(product, a.sku), a.sku))
+    off = switched_off(product, details)
+    bearing = {d.sku: frozenset(d.plans) & off for d in asked(product, details)}
+    rows = [a for a in user.assignments if a.is_in_force and a.group is None]
+    direct = [a for a in rows if a.disabled_plans & bearing.get(a.sku, frozenset())]
     sentence = "The licence is there, but the service is switched off in it."
     if not direct:
         return groups.switched_off(line, product, user, observed, at, found)
-    chosen = direct[0]
-    wanted = frozenset(product.proof_plans) & bearing[chosen.sku]
+    chosen = min(direct, key=lambda a: (_rank(product, a.sku), a.sku))
+    wanted = to_switch_on(product, chosen.disabled_plans, bearing[chosen.sku])
     drift = Drift(
         DriftKind.PLAN_OFF,
         needs_location=not user.usage_location,

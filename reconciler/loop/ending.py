@@ -61,7 +61,8 @@ def end(
     if phase is Phase.GRANTED and granted_at is None:
         granted_at = at
     attempts = old.attempts if old is not None else 0
-    attempts += 1 if any(o.result in (Result.APPLIED, Result.FAILED) for o in outcomes) else 0
+    if any(o.result in (Result.APPLIED, Result.FAILED) for o in outcomes):
+        attempts = _tries(old) + 1
     next_at = None
     if phase in (Phase.CONVERGING, Phase.REVOKING) or (phase in (Phase.VERIFYING, Phase.WAITING_FOR_SEAT) and outcomes):
         wait_s = delay(max(attempts, 1), base_s=RETRY_BASE_S, cap_s=RETRY_CAP_S, chance=chance)
@@ -91,6 +92,11 @@ def end(
         told=old.told if old is not None else "",
     )
     return Ending(gated, state, last, (*undo.rolled_back(gated, last, outcomes), *outcomes))
+
+
+def _tries(old: LineState | None) -> int:
+    """Tries so far; what is lost after it was granted is mended from the first try on."""
+    return old.attempts if old is not None and old.phase not in (Phase.GRANTED, Phase.DRIFTED) else 0
 
 
 def _reversals(first: Finding) -> int:
@@ -146,7 +152,7 @@ def _stand(
         return _Stand(Phase.APPROVED, last.cause, "This would be changed now.")
     if first.rest is Rest.ACT:  # it shares the change of another line
         return _Stand(Phase.VERIFYING, last.cause, last.sentence)
-    return _at_rest(first, old)
+    return _at_rest(last if first.rest is Rest.PROVEN else first, old)  # it was there, and went while we looked
 
 
 _HOPELESS = (Cause.PLAN_CONFLICT, Cause.DEPENDENCY_MISSING)  # no retry can help: a person has to change something
@@ -175,10 +181,16 @@ def _not_cleared(gated: Gated, old: LineState | None, at: datetime) -> _Stand:
     if first.aftermath is not None:
         return _Stand(Phase.DRIFTED, Cause.REMOVED_LATER, held(first.sentence, note))
     proposal = gated.proposal
-    is_new = _is_new(proposal.finding, at) and cause is Cause.DEPENDENCY_MISSING
-    if proposal.blocked in _HOPELESS and cause is proposal.blocked and proposal.after is None and not is_new:
+    is_new = _is_new(proposal.finding, at) and cause is not Cause.PLAN_CONFLICT
+    is_blocked = cause is proposal.blocked and proposal.after is None and not is_new
+    if is_blocked and (cause in _HOPELESS or (cause is Cause.USAGE_LOCATION_MISSING and _was_held(old, cause))):
         return _Stand(Phase.REVIEW, cause, note)
     return _Stand(Phase.HELD, cause, note)
+
+
+def _was_held(old: LineState | None, cause: Cause) -> bool:
+    """Whether a former cycle saw the same: one look may have met a replica that shows no country yet."""
+    return old is not None and old.phase is Phase.HELD and old.cause == cause.value
 
 
 def _backs_off(state: LineState, at: datetime) -> bool:
@@ -205,6 +217,8 @@ def _after_writes(
         sentence = "The change was accepted; its effect is awaited."
         return _Stand(Phase.VERIFYING, Cause.PROVISIONING_PENDING, sentence, failed=True)
     cause = Cause(broken.cause) if broken.cause else last.cause
+    if any(o.result is Result.ROLLED_BACK for o in outcomes):
+        return _Stand(Phase.REVIEW, cause, f"{broken.why} What had been done for it before was taken back.")
     if broken.result is Result.SKIPPED:
         return _Stand(Phase.CONVERGING, cause, broken.why)
     if cause in (Cause.REMOTE_FAILING, Cause.USAGE_LOCATION_MISSING):
@@ -269,7 +283,7 @@ def started(gated: Gated, at: datetime) -> LineState:
         cause=first.cause.value if first.cause is not None else None,
         tier=None,
         user=first.line.account,
-        attempts=old.attempts + 1,
+        attempts=_tries(old) + 1,
         next_at=None,
         since=old.since if old.phase in WORKING and old.attempts else at,
         note=first.sentence,

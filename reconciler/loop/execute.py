@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from desired_state.model import LineKey, PlanId
+from desired_state.model import Given, GivenKind, LineKey, PlanId
 from desired_state.plan_rules import Need, Rule, exclusion
 from reconciler.causes import Cause
 from reconciler.clients.graph import Graph
@@ -30,6 +30,7 @@ from reconciler.loop.send import Sender, Stopped, Write
 from reconciler.model import (
     Action,
     ActionKind,
+    Grant,
     ObservedUser,
     Outcome,
     Reply,
@@ -117,9 +118,55 @@ def _carry_out(gated: Gated, hands: Hands, plan_digest: str) -> tuple[tuple[Outc
         done.append(outcome)
         if outcome.result is not Result.APPLIED:
             rest = "An earlier step of this change was not done."
+            if outcome.result is Result.FAILED and _is_final(outcome):
+                done[:n] = _undo(done[:n], outcome, gated, hands, plan_digest)
             done.extend(Outcome(a, Result.SKIPPED, rest) for a in actions[n + 1 :])
             return tuple(done), stop
     return tuple(done), ""
+
+
+_PASSING = frozenset(
+    {
+        Cause.REMOTE_FAILING,
+        Cause.NO_SEAT,
+        Cause.GROUP_PENDING,
+        Cause.USAGE_LOCATION_MISSING,
+        Cause.USAGE_LOCATION_REFUSED,
+    }
+)
+
+
+def _is_final(outcome: Outcome) -> bool:
+    """Whether it was refused for a reason that does not pass by itself; what may have been done is looked at first."""
+    return not outcome.is_unsure and outcome.cause is not None and Cause(outcome.cause) not in _PASSING
+
+
+def _undo(done: list[Outcome], refused: Outcome, gated: Gated, hands: Hands, plan_digest: str) -> list[Outcome]:
+    """Take back at once, newest first, what earlier steps of a change did that cannot be finished (I12).
+
+    Nobody is left without the licence that was taken away for it, or in a group for nothing. A usage location stays.
+    """
+    undone = list(done)
+    for n, outcome in reversed(list(enumerate(done))):
+        back = _back(outcome.action)
+        if back is None or outcome.result is not Result.APPLIED:
+            continue
+        said, _ = _do(back, gated, hands, plan_digest)
+        if said.result is not Result.APPLIED:
+            break
+        undone[n] = replace(outcome, result=Result.ROLLED_BACK, why=f"It was taken back, because: {refused.why}")
+    return undone
+
+
+def _back(action: Action) -> Action | None:
+    """What undoes a step, None for a step that gave and took nothing of ours, or that is left as it is."""
+    base = replace(action, before=action.after, after=action.before, inverse=None, given=(), takes_back=action.given)
+    match action.given:
+        case (Given(kind=GivenKind.MEMBER),):
+            return replace(base, kind=ActionKind.REMOVE_GROUP_MEMBER)
+        case (Given(kind=GivenKind.REPLACED, sku=sku, plans=off),) if sku is not None:
+            return replace(base, kind=ActionKind.ASSIGN_LICENSE, add=(Grant(sku, frozenset(off)),), remove=())
+    return None
 
 
 def _lasting(action: Action, gated: Gated) -> list[str]:

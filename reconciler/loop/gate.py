@@ -20,6 +20,7 @@ from reconciler.line import (
     Finding,
     Gated,
     Lane,
+    LineState,
     Plan,
     Proposal,
     Rest,
@@ -101,7 +102,7 @@ def _judge(proposal: Proposal, bench: Bench, policy: Policy, at: datetime) -> Ga
         kept = policy.held_products.get(finding.line.product.key)
     if kept is not None:
         return _kept(proposal, kept)
-    resting = _resting(finding, at)
+    resting = _resting(proposal, at)
     if resting:
         return Gated(proposal, Decision.HELD, finding.cause, resting)
     if finding.line.hold and finding.rest is Rest.ACT:
@@ -155,18 +156,24 @@ def _too_old(finding: Finding, policy: Policy, at: datetime) -> str:
     return ""
 
 
-def _resting(finding: Finding, at: datetime) -> str:
+def _resting(proposal: Proposal, at: datetime) -> str:
     """Why a line is not taken up again now although it may differ: a person has it, or its backoff runs."""
-    state = finding.line.state
+    finding, state = proposal.finding, proposal.finding.line.state
     if state is None or finding.rest is Rest.PROVEN:
         return ""
-    if state.phase is Phase.REVIEW:
+    if state.phase is Phase.REVIEW and not _is_answered(proposal, state):
         return state.note or "A person has this line."
     tried = (Phase.CONVERGING, Phase.VERIFYING, Phase.WAITING_FOR_SEAT, Phase.REVOKING)
     is_tried = state.phase in tried and finding.rest is Rest.ACT
     if is_tried and state.next_at is not None and state.next_at > at:
         return f"The last attempt had no effect yet; the next one is due at {state.next_at:%Y-%m-%d %H:%M:%S} UTC."
     return ""
+
+
+def _is_answered(proposal: Proposal, state: LineState) -> bool:
+    """Whether the directory shows that people did what they were asked for: the country that was missing is known."""
+    was_asked = state.cause == Cause.USAGE_LOCATION_MISSING.value and not state.attempts
+    return was_asked and proposal.finding.rest is Rest.ACT and proposal.blocked is not Cause.USAGE_LOCATION_MISSING
 
 
 def _is_giving_back(finding: Finding) -> bool:

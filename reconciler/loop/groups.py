@@ -16,6 +16,7 @@ from desired_state.model import GivenKind, GroupId, Path, Product, Request, SkuI
 from reconciler.causes import Cause
 from reconciler.lifecycle import Phase
 from reconciler.line import Drift, DriftKind, Finding, Gone, Line, Observed, Rest, Unread
+from reconciler.loop.proof import is_proven_by
 from reconciler.model import Assignment, ObservedGroup, ObservedUser, SubscribedSku, Verdict
 
 BUSY = ("QueuedForProcessing", "ProcessingInProgress")  # a member of such a group may have joined a moment ago
@@ -72,7 +73,7 @@ def unusable(group: ObservedGroup, product: Product, skus: Mapping[SkuId, Subscr
         return "its members also get into applications"
     if group.parents:
         return "it is a member of other groups"
-    if not any(_gives(product, sku, group, skus) for sku in (*product.candidate_skus, *product.covering_skus)):
+    if not _gives(product, group, skus):
         return f"it carries no licence with {product.name} switched on"
     return ""
 
@@ -91,12 +92,12 @@ def _hidden(group: ObservedGroup) -> str:
     return " and ".join(what for what, is_shown in shown.items() if not is_shown)
 
 
-def _gives(product: Product, sku: SkuId, group: ObservedGroup, skus: Mapping[SkuId, SubscribedSku]) -> bool:
-    for grant in group.licenses or ():
-        if grant.sku == sku and sku in skus:
-            on = [plan in skus[sku].plans and plan not in grant.disabled_plans for plan in product.proof_plans]
-            return any(on) if product.proof_mode == "any" else all(on)
-    return False
+def _gives(product: Product, group: ObservedGroup, skus: Mapping[SkuId, SubscribedSku]) -> bool:
+    """Whether all of the group's licences together prove the product; the tenant's own list says what is in them."""
+    grants = [g for g in group.licenses or () if g.sku in skus]
+    if product.proof_mode == "all+sku":
+        grants = [g for g in grants if g.sku in product.candidate_skus]
+    return is_proven_by(product, {p for g in grants for p in skus[g.sku].plans if p not in g.disabled_plans})
 
 
 # --- one person --------------------------------------------------------------------------------------------------
@@ -158,7 +159,7 @@ def switched_off(
     sentence = f"The licence comes from a group that switches the service off ({', '.join(off)})."
     if product.enabling_group is None:
         helps = f"A group that carries the licence with {product.name} on would help; none is configured."
-        return found(Rest.HOLD, Cause.PLAN_DISABLED, f"{sentence} {helps}")
+        return found(Rest.HAND_BACK, Cause.PLAN_DISABLED, f"{sentence} {helps}")
     case = _case(product.enabling_group, line, product, user, observed, at, found)
     if isinstance(case, Finding):
         return case
@@ -172,7 +173,8 @@ def switched_off(
     if not why and more:
         why = f"it would also give {', '.join(more)}"
     if why:
-        return found(Rest.HOLD, Cause.PLAN_DISABLED, f"{sentence} {case.group.name} is no way to switch it on: {why}.")
+        rest = Rest.HOLD if _hidden(case.group) else Rest.HAND_BACK
+        return found(rest, Cause.PLAN_DISABLED, f"{sentence} {case.group.name} is no way to switch it on: {why}.")
     proposed = f"Joining {case.group.name} would switch it on; a person has to agree."
     drift = case.drift(DriftKind.NOT_MEMBER, needs_person=True)
     return found(Rest.ACT, Cause.PLAN_DISABLED, f"{sentence} {proposed}", drift=drift)
@@ -226,7 +228,8 @@ def _outside(case: _Case) -> Finding:
     why = unusable(case.group, case.product, case.observed.skus)
     if why:
         sentence = f"{case.group.name} is not joined for a licence: {why}."
-        rest, cause = (Rest.HOLD, Cause.PERMISSION_MISSING) if hidden else (Rest.HAND_BACK, Cause.GROUP_NOT_WRITABLE)
+        # Its members are ours to choose, so nobody is told to add the person by hand: the group itself is wrong.
+        rest, cause = (Rest.HOLD, Cause.PERMISSION_MISSING) if hidden else (Rest.HAND_BACK, Cause.GROUP_ERROR)
         return case.found(rest, cause, sentence)
     sentence = f"The account is not in {case.group.name}, the group that carries the licence."
     drift = case.drift(DriftKind.NOT_MEMBER, replace=_replaced(case))
@@ -262,7 +265,8 @@ def _since(case: _Case) -> datetime:
 
 def _again(case: _Case, cause: Cause, sentence: str, *, replace: tuple[SkuId, ...] = ()) -> Finding:
     """Ask for the group to be processed again, but not for ever."""
-    tries = case.line.state.attempts if case.line.state is not None else 0
+    state = case.line.state
+    tries = state.attempts if state is not None and state.phase not in (Phase.GRANTED, Phase.DRIFTED) else 0
     if tries >= TRIES_MAX:
         asked = f"It was tried {tries} times without effect; over a day is a case for Microsoft's support."
         return case.found(
@@ -279,23 +283,40 @@ def _failed(case: _Case, failed: list[Assignment]) -> Finding:
         return _short(case)
     if EXCLUSIVE in words:
         return _excluded(case, [a for a in failed if a.error == EXCLUSIVE])
+    blocking = " and ".join(sorted({case.sku(a.sku) for a in failed if a.error not in OTHER}))
     if DEPENDENCY in words:
-        needed = f"A licence of {name} needs another service, which the account does not have."
+        needed = f"{blocking} of {name} needs another service, which the account does not have.{_with_it(case, failed)}"
         return _again(case, Cause.DEPENDENCY_MISSING, needed)
     if LOCATION in words:
         where = case.user.usage_location or "the tenant's country"
-        sentence = f"Microsoft does not allow a licence of {name} in {where}, the account's usage location."
+        sentence = (
+            f"Microsoft does not allow {blocking} of {name} in {where}, the account's usage location."
+            f"{_with_it(case, failed)}"
+        )
         return case.found(Rest.HAND_BACK, Cause.GROUP_ERROR, sentence)
     if UNIQUE in words:
         sentence = (
-            f"{name} gives nothing because a value of the account, probably a mail address, is in use elsewhere. "
-            "It has to be mended in Exchange; then the account is processed again."
+            f"{name} gives nothing: for {blocking} a value of the account, probably a mail address, is used elsewhere. "
+            f"It has to be mended in Exchange; then the account is processed again.{_with_it(case, failed)}"
         )
         return case.found(Rest.HAND_BACK, Cause.GROUP_ERROR, sentence)
     if words <= set(OTHER):
         return _again(case, Cause.GROUP_ERROR, f"{name} reports an error for the account and does not say which.")
     said = ", ".join(sorted(words - {""} - set(OTHER))) or ", ".join(sorted({a.state for a in failed}))
-    return case.found(Rest.HOLD, Cause.GROUP_ERROR, f"{name} reports an error that is not known here: {said}.")
+    sentence = f"{name} reports an error that is not known here: {said}."
+    if case.at - _since(case) < timedelta(seconds=case.product.group_window_s):  # Microsoft may still mend it itself
+        return case.found(Rest.WAIT, Cause.GROUP_ERROR, sentence, verdict=Verdict.PENDING)
+    return case.found(Rest.HAND_BACK, Cause.GROUP_ERROR, sentence)
+
+
+def _with_it(case: _Case, failed: list[Assignment]) -> str:
+    """Half of an explanation: which licences of the group wait with the one that fails, "" when it is alone."""
+    blocking = {a.sku for a in failed if a.error not in OTHER}
+    held = case.user.skus or frozenset()
+    others = [g.sku for g in case.group.licenses or () if g.sku not in blocking and g.sku not in held]
+    if not others:
+        return ""
+    return f" A group gives all of its licences or none, so {' and '.join(map(case.sku, others))} waits with it."
 
 
 def _short(case: _Case) -> Finding:
@@ -321,11 +342,13 @@ def _excluded(case: _Case, failed: list[Assignment]) -> Finding:
     if replaced:
         theirs = " and ".join(case.sku(s) for s in replaced)
         sentence = f"{mine} of {case.group.name} and {theirs} exclude each other; {case.product.name} replaces it."
-        return _again(case, Cause.PLAN_CONFLICT, sentence, replace=replaced)
+        return _again(case, Cause.PLAN_CONFLICT, sentence + _with_it(case, failed), replace=replaced)
     others = sorted(case.sku(s) for s in case.user.skus or () if s not in {a.sku for a in case.rows})
     held = f"; the account also holds {', '.join(others)}" if others else ""
     return _again(
-        case, Cause.PLAN_CONFLICT, f"{mine} of {case.group.name} and another licence exclude each other{held}."
+        case,
+        Cause.PLAN_CONFLICT,
+        f"{mine} of {case.group.name} and another licence exclude each other{held}.{_with_it(case, failed)}",
     )
 
 

@@ -84,7 +84,7 @@ def reopen_request(work: Work) -> CameTo:
         return CameTo(False, remote_id="it was open already")
 
     def call() -> Reply:
-        state = work.servicenow.reopen_request(target)
+        state = work.servicenow.reopen_request(target, request_state=work.manners.reopened_request_state or None)
         return Reply(state.request_id, "")
 
     refused = _try(work, "request", call)
@@ -126,7 +126,8 @@ def _by_script(work: Work) -> Callable[[], Reply]:
 def _by_patch(work: Work) -> Callable[[], Reply]:
     def call() -> Reply:
         mark = work.mark if work.may_mark else None
-        return Reply(work.servicenow.reopen(work.answer.target, correlation=mark).request_id, "")
+        stage = work.manners.reopened_stage or None  # no rule of the platform sets it
+        return Reply(work.servicenow.reopen(work.answer.target, stage=stage, correlation=mark).request_id, "")
 
     return call
 

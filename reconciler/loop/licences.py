@@ -7,7 +7,7 @@ the same call, and shown before and after. A licence that comes from a group get
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from reconciler.line import Drift, Finding, Observed, Proposal
 from reconciler.loop.bounds import Bounds, Taken
 from reconciler.loop.clashes import Clash, clash, lacking, warnings
 from reconciler.loop.holding import Holding, carried_over, holding, switched_on
+from reconciler.loop.proof import is_proven_by, to_switch_on
 from reconciler.model import Action, ActionKind, Grant, ObservedUser, PlanState, SubscribedSku, Undo
 
 
@@ -116,12 +117,6 @@ def allowed(product: Product, observed: Observed, bounds: Bounds) -> tuple[SkuId
     return (*usable[:1], *(s for s in usable[1:] if bounds.may_replace(s, product)))
 
 
-def is_proven_by(product: Product, plans: Collection[PlanId]) -> bool:
-    """Whether these plans, once they are provisioned, prove the product; retired plans prove nothing."""
-    inside = [plan in plans for plan in product.proof_plans if plan not in product.retired]
-    return any(inside) if product.proof_mode == "any" else bool(inside) and all(inside)
-
-
 def licence(sku: SkuId, disabled: Iterable[PlanId], bounds: Bounds) -> dict[str, Any]:
     """One licence as people are shown it in a before and after."""
     return {"sku": bounds.sku(sku), "sku_id": sku, "disabled_plans": sorted(bounds.plan(p) for p in disabled)}
@@ -134,7 +129,7 @@ def _change(
     off = carried_over(sku, replaced, held)
     if product.new_plans == "off" and bounds.known_plans:
         off |= frozenset(held.contents[sku]) - bounds.known_plans
-    grant = Grant(sku, switched_on(off, product.proof_plans))
+    grant = Grant(sku, switched_on(off, to_switch_on(product, off, held.contents[sku])))
     after = held.changed(add=(grant,), remove=replaced)
     working = _working(user, observed) - (held.plans.keys() - after.plans.keys())
     needs = lacking(product.prerequisite_plans, product.prerequisite_mode, product.name, after, working, bounds)

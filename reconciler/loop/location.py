@@ -32,12 +32,9 @@ class Derived:
 def derive(finding: Finding, user: ObservedUser, countries: frozenset[str]) -> Derived:
     """The country that ServiceNow's person and Entra's country agree on. `countries`: those allowed, empty for any."""
     person = finding.line.person
-    told = {
-        "ServiceNow person": iso(person.country if person is not None else None),
-        "Entra country": iso(user.country),
-    }
-    known = {source: country for source, country in told.items() if country}
-    said = ", ".join(f"{source} says {country}" for source, country in known.items())
+    told = {"ServiceNow person": person.country if person is not None else None, "Entra country": user.country}
+    known = {source: iso(text) for source, text in told.items() if iso(text)}
+    said = ", ".join(_said(source, text) for source, text in told.items() if (text or "").strip())
     if len(known) < 2:
         have = said or "no source names a country"
         sentence = f"The usage location is unset and two sources are needed to set it: {have}."
@@ -51,10 +48,29 @@ def derive(finding: Finding, user: ObservedUser, countries: frozenset[str]) -> D
     return Derived(None, (), " ".join((sentence, *_hints(finding, user))))
 
 
+def _said(source: str, text: str | None) -> str:
+    code = iso(text)
+    return f"{source} says {code}" if code else f"{source} says '{one_line(text or '', 60)}', which is no country code"
+
+
+# ISO 3166-1 alpha-2: all codes that are assigned. UK and EU are not, and Microsoft refuses them as a usage location.
+_CODES = frozenset(
+    """
+    AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ BL BM BN BO BQ BR BS BT BV BW BY BZ CA
+    CC CD CF CG CH CI CK CL CM CN CO CR CU CV CW CX CY CZ DE DJ DK DM DO DZ EC EE EG EH ER ES ET FI FJ FK FM FO FR GA
+    GB GD GE GF GG GH GI GL GM GN GP GQ GR GS GT GU GW GY HK HM HN HR HT HU ID IE IL IM IN IO IQ IR IS IT JE JM JO JP
+    KE KG KH KI KM KN KP KR KW KY KZ LA LB LC LI LK LR LS LT LU LV LY MA MC MD ME MF MG MH MK ML MM MN MO MP MQ MR MS
+    MT MU MV MW MX MY MZ NA NC NE NF NG NI NL NO NP NR NU NZ OM PA PE PF PG PH PK PL PM PN PR PS PT PW PY QA RE RO RS
+    RU RW SA SB SC SD SE SG SH SI SJ SK SL SM SN SO SR SS ST SV SX SY SZ TC TD TF TG TH TJ TK TL TM TN TO TR TT TV TW
+    TZ UA UG UM US UY UZ VA VC VE VG VI VN VU WF WS YE YT ZA ZM ZW
+    """.split()  # noqa: SIM905 - a table of 249 codes reads as one
+)
+
+
 def iso(value: str | None) -> str:
     """An ISO 3166 alpha-2 code in upper case, "" for anything else."""
     text = (value or "").strip().upper()
-    return text if len(text) == 2 and text.isascii() and text.isalpha() else ""
+    return text if text in _CODES else ""
 
 
 def _hints(finding: Finding, user: ObservedUser) -> Iterable[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from reconciler.approvals.native import Given, NativeRow, NotGiven, read
 from reconciler.approvals.values import Approval, Channel, Decision, Human, Refusal, Verdict
@@ -23,6 +23,7 @@ from reconciler.store.approvals import Tell
 from reconciler.store.database import Database
 
 DECIDED = ("approved", "rejected")
+LONGEST = timedelta(days=1)  # that somebody acts in another's name without a break
 
 
 def take_in(
@@ -50,7 +51,7 @@ def take_in(
     if not rows:
         return False
     history = servicenow.approval_changes([row.sys_id for row in rows])
-    natives = [_native(row, history) for row in rows]
+    natives = _seen_through(servicenow, [_native(row, history) for row in rows])
     people = _people(approvers, servicenow, natives)
     outside = covered_by_ticket(gated)
     delegations = approvers.delegations(sorted({row.approver for row in rows if row.approver}))
@@ -101,6 +102,27 @@ def _native(row: Asked, history: dict[str, tuple[Change, ...]] | None) -> Native
         touched_by=row.touched_by,
         comment=row.comment,
     )
+
+
+def _seen_through(servicenow: ServiceNow, natives: list[NativeRow]) -> list[NativeRow]:
+    """The rows with who acted in the name of whoever decided them, as far as the instance lets us read that."""
+    instants = [n.changed_at for n in natives if n.changed_at is not None]
+    if not instants:
+        return natives
+    names = {n.actor or n.touched_by or "" for n in natives}
+    known = servicenow.impersonations(names, min(instants) - LONGEST)
+    if known is None:
+        return natives
+    seen = []
+    for native in natives:
+        name, at = (native.actor or native.touched_by or "").lower(), native.changed_at
+        by = [
+            i.by
+            for i in known
+            if at is not None and i.name == name and i.starts_at <= at and (i.ends_at is None or at <= i.ends_at)
+        ]
+        seen.append(replace(native, impersonator=by[0] if by else ""))
+    return seen
 
 
 def _people(approvers: Approvers, servicenow: ServiceNow, natives: Collection[NativeRow]) -> dict[str, Human]:

@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from datetime import datetime, time, timedelta, tzinfo
 
 from pydantic import SecretStr
+from sqlmodel import Session
 
 from reconciler.approvals.values import Approval
 from reconciler.cards.check import BadCard, message
 from reconciler.cards.short import digest_card, test_card
-from reconciler.cards.telling import DESK, PERSON, Ways, guard_notice, notices
+from reconciler.cards.telling import DESK, PERSON, Ways, guard_notice, nobody, notices
 from reconciler.cards.values import Kind
 from reconciler.clients.teams import Posted, Teams
 from reconciler.clock import Clock
@@ -77,9 +78,14 @@ class Notifier:
     def tell(self) -> Tell:
         """What queues the notices of an event of a request, in the transaction of that event."""
 
-        def told(session: object, event: str, approval: Approval, at: datetime) -> None:
-            for notice in notices(event, approval, self.ways):
-                outbox.queue(session, self.tenant, notice, at)  # type: ignore[arg-type]
+        def told(session: Session, event: str, approval: Approval, at: datetime) -> None:
+            problem = ""
+            try:
+                found = notices(event, approval, self.ways)
+            except Exception as error:  # no defect of a card keeps anybody from deciding
+                found, problem = (nobody(event, approval),), f"no card could be made ({type(error).__name__})"
+            for notice in found:
+                outbox.queue(session, self.tenant, notice, at, problem=problem)
 
         return told
 

@@ -95,7 +95,7 @@ def _propose(finding: Finding, observed: Observed, bounds: Bounds, taken: Taken)
         return Proposal(finding, with_=shared)
     if finding.drift.take_back:
         taken.changes[(user.id, product.key)] = finding.key
-        return Proposal(finding, take_back(finding, observed, bounds))
+        return Proposal(finding, take_back(finding, observed, bounds, taken.seats))
     dearer = _dearer(product, request.price_cap)
     if dearer:
         return Proposal(finding, blocked=Cause.POLICY_REFUSED, sentence=dearer)

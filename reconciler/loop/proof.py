@@ -5,39 +5,72 @@ Look-alike plans and the SKU's name never count; a retired plan is never proof a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from desired_state.model import PlanId, Product, Tier
 from reconciler.line import Access, Observed, Proof, Unread
 from reconciler.model import ObservedUser, PlanState, Probed, SkuDetail
 
-_ORDER = (Access.PROVEN, Access.PENDING, Access.ERROR, Access.DISABLED, Access.ABSENT)
+_ORDER = (Access.PROVEN, Access.PENDING, Access.OUT_OF_SERVICE, Access.ERROR, Access.DISABLED, Access.ABSENT)
 _ACCESS = {PlanState.SUCCESS: Access.PROVEN, PlanState.ERROR: Access.ERROR, PlanState.DISABLED: Access.DISABLED}
+# The words of a plan that may stay as it is for ever; one that is new to us is none of them (graph.md section 5).
+_FOR_EVER = (PlanState.PENDING_INPUT, PlanState.PENDING_ACTIVATION, PlanState.PENDING_PROVISIONING)
 
 
-def prove(product: Product, details: Iterable[SkuDetail]) -> Proof:
+def prove(product: Product, details: Iterable[SkuDetail], enabled: frozenset[PlanId] | None = None) -> Proof:
     """What the product's proof plans say, at tier V2: provisioned and enabled for this user.
 
     Look-alike plans, retired plans and the SKU's name never count. With `any` the best plan speaks, with `all` the
     worst; with `all+sku` only the product's own SKUs are asked, because its plans cannot tell it from a lower product.
-    A waived plan that is pending does not keep the others from proving the product.
+    A waived plan that is pending is as good as there: its site says that it may stay so for ever. `enabled` are the
+    plans that assignedPlans shows as Enabled or Warning, None when it was not shown: a plan that is provisioned and not
+    among them gives nobody access, as when the subscription is suspended.
     """
-    held = list(details)
-    if product.proof_mode == "all+sku":
-        held = [d for d in held if d.sku in product.candidate_skus]
+    held = asked(product, details)
     counted = [plan for plan in product.proof_plans if plan not in product.retired]
-    per_plan = [_best(plan, held) for plan in counted]
-    heard = [p for p in per_plan if p.access is not Access.PENDING or p.plan not in product.waived_plans] or per_plan
-    if not heard:
-        return Proof(Access.ABSENT)
+    per_plan = [_best(plan, held, enabled, is_waived=plan in product.waived_plans) for plan in counted]
     choose = min if product.proof_mode == "any" else max
-    return choose(heard, key=lambda p: _ORDER.index(p.access))
+    return choose(per_plan, key=lambda p: _ORDER.index(p.access), default=Proof(Access.ABSENT))
 
 
-def _best(plan: PlanId, details: Iterable[SkuDetail]) -> Proof:
-    states = [Proof(_ACCESS.get(d.plans[plan], Access.PENDING), plan, d.sku) for d in details if plan in d.plans]
+def _best(plan: PlanId, details: Iterable[SkuDetail], enabled: frozenset[PlanId] | None, *, is_waived: bool) -> Proof:
+    def access(state: PlanState) -> Access:
+        if state is PlanState.SUCCESS and enabled is not None and plan not in enabled:
+            return Access.OUT_OF_SERVICE
+        return Access.PROVEN if is_waived and state in _FOR_EVER else _ACCESS.get(state, Access.PENDING)
+
+    states = [Proof(access(d.plans[plan]), plan, d.sku) for d in details if plan in d.plans]
     return min(states, key=lambda p: (_ORDER.index(p.access), p.sku or ""), default=Proof(Access.ABSENT, plan))
+
+
+def to_switch_on(product: Product, off: Collection[PlanId], plans: Collection[PlanId]) -> frozenset[PlanId]:
+    """The plans among `off` that the product needs of a licence with these plans: with `any` one is enough.
+
+    A bundle may carry a product's higher edition as well, which nobody asked for.
+    """
+    inside = [plan for plan in product.proof_plans if plan in plans and plan not in product.retired]
+    if product.proof_mode != "any":
+        return frozenset(inside) & frozenset(off)
+    return frozenset() if any(plan not in off for plan in inside) else frozenset(inside[:1])
+
+
+def switched_off(product: Product, details: Iterable[SkuDetail]) -> frozenset[PlanId]:
+    """The proof plans that the person has, and that are off wherever they come from."""
+    held = asked(product, details)
+    counted = (plan for plan in product.proof_plans if plan not in product.retired)
+    return frozenset(p for p in counted if _best(p, held, None, is_waived=False).access is Access.DISABLED)
+
+
+def asked(product: Product, details: Iterable[SkuDetail]) -> list[SkuDetail]:
+    """The licences that may prove the product."""
+    return [d for d in details if product.proof_mode != "all+sku" or d.sku in product.candidate_skus]
+
+
+def is_proven_by(product: Product, plans: Collection[PlanId]) -> bool:
+    """Whether these plans, once they are provisioned, prove the product; retired plans prove nothing."""
+    inside = [plan in plans for plan in product.proof_plans if plan not in product.retired]
+    return any(inside) if product.proof_mode == "any" else bool(inside) and all(inside)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ from desired_state.model import LineKey, Path, PlanId, Product, UserId
 from desired_state.plan_rules import Enforcement
 from reconciler.line import DriftKind, Finding, Observed, Rest
 from reconciler.loop.bounds import Bounds
-from reconciler.loop.licences import allowed, is_proven_by
+from reconciler.loop.licences import allowed
+from reconciler.loop.proof import is_proven_by
 from reconciler.model import ObservedGroup
 
 _COMING = (Rest.ACT, Rest.WAIT, Rest.AWAIT)

@@ -14,7 +14,7 @@ from desired_state.model import Given, GivenKind, Product, Says
 from reconciler.causes import Cause
 from reconciler.lifecycle import Phase
 from reconciler.line import Drift, DriftKind, Finding, Line, Observed, Proof, Rest, Unread
-from reconciler.loop.takeback import group_id, keepers, mine
+from reconciler.loop.takeback import exchanged, group_id, keepers, mine
 from reconciler.model import ObservedUser, Probed, SkuDetail, Verdict
 
 TRYING = (Phase.CONVERGING, Phase.VERIFYING)
@@ -45,7 +45,8 @@ def half_done(
         return found(Rest.HAND_BACK, f"{said} It is not taken back, because {used}.")
     if not _was_seen(line):
         return found(Rest.WAIT, f"{said} It is looked at once more before anything is taken back.")
-    return found(Rest.ACT, said, Drift(DriftKind.HALF_DONE, needs_location=False, take_back=there))
+    undo = Drift(DriftKind.HALF_DONE, needs_location=False, take_back=(*there, *exchanged(line, user)))
+    return found(Rest.ACT, said, undo)
 
 
 def _carries(given: Given, proof: Proof, user: ObservedUser, observed: Observed) -> bool:
@@ -97,17 +98,28 @@ def _was_seen(line: Line) -> bool:
 
 
 def given_up(finding: Finding, observed: Observed, at: datetime, retry: timedelta) -> Finding:
-    """A change that keeps failing is not tried for ever: what it has given so far is taken back, or a person asked."""
-    line, state, drift = finding.line, finding.line.state, finding.drift
-    if finding.rest is not Rest.ACT or drift is None or drift.take_back or finding.user is None or state is None:
+    """A change that keeps failing is not tried for ever: what it has given so far is taken back, or a person asked.
+
+    A person is asked once what was taken away for it is there again, as far as that can be.
+    """
+    line, state, drift, user = finding.line, finding.line.state, finding.drift, finding.user
+    if user is None or state is None or state.phase not in TRYING or state.since is None:
         return finding
-    is_tried = state.phase in TRYING and state.attempts > 1 and state.since is not None
-    if not is_tried or state.since is None or at - state.since < retry:
+    lost = exchanged(line, user)
+    if finding.rest is Rest.HAND_BACK and lost:
+        undo = Drift(DriftKind.HALF_DONE, needs_location=False, take_back=lost)
+        return replace(finding, rest=Rest.ACT, drift=undo)
+    if finding.rest is not Rest.ACT or drift is None or drift.take_back:
         return finding
-    held = mine(line, finding.user, observed)
-    if held.hidden or not held.there:
+    if state.attempts < 2 or at - state.since < retry:
+        return finding
+    held = mine(line, user, observed)
+    if held.hidden or not (held.there or lost):
         return finding
     hours = (at - state.since).total_seconds() / 3600
     sentence = f"It was tried for {hours:.0f} h without success: {state.note}"
-    undo = Drift(DriftKind.HALF_DONE, needs_location=False, take_back=held.there)
-    return replace(finding, cause=Cause.REMOTE_FAILING, sentence=sentence, drift=undo)
+    undo = Drift(DriftKind.HALF_DONE, needs_location=False, take_back=(*held.there, *lost))
+    cause = Cause.REMOTE_FAILING
+    if state.cause == Cause.PROVISIONING_ERROR.value and not held.there:  # the first half of an undo is done
+        sentence, cause = state.note, Cause.PROVISIONING_ERROR
+    return replace(finding, cause=cause, sentence=sentence, drift=undo)

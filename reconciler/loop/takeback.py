@@ -19,6 +19,7 @@ from reconciler.line import Closing, Drift, DriftKind, Finding, Line, Observed, 
 from reconciler.loop.proof import prove
 from reconciler.model import Assignment, ObservedGroup, ObservedUser, PlanState, SkuDetail, Verdict
 
+_TRYING = (Phase.CONVERGING, Phase.VERIFYING)
 _REMINDED = (Phase.GRANTED, Phase.EXPIRING)
 
 
@@ -82,16 +83,32 @@ def mine(line: Line, user: ObservedUser, observed: Observed) -> Mine:
 
 def seen(finding: Finding, observed: Observed) -> Finding:
     """A finding that a clean look made, with what of our doing is still there; it stays unknown where it was hidden."""
-    if finding.user is None or finding.proof is None or not returnable(finding.line):
+    if finding.user is None or finding.proof is None:
+        return finding
+    lost = exchanged(finding.line, finding.user)
+    if not lost and not returnable(finding.line):
         return finding
     held = mine(finding.line, finding.user, observed)
-    return finding if held.hidden else replace(finding, there=held.there)
+    return finding if held.hidden else replace(finding, there=(*held.there, *lost))
+
+
+def exchanged(line: Line, user: ObservedUser) -> tuple[Given, ...]:
+    """Licences that the attempt under way took away for a group's, and that the person lacks: an undo gives them back.
+
+    Once the line is granted they are gone for good, as its product declares (I3).
+    """
+    if line.state is None or line.state.phase not in _TRYING:
+        return ()
+    every = {_what(g): g for g in (*line.given, *line.state.given) if g.kind is GivenKind.REPLACED}
+    return tuple(
+        g for g in every.values() if not any(a.sku == g.sku and a.group is None for a in user.assignments or ())
+    )
 
 
 def returnable(line: Line) -> tuple[Given, ...]:
     """What may be taken back for the line, newest first: what the ledger or the attempt under way says we gave."""
     state = line.state.given if line.state is not None else ()
-    every = {_what(g): g for g in (*line.given, *state) if g.kind is not GivenKind.LOCATION}
+    every = {_what(g): g for g in (*line.given, *state) if g.kind not in (GivenKind.LOCATION, GivenKind.REPLACED)}
     return tuple(sorted(every.values(), key=lambda g: (g.at, g.kind, g.sku or "", g.group or ""), reverse=True))
 
 
@@ -178,9 +195,10 @@ class _Case:
         state = self.line.state
         verdict: Verdict | None = None
         if self.request.says is Says.FULFILLED:
-            known = state.verdict if state is not None else None
+            known = state.verdict if state is not None and state.verdict is not Verdict.UNKNOWN else None
             is_there = self.proof.access.value == "proven"
-            verdict = Verdict.TRUE if is_there else (known or Verdict.UNKNOWN)
+            was_there = Verdict.TRUE if self.line.granted_at is not None else Verdict.UNKNOWN
+            verdict = Verdict.TRUE if is_there else known or was_there
         day = self.end.astimezone(self.line.zone)
         said = f"The period ended on {day:%Y-%m-%d}. {sentence}".rstrip()
         return Finding(self.line, rest, verdict, cause, said, self.user, self.proof, closing=closing)

@@ -16,14 +16,22 @@ from reconciler.causes import Cause
 from reconciler.lifecycle import Phase
 from reconciler.line import Closing, Decision, DriftKind, Finding, Gated, LineState, Observed, Rest
 from reconciler.loop.bounds import Bounds
+from reconciler.loop.clashes import clash
+from reconciler.loop.holding import holding
 from reconciler.model import Action, ActionKind, Grant, ObservedGroup, ObservedUser, Outcome, Result, Undo
+from reconciler.seats.ledger import Purse
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-UNDO_TRIES_MAX = 20  # of writes for one line, whatever they were: then a person has to finish it
+UNDO_TRIES_MAX = 20  # of writes for one line, whatever they were: then a person has to finish it,
+UNDO_TRIED_FOR = 2  # but not before the undo had as long as the attempt; in spans of `retry_window` since that began
+UNDO_WAITS_MAX = 4  # the same where there is nothing to send yet: a group lets go late, or there is no seat
 
 
-def take_back(finding: Finding, observed: Observed, bounds: Bounds) -> tuple[Action, ...]:
-    """The actions for everything in `take_back` that the person has directly, newest first."""
+def take_back(finding: Finding, observed: Observed, bounds: Bounds, seats: Purse | None = None) -> tuple[Action, ...]:
+    """The actions for everything in `take_back` that the person has directly, newest first.
+
+    What was taken away for it is given back last, once it clashes with nothing any more and a seat of it is free.
+    """
     user, drift = finding.user, finding.drift
     assert user is not None and user.assignments is not None and drift is not None
     made: list[Action] = []
@@ -36,6 +44,8 @@ def take_back(finding: Finding, observed: Observed, bounds: Bounds) -> tuple[Act
                 made += _switch_off(finding, user, given, bounds)
             case GivenKind.MEMBER:
                 made.append(_leave(finding, user, given, observed))
+            case GivenKind.REPLACED:
+                made += _give_back(finding, user, given, observed, bounds, seats)
             case _:
                 pass  # a usage location stays, and plans go with their licence
     return tuple(made)
@@ -88,6 +98,24 @@ def _leave(finding: Finding, user: ObservedUser, given: Given, observed: Observe
     return replace(action, group=id)
 
 
+def _give_back(
+    finding: Finding, user: ObservedUser, given: Given, observed: Observed, bounds: Bounds, seats: Purse | None
+) -> list[Action]:
+    """Assign again, exactly as it was, what was taken away for a group's licence that came to nothing."""
+    if given.sku is None or _off(user, given.sku) is not None:
+        return []
+    grant, held = Grant(given.sku, frozenset(given.plans)), holding(user, observed)
+    if given.sku not in held.contents or clash(held, held.changed(add=(grant,)), bounds) is not None:
+        return []
+    if seats is not None:
+        if not seats.has(user.id, given.sku):
+            return []
+        seats.take(user.id, given.sku)
+    after, inverse = {"licence": _licence(given.sku, given.plans, bounds)}, {"add": [], "remove": [given.sku]}
+    action = _action(ActionKind.ASSIGN_LICENSE, finding, user, given, {"licence": None}, after, inverse)
+    return [replace(action, add=(grant,))]
+
+
 def _action(
     kind: ActionKind,
     finding: Finding,
@@ -132,7 +160,8 @@ def stand(
     """Where a line stands whose end has come, or that is undone. `retry` is how long a change is tried again."""
     drift = gated.proposal.finding.drift
     if drift is not None and drift.kind is DriftKind.HALF_DONE:
-        return _undone(gated, last, outcomes, old)
+        waited = at - old.since if old is not None and old.since is not None else timedelta(0)
+        return _undone(gated, last, outcomes, old, waited=waited, retry=retry)
     if gated.decision is not Decision.CLEARED:
         phase = old.phase if old is not None and old.phase is Phase.REVOKING else Phase.EXPIRING
         return Stand(phase, gated.cause, gated.sentence)
@@ -176,7 +205,15 @@ def _revoking(
     return Stand(Phase.REVOKING, first.cause, note, failed=broken is None or broken.result is Result.FAILED)
 
 
-def _undone(gated: Gated, last: Finding, outcomes: tuple[Outcome, ...], old: LineState | None) -> Stand:
+def _undone(
+    gated: Gated,
+    last: Finding,
+    outcomes: tuple[Outcome, ...],
+    old: LineState | None,
+    *,
+    waited: timedelta,
+    retry: timedelta,
+) -> Stand:
     """A grant that failed is undone: then it goes to a person, with an exact record of what was and what stays."""
     first = gated.proposal.finding
     working = old.phase if old is not None and old.phase in (Phase.CONVERGING, Phase.VERIFYING) else Phase.VERIFYING
@@ -184,15 +221,19 @@ def _undone(gated: Gated, last: Finding, outcomes: tuple[Outcome, ...], old: Lin
         return Stand(working, first.cause, gated.sentence or first.sentence)
     if last.rest is Rest.PROVEN:
         return Stand(Phase.GRANTED, None, "")
+    left = _left(first, last)
+    if not outcomes and not gated.proposal.actions and waited >= UNDO_WAITS_MAX * retry:
+        return Stand(Phase.REVIEW, first.cause, f"{first.sentence} {undo_record(gated, left)}")
     if not outcomes:
         return Stand(working, first.cause, first.sentence)
-    left = _left(first, last)
     broken = next((o for o in outcomes if o.result in (Result.FAILED, Result.SKIPPED)), None)
     record = f"{first.sentence} {undo_record(gated, left)}"
     if not left:
         return Stand(Phase.REVIEW, first.cause, record)
-    if old is not None and old.attempts >= UNDO_TRIES_MAX:
+    if old is not None and old.attempts >= UNDO_TRIES_MAX and waited >= UNDO_TRIED_FOR * retry:
         return Stand(Phase.REVIEW, first.cause, record)
+    if all(g.kind is GivenKind.REPLACED for g in left) and broken is None:
+        return Stand(Phase.CONVERGING, first.cause, first.sentence, failed=True)  # the rest follows in its turn
     why = broken.why if broken is not None else "What was given is taken back; its effect is awaited."
     return Stand(Phase.CONVERGING, first.cause, why, failed=True)
 
@@ -228,7 +269,8 @@ def tried_for(span: timedelta) -> str:
 def words(given: Given, action: Action | None = None) -> str:
     """One thing that was given, for people, by the names that the action which takes it back has for it."""
     before = action.before if action is not None else {}
-    sku = (before.get("licence") or {}).get("sku", given.sku)
+    after = action.after if action is not None else {}
+    sku = (before.get("licence") or after.get("licence") or {}).get("sku", given.sku)
     match given.kind:
         case GivenKind.LOCATION:
             return f"usage location {given.country}"
@@ -236,6 +278,8 @@ def words(given: Given, action: Action | None = None) -> str:
             return f"licence {sku}"
         case GivenKind.PLANS:
             return f"{len(given.plans)} service plan{'s' if len(given.plans) > 1 else ''} of {sku}"
+        case GivenKind.REPLACED:
+            return f"the removal of licence {sku}"
         case GivenKind.MEMBER:
             return f"membership in {(before.get('group') or {}).get('name', given.group)}"
 
@@ -299,7 +343,7 @@ _GAVE = {
 def _original(action: Action) -> Action:
     return replace(
         action,
-        kind=_GAVE[action.kind],
+        kind=_GAVE[action.kind] if action.takes_back[0].kind is not GivenKind.REPLACED else ActionKind.REMOVE_LICENSE,
         before=action.after,
         after=action.before,
         inverse=None,

@@ -37,7 +37,7 @@ if TYPE_CHECKING:  # a command that neither serves nor is served should not pay 
     from reconciler.sandbox.server import Services, Serving
 
 SAVE_SHARE = 0.2  # at most this share of the time goes into saving after single writes
-SAVE_CHEAP_S = 0.05  # what is saved faster than this is saved after every write
+SAVE_CHEAP_BYTES = 2_000_000  # a smaller world is saved after every write, however busy the machine is
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,7 @@ class Owned:
         self._services: Services | None = None
         self._saved_at = wall.monotonic()
         self._save_took_s = 0.0
+        self._size = 0
 
     @property
     def clock(self) -> Clock:
@@ -129,7 +130,7 @@ class Owned:
         """Keep the world as it is now."""
         with self._saving:
             began = self._wall.monotonic()
-            keep_world(self._directory / "world.json", self.world, self.story)
+            self._size = keep_world(self._directory / "world.json", self.world, self.story)
             self._saved_at = self._wall.monotonic()
             self._save_took_s = self._saved_at - began
 
@@ -139,9 +140,9 @@ class Owned:
         self.changed()
 
     def changed(self) -> None:
-        """The world is not what it was: keep it, unless keeping is so slow that it would take over (`SAVE_SHARE`)."""
+        """The world is not what it was: keep it, unless a large one would do nothing else (`SAVE_SHARE`)."""
         waited_s = self._wall.monotonic() - self._saved_at
-        if self._save_took_s < SAVE_CHEAP_S or waited_s >= self._save_took_s / SAVE_SHARE:
+        if self._size < SAVE_CHEAP_BYTES or waited_s >= self._save_took_s / SAVE_SHARE:
             self.save()
 
     @contextmanager

@@ -77,6 +77,7 @@ class World:
     def __init__(self, at: datetime, *, seed: int = 1) -> None:
         self.lock = threading.RLock()
         self.seed = seed
+        self.wakings = 0  # how often it was loaded from its file: what is made by chance differs each time
         self.rng = random.Random(f"world-{seed}")  # noqa: S311 - repeatable on purpose
         self.clock = SandboxClock(self, at)
         self.switches = Switches()
@@ -146,6 +147,7 @@ class World:
         with self.lock:
             return {
                 "seed": self.seed,
+                "wakings": self.wakings,
                 "started_at": (self.clock.now() - timedelta(seconds=self.clock.monotonic())).isoformat(),
                 "now": self.clock.now().isoformat(),
                 "rng": rng_to_json(self.rng),
@@ -166,6 +168,7 @@ class World:
         start, now = datetime.fromisoformat(data["started_at"]), datetime.fromisoformat(data["now"])
         world = cls(start, seed=data["seed"])
         world.clock.set_to(start, now)
+        world.wakings = data.get("wakings", 0)
         rng_from_json(world.rng, data["rng"])
         kept = msgspec.convert(data["switches"], Switches)
         for name in Switches.__struct_fields__:  # in place: the parts of the world share this one value
@@ -178,7 +181,7 @@ class World:
         world.instance = Instance.from_json(
             data["instance"],
             now=world.clock.now,
-            rng=random.Random(f"instance-{world.seed}-{world._events_made}"),  # noqa: S311
+            rng=random.Random(f"instance-{world.seed}-{world._events_made}-{world.wakings}"),  # noqa: S311
         )
         world.signins = SignIns.from_json(data["signins"])
         world.teams.load(data["teams"])

@@ -24,15 +24,18 @@ def read_world(path: Path) -> tuple[World, str]:
     try:
         data = msgspec.json.decode(path.read_bytes())
         if data["format"] == FORMAT:
-            return World.from_json(data["world"]), str(data["story"])
+            kept = data["world"]
+            return World.from_json({**kept, "wakings": kept.get("wakings", 0) + 1}), str(data["story"])
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as wrong:
         raise DamagedWorld(f"{path} is damaged and cannot be read: run `sandbox reset` to start over") from wrong
     raise DamagedWorld(f"{path} has format {data['format']}, this version reads {FORMAT}: run `sandbox reset`")
 
 
-def keep_world(path: Path, world: World, story: str) -> None:
-    """Put the world as it is now into the file."""
-    write_atomically(path, msgspec.json.encode({"format": FORMAT, "story": story, "world": world.to_json()}))
+def keep_world(path: Path, world: World, story: str) -> int:
+    """Put the world as it is now into the file; its size in bytes."""
+    content = msgspec.json.encode({"format": FORMAT, "story": story, "world": world.to_json()})
+    write_atomically(path, content)
+    return len(content)
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -64,7 +64,7 @@ class Unreached:
     problem: str
 
 
-def queue(session: Session, tenant: str, notice: Notice, at: datetime) -> bool:
+def queue(session: Session, tenant: str, notice: Notice, at: datetime, *, problem: str = "") -> bool:
     """Owe a notice; False, and nothing written, when it was owed before.
 
     One that has no way to anybody is kept as dead at once, with its row in the audit log.
@@ -73,7 +73,8 @@ def queue(session: Session, tenant: str, notice: Notice, at: datetime) -> bool:
     if session.exec(known).first() is not None:
         return False
     is_dead = notice.channel is Channel.NONE
-    problem = "there is no channel by which anybody could be told" if is_dead else ""
+    if is_dead:
+        problem = problem or "there is no channel by which anybody could be told"
     row = NoticeRow(
         tenant=tenant,
         op_key=notice.key,

@@ -34,6 +34,7 @@ class WebServer:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             self._socket.bind((host, port))
+            self._socket.listen(128)  # only a port that is listened on is taken for the next who wants it
         except OSError as error:
             self._socket.close()
             why = error.strerror or error

@@ -82,6 +82,7 @@ class Shown:
     is_mine: bool
     mine: Answer | None
     stage: str
+    stage_name: str
     comment_min: int
     needs_comment: bool
     reason: str
@@ -113,6 +114,7 @@ def show(approval: Approval, human: Human, at: datetime, *, changers: Collection
         is_mine=waits_for(approval, human, at, changers=changers),
         mine=_answer(mine) if mine is not None else None,
         stage=stage.name if stage is not None else "",
+        stage_name=_words(stage.name).capitalize() if stage is not None else "",
         comment_min=approval.terms.comment_min,
         needs_comment=stage is not None and stage.needs_comment,
         reason=approval.reason,
@@ -163,7 +165,7 @@ def _stage(approval: Approval, number: int, stage: Stage) -> StageShown:
         left = stage.quorum - sum(1 for d in approval.decisions if d.stage == stage.name)
         standing, sentence = "now", f"waits for {left} answer{'s' if left != 1 else ''}"
     names = tuple(_human(h) for h in stage.everyone)
-    return StageShown(_words(stage.name), standing, sentence, stage.why, names, given)
+    return StageShown(_words(stage.name).capitalize(), standing, sentence, stage.why, names, given)
 
 
 def _change(row: Mapping[str, Any]) -> tuple[str, str, str, str]:

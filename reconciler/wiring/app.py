@@ -39,6 +39,7 @@ from reconciler.loop.gate import Policy
 from reconciler.loop.guards import Limits
 from reconciler.loop.handover import hand_over
 from reconciler.loop.look import Eyes
+from reconciler.loop.notary import Notary
 from reconciler.loop.notify import Notifier
 from reconciler.loop.plan import Bounds
 from reconciler.loop.pull import Reader
@@ -48,6 +49,7 @@ from reconciler.store import published_names, watermarks
 from reconciler.store.approvals import Tell
 from reconciler.store.database import Database
 from reconciler.wiring.asking import route_book
+from reconciler.wiring.audit import build_notary
 from reconciler.wiring.notify import notifier
 from reconciler.wiring.stores import open_store
 from reconciler.wiring.systems import Systems, systems
@@ -245,6 +247,7 @@ class App:
             requests=lambda: {system: count.requests for system, count in self.counts.items()},
             asking=self.asking(),
             seating=Seating(self.name, self.database, self.graph, self.servicenow, guards.use_grace_seats),
+            notary=self.notary,
         )
 
     def asking(self) -> Asking:
@@ -266,6 +269,12 @@ class App:
             mode_of=policy.mode_of,
             tell=self.tell,
         )
+
+    @cached_property
+    def notary(self) -> Notary:
+        """Who signs the audit log and brings it to its second places."""
+        prices = {str(key): product.price for key, product in self.catalogue.products.items()}
+        return build_notary(self.settings, self.name, self.database, self.clock, prices)
 
     def cycle_name(self) -> str:
         """A name for one cycle: when it began, and a part that no other has."""
@@ -384,6 +393,8 @@ class App:
                 our_groups=our_groups,
                 evidence=item.attach_evidence,
                 reopen_path=self.tenant.servicenow.reopen_path,
+                reopened_stage=self.tenant.servicenow.reopened_stage,
+                reopened_request_state=self.tenant.servicenow.reopened_request_state,
                 review_item=self.reviews.get(item.review_item, item.review_item),
                 review_variable=item.review_variable,
             )

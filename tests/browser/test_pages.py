@@ -83,6 +83,7 @@ def test_an_approver_rejects_and_has_to_say_why(stage, someone):
 
     page.get_by_role("button", name="Reject").click()
     expect(page.get_by_role("alert")).to_contain_text("at least 10 characters")
+    assert page.locator("*:focus").first.get_attribute("name") == "reason"
     claire.picture("10-reason-missing")
     page.get_by_label("Reason").fill(REASON)
     page.get_by_role("button", name="Reject").click()
@@ -133,7 +134,7 @@ def test_another_site_cannot_decide_in_a_browser_that_is_signed_in(stage, someon
     thomas = someone(scripts=True)
     thomas.open(f"/approvals/{asked.id}", as_="Thomas Brandt")
     fields = {
-        name: thomas.page.locator(f"form[action$=decision] input[name={name}]").get_attribute("value")
+        name: thomas.page.locator(f"form[action*=decision] input[name={name}]").get_attribute("value")
         for name in ("form_token", "stage", "digest", "key")
     }  # even if all of it had leaked
     inputs = "".join(f'<input name="{name}" value="{value}">' for name, value in fields.items())

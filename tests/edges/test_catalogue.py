@@ -92,6 +92,18 @@ def test_imported_names_are_shown_and_importing_them_again_changes_nothing(state
     assert [p["id"] for p in visio["proof_plans"]] == [ONLINE]
 
 
+def test_a_change_of_name_is_not_lost_among_hundreds_of_new_ones(state, capsys, tmp_path):
+    new = [(f"New {n}", f"NEW_{n}", f"{n:08d}-1111-4111-8111-111111111111") for n in range(40)]
+    file = the_list(tmp_path / "list.csv", *new, ("Visio Plan Uno", "VISIOONLINE_PLAN1", VISIO_1))
+
+    assert run(["catalogue", "import", str(file)]) == 0
+
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "sku VISIOONLINE_PLAN1: Visio Plan 1 → Visio Plan Uno"
+    assert sum("new: New" in line for line in said) == 10
+    assert "… and 30 more that had no name before; --output json lists them all." in said
+
+
 @pytest.mark.parametrize("content", [b"", b"<html>Sign in</html>", b"\x81\x8d", HEADER.encode()])
 def test_a_bad_file_is_one_clear_sentence_and_changes_nothing(content, state, capsys, tmp_path):
     file = tmp_path / "list.csv"

@@ -213,6 +213,18 @@ def test_explain_tells_the_chain_of_a_ticket(first, state, capsys):
         assert word in told
 
 
+def test_explain_says_whose_move_it_is_as_the_ticket_does(first, state, capsys):
+    whose = {}
+    for number in ("RITM0010001", "RITM0010012", "RITM0010017", "RITM0010031", "RITM0010034"):
+        assert run(["explain", number, "--output", "json"]) == 0
+        whose[number[-2:]] = json.loads(capsys.readouterr().out)["lines"][0]["owner"]
+
+    assert run(["explain", "RITM0010017"]) == 0
+    told = capsys.readouterr().out
+    assert whose == {"01": None, "12": "approver", "17": "licence admin", "31": "approver", "34": "telecom team"}
+    assert "was that meant?" in told  # a question is shown as the ticket has it
+
+
 def test_after_two_days_the_joiner_has_arrived_and_is_served(first, state, capsys):
     assert run(["sandbox", "advance", "2d"]) == 0
     capsys.readouterr()

@@ -186,6 +186,24 @@ def test_a_form_without_approval_is_served_by_a_rule_counted_sampled_and_looked_
     assert (codes, left) == ([0, 1], [])
 
 
+@pytest.mark.parametrize("line", ["", "RITM0010004/²", f"RITM0010004/{'9' * 5000}", "RITM 1", "\x1b[31m"])
+def test_a_line_that_is_none_is_one_sentence(state, capsys, line):
+    code = run(["rules", "reviewed", line, "--by", "Nina Schulz", "--note", "fine"])
+
+    said = capsys.readouterr().err
+    assert code == 2
+    assert "is no line" in said
+    assert "\x1b" not in said
+
+
+@pytest.mark.parametrize("text", ["examples = 3", "examples = [3]", "[examples]\nname = 1", "[[examples]]\n[[x]]\n"])
+def test_a_file_of_another_shape_is_one_sentence(state, capsys, tmp_path, text):
+    (tmp_path / "examples.toml").write_text(text, encoding="utf-8")
+
+    assert run(["rules", "test", str(tmp_path / "examples.toml")]) == 2
+    assert "defect" not in capsys.readouterr().err
+
+
 def test_the_rules_that_the_shipped_configuration_shows_in_comments_are_rules(tmp_path):
     text = (ROOT / "config.toml").read_text(encoding="utf-8")
     shown = text[text.index("# [[rules]]") : text.index("# --- a real tenant")]

@@ -180,3 +180,92 @@ def test_a_ticket_of_several_lines_waits_a_day_for_an_account_that_cannot_be_rea
 
     patient = replace(unread, state=replace(unread.state, since=MONDAY - DAY))
     assert kinds(give(granted, patient)) == [K.NOTE]
+
+
+PHONE_ADDED = {"licence": {"sku": "Teams Phone", "sku_id": str(VISIO), "disabled_plans": []}}
+
+
+def lost(words: str = "", **more) -> Deed:
+    """A licence was sent, and no trustworthy reply came."""
+    return Deed("assign_license", {"licence": None}, PHONE_ADDED, "unknown", MONDAY, 1, words, "req-7", **more)
+
+
+def test_a_change_that_had_no_effect_is_not_told_as_done_and_the_systems_own_words_are():
+    failing = ending(a_line(user=None), NOTHING, at=MONDAY + timedelta(days=5))
+    key = failing.state.key
+
+    (note, *_) = give(failing, deeds={key: (lost("status 500: it broke"), lost("status 500: it broke again"))})
+
+    assert "What was tried without effect: Teams Phone assigned (2 times" in note.text
+    assert "What was done" not in note.text
+    assert "status 500: it broke again (request req-7)" in note.text
+
+
+def test_a_usage_location_that_others_changed_since_is_not_told_to_stay():
+    set_to_poland = Deed("set_usage_location", {}, {"usage_location": "PL"}, "accepted", MONDAY, 1)
+    gone_to_review = ending(a_line(), PROVEN)
+    gone_to_review = replace(
+        gone_to_review, state=replace(gone_to_review.state, phase=Phase.REVIEW, cause="usage_location_refused")
+    )
+
+    def told(location: str) -> str:
+        person = replace(gone_to_review.finding.user, usage_location=location)
+        last = replace(gone_to_review, finding=replace(gone_to_review.finding, user=person))
+        return give(last, deeds={last.state.key: (set_to_poland,)})[0].text
+
+    assert "What stays: the usage location PL" in told("PL")
+    assert "What stays" not in told("")
+
+
+def test_what_was_wrong_is_what_the_first_cycle_found_however_many_it_took():
+    line = a_line(state=LineState(LineKey("RITM0000001", 1), Phase.VERIFYING, cause="group_pending", attempts=1))
+    granted = ending(line, PROVEN)
+    joined = replace(lost(found="not_in_group"), kind="add_group_member", result="accepted")
+
+    (note,) = give(granted, deeds={granted.state.key: (joined,)})
+
+    assert "What was wrong: The account was not in the group that carries the licence." in note.text
+
+
+def test_only_a_ticket_that_was_closed_is_to_be_closed_again():
+    late = MONDAY + timedelta(days=5)
+
+    (closed, *_) = give(ending(a_line(user=None), seen(), at=late))
+    (open_, *_) = give(ending(a_line(user=None, says=Says.APPROVED), seen(), at=late))
+
+    assert "then close the ticket again." in closed.text
+    assert "then close the ticket." in open_.text
+
+
+def test_who_waits_for_a_seat_needs_a_seat_whatever_keeps_them_from_it():
+    waiting = ending(a_line(), NOTHING)
+    waiting = replace(waiting, state=replace(waiting.state, phase=Phase.WAITING_FOR_SEAT, cause="group_error"))
+
+    (note,) = give(waiting)
+
+    assert "Whose move: licence admin. Please buy a licence or free one that is not used" in note.text
+
+
+def test_a_follow_up_task_whose_reason_is_gone_is_closed_unless_somebody_has_taken_it():
+    free = Task("t1", "SCTASK1", "1", True, assignment_group="identity", correlation_id="m365r:4f")
+    taken = Task("t2", "SCTASK2", "1", True, "identity", assigned_to="grace", correlation_id="m365r:5f")
+    foreign = Task("t3", "SCTASK3", "1", True, assignment_group="identity")
+    state = LineState(LineKey("RITM0000001", 1), Phase.REVIEW, cause="user_missing", told="1/review/user_missing")
+    line = replace(a_line(state=state), ticket=a_ticket(tasks=(free, taken, foreign)))
+
+    given = give(ending(line, PROVEN))
+    careful = give(ending(line, PROVEN), manners=replace(FULL, level="task"))
+
+    assert [(a.kind, a.target) for a in given if a.kind is not K.NOTE] == [(K.CLOSED, "t1")]
+    assert kinds(careful) == [K.NOTE]
+
+
+def test_a_follow_up_task_stays_open_while_another_line_of_the_ticket_still_needs_it():
+    task = Task("t1", "SCTASK1", "1", True, assignment_group="identity", correlation_id="m365r:4f")
+    ticket = a_ticket(tasks=(task,))
+    state = LineState(LineKey("RITM0000001", 1), Phase.REVIEW, cause="user_missing", told="1/review/user_missing")
+    works = ending(replace(a_line(state=state), ticket=ticket), PROVEN)
+    lost = ending(replace(a_line(user=None), ticket=ticket), NOTHING, at=MONDAY + timedelta(days=5))
+    other = replace(lost, state=replace(lost.state, key=LineKey("RITM0000001", 2)))
+
+    assert K.CLOSED not in kinds(give(works, other, deeds={}))

@@ -244,3 +244,12 @@ def test_every_plan_that_a_product_names_has_a_display_name():
 
     assert named <= set(builtin.plans)
     assert len(builtin.plans) == 796
+
+
+def test_every_product_that_a_mailbox_or_files_hang_on_is_known_to_keep_data(catalogue):
+    bearing = {"EXCHANGE_S_STANDARD", "EXCHANGE_S_ENTERPRISE", "EXCHANGE_S_DESKLESS", "SHAREPOINTSTANDARD"}
+    bearing |= {"SHAREPOINTENTERPRISE", "SHAREPOINTDESKLESS"}
+    named = {p: {catalogue.plans[plan][0] for plan in p.proof_plans} for p in catalogue.products.values()}
+
+    assert [p.key for p, plans in named.items() if plans & bearing and not p.keeps_data] == []
+    assert not catalogue.products["project-plan-3"].keeps_data

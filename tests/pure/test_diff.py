@@ -132,6 +132,52 @@ def test_a_plan_switched_off_directly_is_switched_on_and_the_others_stay_off():
     assert finding.drift.disabled_after == {SWAY, YAMMER}
 
 
+def test_of_two_editions_in_a_bundle_only_the_one_that_was_asked_for_is_switched_on():
+    product = a_product("entra-p1", proof_plans=(SWAY, YAMMER), candidate_skus=(VISIO,))
+    plans = details_of({E5: {SWAY: S.DISABLED, YAMMER: S.DISABLED}})
+
+    finding = found(a_line(product=product), seen(a_user(holds={E5: (SWAY, YAMMER)}), details={ADA: plans}))
+
+    assert finding.drift is not None
+    assert finding.drift.disabled_after == {YAMMER}
+
+
+def test_the_licence_in_which_the_plan_is_off_is_changed_and_not_one_in_which_it_is_on():
+    product = a_product("pair", proof_plans=(SWAY, YAMMER), proof_mode="all", candidate_skus=(VISIO,))
+    user = a_user(holds={VISIO: (), E3: (YAMMER,)})
+    plans = details_of({VISIO: {SWAY: S.SUCCESS}, E3: {YAMMER: S.DISABLED}})
+
+    finding = found(a_line(product=product), seen(user, details={ADA: plans}))
+
+    assert finding.drift is not None
+    assert (finding.drift.sku, finding.drift.disabled_after) == (E3, frozenset())
+
+
+def test_what_a_group_switches_off_is_not_looked_for_in_a_direct_licence_that_has_it_not():
+    product = a_product("pair", proof_plans=(SWAY, YAMMER), proof_mode="all", candidate_skus=(VISIO,))
+    rows = (Assignment(VISIO, None, frozenset(), "Active"), Assignment(E3, GroupId("g"), frozenset({YAMMER}), "Active"))
+    user = a_user(holds={VISIO: (), E3: ()}, assignments=rows)
+    plans = details_of({VISIO: {SWAY: S.SUCCESS}, E3: {YAMMER: S.DISABLED}})
+
+    finding = found(a_line(product=product), seen(user, details={ADA: plans}))
+
+    assert (finding.rest, finding.cause, finding.drift) == (Rest.HAND_BACK, Cause.PLAN_DISABLED, None)
+
+
+def test_where_the_sku_itself_is_asked_for_no_other_licence_is_switched_on():
+    product = a_product("plan-5", proof_plans=(SWAY,), proof_mode="all+sku", candidate_skus=(VISIO,))
+    rows = (
+        Assignment(VISIO, GroupId("g"), frozenset({SWAY}), "Active"),
+        Assignment(E3, None, frozenset({SWAY}), "Active"),
+    )
+    user = a_user(holds={VISIO: (), E3: ()}, assignments=rows)
+    plans = details_of({VISIO: {SWAY: S.DISABLED}, E3: {SWAY: S.DISABLED}})
+
+    finding = found(a_line(product=product), seen(user, details={ADA: plans}))
+
+    assert (finding.cause, finding.drift) == (Cause.PLAN_DISABLED, None)
+
+
 def test_a_plan_switched_off_by_a_group_is_left_to_people():
     product = a_product("teams", proof_plans=(TEAMS1,), candidate_skus=(VISIO,))
     row = Assignment(E3, GroupId("g"), frozenset({TEAMS1}), "Active")
@@ -139,11 +185,11 @@ def test_a_plan_switched_off_by_a_group_is_left_to_people():
 
     finding = found(a_line(product=product), seen(user, details={ADA: details_of({E3: {TEAMS1: S.DISABLED}})}))
 
-    assert (finding.rest, finding.cause, finding.drift) == (Rest.HOLD, Cause.PLAN_DISABLED, None)
+    assert (finding.rest, finding.cause, finding.drift) == (Rest.HAND_BACK, Cause.PLAN_DISABLED, None)
 
 
 @pytest.mark.parametrize("state", [S.PENDING_INPUT, S.PENDING_ACTIVATION, S.PENDING_PROVISIONING, S.WAITING])
-def test_provisioning_is_waited_for_within_the_window_and_reported_after_it(state):
+def test_provisioning_is_waited_for_within_the_window_and_handed_back_after_it(state):
     row = Assignment(VISIO, None, frozenset(), "Active", updated_at=MONDAY - HOUR)
     user = a_user(holds={VISIO: ()}, assignments=(row,))
     observed = seen(user, details={ADA: details_of({VISIO: {VISIO_WEB: state}})})
@@ -152,7 +198,7 @@ def test_provisioning_is_waited_for_within_the_window_and_reported_after_it(stat
     late = found(a_line(), observed, at=MONDAY + 2 * DAY)
 
     assert (early.rest, early.verdict) == (Rest.WAIT, Verdict.PENDING)
-    assert (late.rest, late.verdict) == (Rest.HOLD, Verdict.FALSE)
+    assert (late.rest, late.verdict) == (Rest.HAND_BACK, Verdict.FALSE)
 
 
 def test_a_disabled_account_is_left_alone():

@@ -187,7 +187,7 @@ def test_a_group_of_another_master_is_handed_back_and_never_joined():
 def test_a_group_that_gives_more_than_a_licence_is_handed_back_with_the_reason():
     finding = found(world(group=a_group(app_roles=2)))
 
-    assert (finding.rest, finding.cause, finding.drift) == (Rest.HAND_BACK, Cause.GROUP_NOT_WRITABLE, None)
+    assert (finding.rest, finding.cause, finding.drift) == (Rest.HAND_BACK, Cause.GROUP_ERROR, None)
     assert "applications" in finding.sentence
 
 
@@ -328,15 +328,62 @@ def test_what_no_reprocessing_can_mend_is_handed_back_with_its_reason(word, said
     assert said in finding.sentence
 
 
-def test_an_unknown_word_is_shown_and_not_acted_on():
-    finding = found(in_error(a_row("Unknown"), a_row("Other", sku=OTHER)))
+def test_an_unknown_word_is_waited_for_within_the_window_and_then_goes_to_a_person():
+    observed = in_error(a_row("Unknown"), a_row("Other", sku=OTHER))
 
-    assert (finding.rest, finding.cause, finding.drift) == (Rest.HOLD, Cause.GROUP_ERROR, None)
-    assert "Unknown" in finding.sentence
+    early, late = found(observed, due_since=MONDAY - HOUR), found(observed, due_since=MONDAY - 2 * DAY)
+
+    assert (early.rest, early.verdict, early.drift) == (Rest.WAIT, Verdict.PENDING, None)
+    assert (late.rest, late.verdict, late.cause) == (Rest.HAND_BACK, Verdict.FALSE, Cause.GROUP_ERROR)
+    assert late.drift is None
+    assert "Unknown" in late.sentence
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["DependencyViolation", "ProhibitedInUsageLocationViolation", "UniquenessViolation", "MutuallyExclusiveViolation"],
+)
+def test_the_licence_that_blocks_a_group_is_named_and_what_waits_with_it(word):
+    both = a_group(G, Grant(VISIO), Grant(OTHER))
+    user = a_user(assignments=(a_row("Other"), a_row(word, sku=OTHER)))
+
+    finding = found(world(user, group=both, member=True))
+
+    assert str(OTHER) in finding.sentence.partition("A group gives")[0]
+    assert f"so {VISIO} waits with it" in finding.sentence
+
+
+def test_a_group_whose_two_licences_prove_the_product_together_is_used():
+    whole = a_product(proof_plans=(VISIO_WEB, PlanId("plan-more")), proof_mode="all", path=Path.GROUP, group=G)
+    skus = {s.sku: s for s in (a_sku(VISIO), a_sku(OTHER, plans=("plan-more",)))}
+
+    assert unusable(a_group(G, Grant(VISIO), Grant(OTHER)), whole, skus) == ""
+    assert "no licence" in unusable(a_group(G, Grant(VISIO)), whole, skus)
+
+
+def test_a_bundle_that_no_list_of_ours_knows_is_judged_by_what_the_tenant_says_is_in_it():
+    bundle = SkuId("sku-of-next-year")
+
+    assert unusable(a_group(G, Grant(bundle)), BY_GROUP, {bundle: a_sku(bundle, plans=(VISIO_WEB, "plan-more"))}) == ""
+
+
+def test_a_retired_plan_is_not_looked_for_in_a_group():
+    gone = a_product(proof_plans=(VISIO_WEB, PlanId("plan-gone")), proof_mode="all", retired=(PlanId("plan-gone"),))
+
+    assert unusable(a_group(), gone, world().skus) == ""
 
 
 def test_an_error_whose_sibling_is_silent_is_asked_about_once_more():
     assert found(in_error(a_row("Other"))).drift == Drift(DriftKind.UNPROCESSED, needs_location=False, group=G)
+
+
+def test_a_grant_that_was_lost_is_mended_from_the_first_try_on():
+    product = replace(BY_GROUP, on_drift="revert")
+    lost = LineState(LineKey("RITM0000001", 1), Phase.DRIFTED, attempts=3, granted_at=MONDAY - DAY, since=MONDAY - DAY)
+
+    finding = found(world(member=True), a_line(product=product, state=lost, due_since=MONDAY - 9 * DAY))
+
+    assert finding.drift == Drift(DriftKind.UNPROCESSED, needs_location=False, group=G)
 
 
 def test_rows_of_another_group_say_nothing_about_this_one():
@@ -375,14 +422,14 @@ def test_joining_the_group_that_switches_a_service_on_is_proposed_to_a_person():
 def test_without_such_a_group_the_sentence_says_what_would_help():
     finding = switched_off(replace(ENABLING, enabling_group=None))
 
-    assert (finding.rest, finding.cause, finding.drift) == (Rest.HOLD, Cause.PLAN_DISABLED, None)
+    assert (finding.rest, finding.cause, finding.drift) == (Rest.HAND_BACK, Cause.PLAN_DISABLED, None)
     assert "none is configured" in finding.sentence
 
 
 def test_a_group_that_would_give_another_licence_on_top_is_not_proposed():
     finding = switched_off(staff=(Grant(E3), Grant(PHONE)))
 
-    assert (finding.rest, finding.drift) == (Rest.HOLD, None)
+    assert (finding.rest, finding.drift) == (Rest.HAND_BACK, None)
     assert PHONE in finding.sentence
 
 

@@ -122,6 +122,12 @@ def test_a_grant_that_is_seen_to_be_gone_has_drifted():
     assert (ending.state.phase, ending.state.cause) == (Phase.DRIFTED, "removed_later")
 
 
+def test_access_that_goes_while_it_is_watched_has_drifted_too():
+    ending = ended(a_line(state=state(Phase.GRANTED)), PROVEN, NOTHING)
+
+    assert (ending.state.phase, ending.state.cause) == (Phase.DRIFTED, "removed_later")
+
+
 def test_access_that_a_person_restored_ends_a_review():
     assert ended(a_line(state=state(Phase.REVIEW)), PROVEN).state.phase is Phase.GRANTED
 

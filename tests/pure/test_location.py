@@ -50,6 +50,8 @@ def test_where_two_sources_agree_the_country_is_set_then_the_licence_assigned():
         (Person("p1", country="Germany"), "DE", "two sources are needed"),
         (Person("p1", country="DE"), "NL", "disagree"),
         (None, None, "no source names a country"),
+        (Person("p1", country="UK"), "UK", "Entra country says 'UK', which is no country code"),
+        (Person("p1", country="Germany"), "Germany", "ServiceNow person says 'Germany', which is no country code"),
     ],
 )
 def test_without_two_sources_that_agree_nothing_is_set(person, country, words):

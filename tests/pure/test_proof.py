@@ -15,7 +15,7 @@ from reconciler.loop.diff import Windows, diff
 from reconciler.loop.proof import prove
 from reconciler.model import Assignment, PlanState, Probed, Verdict
 from reconciler.probes.teams_voice import judged
-from tests.make import ADA, DAY, HOUR, MCOEV, MONDAY, PHONE, TEAMS1, a_line, a_product, a_user, details_of, seen
+from tests.make import ADA, DAY, HOUR, MCOEV, MONDAY, PHONE, TEAMS1, a_line, a_product, a_sku, a_user, details_of, seen
 
 KEY = ProductKey("teams-phone")
 PHONE_PRODUCT = a_product(
@@ -95,6 +95,45 @@ def test_a_waived_plan_that_stays_pending_does_not_hold_up_the_others():
 
     assert prove(strict, both).access is Access.PENDING
     assert prove(lenient, both).access is Access.PROVEN
+
+
+@pytest.mark.parametrize("mode", ["any", "all"])
+def test_a_waived_plan_is_waited_for_by_nobody_even_where_it_is_the_only_proof(mode):
+    held = details_of({PHONE: {MCOEV: PlanState.PENDING_ACTIVATION}})
+    either = (MCOEV, TEAMS1) if mode == "any" else (MCOEV,)  # of alternatives a licence has one
+    product = a_product(candidate_skus=(PHONE,), proof_plans=either, proof_mode=mode, waived_plans=(MCOEV,))
+
+    assert prove(product, held).access is Access.PROVEN
+
+
+def test_a_waiver_is_for_words_that_are_known():
+    held = details_of({PHONE: {MCOEV: PlanState.WAITING}})
+
+    assert prove(a_product(proof_plans=(MCOEV,), waived_plans=(MCOEV,)), held).access is Access.PENDING
+
+
+def test_a_plan_that_is_set_up_and_not_enabled_is_no_proof():
+    assert prove(PHONE_PRODUCT, HELD, frozenset({MCOEV})).access is Access.PROVEN
+    assert prove(PHONE_PRODUCT, HELD, frozenset()).access is Access.OUT_OF_SERVICE
+    assert prove(PHONE_PRODUCT, HELD, None).access is Access.PROVEN  # not shown
+
+
+@pytest.mark.parametrize(
+    ("capability", "rest", "verdict", "cause"),
+    [
+        ("Suspended", Rest.HAND_BACK, Verdict.FALSE, Cause.PROVISIONING_ERROR),
+        ("LockedOut", Rest.HAND_BACK, Verdict.FALSE, Cause.PROVISIONING_ERROR),
+        ("Enabled", Rest.HOLD, Verdict.UNKNOWN, Cause.UNKNOWN),  # the lists disagree: nothing is known
+    ],
+)
+def test_a_licence_whose_subscription_is_suspended_makes_no_ticket_true(capability, rest, verdict, cause):
+    product = a_product("teams-phone", candidate_skus=(PHONE,), proof_plans=(MCOEV,))
+    user = a_user(holds={PHONE: ()}, enabled_plans=frozenset())
+    found = seen(user, details={ADA: HELD}, skus=[a_sku(PHONE, plans=[MCOEV], capability=capability)])
+
+    (finding,) = diff([a_line(product=product)], found, at=MONDAY, windows=Windows())
+
+    assert (finding.rest, finding.verdict, finding.cause, finding.drift) == (rest, verdict, cause, None)
 
 
 def test_a_waived_plan_that_is_switched_off_still_counts():

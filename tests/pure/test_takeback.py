@@ -99,6 +99,14 @@ def test_a_line_of_which_nothing_is_left_is_over():
     assert (found.rest, found.closing, found.drift) == (Rest.OVER, Closing.GONE, None)
 
 
+def test_a_promise_that_was_kept_to_its_end_was_true_also_when_nothing_is_left():
+    left = find(an_ended_line(licence()), there(a_user(), {}))
+    never = find(an_ended_line(granted_at=None, state=None), there(a_user(), {}))
+
+    assert (left.verdict, left.rest) == (Verdict.TRUE, Rest.OVER)
+    assert never.verdict is Verdict.UNKNOWN
+
+
 def test_a_request_that_ended_before_anything_was_given_waits_for_a_new_end():
     line = an_ended_line(granted_at=None, state=None)
     line = replace(line, declared=replace(line.declared, says=Says.APPROVED))
@@ -207,6 +215,14 @@ def test_a_suite_that_keeps_a_mailbox_is_only_proposed():
 
     assert (found.rest, found.closing) == (Rest.HOLD, Closing.PROPOSED)
     assert actions(an_ended_line(licence(), product=suite), there()) == ()
+
+
+def test_a_mailbox_or_files_without_a_suite_are_only_proposed_too():
+    line = an_ended_line(licence(), product=a_product(bears_data=True))
+
+    found = find(line, there())
+
+    assert (found.rest, found.closing, actions(line, there())) == (Rest.HOLD, Closing.PROPOSED, ())
 
 
 def test_an_inherited_licence_is_taken_back_by_leaving_the_group():
@@ -353,4 +369,5 @@ def _gift(kind, sku, plan, at) -> Given:
         GivenKind.LICENSE: licence(sku, at),
         GivenKind.PLANS: plans(sku, plan, at=at),
         GivenKind.MEMBER: member(at=at),
+        GivenKind.REPLACED: Given(GivenKind.REPLACED, at, sku=sku, plans=(plan,)),
     }[kind]

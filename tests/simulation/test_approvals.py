@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -68,14 +69,9 @@ def graph_writes(day: Day) -> list[str]:
 
 
 def native(day: Day, number: str, name: str, state: str = "approved", **how) -> None:
-    """Somebody answers their row in ServiceNow; `by` is the user name that the row is written by instead."""
-    instance, ticket = day.world.instance, day.ticket(number)
-    (person,) = instance.records("sys_user", name=name)
-    if not how:
-        instance.decide(ticket["sys_id"], person["sys_id"], state)
-        return
-    (row,) = instance.records("sysapproval_approver", sysapproval=ticket["sys_id"], approver=person["sys_id"])
-    instance.truth.update("sysapproval_approver", row["sys_id"], {"state": state}, **how)
+    """Somebody's row in ServiceNow is decided: by themselves, or `by` another, or by an `impersonator`."""
+    (person,) = day.world.instance.records("sys_user", name=name)
+    day.world.instance.decide(day.ticket(number)["sys_id"], person["sys_id"], state, **how)
 
 
 def kinds(day: Day, number: str) -> list[str]:
@@ -166,17 +162,31 @@ def test_both_yes_in_servicenow_suffice_where_the_rule_says_so(day):
     ]
 
 
-@pytest.mark.parametrize("by", ["system", "oliver.grant"])
-def test_a_row_that_nobody_of_the_stage_has_set_approves_nothing_and_is_told_once(day, by):
+@pytest.mark.parametrize("how", [{"by": "system"}, {"by": "oliver.grant"}, {"impersonator": "oliver.grant"}])
+def test_a_row_that_nobody_of_the_stage_has_set_approves_nothing_and_is_told_once(day, how):
     look(day, E5)
 
-    native(day, E5, "Laura McBride", by=by)
+    native(day, E5, "Laura McBride", **how)
     look(day, E5, 5)
     look(day, E5, 5)
 
     assert request(day, E5).decisions == ()
     assert kinds(day, E5).count("approval.not_counted") == 1
     assert graph_writes(day) == []
+
+
+def test_a_delegate_in_servicenow_answers_for_the_approver_and_both_are_named(day):
+    instance, now = day.world.instance, day.world.clock.now()
+    laura, claire = (instance.records("sys_user", name=n)[0]["sys_id"] for n in ("Laura McBride", "Claire Dubois"))
+    instance.add_delegate(laura, claire, starts=now, ends=now + timedelta(days=2))
+    look(day, E5)
+
+    native(day, E5, "Laura McBride", by="claire.dubois")
+    look(day, E5, 5)
+
+    (decision,) = request(day, E5).decisions
+    assert decision.acting_for is not None
+    assert (decision.actor.name, decision.acting_for.name) == ("Claire Dubois", "Laura McBride")
 
 
 # --- what software ordered ----------------------------------------------------------------------------------------
@@ -349,3 +359,41 @@ def test_a_cycle_that_changes_nothing_about_a_request_writes_nothing(day):
     with day.app.database.read() as session:
         assert len(tuple(journal.export(session, TENANT))) == before
     assert request(day, E5).state in OPEN
+
+
+# --- any path -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_whatever_people_and_the_world_do_no_write_goes_without_all_its_answers(day, seed):
+    chance = random.Random(seed)
+    numbers = (E5, AGENT, SHOP, GROUP)
+
+    for _ in range(14):
+        number = chance.choice(numbers)
+        asked = [a for a in requests(day, number) if a.state is State.PENDING]
+        match chance.randrange(6):
+            case 0 | 1 | 2 if asked and asked[-1].stage is not None and asked[-1].stage.approvers:
+                answer(day, number)
+            case 3 if asked:
+                stranger = replace(asked[-1].stages[0].approvers[0], oid="00000000-0000-4000-8000-000000000000")
+                answer(day, number, actor=chance.choice([asked[-1].beneficiary, replace(stranger, employee_id="")]))
+            case 4 if asked:
+                answer(day, number, digest=chance.choice(["0" * 64, asked[-1].digest]))
+            case 5:
+                day.wait(chance.choice([60, 1500, 4000]))
+        look(day, chance.choice(numbers), 5)
+
+    with day.app.database.read() as session:
+        log = tuple(journal.export(session, TENANT))
+    for row in (r for r in log if r["kind"] == "intent" and r["body"]["system"] == "graph"):
+        for key in row["body"]["lines"]:
+            before = [r for r in log if r["seq"] < row["seq"] and key in r["body"].get("lines", ())]
+            last = [r for r in before if r["kind"].startswith("approval.")][-1]
+            assert (last["kind"], last["body"]["state"]) == ("approval.executing", "executing")
+            said = [r["body"] for r in before if r["subject"] == last["subject"] and r["kind"] == "approval.decided"]
+            people = [b["actor"]["employee_id"] for b in said]
+            assert {b["verdict"] for b in said} == {"approve"}
+            assert {b["digest"] for b in said} == {last["body"]["digest"]}
+            assert len(said) == len({b["stage"] for b in said}) == len(set(people))
+            assert not set(people) & {b[who]["employee_id"] for b in said for who in ("requester", "beneficiary")}

@@ -50,7 +50,8 @@ class Story:
     first: Stand
     two_days: Stand | None = None
     forty_days: Stand | None = None
-    says: tuple[str, ...] = field(default=())  # parts of the last work note
+    says: tuple[str, ...] = field(default=())  # parts of the first work note
+    never: tuple[str, ...] = field(default=())  # what no work note may say
 
     def at(self, when: str) -> Stand:
         later = self.two_days or self.first
@@ -120,6 +121,7 @@ STORIES = {
     "RITM0010002/1": Story(
         Stand("verifying", "group_pending", E3, "NL", (JOIN,)),
         Stand("granted", None, (*E3, "VISIOCLIENT@"), "NL", (JOIN,), 1, 1),
+        says=("What was wrong: The account was not in the group", "added to the group M365-Visio-Plan-2"),
     ),
     "RITM0010003/1": Story(
         Stand("verifying", "group_pending", E3, "FR"), Stand("granted", None, (*E3, "VISIOCLIENT@"), "FR")
@@ -149,7 +151,10 @@ STORIES = {
         forty_days=Stand("granted", None, ("PROJECTPROFESSIONAL",), "ES", (GIVE,), 3, 2, OUR_TASK_CLOSED, WORKING),
     ),
     "RITM0010011/1": Story(Stand("review", "user_missing", None, None, (), 1, 1, ((IDENTITY, OPEN),), WORKING)),
-    "RITM0010012/1": Story(Stand("awaiting_approval", ticket=OPEN)),
+    "RITM0010012/1": Story(  # nobody answers in this telling; see tests/simulation/test_approvals.py for answers
+        Stand("awaiting_approval", None, ("SPE_E3",), "DE", ticket=OPEN),
+        forty_days=Stand("review", "policy_refused", ("SPE_E3",), "DE", (), 1, 1, OUR_TASK, OPEN),
+    ),
     "RITM0010013/1": Story(Stand("granted", None, ("SPE_E3-3",), "DE", (GIVE,), 1, 1)),
     "RITM0010014/1": Story(
         Stand("verifying", "provisioning_pending", ("POWERAUTOMATE_ATTENDED_RPA",), "NL", (GIVE,), 0, 0, OUR_TASK,
@@ -159,7 +164,7 @@ STORIES = {
     "RITM0010015/1": Story(Stand("review", "ticket_inconsistent", tasks=((DESK, "4"),))),
     "RITM0010016/1": Story(
         Stand("review", "plan_conflict", ("MCOPSTN2", "SPE_E5"), "ES", (), 1, 1, (*OUR_TASK, *OUR_TASK), WORKING),
-        says=("Microsoft 365 Domestic Calling Plan", "DOMESTIC AND INTERNATIONAL CALLING PLAN"),
+        says=("Microsoft 365 Domestic Calling Plan", "DOMESTIC AND INTERNATIONAL CALLING PLAN", "close the ticket."),
     ),
     "RITM0010017/1": Story(
         Stand("drifted", "removed_later", E3, "FR", (), 1, 1, OUR_TASK), says=("Tom Weber",),
@@ -173,22 +178,30 @@ STORIES = {
     "RITM0010020/1": Story(
         Stand("verifying", "usage_location_missing", (), "PL", (LOCATE,)),
         Stand("review", "usage_location_refused", (), None, (LOCATE,), 1, 1, ((IDENTITY, OPEN),), WORKING),
-        says=("synced from on-premises",),
+        says=("synced from on-premises",), never=("What stays",),
     ),
     "RITM0010021/1": Story(Stand("granted", None, ("PROJECTPROFESSIONAL", *E3), "DE")),
     "RITM0010022/1": Story(Stand("granted", None, ("PROJECTPROFESSIONAL", *E3), "DE")),
-    "RITM0010023/1": Story(Stand("awaiting_approval", ticket=OPEN)),
+    "RITM0010023/1": Story(  # nobody answers in this telling; see tests/simulation/test_approvals.py for answers
+        Stand("awaiting_approval", None, ("SPE_E3",), "DE", ticket=OPEN),
+        forty_days=Stand("review", "policy_refused", ("SPE_E3",), "DE", (), 1, 1, OUR_TASK, OPEN),
+    ),
     "RITM0010024/1": Story(
         Stand("waiting_for_seat", "group_error", E3, "GB", (), 1, 1),
         forty_days=Stand(
             "granted", None, ("PBI_PREMIUM_PER_USER@", "POWERAPPS_PER_USER@", *E3), "GB", (AGAIN,), 2, 2
         ),
+        says=("no seat of Power BI Premium Per User", "Please buy a licence"),
+        never=("close the ticket",),
     ),
     "RITM0010025/1": Story(
         Stand("converging", "remote_failing", E3, "US", (LOCATE, GIVE), 0, 0, OUR_TASK, WORKING),
         Stand("review", "remote_failing", E3, "US", (LOCATE, *(GIVE for _ in range(7))), 1, 1,
               (*OUR_TASK, (TELECOM, OPEN)), WORKING),
-        says=("500", "cannot be undone"),
+        says=("status 500 Service_InternalServerError: Encountered an internal server error", "cannot be undone",
+              "What was tried without effect: Microsoft Teams Phone Standard assigned (7 times",
+              "handed to the telecom team"),
+        never=("What was done: Microsoft Teams Phone", "close the ticket again"),
     ),
     "RITM0010026/1": Story(Stand("review", "identity_mismatch")),
     "RITM0010027/1": Story(
@@ -197,7 +210,7 @@ STORIES = {
     "RITM0010028/1": Story(
         Stand("review", "group_not_writable", E3, "NL", (), 1, 1, (*OUR_TASK, (IDENTITY, OPEN)), WORKING),
         forty_days=Stand("granted", None, (*E3, "VISIOCLIENT@"), "NL", (), 2, 2,
-                         (*OUR_TASK_CLOSED, (IDENTITY, OPEN)), WORKING),
+                         (*OUR_TASK_CLOSED, (IDENTITY, CLOSED)), WORKING),
     ),
     "RITM0010029/1": Story(
         Stand("held", "held_by_person", None, None, (), 1, 0, OUR_TASK, WORKING),
@@ -220,7 +233,10 @@ STORIES = {
         Stand("waiting_for_seat", "no_seat", E3, "GB", (), 1, 1, OUR_TASK, WORKING),
         says=("2 of 3 lines work", "Line 1", "Line 2", "Line 3"),
     ),
-    "RITM0010033/1": Story(Stand("awaiting_approval", None, E3, "GB", (), 0, 0, OUR_TASK, WORKING)),
+    "RITM0010033/1": Story(
+        Stand("awaiting_approval", None, E3, "GB", (), 0, 0, OUR_TASK, WORKING),
+        forty_days=Stand("review", "policy_refused", E3, "GB", (), 1, 1, (*OUR_TASK, *OUR_TASK), WORKING),
+    ),
     "RITM0010034/1": Story(
         Stand("review", "workload_unproven", ("SPE_E5",), "SE", (), 1, 1, ((TELECOM, OPEN),), WORKING),
     ),

@@ -42,6 +42,13 @@ def test_a_ticket_is_told_what_it_is_about(told: dict[str, Seen], key: str) -> N
     assert [part for part in STORIES[key].says if part not in note] == []
 
 
+@pytest.mark.parametrize("key", [k for k, story in STORIES.items() if story.never])
+def test_a_ticket_is_never_told_what_is_not_so(told: dict[str, Seen], key: str) -> None:
+    notes = "\n".join(told["forty_days"].notes[key.partition("/")[0]])
+
+    assert [part for part in STORIES[key].never if part in notes] == []
+
+
 def test_there_is_no_line_without_a_story(told: dict[str, Seen]) -> None:
     assert set(told["forty_days"].stands) == set(STORIES)
     assert {key.partition("/")[0] for key in STORIES} == {f"RITM00100{n:02}" for n in range(1, 35)}

@@ -268,6 +268,17 @@ def test_a_reopening_is_read_back():
     assert (now.state, now.is_active, now.mod_count, now.updated_by) == ("2", True, 6, "fulfil.flow")
 
 
+def test_a_reopening_carries_the_instances_own_words_where_they_are_known():
+    remote = Remote(one({"sys_id": sys_id(1)}), one(a_row(1, state="2", active="true")))
+    above = Remote(one({"sys_id": sys_id(2)}), one(a_row(2, state="2", active="true")))
+
+    a_servicenow(remote).reopen(sys_id(1), stage="fulfillment")
+    a_servicenow(above).reopen_request(sys_id(2), request_state="in_process")
+
+    assert remote.bodies()[0] == {"state": "2", "active": "true", "stage": "fulfillment"}
+    assert above.bodies()[0] == {"state": "2", "active": "true", "request_state": "in_process"}
+
+
 def test_a_reopening_that_a_rule_takes_back_is_seen():
     now = a_servicenow(Remote(one({"sys_id": sys_id(1)}), one(a_row(1)))).reopen(sys_id(1))
 

@@ -84,6 +84,23 @@ def test_assignments_can_be_asked_for_by_principal_with_what_they_give(graph: Ro
     assert {row["directoryScopeId"] for row in graph.http.get(path).json()["value"]} == {"/"}
 
 
+def test_what_is_expanded_stays_beside_what_is_selected_and_who_is_gone_holds_nothing(graph: Roles):
+    tom = graph.world.directory.user(graph.id("tom.weber"))
+    path = "/roleManagement/directory/roleAssignments"
+    query = {"$select": "principalId", "$expand": "principal"}
+
+    graph.world.directory.store.set_deleted(tom, graph.world.clock.now())
+
+    rows = graph.http.get(path, params=query).json()["value"]
+    assert {row["principal"]["displayName"] for row in rows} == {
+        "Break Glass",
+        "Tier 0 Administrators",
+        "Nina Schulz",
+        "David Okafor",
+    }
+    assert set(rows[0]) == {"principalId", "principal"}
+
+
 def test_a_role_that_can_be_taken_up_is_listed_apart(graph: Roles):
     rows = graph.http.get("/roleManagement/directory/roleEligibilityScheduleInstances").json()["value"]
 

@@ -50,6 +50,21 @@ def location_on_disk(directory: Path) -> str | None:
     return world.directory.user(ANNA).usage_location
 
 
+def test_no_two_commands_are_given_the_same_ids(tmp_path: Path) -> None:
+    request_ids, notes = set(), set()
+    for _ in range(3):
+        with SandboxState(tmp_path).open() as owned:
+            with httpx.Client(transport=owned.transport(), trust_env=False) as http:
+                request_ids.add(http.get(f"{owned.addresses.graph}/users").headers["request-id"])
+            ticket = owned.world.instance.records("sc_req_item", number="RITM0010001")[0]
+            owned.world.instance.change("sc_req_item", ticket["sys_id"], by="nina.schulz", work_notes="Any news?")
+            notes = {
+                n["sys_id"] for n in owned.world.instance.records("sys_journal_field", element_id=ticket["sys_id"])
+            }
+
+    assert (len(request_ids), len(notes)) == (3, 3)
+
+
 def test_the_world_goes_on_where_the_last_command_left_it(tmp_path: Path) -> None:
     with SandboxState(tmp_path).open() as owned:
         set_location(owned, "DE")
@@ -62,10 +77,10 @@ def test_the_world_goes_on_where_the_last_command_left_it(tmp_path: Path) -> Non
 
 def test_the_same_world_is_read_that_was_kept(tmp_path: Path) -> None:
     with SandboxState(tmp_path).open() as owned:
-        kept = json.dumps(owned.world.to_json())
+        kept = owned.world.to_json()
 
     with SandboxState(tmp_path).open() as owned:
-        assert json.dumps(owned.world.to_json()) == kept
+        assert json.dumps(owned.world.to_json()) == json.dumps(kept | {"wakings": 1})
 
 
 def test_a_write_is_kept_before_the_client_is_answered(tmp_path: Path) -> None:
@@ -311,7 +326,7 @@ def test_a_sign_in_is_kept_and_a_token_for_a_program_is_no_write(tmp_path: Path)
         http.post(f"{tenant}/token", data={"grant_type": "client_credentials"})
         before = owned.writes
         pick(http, f"{tenant}/authorize?{urlencode(asked)}", "Thomas Brandt")
-        kept, _ = read_world(tmp_path / "world.json")
 
+    kept, _ = read_world(tmp_path / "world.json")
     assert (before, owned.writes) == (0, 1)
     assert list(kept.signins.grants) == list(owned.world.signins.grants)

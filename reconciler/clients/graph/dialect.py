@@ -118,7 +118,7 @@ class GraphDialect:
             busy = Conflicted(SYSTEM, retry_after_s=retry_after_s, request_id=request_id)
             return Judgement(Sign.BUSY, busy, retry_after_s)
         if status in _FAILING or status < 400 or (status > 504 and status not in (507, 509)):
-            why = f"status {status} {code}".rstrip()
+            why = f"status {status} {code}".rstrip() + (f": {detail}" if detail and detail[0] != " " else detail)
             trouble: RemoteError = (
                 OutcomeUnknown(SYSTEM, why, status=status, request_id=request_id)
                 if is_write

@@ -1,7 +1,7 @@
 """ServiceNow: tickets in, answers out. Start with `client.ServiceNow`."""
 
 from reconciler.clients.servicenow.answers import ItemState
-from reconciler.clients.servicenow.approving import Asked, Change, StandsIn
+from reconciler.clients.servicenow.approving import Asked, Change, Impersonation, StandsIn
 from reconciler.clients.servicenow.client import ServiceNow
 from reconciler.clients.servicenow.dialect import SERVICENOW_DIALECT, SYSTEM, ServiceNowDialect
 from reconciler.clients.servicenow.probes import Probe
@@ -13,6 +13,7 @@ __all__ = [
     "SYSTEM",
     "Asked",
     "Change",
+    "Impersonation",
     "ItemState",
     "Moved",
     "Probe",

@@ -158,9 +158,10 @@ def reopen(tables: Tables, ticket: str, *, state: str, stage: str | None, correl
     return read_back(tables, ticket, sent)
 
 
-def reopen_request(tables: Tables, request: str, *, state: str) -> ItemState:
-    """Open the request (REQ) of a ticket; its `request_state` is left to the instance, whose words are its own."""
-    sent = tables.update(REQUEST_TABLE, request, {"state": state, "active": "true"}, operation="reopen_request")
+def reopen_request(tables: Tables, request: str, *, state: str, request_state: str | None) -> ItemState:
+    """Open the request (REQ) of a ticket; the words of `request_state` are the instance's own (section 19)."""
+    body = {"state": state, "active": "true"} | ({"request_state": request_state} if request_state is not None else {})
+    sent = tables.update(REQUEST_TABLE, request, body, operation="reopen_request")
     return read_back(tables, request, sent, table=REQUEST_TABLE)
 
 

@@ -12,17 +12,18 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from reconciler.clients.servicenow.hydrate import IDS_MAX
-from reconciler.clients.servicenow.queries import among, chunks, is_sys_id
+from reconciler.clients.servicenow.queries import among, chunks, instant, is_sys_id
 from reconciler.clients.servicenow.records import USER_TABLE
 from reconciler.clients.servicenow.tables import Row, Tables
 from reconciler.errors import Forbidden, NotFound, Rejected
 
-APPROVER_TABLE, HISTORY, DELEGATES = "sysapproval_approver", "sys_audit", "sys_user_delegate"
+APPROVER_TABLE, HISTORY, DELEGATES, EVENTS = "sysapproval_approver", "sys_audit", "sys_user_delegate", "sysevent"
 _ASKED = (
     *("state", "approver", "approver.user_name", "sysapproval", "document_id", "comments", "due_date"),
     *("sys_updated_on", "sys_updated_by"),
 )
 _CHANGE = ("documentkey", "tablename", "fieldname", "oldvalue", "newvalue", "user", "sys_created_on")
+_EVENT = ("name", "parm1", "parm2", "sys_created_on")
 _STANDS_IN = ("user", "delegate", "starts", "ends", "approvals")
 
 
@@ -58,6 +59,16 @@ class StandsIn:
     delegate: str
     starts_at: datetime
     ends_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Impersonation:
+    """`by` acted in the name of `name` (user names, the second in lower case) from one instant until another."""
+
+    by: str
+    name: str
+    starts_at: datetime
+    ends_at: datetime | None
 
 
 def asked(tables: Tables, subjects: Collection[str]) -> tuple[Asked, ...]:
@@ -104,6 +115,37 @@ def changes(tables: Tables, rows: Collection[str]) -> dict[str, tuple[Change, ..
     except (Forbidden, NotFound, Rejected):
         return None
     return {row: tuple(sorted(made, key=lambda c: c.at)) for row, made in found.items()}
+
+
+def impersonations(tables: Tables, names: Collection[str], since: datetime) -> tuple[Impersonation, ...] | None:
+    """When somebody acted in the name of these users (user names); None where the events are closed to us.
+
+    One that has not ended yet ends never. The names of event and parameters are unconfirmed for real instances.
+    """
+    wanted = sorted({name for name in names if name})
+    opened: list[tuple[str, str, datetime]] = []
+    closed: list[tuple[str, str, datetime]] = []
+    try:
+        for chunk in chunks(wanted, IDS_MAX):
+            query = f"nameSTARTSWITHimpersonation.^{among('parm2', chunk)}^sys_created_on>={instant(since)}"
+            known = {name.lower() for name in chunk}
+
+            def fits(row: Row, known: set[str] = known) -> bool:
+                return (row.text("parm2") or "").lower() in known
+
+            for row in tables.rows(EVENTS, query, _EVENT, operation="impersonations", fits=fits):
+                at = row.instant("sys_created_on")
+                if at is None:
+                    continue
+                one = (row.text("parm1") or "", (row.text("parm2") or "").lower(), at)
+                (opened if (row.text("name") or "").endswith("start") else closed).append(one)
+    except (Forbidden, NotFound, Rejected):
+        return None
+    found = []
+    for by, name, at in sorted(opened, key=lambda o: o[2]):
+        ends = min((end for who, whom, end in closed if (who, whom) == (by, name) and end >= at), default=None)
+        found.append(Impersonation(by, name, at, ends))
+    return tuple(found)
 
 
 def delegates(tables: Tables, users: Collection[str]) -> tuple[StandsIn, ...]:

@@ -8,11 +8,12 @@ again. After OutcomeUnknown with `status` 403 and nothing found, the credentials
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from datetime import datetime
 
 from desired_state.model import Person, Task, Ticket
 from reconciler.clients.servicenow import answers, approving, hydrate, names, probes, reading, records
 from reconciler.clients.servicenow.answers import ItemState
-from reconciler.clients.servicenow.approving import Asked, Change, StandsIn
+from reconciler.clients.servicenow.approving import Asked, Change, Impersonation, StandsIn
 from reconciler.clients.servicenow.probes import Probe
 from reconciler.clients.servicenow.reading import Moved, TicketPage, Watermark
 from reconciler.clients.servicenow.records import ITEM_TABLE, REQUEST_TABLE, TASK_FIELDS, TASK_TABLE, TicketFields
@@ -83,6 +84,10 @@ class ServiceNow:
     def approval_changes(self, rows: Collection[str]) -> dict[str, tuple[Change, ...]] | None:
         """How the state of approvers' rows (sys_ids) changed, and by whom; None where the history is closed to us."""
         return approving.changes(self._tables, rows)
+
+    def impersonations(self, names: Collection[str], since: datetime) -> tuple[Impersonation, ...] | None:
+        """When somebody acted in the name of these users; None where the events are closed to us."""
+        return approving.impersonations(self._tables, names, since)
 
     def delegates(self, users: Collection[str]) -> tuple[StandsIn, ...]:
         """Who may approve for these people (sys_ids), from when until when."""
@@ -177,9 +182,12 @@ class ServiceNow:
         """What the request (REQ) above a ticket says about itself now. Raises NotFound."""
         return answers.state_of(self._tables, request, table=REQUEST_TABLE)
 
-    def reopen_request(self, request: str, *, state: str = "2") -> ItemState:
-        """Open a closed request (REQ) whose ticket is open again, and read it back. Raises Forbidden."""
-        return answers.reopen_request(self._tables, request, state=state)
+    def reopen_request(self, request: str, *, state: str = "2", request_state: str | None = None) -> ItemState:
+        """Open a closed request (REQ) whose ticket is open again, and read it back. Raises Forbidden.
+
+        `request_state` is the instance's own word for an open one, None to leave that field alone.
+        """
+        return answers.reopen_request(self._tables, request, state=state, request_state=request_state)
 
     def reopen_by_script(self, path: str, ticket: Ticket, *, correlation: str, reason: str) -> None:
         """Post ticket and reason to the customer's own endpoint. Whether it reopened the ticket, `state_of` tells."""

@@ -44,12 +44,12 @@ class Roles:
         self.assignments: list[RoleAssignment] = []
 
     def assign(self, name: str, principal_id: str, *, scope: str = "/", eligible: bool = False) -> str:
-        """Give a built-in role to a user or group; the id of the assignment.
+        """Give a built-in role, by name or template id, to a user or group; the id of the assignment.
 
         Raises:
             KeyError: there is no such role.
         """
-        template_id = BUILT_IN[name]
+        template_id = name if name in NAMES else BUILT_IN[name]
         kind: Literal["active", "eligible"] = "eligible" if eligible else "active"
         assignment_id = str(uuid5(self._tenant, f"{kind}/{template_id}/{principal_id}/{scope}"))
         self.assignments.append(RoleAssignment(assignment_id, template_id, principal_id, scope, kind))

@@ -7,7 +7,7 @@ roleEligibilityScheduleInstances" (read 2026-11); not in graph.md. Left out: cus
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from reconciler.sandbox.directory import refusals
@@ -79,9 +79,13 @@ class RoleRoutes:
         if expand - EXPANDS:
             raise not_implemented(f"$expand={call.query['$expand']}")
         wanted = listing.read_filter(call, FILTERS, "UnifiedRoleAssignment")
-        rows = [self._assignment(call, a, expand) for a in call.directory.roles.assignments if a.kind == kind]
+        rows = [
+            self._assignment(call, a, expand)
+            for a in call.directory.roles.assignments
+            if a.kind == kind and directory_object(call, self._properties, a.principal_id, None)
+        ]
         shown = [row for row in rows if wanted is None or wanted.matches(row.get)]
-        return _listed(call, shown, context)
+        return _listed(call, shown, context, also=expand)
 
     def _assignment(self, call: Call, assignment: RoleAssignment, expand: set[str]) -> dict[str, Any]:
         row: dict[str, Any] = {
@@ -123,18 +127,21 @@ def _definition(template_id: str) -> dict[str, Any]:
     }
 
 
-def _listed(call: Call, rows: Sequence[dict[str, Any]], context: str, *, chosen: bool = False) -> Answer:
+def _listed(
+    call: Call, rows: Sequence[dict[str, Any]], context: str, *, chosen: bool = False, also: Collection[str] = ()
+) -> Answer:
     return listing.answer_list(
         call,
         rows,
         len(rows),
         context=context,
         matches=lambda _: True,
-        show=(lambda r: r) if chosen else (lambda r: _chosen(call, r)),
+        show=(lambda r: r) if chosen else (lambda r: _chosen(call, r, also)),
     )
 
 
-def _chosen(call: Call, row: dict[str, Any]) -> dict[str, Any]:
+def _chosen(call: Call, row: dict[str, Any], also: Collection[str] = ()) -> dict[str, Any]:
+    """The selected properties, and what was expanded."""
     select = call.select()
     shown = {k: v for k, v in row.items() if k != "@odata.type"}
-    return shown if select is None else {k: v for k, v in shown.items() if k in select}
+    return shown if select is None else {k: v for k, v in shown.items() if k in select or k in also}

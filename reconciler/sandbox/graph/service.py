@@ -47,7 +47,7 @@ class GraphService:
         self._throttle = Throttle(world.directory.tenant_id)
         self._licence_gate = threading.Lock()
         self._licences_locked_until: datetime | None = None
-        self._ids = random.Random(f"graph-{world.seed}")  # noqa: S311 - request ids, repeatable
+        self._ids = random.Random(f"graph-{world.seed}-{world.wakings}")  # noqa: S311 - request ids, repeatable
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         """Answer one request.

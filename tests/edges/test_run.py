@@ -1,0 +1,111 @@
+"""`reconciler run` as a program of its own: a cycle at once, pages beside it, and a stop within seconds."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+import trustme
+
+from reconciler.config import load
+from reconciler.daemon import Service
+from reconciler.errors import UserError
+from reconciler.web.server import WebServer
+from reconciler.wiring.serving import serving
+
+QUIET = {"RECONCILER_WEB__PORT": "0", "RECONCILER_SANDBOX__SPEED": "0"}
+
+
+@pytest.mark.tls
+def test_the_service_runs_a_cycle_serves_its_pages_and_stops_well(tmp_path: Path):
+    env = {**os.environ, **QUIET, "RECONCILER_STATE_DIR": str(tmp_path / "var")}
+    command = [sys.executable, "-m", "reconciler", "run"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, env=env, cwd=tmp_path, **pipes) as service:
+        try:
+            assert service.stdout is not None and service.stderr is not None
+            url = re.fullmatch(r"Pages: +(http://localhost:\d+)\n", service.stdout.readline())
+            assert url is not None
+            with httpx.Client(trust_env=False, timeout=30) as http:
+                health = http.get(f"{url[1]}/healthz")
+                inbox = http.get(f"{url[1]}/inbox")
+            line = service.stderr.readline()
+        finally:
+            began = time.monotonic()
+            service.send_signal(signal.SIGTERM)
+            code = service.wait(timeout=30)
+            took_s = time.monotonic() - began
+        said = service.stderr.read()
+
+    assert health.text == "ok\n"
+    assert inbox.status_code == 302
+    assert re.fullmatch(r"\S+Z cycle \S+: 36 lines, .*\n", line)
+    assert (code, said) == (0, "")
+    assert took_s < 15
+
+
+def test_a_cycle_that_fails_is_a_line_in_the_log_and_the_next_one_runs(tmp_path: Path):
+    settings = load(None, {**QUIET, "RECONCILER_STATE_DIR": str(tmp_path), "RECONCILER_SCHEDULE__EVERY": "1s"})
+    said: list[str] = []
+    stop = threading.Event()
+
+    def log(sentence: str) -> None:
+        said.append(sentence)
+        if len(said) == 2:
+            stop.set()
+
+    with serving(settings, "contoso", log=log) as up:
+        broken = Service(up.app, log)
+        up.app.database.close()
+        for file in tmp_path.glob("reconciler.db*"):
+            file.write_bytes(b"damaged" * 100)
+        broken.run(stop)
+
+    assert len(said) >= 2
+    assert all(line.startswith("the cycle failed: ") and "damaged" in line for line in said[:2])
+
+
+def test_a_port_that_is_taken_is_one_sentence(tmp_path: Path):
+    with WebServer(host="127.0.0.1", port=0) as taken, pytest.raises(UserError, match=r"cannot listen on 127\.0\.0\.1"):
+        WebServer(host="127.0.0.1", port=taken.port)
+
+
+def test_a_certificate_that_is_none_is_one_sentence(tmp_path: Path):
+    wrong = tmp_path / "cert.pem"
+    wrong.write_text("no certificate", encoding="utf-8")
+
+    with (
+        WebServer(host="127.0.0.1", port=0, tls_certificate_file=wrong, tls_key_file=wrong) as server,
+        pytest.raises(UserError, match="TLS certificate"),
+        server.serving(lambda *_: None),
+    ):
+        pass
+
+
+def test_pages_over_tls_are_served_with_the_configured_certificate(tmp_path: Path):
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(tmp_path / "page.pem")
+    given = {
+        **QUIET,
+        "RECONCILER_STATE_DIR": str(tmp_path),
+        "RECONCILER_WEB__TLS_CERTIFICATE_FILE": str(tmp_path / "page.pem"),
+        "RECONCILER_WEB__TLS_KEY_FILE": str(tmp_path / "page.pem"),
+    }
+
+    with serving(load(None, given), "contoso", log=print) as up:
+        tls = ssl.create_default_context(cafile=tmp_path / "ca.pem")
+        with httpx.Client(verify=tls, trust_env=False, timeout=30) as http:
+            answer = http.get(f"{up.url}/healthz")
+
+    assert up.url.startswith("https://localhost:")
+    assert answer.headers["strict-transport-security"]
