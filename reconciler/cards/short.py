@@ -14,7 +14,7 @@ from reconciler.cards.facts import facts_of, human, text, words
 from reconciler.cards.links import Links
 from reconciler.cards.parts import Element, facts, heading, open_url, run, runs, said, small, typed
 from reconciler.cards.request import card_of, instant
-from reconciler.cards.text import LENGTH_MAX, callable_name
+from reconciler.cards.text import LENGTH_MAX, callable_name, inert
 
 MENTIONS_MAX = 10
 DIGEST_MAX = 40
@@ -45,7 +45,7 @@ def channel_card(approval: Approval, links: Links, title: str, called: Sequence[
         body.append({"type": "TextBlock", "wrap": True, "text": f"Waiting for {', '.join(tags)}"})
     card = card_of(body, [open_url("Open the request", url)], f"{title}: {approval.id}. Open {url}")
     entities = [
-        {"type": "mention", "text": tag, "mentioned": {"id": who.oid or who.upn, "name": name}}
+        {"type": "mention", "text": tag, "mentioned": {"id": inert(who.oid or who.upn, 120), "name": name}}
         for tag, name, who in zip(tags, names, called, strict=False)
     ]
     if entities:
@@ -126,7 +126,7 @@ def digest_card(links: Links, lines: Iterable[str], *, count: int) -> Element:
     return checked(card, links)
 
 
-def test_card(links: Links, *, tenant: str, at: datetime) -> Element:
+def trial_card(links: Links, *, tenant: str, at: datetime) -> Element:
     """What `notify test` sends."""
     title = "Test of the license reconciler"
     url = links.page("inbox")

@@ -160,5 +160,6 @@ def _desk(kind: Kind, event: str, approval: Approval, card: Mapping[str, Any], w
     return Notice(kind, event, approval.id, DESK, Channel.TEAMS, approval.digest, card, line, str(approval.line))
 
 
-def _nowhere(event: str, approval: Approval) -> Notice:
+def nobody(event: str, approval: Approval) -> Notice:
+    """What stands for a notice that cannot be made, so that this is seen."""
     return Notice(Kind.REQUEST, event, approval.id, "nobody", Channel.NONE, approval.digest, {}, "", str(approval.line))

@@ -19,7 +19,7 @@ _BLANK = frozenset({"Cc", "Zs", "Zl", "Zp"})
 _UNSEEN = frozenset("\u115f\u1160\u17b4\u17b5\u3164\uffa0\u034f") | {chr(c) for c in range(0xFE00, 0xFE10)}
 _SCHEME = re.compile(r"(?i)\b(h)(tt)(ps?)(?=\s*:\s*/\s*/)|\b(javascript|vbscript|mailto|tel)(?=\s*:)")
 _WWW = re.compile(r"(?i)\bwww(?=\.)")
-_AT = re.compile(r"<(\s*/?\s*)(?=at\b)", re.IGNORECASE)
+_AT = re.compile(r"<\s*(/?)\s*(?=at\b)", re.IGNORECASE)
 
 
 def inert(text: object, length_max: int = LENGTH_MAX) -> str:

@@ -19,7 +19,7 @@ from sqlmodel import Session
 
 from reconciler.approvals.values import Approval
 from reconciler.cards.check import BadCard, message
-from reconciler.cards.short import digest_card, test_card
+from reconciler.cards.short import digest_card, trial_card
 from reconciler.cards.telling import DESK, PERSON, Ways, guard_notice, nobody, notices
 from reconciler.cards.values import Kind
 from reconciler.clients.teams import Posted, Teams
@@ -133,7 +133,7 @@ class Notifier:
         address = self.address_of(recipient)
         if address is None:
             raise UserError(f"no webhook is configured for {to}", exit_code=1)
-        card = test_card(self.ways.links, tenant=self.tenant, at=self.clock.now())
+        card = trial_card(self.ways.links, tenant=self.tenant, at=self.clock.now())
         return self.teams.post(address, message(card))
 
     def _worth_telling(self, owed: Sequence[Owed], pending: set[str], at: datetime) -> list[Owed]:
