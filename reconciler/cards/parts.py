@@ -19,6 +19,9 @@ OURS = re.compile(r"[A-Za-z0-9 .,:;?()'/%+-]*")
 MENTION = re.compile(r"<at>[^<>\[\]{}*_`\\&!|~#]{1,60}</at>")
 
 
+GAP: Element = {"type": "TextRun", "text": " "}  # between two runs: an inert text has no blanks at its ends
+
+
 def said(text: str, **looks: Any) -> Element:
     """A line in words of ours. Raises ValueError where it holds what only a `run` may hold."""
     if not OURS.fullmatch(text):

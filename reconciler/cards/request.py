@@ -14,7 +14,7 @@ from reconciler.approvals.values import Approval, Stage
 from reconciler.cards.check import SIZE_MAX, VERSION, BadCard, checked, message
 from reconciler.cards.facts import changes_of, facts_of, irreversible_of, rules_of, words
 from reconciler.cards.links import Links
-from reconciler.cards.parts import Element, facts, heading, open_url, run, runs, said, small, table, typed
+from reconciler.cards.parts import GAP, Element, facts, heading, open_url, run, runs, said, small, table, typed
 from reconciler.cards.text import LENGTH_MAX, inert
 
 SCHEMA = "http://adaptivecards.io/schemas/adaptive-card.json"
@@ -108,7 +108,7 @@ def _rules(approval: Approval, limits: Limits) -> list[Element]:
     lines = [
         runs(
             run(f"{rule}: {outcome}", limits.length, weight="Bolder"),
-            *([run(f" {sentence}", limits.length)] if sentence else []),
+            *([GAP, run(sentence, limits.length)] if sentence else []),
         )
         for rule, outcome, sentence in (_spaced(row) for row in shown)
     ]

@@ -108,6 +108,7 @@ class Teams:
         if fault:
             raise UserError(f"nothing is posted to this webhook address: {fault}")
         parts = urlsplit(address.get_secret_value())
+        dialect = TeamsDialect(_secrets_of(address))
         wire = Wire(
             "teams",
             self._http,
@@ -116,14 +117,19 @@ class Teams:
             lambda _: False,
             self._clock,
             self._rng,
-            dialect=TeamsDialect(_secrets_of(address)),
+            dialect=dialect,
             patience=self._patience,
             counts=self._counts,
             deadline_s=DEADLINE_S,
             size_max=1_000_000,
         )
         path = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
-        answer = wire.post(path, operation="post a card", json=msgspec.Raw(message), content_type=CONTENT_TYPE)
+        try:
+            answer = wire.post(path, operation="post a card", json=msgspec.Raw(message), content_type=CONTENT_TYPE)
+        except Unavailable as error:  # what a library says about a connection may name the whole address
+            raise Unavailable(SYSTEM, dialect.clean(error.why, 300), status=error.status) from None
+        except OutcomeUnknown as error:
+            raise OutcomeUnknown(SYSTEM, dialect.clean(error.why, 300), status=error.status) from None
         return Posted(answer.status == 200, _message_id(answer), answer.request_id)
 
 
@@ -136,7 +142,7 @@ class TeamsDialect:
         self._secrets = tuple(sorted(secrets, key=len, reverse=True))
 
     def request_id(self, headers: httpx.Headers) -> str:
-        return self._clean(headers.get("x-ms-workflow-run-id", ""), 100)
+        return self.clean(headers.get("x-ms-workflow-run-id", ""), 100)
 
     def judge(self, answer: Answer, *, operation: str, is_write: bool, retry_after_s: float | None) -> Judgement:
         status, id = answer.status, answer.request_id
@@ -165,9 +171,10 @@ class TeamsDialect:
             code, message = error.get("code"), error.get("message")
         except (msgspec.DecodeError, AttributeError, RecursionError):
             return "", ""
-        return self._clean(code or "", 100), self._clean(message or "", 300)
+        return self.clean(code or "", 100), self.clean(message or "", 300)
 
-    def _clean(self, text: object, limit: int) -> str:
+    def clean(self, text: object, limit: int) -> str:
+        """Words of others without any part of the address."""
         plain = str(text)[:10_000]
         for secret in self._secrets:
             plain = re.sub(re.escape(secret), "[removed]", plain, flags=re.IGNORECASE)

@@ -117,9 +117,11 @@ class Notifier:
         at = self.clock.now()
         with self.database.read() as session:
             owed = outbox.due(session, self.tenant, at)
-            pending = {a.id: a for a in approvals.pending(session, self.tenant)} if owed else {}
+            pending = {a.id for a in approvals.pending(session, self.tenant)} if owed else set()
         if owed:
-            self._round(self._worth_telling(owed, set(pending), at))
+            self._round(self._worth_telling(owed, pending, at))
+            with self.database.write() as session:
+                outbox.prune(session, self.tenant, at)
         return self._unreached()
 
     def try_out(self, to: str) -> Posted:

@@ -158,7 +158,7 @@ def failed(
     at: datetime,
     *,
     problem: str,
-    is_final: bool,
+    is_final: bool = False,
     retry_at: datetime | None = None,
 ) -> bool:
     """A try that was claimed has failed. True, and told in the audit log, when it was the last one.
