@@ -369,6 +369,7 @@ def test_the_shipped_loop_posts_the_card_of_story_12_once_and_keeps_no_address(t
     scope = Scope(frozenset({"RITM0010012"}), frozenset())
     with open_app(settings, "contoso") as app:
         report = once(app, scope)
+        app.clock.sleep(10)  # the run of the flow ends
         teams = app.systems.teams_http
         assert teams is not None
         posted = teams().get(f"{app.systems.teams_base}/messages").json()["value"]
