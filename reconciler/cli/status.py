@@ -80,6 +80,9 @@ def status(ctx: click.Context, output: str, full: bool) -> int:
         if row["guessed"]:
             out.print(f"  {row['product']:<24} {row['guessed']:>5} of {row['of']}")
     out.print(f"Answers not given yet: {found['answers_owed']}")
+    told = found["notices"]
+    if told["queued"] or told["dead"]:
+        out.print(f"Notices not told yet: {told['queued']}, given up: {told['dead']} (`reconciler notify list`)")
     for stop in found["stops"]:
         out.print(f"Stopped: {stop}")
     signed = found["audit"]["signed"]
@@ -122,7 +125,7 @@ def _unticketed(app: Any) -> dict[str, Any]:
 def _status(app: Any) -> dict[str, Any]:
     from reconciler.guesses import guesses
     from reconciler.line import Lane
-    from reconciler.store import heartbeat, journal, leases, lines, outbox, seats, switches
+    from reconciler.store import heartbeat, journal, leases, lines, notices, outbox, seats, switches
 
     now = app.clock.now()
     with app.database.read() as session:
@@ -136,6 +139,7 @@ def _status(app: Any) -> dict[str, Any]:
         held = leases.holder(session, app.name)
         head = journal.head(session, app.name)
         owed = len(outbox.unsent(session, app.name))
+        told = notices.counts(session, app.name)
         stops = [f"{s.name} ({s.scope}): {s.reason}" for s in switches.stops(session, app.name) if s.is_on]
     phases = Counter(s.phase for s in states)
     oldest = {p: max(int((now - s.since).total_seconds() // 3600) for s in states if s.phase is p) for p in phases}
@@ -153,6 +157,7 @@ def _status(app: Any) -> dict[str, Any]:
         },
         "guessed": [{"product": g.product, "guessed": g.guessed, "of": g.of} for g in guessed],
         "answers_owed": owed,
+        "notices": told,
         "stops": stops,
         "running": {"by": held.by, "since": held.since.isoformat()} if held is not None else None,
         "last_cycle": None
