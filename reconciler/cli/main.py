@@ -27,6 +27,7 @@ COMMANDS = {
     "run": "reconciler.cli.run:run",
     "status": "reconciler.cli.status:status",
     "explain": "reconciler.cli.explain:explain",
+    "notify": "reconciler.cli.notify:notify",
     "obligations": "reconciler.cli.obligations:obligations",
     "kill-switch": "reconciler.cli.stops:kill_switch",
     "freeze": "reconciler.cli.stops:freeze",

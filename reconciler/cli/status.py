@@ -84,6 +84,9 @@ def status(ctx: click.Context, output: str, full: bool) -> int:
         if row["guessed"]:
             out.print(f"  {row['product']:<24} {row['guessed']:>5} of {row['of']}")
     out.print(f"Answers not given yet: {found['answers_owed']}")
+    told = found["notices"]
+    if told["queued"] or told["dead"]:
+        out.print(f"Notices not told yet: {told['queued']}, given up: {told['dead']} (`reconciler notify list`)")
     for stop in found["stops"]:
         out.print(plain_text(f"Stopped: {stop}"), soft_wrap=True)
     _show_guards(out, found["guards"])
@@ -143,7 +146,7 @@ def _status(app: Any) -> dict[str, Any]:
     from reconciler.guesses import guesses
     from reconciler.line import Lane
     from reconciler.loop.releasing import overview, overview_json
-    from reconciler.store import breakglass, heartbeat, journal, leases, lines, outbox, seats, switches, tally
+    from reconciler.store import breakglass, heartbeat, journal, leases, lines, notices, outbox, seats, switches, tally
     from reconciler.wiring.governing import standing_of
 
     now, guarding = app.clock.now(), app.guarding()
@@ -159,6 +162,7 @@ def _status(app: Any) -> dict[str, Any]:
         held = leases.holder(session, app.name)
         head = journal.head(session, app.name)
         owed = len(outbox.unsent(session, app.name))
+        told = notices.counts(session, app.name)
         stops = [f"{s.name} ({s.scope}): {s.reason}" for s in switches.stops(session, app.name) if s.is_on]
         stops += [
             f"{s.name} ({', '.join(sorted(s.lanes))}): {s.why}"
@@ -189,6 +193,7 @@ def _status(app: Any) -> dict[str, Any]:
         "budgets": {lane.value: {"used": n, "per_day": limits.of_day(lane)} for lane, n in sorted(used.items())},
         "guessed": [{"product": g.product, "guessed": g.guessed, "of": g.of} for g in guessed],
         "answers_owed": owed,
+        "notices": told,
         "stops": stops,
         "guards": overview_json(watched, now),
         "running": {"by": held.by, "since": held.since.isoformat()} if held is not None else None,
