@@ -53,7 +53,11 @@ def once(app: App, scope: Scope, *, is_dry: bool = False) -> CycleReport:
         except BaseException as error:
             with suppress(Exception):  # the first error is the one to report
                 _finish(app, name, None, str(error) if isinstance(error, Exception) else "interrupted")
+                app.notary.seal()
             raise
+        app.notary.seal()
+        if app.notary.broken:
+            report = replace(report, problems=(*report.problems, *app.notary.broken))
         _finish(app, name, report, "; ".join(report.problems))
         return _seen(report, scope)
 

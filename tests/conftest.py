@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 import gc
+import os
+
+from hypothesis import HealthCheck, settings
 
 # A simulated customer makes millions of small frozen values and no cycles worth looking for every 700 of them:
 # measured, the seeds take 7 % less time.
 gc.set_threshold(50_000, 50, 50)
+
+# How fast this machine is today says nothing about the code; CI looks for the same examples every time.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", settings.get_profile("suite"), derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "suite")

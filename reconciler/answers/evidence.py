@@ -23,10 +23,14 @@ DEEDS_MAX = 40  # of a line: the latest ones
 
 @dataclass(frozen=True, slots=True)
 class AuditHead:
-    """The end of the audit chain when the answer was decided."""
+    """The end of the audit chain when the answer was decided, and the newest signed checkpoint: the log's first
+    `signed_size` rows under the Merkle root `root`, as `note` says, which is "" while nothing was signed."""
 
     size: int
     hash: str
+    signed_size: int = 0
+    root: str = ""
+    note: str = ""
 
 
 def evidence(
@@ -48,7 +52,7 @@ def evidence(
             "operation": key,
             "tenant": tenant,
             "written_at": at.isoformat(),
-            "audit": {"size": head.size, "head": head.hash} if head is not None else None,
+            "audit": _audit(head, deeds) if head is not None else None,
             "check": "reconciler audit verify; reconciler explain " + ticket.number,
             "lines": [_line(e, deeds.get(e.state.key, ()), names, limit) for e in endings],
         }
@@ -56,6 +60,17 @@ def evidence(
         if len(text.encode()) <= SIZE_MAX:
             break
     return text
+
+
+def _audit(head: AuditHead, deeds: Mapping[LineKey, Sequence[Deed]]) -> dict[str, Any]:
+    rows = [deed.seq for done in deeds.values() for deed in done]
+    checkpoint = {"size": head.signed_size, "root": head.root, "note": head.note}
+    return {
+        "size": head.size,
+        "head": head.hash,
+        "rows": [min(rows), max(rows)] if rows else None,
+        "checkpoint": checkpoint if head.note else None,
+    }
 
 
 def _line(ending: Ending, deeds: Sequence[Deed], names: Names, limit: int) -> dict[str, Any]:

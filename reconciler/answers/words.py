@@ -144,11 +144,6 @@ def facts(telling: Telling, ending: Ending) -> list[str]:
     return rows
 
 
-def sent_digest(deeds: Sequence[Deed]) -> str:
-    """The digest of the request whose change was sent last, "" for none: a later cycle has nothing left to name."""
-    return next((deed.digest for deed in reversed(deeds) if deed.digest), "")
-
-
 _OVER = ("revoked", "ended", "refused", "unanswered")
 
 

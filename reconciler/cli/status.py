@@ -82,7 +82,15 @@ def status(ctx: click.Context, output: str, full: bool) -> int:
     out.print(f"Answers not given yet: {found['answers_owed']}")
     for stop in found["stops"]:
         out.print(f"Stopped: {stop}")
-    out.print(f"Audit log: {found['audit']['size']} rows, head {found['audit']['head'][:16]}")
+    signed = found["audit"]["signed"]
+    by_then = f", signed up to row {signed['size']} at {signed['at']}" if signed else ", nothing signed yet"
+    out.print(f"Audit log: {found['audit']['size']} rows, head {found['audit']['head'][:16]}{by_then}")
+    for place in found["audit"]["sinks"]:
+        if place["failing_since"]:
+            owed = f", {place['behind']} rows owed" if place["behind"] is not None else ""
+            out.print(f"  ALARM since {place['failing_since']}{owed}: {place['error']}")
+        else:
+            out.print(f"  {place['sink']}: {place['behind'] or 0} rows owed")
     return 0
 
 
@@ -159,7 +167,31 @@ def _status(app: Any) -> dict[str, Any]:
             "counts": dict(beat.counts),
         },
         "next_cycle": None,  # one-shot commands have no timetable; the service fills it in
-        "audit": {"size": head.size, "head": head.hash},
+        "audit": {"size": head.size, "head": head.hash, **_audit(app)},
+    }
+
+
+def _audit(app: Any) -> dict[str, Any]:
+    """What is signed, and which second place lacks what since when; only places that are configured count."""
+    from reconciler.store import checkpoints, journal, sinks
+
+    with app.database.read() as session:
+        signed, known = checkpoints.last(session, app.name), sinks.positions(session, app.name)
+        size = journal.head(session, app.name).size
+    named = [place.name for place in app.notary.places]
+    places = [known.get(name, sinks.Position(name, behind=size)) for name in named]
+    return {
+        "signed": {"size": signed.size, "at": signed.at.isoformat()} if signed is not None else None,
+        "policy": app.settings.audit.sink_policy,
+        "sinks": [
+            {
+                "sink": place.sink,
+                "behind": place.behind if not place.sink.startswith("heads:") else None,
+                "failing_since": place.failing_since.isoformat() if place.failing_since else None,
+                "error": place.error,
+            }
+            for place in places
+        ],
     }
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 import hashlib
 import json
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -20,7 +21,7 @@ from desired_state.overlays import ProductOverlay
 from desired_state.rules import Rule, Rules
 from reconciler.config.secrets import read_secret
 from reconciler.config.tenants import Tenant
-from reconciler.config.values import File, HttpsUrl, KeyName, Network, Port, Section, Span
+from reconciler.config.values import File, HttpsUrl, KeyName, Network, Place, Port, Section, Span
 
 
 class Store(Section):
@@ -84,6 +85,17 @@ class Audit(Section):
     checkpoint_every: Span = timedelta(minutes=15)
     checkpoint_rows: Annotated[int, Field(ge=1, le=1_000_000)] = 100
     checkpoint_copy: File | None = None  # heads are also appended here; a loss of rows is provable up to the last one
+    sinks: tuple[Place, ...] = ()  # second places for the whole log
+    sink_ca_file: File | None = None  # who vouches for the syslog collectors; None: the system's own authorities
+    sink_policy: Literal["local-only", "strict"] = "local-only"
+    head_before_price: Annotated[Decimal, Field(ge=0)] = Decimal(
+        50
+    )  # a month; a signed head goes out before such a write
+    persons: Literal["plain", "pseudonym"] = "plain"
+    persons_key_file: File | None = None  # None: one is made in the state folder when persons are pseudonyms
+    keep_decisions: Span = timedelta(days=2557)
+    keep_views: Span = timedelta(days=400)
+    legal_hold: str = ""  # why nothing may be removed or erased; "" when it may
 
 
 class Sandbox(Section):

@@ -55,6 +55,29 @@ def _country(code: str) -> str:
     return code
 
 
+_HOST_PORT = re.compile(r"(\[[0-9a-fA-F:]+\]|[^\s:/@]+):[0-9]{1,5}")
+
+
+def _place(text: str) -> str:
+    """A second place for the audit log."""
+    kind, _, rest = text.partition(":")
+    way, address = kind.removeprefix("syslog+"), rest.removeprefix("//")
+    if kind == "file" and rest.startswith("/"):
+        return text
+    if kind == "syslog+unix" and address.startswith("/"):
+        return text
+    if (
+        way in ("tls", "tcp", "udp")
+        and kind != way
+        and re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[^\s:/@]+):[0-9]{1,5}", address)
+    ):
+        return text
+    raise ValueError(
+        "a folder or a collector is expected: 'file:/absolute/folder', 'syslog+tls://host:6514', "
+        "'syslog+tcp://host:601', 'syslog+udp://host:514' or 'syslog+unix:///dev/log'"
+    )
+
+
 def _name(name: str) -> str:
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,62}", name):
         raise ValueError("a name is written with lower-case letters, digits, - and _")
@@ -87,6 +110,7 @@ def _lowered(words: Any) -> Any:
 Zone = Annotated[str, AfterValidator(_zone)]
 HttpsUrl = Annotated[str, AfterValidator(_https)]
 Network = Annotated[str, AfterValidator(_network)]
+Place = Annotated[str, AfterValidator(_place)]
 Guid = Annotated[str, AfterValidator(_guid)]
 File = Path  # relative ones count from the folder of the configuration file
 Lowered = Annotated[tuple[str, ...], BeforeValidator(_lowered)]

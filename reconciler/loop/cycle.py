@@ -39,6 +39,7 @@ from reconciler.loop.execute import Hands, acted_on, execute
 from reconciler.loop.gate import Gates, Policy, gate
 from reconciler.loop.learn import learn, taught
 from reconciler.loop.look import Eyes, look, look_back
+from reconciler.loop.notary import Notary
 from reconciler.loop.observe import Scope, Seen, observe
 from reconciler.loop.plan import Bounds, plan
 from reconciler.loop.pull import Reader, pull
@@ -82,6 +83,7 @@ class Deps:
     requests: Callable[[], Mapping[str, int]]
     seating: Seating
     asking: Asking
+    notary: Notary | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +189,7 @@ def _sender(d: Deps, run: Run, gates: Gates) -> Sender:
         if write.system == "graph":
             consume(d.asking, session, write, needed, run.cycle)
 
-    return Sender(d.database, d.tenant, run.cycle, d.clock, guard, refuse)
+    return Sender(d.database, d.tenant, run.cycle, d.clock, guard, refuse, notary=d.notary)
 
 
 def _execute(d: Deps, run: Run, sender: Sender, seen: Seen, gates: Gates) -> dict[LineKey, tuple[Outcome, ...]]:
@@ -276,6 +278,8 @@ def _record(
     if run.is_dry:
         return endings, Told()
     d.seating.save(books, d.clock.now())
+    if d.notary is not None and (sender.sent.graph or sender.sent.servicenow):
+        d.notary.seal()  # so that the evidence of these writes carries a checkpoint over them
     endings = record(endings, d.desk, plan_digest=gates.plan_digest, cycle=run.cycle, at=d.clock.now())
     told = deliver(d.desk, sender, plan_digest=gates.plan_digest, only=_tickets(run, endings))
     if told.given:

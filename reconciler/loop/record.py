@@ -27,8 +27,7 @@ from reconciler.loop.ending import started
 from reconciler.loop.gate import Gates
 from reconciler.loop.shared import REVOKED, kept_by
 from reconciler.model import Result
-from reconciler.store import journal, lines, outbox, rulings
-from reconciler.store.chain import Head
+from reconciler.store import checkpoints, journal, lines, outbox, rulings
 
 
 def record(endings: Sequence[Ending], desk: Desk, *, plan_digest: str, cycle: str, at: datetime) -> tuple[Ending, ...]:
@@ -41,13 +40,16 @@ def record(endings: Sequence[Ending], desk: Desk, *, plan_digest: str, cycle: st
         by_ticket.setdefault(ending.state.key.ticket, []).append(ending)
     groups = by_ticket.values()
     with desk.database.read() as session:
-        head = journal.head(session, desk.tenant)
+        end, signed = journal.head(session, desk.tenant), checkpoints.last(session, desk.tenant)
+    head = AuditHead(end.size, end.hash)
+    if signed is not None:
+        head = replace(head, signed_size=signed.size, root=signed.root.hex(), note=signed.note)
     kept = (e for group in groups for e in _record(group, desk, head, plan_digest=plan_digest, cycle=cycle, at=at))
     return tuple(sorted(kept, key=lambda e: e.state.key))
 
 
 def _record(
-    group: Sequence[Ending], desk: Desk, head: Head, *, plan_digest: str, cycle: str, at: datetime
+    group: Sequence[Ending], desk: Desk, head: AuditHead, *, plan_digest: str, cycle: str, at: datetime
 ) -> list[Ending]:
     """One ticket: all its lines, and what it is told about them; `head` is the log's end before this was recorded."""
     ticket, deeds = group[0].finding.line.ticket, _deeds(group, desk)
@@ -59,7 +61,7 @@ def _record(
         tenant=desk.tenant,
         at=at,
         deeds=deeds,
-        head=AuditHead(head.size, head.hash),
+        head=head,
     )
     memory = told(group, at, deeds)
     kept = [replace(e, state=replace(e.state, told=memory[e.state.key])) for e in group]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from sqlmodel import Session
 
@@ -22,7 +22,7 @@ from reconciler.store.database import Database
 
 
 class Stopped(Exception):
-    """The choke-point refused a write; nothing was sent and nothing was recorded as intended."""
+    """The choke-point refused a write; nothing was sent, and an intent that was recorded has a result that says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,14 @@ class Write:
     body: Mapping[str, Any]
     digest: str = ""
     plan_digest: str = ""
+
+
+class Witness(Protocol):
+    """Who sees a write's intent before it is sent. Both answer with why it must not be sent, "" when it may."""
+
+    def ready(self) -> str: ...
+
+    def witness(self, write: Write) -> str: ...
 
 
 @dataclass(slots=True)
@@ -62,15 +70,18 @@ class Sender:
     guard: Callable[[Session, Write], None]
     refuse: Callable[[Write], str]
     sent: Sent = field(default_factory=Sent)
+    notary: Witness | None = None
 
     def send(self, write: Write, call: Callable[[], Reply]) -> Reply:
         """Commit the intent, call once, commit the result.
 
         Raises:
-            Stopped: a check failed; nothing was sent.
+            Stopped: a check failed, or the intent did not reach a second place that has to have it; nothing was sent.
             RemoteError: whatever the remote system said; its result is in the audit log.
         """
         self.check(write)
+        if self.notary is not None and (why := self.notary.ready()):
+            raise Stopped(why)
         described = {
             "system": write.system,
             "lines": [str(k) for k in write.keys],
@@ -81,6 +92,9 @@ class Sender:
         with self.database.write() as session:
             self.guard(session, write)
             intent = self._append(session, "intent", write, described)
+        if self.notary is not None and (why := self.notary.witness(write)):
+            self._result(write, intent, {"result": "stopped", "words": why})
+            raise Stopped(why)
         if write.system == "graph":
             self.sent.graph += 1
         else:

@@ -17,6 +17,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, QueuePool, StaticPool, create_engine, event, func, make_url, select
 from sqlalchemy.exc import ArgumentError
@@ -38,6 +39,7 @@ class Database:
         self._writer = engine.execution_options(immediate=True)
         self.name = name
         self.read_only = read_only
+        self.info: dict[str, Any] = {}  # what every session carries, see `persons`
 
     @contextmanager
     def write(self) -> Iterator[Session]:
@@ -48,7 +50,8 @@ class Database:
         """
         if self.read_only:
             raise UserError(f"{self.name} was opened for reading only", exit_code=1)
-        with sentences(self.name), Session(self._writer, expire_on_commit=False) as session, session.begin():
+        opened = Session(self._writer, expire_on_commit=False, info=self.info)
+        with sentences(self.name), opened as session, session.begin():
             yield session
 
     @contextmanager
@@ -58,7 +61,8 @@ class Database:
         Raises:
             UserError: the store is locked or damaged.
         """
-        with sentences(self.name), Session(self._engine, expire_on_commit=False, autoflush=False) as session:
+        opened = Session(self._engine, expire_on_commit=False, autoflush=False, info=self.info)
+        with sentences(self.name), opened as session:
             yield session
             session.rollback()
 
@@ -261,7 +265,8 @@ class _Rehearsal(Database):
         """The rehearsal ends with its context."""
 
     def _session(self) -> Session:
-        return Session(self._connection, join_transaction_mode="create_savepoint", expire_on_commit=False)
+        mode = "create_savepoint"
+        return Session(self._connection, join_transaction_mode=mode, expire_on_commit=False, info=self.info)  # type: ignore[arg-type]
 
 
 @contextmanager
@@ -273,7 +278,9 @@ def _rehearsal(database: Database) -> Iterator[Database]:
         with engine.execution_options(immediate=True).connect() as connection:
             outer = connection.begin()
             try:
-                yield _Rehearsal(connection, database.name)
+                rehearsal = _Rehearsal(connection, database.name)
+                rehearsal.info = database.info
+                yield rehearsal
             finally:
                 outer.rollback()
     finally:

@@ -6,6 +6,7 @@ an error message), so what looks like a secret in them is replaced, and nobody c
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -15,6 +16,7 @@ import rfc8785
 from reconciler.digest import plain
 
 REDACTED = "[redacted]"
+TEXT_MAX = 4000  # characters of one text; more is other people's, and a log is no place to fill up
 _SECRET_NAME = re.compile(
     r"password|passwd|secret|token|authorization|apikey|cookie|privatekey|webhook|credential|bearer|assertion"
 )
@@ -47,7 +49,7 @@ def fit(body: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
 def _clean(value: Any) -> Any:
     match value:
         case str():
-            return redact(value)
+            return _bounded(redact(value))
         case dict():
             for name in value:
                 if _SECRET_NAME.search(re.sub(r"[^a-z]", "", name.lower())):
@@ -56,6 +58,14 @@ def _clean(value: Any) -> Any:
         case list():
             return [_clean(v) for v in value]
     return value
+
+
+def _bounded(text: str) -> str:
+    """Text of at most TEXT_MAX characters; of longer text the beginning, with its length and hash."""
+    if len(text) <= TEXT_MAX:
+        return text
+    hashed = hashlib.sha256(text.encode()).hexdigest()
+    return f"{text[:TEXT_MAX]}… [cut: {len(text)} characters, sha256 {hashed}]"
 
 
 def redact(text: str) -> str:

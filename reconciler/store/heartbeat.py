@@ -12,7 +12,7 @@ from datetime import datetime
 
 from sqlmodel import Session, select
 
-from reconciler.store.chain import Head
+from reconciler.audit.chain import Head
 from reconciler.store.tables import CycleRow
 
 

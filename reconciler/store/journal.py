@@ -13,15 +13,19 @@ Kinds are short words: intent, result, line_moved, answer, cycle, config, bound,
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import rfc8785
 from sqlalchemy import insert, text
 from sqlmodel import Session, col, or_, select
 
-from reconciler.store.chain import GENESIS, Head, Verification, read_export, row_hash, verify
+from reconciler.audit.chain import GENESIS, Head, Verification, read_export, row_hash, verify
+from reconciler.audit.conduct import CLOCK_WARNING, STEP_BACK
+from reconciler.audit.veil import revealed
+from reconciler.store import persons
 from reconciler.store.fit import fit, redact
 from reconciler.store.tables import AuditAbout, AuditRecord
 
@@ -33,6 +37,7 @@ __all__ = [
     "append",
     "export",
     "head",
+    "note_read",
     "read_export",
     "rows_for",
     "rows_of_cycle",
@@ -76,7 +81,8 @@ def append(
 
     `subject` is a line, a ticket, an object id, or a name of ours. The row is also found under what `about` names
     and under each line of `body["lines"]`, with its ticket; one that names an `intent` by its seq, under whatever the
-    intent is. Text that looks like a secret is replaced.
+    intent is. Text that looks like a secret is replaced, very long text is cut. Where persons are pseudonyms, they and
+    free text are kept behind signs. A clock that stepped back is noted in the body.
 
     Raises:
         UnfitBody: the body holds a float, or a name that calls a secret; nothing was added.
@@ -84,18 +90,22 @@ def append(
     """
     if at.tzinfo is None:
         raise ValueError("an audit row needs an aware instant")
+    lock(session, tenant)
+    before, last_at = _last(session, tenant)
+    if last_at and datetime.fromisoformat(last_at) - at > STEP_BACK:
+        body = {**body, CLOCK_WARNING: last_at}
     kept, canonical = fit(body)
-    if session.get_bind().dialect.name == "postgresql":  # SQLite's write transactions queue by themselves
-        lock = text("SELECT pg_advisory_xact_lock(hashtextextended('audit/' || :tenant, 0))")
-        session.connection().execute(lock, {"tenant": tenant})
-    before = head(session, tenant)
+    subject, actor = redact(subject), redact(actor)
+    if persons.veil_of(session) is not None:
+        subject, actor, kept, about = persons.hide(session, tenant, subject, actor, kept, about)
+        canonical = rfc8785.dumps(kept).decode()
     row: dict[str, Any] = {
         "tenant": tenant,
         "seq": before.size + 1,
         "at": _written(at),
         "kind": kind,
-        "subject": redact(subject),
-        "actor": redact(actor),
+        "subject": subject,
+        "actor": actor,
         "cycle": cycle,
         "body": kept,
     }
@@ -108,32 +118,85 @@ def append(
     return _frozen(row)
 
 
+def lock(session: Session, tenant: str) -> None:
+    """Be the only one to append to this chain until the transaction ends."""
+    if session.get_bind().dialect.name == "postgresql":  # SQLite's write transactions queue by themselves
+        statement = text("SELECT pg_advisory_xact_lock(hashtextextended('audit/' || :tenant, 0))")
+        session.connection().execute(statement, {"tenant": tenant})
+
+
+def note_read(session: Session, tenant: str, *, what: str, by: str, at: datetime, exported: bool = False) -> AuditRow:
+    """Remember that somebody read the log, or took a copy of it; `what` says which part."""
+    kind = "audit.exported" if exported else "audit.read"
+    return append(session, tenant, kind=kind, subject="audit", body={"what": what}, at=at, actor=by)
+
+
 def head(session: Session, tenant: str) -> Head:
     """The end of the tenant's chain; size 0 and 64 zeros when nothing was written yet."""
-    query = select(AuditRecord.seq, AuditRecord.hash).where(AuditRecord.tenant == tenant)
+    return _last(session, tenant)[0]
+
+
+def _last(session: Session, tenant: str) -> tuple[Head, str]:
+    """The end of the chain, and the instant of its last row, "" when there is none."""
+    query = select(AuditRecord.seq, AuditRecord.hash, AuditRecord.at).where(AuditRecord.tenant == tenant)
     last = session.exec(query.order_by(col(AuditRecord.seq).desc()).limit(1)).first()
-    return Head(tenant, *last) if last is not None else Head(tenant, 0, GENESIS)
+    return (Head(tenant, last[0], last[1]), last[2]) if last is not None else (Head(tenant, 0, GENESIS), "")
 
 
-def export(session: Session, tenant: str | None = None) -> Iterator[dict[str, Any]]:
+def tenants(session: Session) -> list[str]:
+    """Whose chains there are."""
+    return sorted(session.exec(select(AuditRecord.tenant).distinct()))
+
+
+def export(
+    session: Session,
+    tenant: str | None = None,
+    *,
+    after: int = 0,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    kinds: Collection[str] = (),
+) -> Iterator[dict[str, Any]]:
     """The rows of one tenant or of all, in the order of their chains, as `verify` reads them and JSON Lines hold them.
 
-    What somebody changed by hand comes out as it is; it is for `verify` to find. Nothing is loaded at once.
+    `after` leaves out the rows up to that one; `since`, `until` (not included) and `kinds` choose. What somebody
+    changed by hand comes out as it is; it is for `verify` to find. Nothing is loaded at once.
     """
     columns = AuditRecord.__table__.c  # type: ignore[attr-defined]
     names = ("tenant", "seq", "at", "kind", "subject", "actor", "cycle", "body", "prev", "hash")
     query = select(*(columns[name] for name in names)).order_by(columns.tenant, columns.seq)
     if tenant is not None:
         query = query.where(columns.tenant == tenant)
+    if after:
+        query = query.where(columns.seq > after)
+    if since is not None:
+        query = query.where(columns.at >= _written(since))
+    if until is not None:
+        query = query.where(columns.at < _written(until))
+    if kinds:
+        query = query.where(columns.kind.in_(sorted(kinds)))
     for row in session.connection().execution_options(yield_per=1000).execute(query):
         found = dict(zip(names, row, strict=True))
         yield found | {"body": _body(found["body"])}
 
 
+def hashes(session: Session, tenant: str) -> list[bytes]:
+    """The hashes of the rows that are there, oldest first: the leaves of the tree."""
+    query = select(AuditRecord.hash).where(AuditRecord.tenant == tenant).order_by(col(AuditRecord.seq))
+    return [bytes.fromhex(written) for written in session.exec(query)]
+
+
+def row(session: Session, tenant: str, seq: int) -> dict[str, Any] | None:
+    """One row as it is exported; None when there is none."""
+    found = next(export(session, tenant, after=seq - 1), None)
+    return found if found is not None and found["seq"] == seq else None
+
+
 def rows_for(session: Session, tenant: str, subject: str) -> list[AuditRow]:
     """Everything about a line, a ticket with all its lines, or an object id, oldest first."""
-    further = select(AuditAbout.seq).where(AuditAbout.tenant == tenant, AuditAbout.subject == subject)
-    return _rows(session, tenant, or_(col(AuditRecord.subject) == subject, col(AuditRecord.seq).in_(further)))
+    signs = persons.signs_for(session, tenant, subject)
+    further = select(AuditAbout.seq).where(AuditAbout.tenant == tenant, col(AuditAbout.subject).in_(signs))
+    return _rows(session, tenant, or_(col(AuditRecord.subject).in_(signs), col(AuditRecord.seq).in_(further)))
 
 
 def rows_of_cycle(session: Session, tenant: str, cycle: str) -> list[AuditRow]:
@@ -158,7 +221,11 @@ def subjects_since(session: Session, tenant: str, lane: str, since: datetime) ->
 def _rows(session: Session, tenant: str, *conditions: Any) -> list[AuditRow]:
     query = select(AuditRecord).where(col(AuditRecord.tenant) == tenant, *conditions)
     found = session.exec(query.order_by(col(AuditRecord.seq)))
-    return [_frozen(record.model_dump() | {"body": json.loads(record.body)}) for record in found]
+    rows = [record.model_dump() | {"body": json.loads(record.body)} for record in found]
+    if rows and persons.veil_of(session) is not None:
+        known = persons.known(session, tenant, rows)
+        rows = [revealed(row, known) for row in rows]
+    return [_frozen(row) for row in rows]
 
 
 def _frozen(row: Mapping[str, Any]) -> AuditRow:
@@ -187,6 +254,6 @@ def _body(written: object) -> object:
         return written
     try:
         value = json.loads(written)
-        return value if isinstance(value, dict) and fit(value)[1] == written else written
+        return value if isinstance(value, dict) and rfc8785.dumps(value).decode() == written else written
     except (ValueError, TypeError, RecursionError):
         return written

@@ -160,7 +160,9 @@ class Api:
         site = self.site
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         at = site.now()
-        unknown = Problem(401, "This takes the token of an agent of this tenant.", headers={"WWW-Authenticate": "Bearer"})
+        unknown = Problem(
+            401, "This takes the token of an agent of this tenant.", headers={"WWW-Authenticate": "Bearer"}
+        )
         if scheme.lower() != "bearer" or not token.strip():
             raise unknown
         with site.database.read() as session:
@@ -207,9 +209,7 @@ def routes(site: Site, counter: Counter) -> APIRouter:
         response.status_code = 201 if taken.is_new else 200
         return _shown(site, taken.proposal.number, caller)
 
-    @router.get(
-        "/proposals", dependencies=guarded, response_model=ProposalList, responses=_says_no(401, 429)
-    )
+    @router.get("/proposals", dependencies=guarded, response_model=ProposalList, responses=_says_no(401, 429))
     def proposals(caller: Caller) -> Any:
         """Your own proposals, oldest first."""
         with site.database.read() as session:
@@ -260,9 +260,7 @@ def routes(site: Site, counter: Counter) -> APIRouter:
     def openapi() -> Response:
         return JSONResponse(described())
 
-    @router.api_route(
-        "/{rest:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"], include_in_schema=False
-    )
+    @router.api_route("/{rest:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"], include_in_schema=False)
     def nothing(rest: str) -> Response:
         known = _methods(router, f"{API}/{rest}")
         if known:

@@ -39,6 +39,7 @@ from reconciler.loop.gate import Policy
 from reconciler.loop.guards import Limits
 from reconciler.loop.handover import hand_over
 from reconciler.loop.look import Eyes
+from reconciler.loop.notary import Notary
 from reconciler.loop.plan import Bounds
 from reconciler.loop.pull import Reader
 from reconciler.loop.seating import Seating
@@ -47,6 +48,7 @@ from reconciler.store import published_names, watermarks
 from reconciler.store.approvals import Tell
 from reconciler.store.database import Database
 from reconciler.wiring.asking import route_book
+from reconciler.wiring.audit import build_notary
 from reconciler.wiring.stores import open_store
 from reconciler.wiring.systems import Systems, systems
 
@@ -232,6 +234,7 @@ class App:
             requests=lambda: {system: count.requests for system, count in self.counts.items()},
             asking=self.asking(),
             seating=Seating(self.name, self.database, self.graph, self.servicenow, guards.use_grace_seats),
+            notary=self.notary,
         )
 
     def asking(self) -> Asking:
@@ -253,6 +256,12 @@ class App:
             mode_of=policy.mode_of,
             tell=self.tell,
         )
+
+    @cached_property
+    def notary(self) -> Notary:
+        """Who signs the audit log and brings it to its second places."""
+        prices = {str(key): product.price for key, product in self.catalogue.products.items()}
+        return build_notary(self.settings, self.name, self.database, self.clock, prices)
 
     def cycle_name(self) -> str:
         """A name for one cycle: when it began, and a part that no other has."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from reconciler.config import Settings
 from reconciler.errors import UserError
 from reconciler.store.database import Database, connect, open_database
+from reconciler.store.persons import VEIL
+from reconciler.wiring.keys import persons_veil
 
 
 def pick_tenant(settings: Settings, name: str | None) -> str:
@@ -22,7 +24,10 @@ def pick_tenant(settings: Settings, name: str | None) -> str:
 def open_store(settings: Settings) -> Database:
     """The store, migrated when it is the embedded one. Raises UserError."""
     url = settings.store.read_url()
-    return open_database(url.get_secret_value() if url is not None else settings.state_dir / "reconciler.db")
+    database = open_database(url.get_secret_value() if url is not None else settings.state_dir / "reconciler.db")
+    if settings.audit.persons == "pseudonym":
+        database.info[VEIL] = persons_veil(settings)
+    return database
 
 
 def connect_store(settings: Settings, *, read_only: bool = False) -> Database:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.store.chain import GENESIS, Head, read_export, row_hash, verify
+from reconciler.audit.chain import GENESIS, Head, read_export, row_hash, verify
 
 Rows = list[dict[str, Any]]
 

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from desired_state.ledger import CHUNK
 from desired_state.model import LineKey
+from reconciler.audit.chain import Head
 from reconciler.lifecycle import IllegalMove, Phase
 from reconciler.line import LineState
 from reconciler.model import Verdict
 from reconciler.store import heartbeat, journal, lines, tickets, watermarks
-from reconciler.store.chain import Head
 from reconciler.store.database import Database, open_database, row_counts
 from reconciler.store.watermarks import Watermark
 from tests.make import ADA, DAY, HOUR, MONDAY, a_ticket

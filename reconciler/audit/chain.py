@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,7 @@ TAG = b"license-reconciler/audit/1\n"
 GENESIS = "0" * 64
 COVERED = ("tenant", "seq", "at", "kind", "subject", "actor", "cycle", "body")
 FIELDS = frozenset((*COVERED, "prev", "hash"))
+MARKS = ('{"checkpoint":', '{"segment":')  # how the lines of an export begin that are no rows
 _HASH = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
@@ -93,21 +94,30 @@ def row_hash(row: Mapping[str, Any], prev: str) -> str:
     return hashlib.sha256(TAG + bytes.fromhex(prev) + row["seq"].to_bytes(8, "big") + content).hexdigest()
 
 
-def verify(rows: Iterable[Mapping[str, Any]], heads: Iterable[Head] = ()) -> Verification:
+def verify(
+    rows: Iterable[Mapping[str, Any]],
+    heads: Iterable[Head] = (),
+    *,
+    starts: Mapping[str, Head] | None = None,
+    each: Callable[[Mapping[str, Any]], None] | None = None,
+) -> Verification:
     """Check every row in the order it comes, against the row before and against heads stored elsewhere.
 
-    Reads a stream and keeps one head a tenant. Never raises for what the rows say: that is the finding.
+    `starts` are where chains begin whose first rows retention removed; `each` is handed every row that holds. Reads a
+    stream and keeps one head a tenant. Never raises for what the rows say: that is the finding.
     """
     known: dict[str, dict[int, set[str]]] = {}
     for head in heads:
         known.setdefault(head.tenant, {}).setdefault(head.size, set()).add(head.hash)
-    ends: dict[str, Head] = {}
+    ends: dict[str, Head] = dict(starts or {})
     stream = iter(rows)
     for row in stream:
         broken = _fault(row, ends, known)
         if broken is not None:
             return Verification(ends, broken=_settle(broken, stream))
         ends[row["tenant"]] = Head(row["tenant"], row["seq"], row["hash"])
+        if each is not None:
+            each(row)
     for tenant, sizes in sorted(known.items()):
         size = ends[tenant].size if tenant in ends else 0
         if max(sizes) > size:
@@ -118,15 +128,32 @@ def verify(rows: Iterable[Mapping[str, Any]], heads: Iterable[Head] = ()) -> Ver
 
 
 def read_export(lines: Iterable[str]) -> Iterator[Mapping[str, Any]]:
-    """The rows of an export in JSON Lines. A line that is not one JSON object becomes a row that cannot hold."""
+    """The rows of an export in JSON Lines. A line that is not one JSON object becomes a row that cannot hold.
+
+    Lines that hold a checkpoint or the remains of a removed segment are no rows: `marks_in` reads them.
+    """
     for number, line in enumerate(lines, start=1):
-        if not line.strip():
+        if not line.strip() or line.startswith(MARKS):
             continue
-        try:
-            row = json.loads(line, object_pairs_hook=_pairs, parse_constant=_refused)
-        except (ValueError, RecursionError):
-            row = None
-        yield row if isinstance(row, dict) else {"unreadable line": number}
+        row = _object(line)
+        yield row if row is not None else {"unreadable line": number}
+
+
+def marks_in(lines: Iterable[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """What an export holds beside its rows: ("checkpoint" or "segment", what it says); {} for what cannot be read."""
+    for line in lines:
+        if line.startswith(MARKS):
+            row = _object(line)
+            name, said = next(iter(row.items())) if row is not None and len(row) == 1 else (line[2:12], None)
+            yield name.strip('"'), said if isinstance(said, dict) else {}
+
+
+def _object(line: str) -> dict[str, Any] | None:
+    try:
+        row = json.loads(line, object_pairs_hook=_pairs, parse_constant=_refused)
+    except (ValueError, RecursionError):
+        return None
+    return row if isinstance(row, dict) else None
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

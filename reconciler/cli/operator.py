@@ -1,0 +1,15 @@
+"""Who sits at the keyboard, for the audit log."""
+
+from __future__ import annotations
+
+import getpass
+import os
+
+
+def operator() -> str:
+    """The account's name and machine; behind sudo the person who called it. A name for the record, not a proof."""
+    try:
+        name = os.environ.get("SUDO_USER") or getpass.getuser()
+    except (KeyError, OSError):
+        name = f"uid {os.getuid()}"
+    return f"{name}@{os.uname().nodename}"
