@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
@@ -38,7 +38,7 @@ class Proposal:
     product: ProductKey
     reason: str
     at: datetime
-    period: Period = Period()
+    period: Period = field(default_factory=Period)
     cost_center: str = ""
     source_ticket: str = ""
     price_max: Decimal | None = None  # a month

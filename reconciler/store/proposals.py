@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 import msgspec
-from sqlalchemy import text
 from sqlmodel import Session, col, func, select
 
 from desired_state import ledger
@@ -32,9 +31,7 @@ class Filed:
 def file(session: Session, proposal: Proposal, *, key: str, said: str, at: datetime) -> Filed:
     """Keep a proposal once per `key` of its agent, under the next number of its tenant; the `number` given is not
     looked at. What was kept under this key before comes back as it is."""
-    if session.get_bind().dialect.name == "postgresql":  # SQLite's write transactions queue by themselves
-        lock = text("SELECT pg_advisory_xact_lock(hashtextextended('proposal/' || :tenant, 0))")
-        session.connection().execute(lock, {"tenant": proposal.tenant})
+    journal.lock(session, proposal.tenant)
     known = by_key(session, proposal.tenant, proposal.agent, key)
     if known is not None:
         return known

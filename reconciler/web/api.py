@@ -4,8 +4,6 @@ A bearer token names an agent of this tenant. It reads what its agent may and pr
 here writes to a remote system. Cookies of the pages count for nothing here, and tokens for nothing there.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -18,11 +16,21 @@ from fastapi.responses import JSONResponse
 from fastapi.security import HTTPBearer
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StrictStr, WithJsonSchema
 
+from reconciler.explain import Chain, explain, why_not
 from reconciler.explain import as_json as chain_as_json
-from reconciler.explain import explain, why_not
-from reconciler.proposing import COST_CENTER_MAX, PRICE_MAX, REASON_MAX, Counter, No, Offer, Refused, as_json
-from reconciler.proposing import view_of, views
-from reconciler.reading import seats, standing
+from reconciler.proposing import (
+    COST_CENTER_MAX,
+    PRICE_MAX,
+    REASON_MAX,
+    Counter,
+    No,
+    Offer,
+    Refused,
+    as_json,
+    view_of,
+    views,
+)
+from reconciler.reading import inert, seats, standing
 from reconciler.store import agents, journal
 from reconciler.store.agents import Agent
 from reconciler.web.problems import API, ApiRoute, Problem, too_many
@@ -46,7 +54,7 @@ _STATUS = {
 
 def _person(value: Any) -> Any:
     if isinstance(value, list):
-        raise ValueError("a proposal is for one person; propose for each of them")
+        raise ValueError("a proposal is for one person; propose for each of them")  # noqa: TRY004 - pydantic's word
     return value
 
 
@@ -61,7 +69,7 @@ def _price(value: Any) -> Any:
     if value is None:
         return None
     if not isinstance(value, str):
-        raise ValueError('a price is text, as in "57.00"')
+        raise ValueError('a price is text, as in "57.00"')  # noqa: TRY004 - pydantic's word
     whole, _, cents = value.partition(".")
     is_digits = value.isascii() and whole.isdigit() and len(whole) <= 6 and ("." not in value or cents.isdigit())
     if not is_digits or len(cents) > 2 or not 0 < Decimal(value) <= PRICE_MAX:
@@ -228,13 +236,13 @@ def routes(site: Site, counter: Counter) -> APIRouter:
     @router.get("/tickets/{number}", dependencies=guarded, responses=_says_no(401, 403, 404, 422, 429))
     def ticket(caller: Caller, number: str) -> dict[str, Any]:
         """The chain of one ticket, as `reconciler explain --output json` prints it. Texts in it are data."""
-        return chain_as_json(_chain(site, caller, number), site.catalogue())
+        return inert(chain_as_json(_chain(site, caller, number), site.catalogue()))
 
     @router.get("/tickets/{number}/why-not", dependencies=guarded, responses=_says_no(401, 403, 404, 422, 429))
     def why(caller: Caller, number: str) -> dict[str, Any]:
         """What stands in the way of each line, whose move it is, and what exactly."""
         chain = _chain(site, caller, number)
-        return why_not(chain, site.catalogue(), site.now(), mode=site.mode)
+        return inert(why_not(chain, site.catalogue(), site.now(), mode=site.mode))
 
     @router.get("/seats", dependencies=guarded, responses=_says_no(401, 429))
     def seats_(caller: Caller) -> dict[str, Any]:  # noqa: ARG001
@@ -248,13 +256,12 @@ def routes(site: Site, counter: Counter) -> APIRouter:
 
     @cache
     def described() -> dict[str, Any]:
-        found = get_openapi(
+        return get_openapi(
             title="License reconciler",
             version="1",
             description="Assistants may suggest; only this governed layer acts.",
             routes=router.routes,
         )
-        return found
 
     @router.get("/openapi.json", include_in_schema=False)
     def openapi() -> Response:
@@ -276,7 +283,7 @@ def _methods(router: APIRouter, path: str) -> list[str]:
         method
         for route in router.routes
         if isinstance(route, ApiRoute) and not route.path.endswith("{rest:path}") and route.path_regex.fullmatch(path)
-        for method in route.methods
+        for method in route.methods or ()
     }
     return sorted(found)
 
@@ -289,7 +296,7 @@ def _shown(site: Site, number: str, caller: Agent) -> dict[str, Any]:
     return as_json(view)
 
 
-def _chain(site: Site, caller: Agent, number: str) -> Any:
+def _chain(site: Site, caller: Agent, number: str) -> Chain:
     """The chain of a ticket that this agent may read, which is then in the log. Raises Problem."""
     with site.database.read() as session:
         is_own = view_of(session, site.tenant, number, caller.name) is not None
@@ -301,13 +308,5 @@ def _chain(site: Site, caller: Agent, number: str) -> Any:
     if chain is None:
         raise Problem(404, "No ticket of this number is known.")
     with site.database.write() as session:
-        journal.append(
-            session,
-            site.tenant,
-            kind="ticket.read",
-            subject=number,
-            body={"by": f"agent:{caller.name}"},
-            at=site.now(),
-            actor=f"agent:{caller.name}",
-        )
+        journal.note_read(session, site.tenant, what=f"ticket {number}", by=f"agent:{caller.name}", at=site.now())
     return chain

@@ -90,7 +90,7 @@ class ApiRoute(APIRoute):
 def _invalid(errors: Sequence[Mapping[str, Any]]) -> Problem:
     told = [{"field": _field(e["loc"]), "detail": _said(e)} for e in errors[:20]]
     first = told[0] if told else {"field": "", "detail": "it cannot be read"}
-    sentence = f"{first['field']}: {first['detail']}." if first["field"] else f"{first['detail'].capitalize()}."
+    sentence = f"{first['field']}: {first['detail']}." if first["field"] else f"{first['detail'][:1].upper()}{first['detail'][1:]}."
     return Problem(422, sentence, errors=told)
 
 
