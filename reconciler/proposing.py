@@ -21,13 +21,12 @@ from desired_state.model import Period, Product, ProductKey
 from desired_state.proposals import NUMBER, Proposal, is_number
 from desired_state.text import one_line
 from reconciler.digest import digest
+from reconciler.offering import COST_CENTER_MAX, REASON_MAX
 from reconciler.store import approvals, lines, proposals
 from reconciler.store.agents import Agent
 from reconciler.store.database import Database
 from reconciler.suggested import Selection, Suggestion, fate, is_open, selected_instead
 
-REASON_MAX, COST_CENTER_MAX = 1000, 60
-PRICE_MAX = Decimal("10000")
 DAYS_MAX = 3650
 
 

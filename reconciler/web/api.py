@@ -5,8 +5,6 @@ here writes to a remote system. Cookies of the pages count for nothing here, and
 """
 
 from dataclasses import dataclass
-from datetime import date
-from decimal import Decimal
 from functools import cache
 from typing import Annotated, Any, Literal
 
@@ -14,14 +12,12 @@ from fastapi import APIRouter, Depends, Header, Request, Response
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPBearer
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StrictStr, WithJsonSchema
+from pydantic import BaseModel
 
 from reconciler.explain import Chain, explain, why_not
 from reconciler.explain import as_json as chain_as_json
+from reconciler.offering import KEY, ProposalBody
 from reconciler.proposing import (
-    COST_CENTER_MAX,
-    PRICE_MAX,
-    REASON_MAX,
     Counter,
     No,
     Offer,
@@ -37,8 +33,6 @@ from reconciler.web.problems import API, ApiRoute, Problem, too_many
 from reconciler.web.site import Site
 from reconciler.web.trust import TICKET_NUMBER
 
-UPN = r"^[A-Za-z0-9._'+!#^~-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$"
-KEY = r"^[A-Za-z0-9._:-]{8,100}$"
 _STATUS = {
     No.TENANT: 403,
     No.NOT_YOURS: 403,
@@ -50,54 +44,6 @@ _STATUS = {
     No.SAME: 409,
     No.FULL: 429,
 }
-
-
-def _person(value: Any) -> Any:
-    if isinstance(value, list):
-        raise ValueError("a proposal is for one person; propose for each of them")  # noqa: TRY004 - pydantic's word
-    return value
-
-
-def _day(value: Any) -> Any:
-    if value is not None and not (isinstance(value, str) and len(value) == 10):
-        raise ValueError("a day is written as 2026-12-31")
-    return value
-
-
-def _price(value: Any) -> Any:
-    """Text, as money is; a number that is not exact is no price."""
-    if value is None:
-        return None
-    if not isinstance(value, str):
-        raise ValueError('a price is text, as in "57.00"')  # noqa: TRY004 - pydantic's word
-    whole, _, cents = value.partition(".")
-    is_digits = value.isascii() and whole.isdigit() and len(whole) <= 6 and ("." not in value or cents.isdigit())
-    if not is_digits or len(cents) > 2 or not 0 < Decimal(value) <= PRICE_MAX:
-        raise ValueError(f"a price a month is above 0 and at most {PRICE_MAX}, with two digits after the point at most")
-    return Decimal(value)
-
-
-Day = Annotated[date, BeforeValidator(_day)]
-Price = Annotated[
-    Decimal, BeforeValidator(_price), WithJsonSchema({"type": "string", "pattern": r"^[1-9][0-9]{0,3}(\.[0-9]{1,2})?$"})
-]
-
-
-class ProposalBody(BaseModel):
-    """One suggestion: for one person, one product."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    person: Annotated[StrictStr, BeforeValidator(_person), Field(max_length=113, pattern=UPN)]
-    product: Annotated[StrictStr, Field(max_length=64, pattern=r"^[a-z0-9][a-z0-9-]*$")]
-    reason: Annotated[StrictStr, Field(min_length=10, max_length=REASON_MAX)]
-    tenant: Annotated[StrictStr, Field(max_length=64)] | None = None
-    starts_on: Day | None = None
-    ends_on: Day | None = None
-    duration_days: Annotated[StrictInt, Field(ge=1, le=3650)] | None = None
-    cost_center: Annotated[StrictStr, Field(max_length=COST_CENTER_MAX)] = ""
-    source_ticket: Annotated[StrictStr, Field(pattern=r"^([A-Z]{2,8}[0-9]{4,20})?$")] = ""
-    price_max_monthly: Price | None = None
 
 
 class ProblemBody(BaseModel):

@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
-from desired_state.text import one_line
+from reconciler.offering import faults, sentence
 
 MEDIA = "application/problem+json"
 API = "/api/v1"
@@ -29,11 +29,6 @@ _TITLES = {
     429: "Too many",
     500: "Broken",
     503: "Not possible now",
-}
-_WORDS = {
-    "extra_forbidden": "there is no such field",
-    "missing": "it is missing",
-    "json_invalid": "the body is not JSON",
 }
 
 
@@ -88,19 +83,5 @@ class ApiRoute(APIRoute):
 
 
 def _invalid(errors: Sequence[Mapping[str, Any]]) -> Problem:
-    told = [{"field": _field(e["loc"]), "detail": _said(e)} for e in errors[:20]]
-    first = told[0] if told else {"field": "", "detail": "it cannot be read"}
-    sentence = f"{first['field']}: {first['detail']}." if first["field"] else f"{first['detail'][:1].upper()}{first['detail'][1:]}."
-    return Problem(422, sentence, errors=told)
-
-
-def _field(where: Sequence[object]) -> str:
-    """The field's own name; where the body itself is wrong there is none."""
-    names = [str(part) for part in where if part not in ("body", "header", "path", "query") and isinstance(part, str)]
-    return one_line(".".join(names), 60)
-
-
-def _said(error: Mapping[str, Any]) -> str:
-    words = _WORDS.get(str(error.get("type")))
-    text = words or str(error.get("msg", "")).removeprefix("Value error, ")
-    return one_line(text, 200).rstrip(".") or "it is not valid"
+    found = faults(errors)
+    return Problem(422, sentence(found), errors=[{"field": field, "detail": said} for field, said in found])
