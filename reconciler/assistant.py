@@ -151,7 +151,7 @@ class Assistant:
             if found is None or found.standing(at) != "active":
                 sentence = (
                     "This server has no valid token of an agent; whoever operates it makes one with "
-                    "`reconciler agents add` and gives it in RECONCILER_AGENT_TOKEN_FILE."
+                    "`reconciler agents add` and gives it by --token-file."
                 )
                 return Said(ok=False, sentence=sentence)
             wait = agents.spend(session, found, at)

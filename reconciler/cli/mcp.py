@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,14 @@ TOKEN, TOKEN_FILE = "RECONCILER_AGENT_TOKEN", "RECONCILER_AGENT_TOKEN_FILE"
 
 
 @click.command()
+@click.option(
+    "--token-file", type=click.Path(path_type=Path, dir_okay=False), help="The agent's token: `reconciler agents add`."
+)
 @click.pass_context
-def mcp(ctx: click.Context) -> int:
+def mcp(ctx: click.Context, token_file: Path | None) -> int:
     """Serve assistants over stdio (MCP): explain, why not, seats, dry run, and one tool that proposes.
 
-    The agent's token comes from RECONCILER_AGENT_TOKEN_FILE, or RECONCILER_AGENT_TOKEN. It decides nothing.
+    It decides nothing and changes nothing but to file a proposal, which waits for a person.
     """
     from reconciler.assistant import Assistant, serve
     from reconciler.errors import UserError
@@ -26,7 +28,7 @@ def mcp(ctx: click.Context) -> int:
     from reconciler.wiring.proposing import counter
 
     given = options(ctx)
-    token = _token()
+    token = _token(token_file)
     with open_app(given.settings, given.tenant_name) as app:
         assistant = Assistant(
             tenant=app.name,
@@ -61,14 +63,13 @@ def _rehearsed(app: Any, number: str) -> dict[str, Any]:
         return {"problem": str(error)}
 
 
-def _token() -> str:
+def _token(path: Path | None) -> str:
     """The agent's secret, "" where none is given. Raises UserError for a file that cannot be read."""
     from reconciler.errors import UserError
 
-    path = os.environ.get(TOKEN_FILE)
-    if not path:
-        return os.environ.get(TOKEN, "").strip()
+    if path is None:
+        return ""
     try:
-        return Path(path).read_text(encoding="utf-8").strip()
+        return path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError):
-        raise UserError(f"{TOKEN_FILE}: {path} cannot be read as text") from None
+        raise UserError(f"--token-file: {path} cannot be read as text") from None

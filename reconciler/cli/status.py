@@ -14,6 +14,7 @@ from desired_state.model import SkuId
 from reconciler.cli.main import options
 from reconciler.seats.book import Book, position
 from reconciler.seats.forecast import likely
+from reconciler.suggested import FATES, measured
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,7 +30,7 @@ GUESSES_OVER = timedelta(days=90)
 def status(ctx: click.Context, output: str, full: bool) -> int:
     """Lines by phase with their oldest age, what is owed, the last cycle. Nothing remote is asked without --full."""
     from reconciler.cli.progress import progress
-    from reconciler.cli.table import console
+    from reconciler.cli.table import console, plain_text
     from reconciler.wiring import open_app
 
     given = options(ctx)
@@ -79,6 +80,10 @@ def status(ctx: click.Context, output: str, full: bool) -> int:
     for row in found["guessed"]:
         if row["guessed"]:
             out.print(f"  {row['product']:<24} {row['guessed']:>5} of {row['of']}")
+    for row in found["proposals"]:
+        share = f", people took {row['taken_percent']} %" if row["taken_percent"] is not None else ""
+        fates = ", ".join(f"{row[word]} {word}" for word in FATES if row[word])
+        out.print(plain_text(f"Proposals of AI agent {row['agent']}: {row['suggested']}{share} ({fates})"))
     out.print(f"Answers not given yet: {found['answers_owed']}")
     for stop in found["stops"]:
         out.print(f"Stopped: {stop}")
@@ -122,6 +127,7 @@ def _unticketed(app: Any) -> dict[str, Any]:
 def _status(app: Any) -> dict[str, Any]:
     from reconciler.guesses import guesses
     from reconciler.line import Lane
+    from reconciler.proposing import selections, views
     from reconciler.store import heartbeat, journal, leases, lines, outbox, seats, switches
 
     now = app.clock.now()
@@ -136,6 +142,8 @@ def _status(app: Any) -> dict[str, Any]:
         held = leases.holder(session, app.name)
         head = journal.head(session, app.name)
         owed = len(outbox.unsent(session, app.name))
+        every = views(session, app.name)
+        suggested = measured((v.suggestion for v in every), selections(session, app.name) if every else ())
         stops = [f"{s.name} ({s.scope}): {s.reason}" for s in switches.stops(session, app.name) if s.is_on]
     phases = Counter(s.phase for s in states)
     oldest = {p: max(int((now - s.since).total_seconds() // 3600) for s in states if s.phase is p) for p in phases}
@@ -152,6 +160,7 @@ def _status(app: Any) -> dict[str, Any]:
             lane.value: {"used": n, "per_day": app.policy().limits.per_day[lane]} for lane, n in sorted(used.items())
         },
         "guessed": [{"product": g.product, "guessed": g.guessed, "of": g.of} for g in guessed],
+        "proposals": suggested,
         "answers_owed": owed,
         "stops": stops,
         "running": {"by": held.by, "since": held.since.isoformat()} if held is not None else None,

@@ -18,6 +18,7 @@ from desired_state.rules import RuleHit, Rules
 from desired_state.text import one_line
 from reconciler.answers import owner
 from reconciler.approvals.clocks import has_lapsed
+from reconciler.approvals.routes import Label
 from reconciler.approvals.values import Approval, State
 from reconciler.causes import CAUSES, Cause, Owner
 from reconciler.explain.chain import Chain, LineChain
@@ -109,10 +110,13 @@ def _rules(line: LineChain, catalogue: Catalogue) -> list[Obstacle]:
     rules = Rules.model_validate_json(line.rules_text)
     names: dict[str, str] = {key: product.name for key, product in catalogue.products.items()}
     is_asked = line.state is not None and line.state.phase is Phase.AWAITING_APPROVAL
+    label = line.approvals[0].label if line.approvals else ""
+    # Only where nobody has approved the ticket does it matter that no rule does.
+    wanted = ("require_stage", "auto_approve") if label == Label.UNAPPROVED.value else ("require_stage",)
     found = []
     for hit in line.ruling.hits:
         is_no = hit.effect in ("deny", "hold") and hit.outcome in ("hit", "cannot_tell")
-        if not is_no and not (is_asked and hit.effect in ("require_stage", "auto_approve")):
+        if not is_no and not (is_asked and hit.effect in wanted):
             continue
         way = passing(rules, hit, line.ruling.facts, names)
         if way is None or (hit.effect == "auto_approve" and not way.needs):
