@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test check check-browser endure simulate lint bench lock clean
+.PHONY: install demo test check check-browser check-api endure simulate lint bench lock clean
 
 install: .venv/installed
 
@@ -29,6 +29,10 @@ test: install
 # The pages in Debian's Chromium (apt-get install chromium). Pictures of every page are left in var/browser.
 check-browser: install
 	$(BIN)/python -m pytest tests/browser -n 0 -rs
+
+# The API against its own description: generated requests, half a minute.
+check-api: install
+	$(BIN)/python -m pytest tests/web/check_api.py -n 0 -W ignore
 
 check: install
 	$(BIN)/ruff check .

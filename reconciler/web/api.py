@@ -92,10 +92,12 @@ _PROBLEM: dict[str, Any] = {"content": {"application/problem+json": {"schema": P
 
 def _says_no(*codes: int) -> dict[int | str, dict[str, Any]]:
     words = {
+        400: "the body is no text",
         401: "no valid token",
         403: "the token may not",
         404: "not there, or not shown",
         409: "it is there already",
+        413: "the body is larger than 64 KiB",
         422: "not valid",
         429: "too many; Retry-After says when",
     }
@@ -145,7 +147,7 @@ def routes(site: Site, counter: Counter) -> APIRouter:
         status_code=201,
         dependencies=guarded,
         response_model=ProposalView,
-        responses={200: {"model": ProposalView}, **_says_no(401, 403, 409, 422, 429)},
+        responses={200: {"model": ProposalView}, **_says_no(400, 401, 403, 409, 413, 422, 429)},
     )
     def propose(
         caller: Caller,
