@@ -33,12 +33,15 @@ class Service:
     log: Say
 
     def run(self, stop: threading.Event) -> None:
-        """Run cycles until `stop` is set."""
+        """Run cycles until `stop` is set. What the pages put into the log since the last one is signed at the end."""
         timetable = schedule.Scheduler()
-        self.cycle()
-        timetable.every(_seconds(self.app.settings.schedule.every)).seconds.do(self.cycle)
-        while not stop.wait(min(LOOK_EVERY_S, max(0.0, timetable.idle_seconds or 0.0))):
-            timetable.run_pending()
+        try:
+            self.cycle()
+            timetable.every(_seconds(self.app.settings.schedule.every)).seconds.do(self.cycle)
+            while not stop.wait(min(LOOK_EVERY_S, max(0.0, timetable.idle_seconds or 0.0))):
+                timetable.run_pending()
+        finally:
+            self.app.notary.seal()
 
     def cycle(self) -> CycleReport | None:
         """One cycle, with everything that was read at its start read anew. None when it failed: the log says why.

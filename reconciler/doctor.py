@@ -13,15 +13,17 @@ from enum import StrEnum
 from desired_state.model import GroupId, Path, Product, SkuId, Tier
 from desired_state.rules import group_key
 from reconciler.clients.auth import roles
-from reconciler.clients.graph.permissions import ENFORCE, EVIDENCE, OBSERVE, PERMISSIONS, missing
+from reconciler.clients.graph.permissions import ENFORCE, EVIDENCE, OBSERVE, PERMISSIONS, ROLES, missing
 from reconciler.errors import NotFound, RemoteError, UserError
 from reconciler.line import Gone, Unread
 from reconciler.loop.evidence import named_groups
 from reconciler.loop.groups import unusable
 from reconciler.loop.memberships import read_groups
 from reconciler.model import ObservedGroup, ObservedUser, SubscribedSku
+from reconciler.overreach import overreach
 from reconciler.store import journal
 from reconciler.wiring import App
+from reconciler.wiring.governing import standing_of
 
 CLOCK_SKEW_S = 300.0
 
@@ -60,8 +62,12 @@ def _try(area: str, name: str, check: Callable[[], str]) -> Finding:
 
 
 def _own(app: App) -> Iterator[Finding]:
-    yield Finding("configuration", "file", Health.WELL, f"{app.settings.source}, digest {app.settings.digest()[:16]}")
+    yield _try("configuration", "file", lambda: f"{app.settings.source}, digest {standing_of(app).digest[:16]}")
     yield Finding("configuration", "mode", Health.WELL, f"mode {app.tenant.mode}, answers {app.tenant.answers}")
+    if app.standing is not None:
+        yield Finding("configuration", "acceptance", Health.WARNING, app.standing.why())
+
+    yield _scope(app)
 
     def store() -> str:
         with app.database.read() as session:
@@ -69,6 +75,23 @@ def _own(app: App) -> Iterator[Finding]:
         return f"{app.database.name} can be read; its audit log has {size} rows"
 
     yield _try("store", "database", store)
+
+
+def _scope(app: App) -> Finding:
+    guards = app.tenant.guards
+    allowed = {
+        "domains": len(guards.allow_domains),
+        "users": len(guards.allow_users),
+        "groups": len(guards.allow_groups),
+    }
+    if not any(allowed.values()):
+        sentence = (
+            "nobody is in scope: every allow list is empty. Name people, domains or groups in "
+            f'[tenants.{app.name}.guards], or everybody: allow_domains = ["*"]'
+        )
+        return Finding("configuration", "scope", Health.WARNING, sentence)
+    listed = ", ".join(f"{count} {what}" for what, count in allowed.items() if count)
+    return Finding("configuration", "scope", Health.WELL, f"in scope are {listed}; deny lists win")
 
 
 def _graph(app: App) -> Iterator[Finding]:
@@ -100,9 +123,17 @@ def _graph(app: App) -> Iterator[Finding]:
         yield Finding(
             "graph", operation, Health.FAULT, f"{operation} needs {permission}; grant it to the application, as admin"
         )
+    if app.tenant.guards.deny_role_holders:
+        for operation, permission in missing(granted, ROLES).items():
+            sentence = (
+                f"{operation} needs {permission}; until then everybody may be an administrator, and nobody is served"
+            )
+            yield Finding("graph", operation, Health.FAULT, sentence)
     for operation, permission in missing(granted, EVIDENCE).items():
         sentence = f"{operation} needs {permission}; without it nobody can be named who changes a licence later"
         yield Finding("graph", operation, Health.WARNING, sentence)
+    for sentence in overreach(granted).values():
+        yield Finding("graph", "outside the scope", Health.WARNING, sentence)
     writes = sorted(set(ENFORCE) - set(OBSERVE))
     could = [operation for operation in writes if granted & set(PERMISSIONS[operation])]
     if could and app.tenant.mode != "enforce":
@@ -143,7 +174,8 @@ def _servicenow(app: App) -> Iterator[Finding]:
     yield _try("servicenow", "groups", lambda: f"found {', '.join(sorted(app.groups)) or 'none configured'}")
     try:
         group = next(iter(app.groups), "")
-        for probe in app.servicenow.probe(items=tuple(app.items), group=group):
+        account = app.systems.servicenow_user
+        for probe in app.servicenow.probe(items=tuple(app.items), group=group, account=account):
             health = Health.WELL if probe.ok else (Health.WARNING if probe.ok is None else Health.FAULT)
             yield Finding("servicenow", probe.name, health, probe.sentence)
     except (RemoteError, UserError) as error:

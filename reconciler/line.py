@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
@@ -355,6 +356,15 @@ class Lane(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Weight:
+    """What an action does in effect: services that the person gains and loses, and the monthly cost that it adds."""
+
+    gains: int = 0
+    losses: int = 0
+    cost: Decimal = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
 class Trip:
     """A guard that stopped a lane: what was wanted, what is allowed, and the plan it freezes."""
 
@@ -380,6 +390,7 @@ class Gated:
     approval: str = ""  # the request for approval that cleared it, "" where none was due
     ruling: Ruling | None = None  # what the rules say together; None where they were not asked
     approved_by: str = ""  # the rule that it is sent by, "" where people approved it
+    weights: tuple[Weight, ...] = ()  # of the proposal's actions, in order
 
 
 @dataclass(frozen=True, slots=True)

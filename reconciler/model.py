@@ -64,6 +64,7 @@ class ObservedUser:
     usage_location: str | None = None  # "" is known to be unset, None is not known
     country: str | None = None
     user_type: str | None = None  # Member, Guest
+    is_resource: bool | None = None  # an account of a room or a phone, as far as the directory marks it
     is_synced: bool | None = None
     employee_id: str | None = None
     department: str | None = None

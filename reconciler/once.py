@@ -15,12 +15,14 @@ from datetime import datetime
 from sqlmodel import Session
 
 from reconciler.errors import UserError
+from reconciler.governance.standing import Standing
+from reconciler.line import Lane, Trip
 from reconciler.loop.cycle import Run, cycle
 from reconciler.loop.observe import Scope
-from reconciler.loop.send import Stopped, Write
+from reconciler.loop.send import Write
 from reconciler.report import CycleReport
-from reconciler.store import heartbeat, journal, leases, switches
-from reconciler.wiring import App, owner_name
+from reconciler.store import breakglass, heartbeat, journal, leases
+from reconciler.wiring import App, governed, owner_name
 
 TTL_S = 60.0
 
@@ -32,6 +34,7 @@ def once(app: App, scope: Scope, *, is_dry: bool = False) -> CycleReport:
         UserError: another cycle runs, or the lease was lost on the way.
         RemoteError: a system could not be read at all; nothing was written.
     """
+    app = governed(app)
     name = app.cycle_name()
     if is_dry:
         with app.database.dry() as rehearsal:
@@ -40,7 +43,7 @@ def once(app: App, scope: Scope, *, is_dry: bool = False) -> CycleReport:
             report = cycle(dry.deps(), Run(name, scope, is_dry=True, guard=lambda *_: None))
         with app.database.read() as session:  # what was rehearsed is gone: the log is the one before
             head = journal.head(session, app.name)
-        return _seen(replace(report, audit_head=head.hash, audit_size=head.size), scope)
+        return _seen(_told(app, replace(report, audit_head=head.hash, audit_size=head.size)), scope)
     with _lease(app) as guard:
         app.prepare(name)
         with app.database.write() as session:
@@ -58,8 +61,32 @@ def once(app: App, scope: Scope, *, is_dry: bool = False) -> CycleReport:
         app.notary.seal()
         if app.notary.broken:
             report = replace(report, problems=(*report.problems, *app.notary.broken))
+        report = _told(app, report)
         _finish(app, name, report, "; ".join(report.problems))
         return _seen(report, scope)
+
+
+def _told(app: App, report: CycleReport) -> CycleReport:
+    """The report with what people have to be told whatever the cycle was about."""
+    with app.database.read() as session:
+        owed = breakglass.owed(session, app.name)
+    at = app.clock.now()
+    return replace(
+        report,
+        trips=(*configuration_trips(app.standing), *report.trips),
+        problems=(*report.problems, *(use.sentence(at) for use in owed)),
+    )
+
+
+def configuration_trips(standing: Standing | None) -> tuple[Trip, ...]:
+    """A configuration that was not accepted is a guard that keeps directory and tickets from what it says."""
+    if standing is None:
+        return ()
+    why = standing.why()
+    return tuple(
+        Trip("configuration", lane, wanted=len(standing.wider), limit=0, digest=standing.digest, sentence=why)
+        for lane in (Lane.GRANTS, Lane.ANSWERS)
+    )
 
 
 def _seen(report: CycleReport, scope: Scope) -> CycleReport:
@@ -103,20 +130,12 @@ def _lease(app: App) -> Iterator[Callable[[Session, Write], None]]:
     keeper = threading.Thread(target=prolong, name="lease", daemon=True)
     keeper.start()
     try:
-        yield lambda session, write: _guard(app, lease, session, write)
+        yield lambda session, _: leases.guard(session, lease)
     finally:
         ended.set()
         keeper.join(timeout=5)
         with suppress(UserError), app.database.write() as session:
             leases.release(session, lease)
-
-
-def _guard(app: App, lease: leases.Lease, session: Session, write: Write) -> None:
-    """In the transaction of each intent: the lease still holds, and no kill switch or freeze stops the lane."""
-    leases.guard(session, lease)
-    stop = switches.stopping(session, app.name, write.lane.value, app.clock.now())
-    if stop is not None:
-        raise Stopped(f"{stop.name} stops it: {stop.reason}")
 
 
 def _claim(app: App, owner: str) -> leases.Lease:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from desired_state.model import Given, GivenKind, GroupId, LineKey, Period, PlanId, Product, SkuId
@@ -19,6 +19,7 @@ from tests.make import ADA, DAY, MONDAY, VISIO, VISIO_WEB, a_line, a_product, a_
 G = GroupId("g-visio")
 GRANTED = MONDAY - 20 * DAY
 ENDED = date(2026, 10, 30)  # the Friday before MONDAY
+KNOWN = datetime(2026, 10, 30, 23, 59, 59, tzinfo=UTC)  # when that is, as it was remembered with the grant
 ON: Mapping[SkuId, Mapping[PlanId, PlanState]] = {VISIO: {VISIO_WEB: PlanState.SUCCESS}}
 
 
@@ -41,7 +42,7 @@ def location(country: str = "DE", at: datetime = GRANTED) -> Given:
 def an_ended_line(*given: Given, product: Product | None = None, phase: Phase = Phase.GRANTED, **more: Any) -> Line:
     """Granted by us three weeks ago until last Friday, unless `more` (fields of the line) says otherwise."""
     line = a_line(product=product or a_product(), period=Period(ends_on=ENDED))
-    state = LineState(line.key, phase, since=GRANTED, granted_at=GRANTED)
+    state = LineState(line.key, phase, since=GRANTED, granted_at=GRANTED, ends_at=KNOWN)
     base = replace(line, state=state, skipped=f"{OVER}ended", is_by_us=bool(given), given=given, granted_at=GRANTED)
     return replace(base, **more)
 

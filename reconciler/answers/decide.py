@@ -162,8 +162,13 @@ def signature(state: LineState) -> str:
 
 
 def is_at_rest(endings: Iterable[Ending], at: datetime) -> bool:
-    """Whether no line of a ticket is on its way: until then it is told nothing about any of them."""
-    return not any(e.state.phase in MOVING or _is_unreadable(e.state, at) for e in endings)
+    """Whether no line of a ticket is on its way: until then it is told nothing about any of them.
+
+    What a guard stopped is on its way too: it goes out when a person has looked, or by itself a little later.
+    """
+    return not any(
+        e.state.phase in MOVING or e.gated.decision is Decision.STOPPED or _is_unreadable(e.state, at) for e in endings
+    )
 
 
 def _is_unreadable(state: LineState, at: datetime) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from desired_state.catalogue import Catalogue
     from reconciler.obligations import Obligation
+    from reconciler.store.breakglass import BreakGlass
 
 
 @click.command()
@@ -27,6 +28,7 @@ def obligations(ctx: click.Context, output: str) -> int:
     from reconciler.cli.table import console, plain_text
     from reconciler.obligations import as_json
     from reconciler.obligations import obligations as owed
+    from reconciler.store import breakglass
     from reconciler.wiring import open_store
 
     given = options(ctx)
@@ -34,12 +36,15 @@ def obligations(ctx: click.Context, output: str) -> int:
     zone = given.settings.tenants[name].timezone
     catalogue = given.settings.catalogue()
     with open_store(given.settings) as database:
+        with database.read() as session:
+            uses = breakglass.owed(session, name)
         ends, promises = owed(database, name, catalogue, ZoneInfo(zone) if zone != "UTC" else UTC)
     if output == "json":
         found = {
             "tenant": name,
             "ends": [as_json(o, catalogue) for o in ends],
             "promises": [as_json(o, catalogue) for o in promises],
+            "reviews": [_review(use) for use in uses],
         }
         click.echo(json.dumps(found, ensure_ascii=False, indent=2))
         return 0
@@ -50,7 +55,25 @@ def obligations(ctx: click.Context, output: str) -> int:
     out.print(plain_text(f"{len(promises)} promises are open, oldest first", style="bold"))
     for obligation in promises:
         _show(out, obligation, catalogue)
+    out.print(plain_text(f"{len(uses)} uses of break-glass wait for a look", style="bold"))
+    for use in uses:
+        due = f"until {use.review_by:%Y-%m-%d %H:%M} UTC"
+        who = " and ".join(use.signers)
+        out.print(plain_text(f"  {use.approval}  {use.line}, {use.incident}, by {who}: {due}"), soft_wrap=True)
     return 0
+
+
+def _review(use: BreakGlass) -> dict[str, Any]:
+    return {
+        "request": use.approval,
+        "line": str(use.line),
+        "digest": use.digest,
+        "signers": list(use.signers),
+        "reason": use.reason,
+        "incident": use.incident,
+        "used_at": use.used_at.isoformat(),
+        "review_by": use.review_by.isoformat(),
+    }
 
 
 def _show(out: Console, found: Obligation, catalogue: Catalogue) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +48,9 @@ def status(ctx: click.Context, output: str, full: bool) -> int:
     out.print(f"Tenant {found['tenant']}, mode {found['mode']}, answers {found['answers']}")
     if full:
         _show_unticketed(out, found["unticketed"])
+    for loud in (found["configuration"]["why"], *found["reviews_owed"]):
+        if loud:
+            out.print(plain_text(f"Attention: {loud}", style="bold yellow"), soft_wrap=True)
     cycle = found["last_cycle"]
     if cycle is None:
         out.print("No cycle has run yet: `reconciler reconcile`.")
@@ -86,7 +90,8 @@ def status(ctx: click.Context, output: str, full: bool) -> int:
         out.print(plain_text(f"Proposals of AI agent {row['agent']}: {row['suggested']}{share} ({fates})"))
     out.print(f"Answers not given yet: {found['answers_owed']}")
     for stop in found["stops"]:
-        out.print(f"Stopped: {stop}")
+        out.print(plain_text(f"Stopped: {stop}"), soft_wrap=True)
+    _show_guards(out, found["guards"])
     signed = found["audit"]["signed"]
     by_then = f", signed up to row {signed['size']} at {signed['at']}" if signed else ", nothing signed yet"
     out.print(f"Audit log: {found['audit']['size']} rows, head {found['audit']['head'][:16]}{by_then}")
@@ -97,6 +102,21 @@ def status(ctx: click.Context, output: str, full: bool) -> int:
         else:
             out.print(f"  {place['sink']}: {place['behind'] or 0} rows owed")
     return 0
+
+
+def _show_guards(out: Console, found: Mapping[str, Any]) -> None:
+    """Plans that guards stopped and that nobody has let through, and the ends of the week."""
+    from reconciler.cli.table import plain_text
+
+    for plan in found["plans"]:
+        if plan["release"] is None:
+            out.print(
+                plain_text(f"Guard {plan['guard']} stopped {plan['digest'][:16]}: {plan['sentence']}"), soft_wrap=True
+            )
+    for system, breaker in found["breakers"].items():
+        out.print(plain_text(f"Nothing is sent to {system} until {breaker['until']}: {breaker['why']}"), soft_wrap=True)
+    for day in found["ahead"]:
+        out.print(f"Ends on {day['day']}: {len(day['ends'])}, of {day['users']} people")
 
 
 def _show_unticketed(out: Console, found: Mapping[str, Any]) -> None:
@@ -127,16 +147,19 @@ def _unticketed(app: Any) -> dict[str, Any]:
 def _status(app: Any) -> dict[str, Any]:
     from reconciler.guesses import guesses
     from reconciler.line import Lane
+    from reconciler.loop.releasing import overview, overview_json
     from reconciler.proposing import selections, views
-    from reconciler.store import heartbeat, journal, leases, lines, outbox, seats, switches
+    from reconciler.store import breakglass, heartbeat, journal, leases, lines, outbox, seats, switches, tally
+    from reconciler.wiring.governing import standing_of
 
-    now = app.clock.now()
+    now, guarding = app.clock.now(), app.guarding()
     with app.database.read() as session:
         guessed = guesses(*_recorded(session, app.name, now - GUESSES_OVER))
         states = list(lines.load(session, app.name).values())
         books = seats.load(session, app.name)
         since = now - timedelta(hours=24)
-        used = {lane: journal.subjects_since(session, app.name, lane.value, since) for lane in Lane}
+        touched = tally.touched_since(session, app.name, since).users
+        used = {lane: len(touched.get(lane.value, ())) for lane in Lane}
         used[Lane.ANSWERS] = len(outbox.tickets_answered_since(session, app.name, since))
         beat = heartbeat.last(session, app.name)
         held = leases.holder(session, app.name)
@@ -145,6 +168,14 @@ def _status(app: Any) -> dict[str, Any]:
         every = views(session, app.name)
         suggested = measured((v.suggestion for v in every), selections(session, app.name) if every else ())
         stops = [f"{s.name} ({s.scope}): {s.reason}" for s in switches.stops(session, app.name) if s.is_on]
+        stops += [
+            f"{s.name} ({', '.join(sorted(s.lanes))}): {s.why}"
+            for s in guarding.stops(None, now)
+            if s.name not in stops
+        ]
+        watched = overview(session, app.name, now)
+        reviews = [use.sentence(now) for use in breakglass.owed(session, app.name)]
+    limits, standing = replace(guarding.limits, people=watched.people), standing_of(app)
     phases = Counter(s.phase for s in states)
     oldest = {p: max(int((now - s.since).total_seconds() // 3600) for s in states if s.phase is p) for p in phases}
     return {
@@ -152,17 +183,23 @@ def _status(app: Any) -> dict[str, Any]:
         "mode": app.tenant.mode,
         "answers": app.tenant.answers,
         "at": now.isoformat(),
+        "configuration": {
+            "digest": standing.digest,
+            "accepted": standing.accepted,
+            "is_accepted": standing.is_accepted,
+            "why": standing.why() or None,
+        },
+        "reviews_owed": reviews,
         "lines": len(states),
         "phases": [{"phase": p.value, "lines": n, "oldest_h": oldest[p]} for p, n in sorted(phases.items())],
         "causes": dict(sorted(Counter(s.cause for s in states if s.cause).items())),
         "seats": _seats(app, books, now),
-        "budgets": {
-            lane.value: {"used": n, "per_day": app.policy().limits.per_day[lane]} for lane, n in sorted(used.items())
-        },
+        "budgets": {lane.value: {"used": n, "per_day": limits.of_day(lane)} for lane, n in sorted(used.items())},
         "guessed": [{"product": g.product, "guessed": g.guessed, "of": g.of} for g in guessed],
         "proposals": suggested,
         "answers_owed": owed,
         "stops": stops,
+        "guards": overview_json(watched, now),
         "running": {"by": held.by, "since": held.since.isoformat()} if held is not None else None,
         "last_cycle": None
         if beat is None

@@ -21,7 +21,8 @@ from reconciler.errors import UserError
 
 PREFIX = "RECONCILER_"
 _CONFIG, _SECRETS = "RECONCILER_CONFIG", "RECONCILER_SECRETS_DIR"
-_OURS = frozenset({_CONFIG, _SECRETS})
+KILL_SWITCH = "RECONCILER_KILL_SWITCH"  # no key: it stops every write, see wiring/stops.py
+_OURS = frozenset({_CONFIG, _SECRETS, KILL_SWITCH})
 _FILE_ONLY_SECTIONS = frozenset({"rules", "items", "guards", "approvals"})
 _FILE_ONLY_KEYS = frozenset(
     {"mode", "answers", "sandbox", "act_on_tickets_since", "act_max_age", "agents", "our_groups"}

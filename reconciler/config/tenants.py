@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import date, timedelta
+from datetime import date, time, timedelta
 from decimal import Decimal
 from typing import Annotated, Literal
 
@@ -11,9 +11,26 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from desired_state.rules import StageName
 from desired_state.says import TicketWords
+from reconciler.allowance import Allowance
 from reconciler.causes import Owner
 from reconciler.config.secrets import read_secret
-from reconciler.config.values import Count, Country, File, Guid, HttpsUrl, Lowered, Section, Since, Span, Zone
+from reconciler.config.values import (
+    WEEKDAYS,
+    Allowed,
+    Count,
+    Country,
+    File,
+    Guid,
+    HttpsUrl,
+    Lowered,
+    Money,
+    Section,
+    Since,
+    Span,
+    WallTime,
+    Weekdays,
+    Zone,
+)
 
 ChannelName = Literal["page", "servicenow"]
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
@@ -176,22 +193,51 @@ class Graph(Section):
         return ""
 
 
-class Guards(Section):
-    """Who is in scope, and how much may change. A deny list wins over an allow list."""
+class FreezeWindow(Section):
+    """A weekly window in which nothing is written ("deny"), or outside of which nothing is ("allow")."""
 
-    allow_groups: tuple[str, ...] = ()  # object ids or names; with all allow lists empty, everybody is in scope
-    allow_domains: Lowered = ()
-    allow_users: Lowered = ()
+    name: Annotated[str, Field(min_length=1, max_length=60)]
+    days: Weekdays = WEEKDAYS
+    at: WallTime = time(0, 0)  # on the wall of its time zone
+    lasts: Span  # real hours, over a change of the clocks too
+    timezone: Zone | None = None  # None: the tenant's
+    lanes: tuple[Literal["grants", "removals", "usage_locations", "answers"], ...] = ()  # empty: all
+    kind: Literal["deny", "allow"] = "deny"
+    reason: str = ""
+
+    @model_validator(mode="after")
+    def _is_no_more_than_a_week(self) -> FreezeWindow:
+        if not timedelta(0) < self.lasts <= timedelta(days=7):
+            raise ValueError("lasts is more than nothing and at most a week")
+        return self
+
+
+class Guards(Section):
+    """Who is in scope, and how much may change. A deny list wins over an allow list; empty allow lists allow nobody."""
+
+    allow_groups: tuple[str, ...] = ()  # object ids or names; everyone in them, through groups in groups as well
+    allow_domains: Lowered = ()  # of sign-in names; "*" is everybody in the directory
+    allow_users: Lowered = ()  # sign-in names or object ids
     deny_groups: tuple[str, ...] = ()
     deny_domains: Lowered = ()
-    deny_users: Lowered = ()
+    deny_users: Lowered = ()  # as allow_users; * stands for any text
+    break_glass: Lowered = ()  # emergency accounts
+    shared_accounts: Lowered = ()  # of mailboxes, rooms and machines; * stands for any text
+    deny_role_holders: bool = True  # who holds an administrator role is never changed
     countries: tuple[Country, ...] = ()  # usage locations that may be set; empty: any
-    grants_per_cycle: Count = 50
-    grants_per_day: Count = 50
-    removals_per_cycle: Count = 5
-    removals_per_day: Count = 5
-    usage_locations_per_cycle: Count = 50
-    usage_locations_per_day: Count = 50
+    grants_per_cycle: Allowed = Allowance(50, Decimal(10), 250)
+    grants_per_day: Allowed = Allowance(50, Decimal(10), 250)
+    removals_per_cycle: Allowed = Allowance(5, Decimal(2), 50)
+    removals_per_day: Allowed = Allowance(5, Decimal(2), 50)
+    usage_locations_per_cycle: Allowed = Allowance(50, Decimal(10), 250)
+    usage_locations_per_day: Allowed = Allowance(50, Decimal(10), 250)
+    cost_per_cycle: Money = Decimal(2500)  # what one cycle may add a month, in the currency of the prices
+    cost_per_day: Money = Decimal(5000)
+    stale_after: Span = timedelta(minutes=30)  # what was read longer ago carries no removal
+    breaker_pause: Span = timedelta(minutes=15)  # how long an open circuit breaker keeps everything back
+    flip_window: Span = timedelta(days=7)  # within it, what others turn back twice is not set a third time
+    second_person: bool = False  # in mode enforce, lifting the kill switch takes two people
+    freezes: tuple[FreezeWindow, ...] = ()
     answers_per_cycle: Count = 20
     answers_per_day: Count = 20
     answers_per_group: Count = 5
@@ -238,6 +284,8 @@ class Approvals(Section):
     service_desk: Lowered = ()  # asked when the fallback has nobody either
     escalate_to: Lowered = ()  # come in when nobody answers; the first ones may still act
     accept_configuration: Lowered = ()  # who may accept a configuration that allows more
+    break_glass: Lowered = ()  # who may decide from the terminal, two of them together; empty: nobody
+    allowed_signers_file: File | None = None  # the SSH keys of those people, as ssh-keygen has it
     proposals: Annotated[tuple[StageName, ...], Field(min_length=1)] = ("manager",)  # who decides what software orders
     questions: Annotated[tuple[StageName, ...], Field(min_length=1)] = ("license_admin",)  # and all else without a rule
     channels: tuple[ChannelName, ...] = ("page", "servicenow")

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
-from datetime import date, datetime
+from datetime import date, datetime, time
+from decimal import Decimal
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, PlainValidator
 
 from desired_state.overlays import Span as Span
+from reconciler.allowance import Allowance, allowance
 
 
 class Section(BaseModel):
@@ -107,6 +109,28 @@ def _lowered(words: Any) -> Any:
     return words
 
 
+def _weekdays(days: Any) -> Any:
+    if isinstance(days, list | tuple) and all(day in WEEKDAYS for day in days):
+        return tuple(days)
+    raise ValueError(f"a list of weekdays is expected, of {', '.join(WEEKDAYS)}")
+
+
+def _wall_time(value: Any) -> time:
+    """A time as TOML has it, or as text."""
+    try:
+        found = value if isinstance(value, time) else time.fromisoformat(value)
+    except (TypeError, ValueError):
+        found = None
+    if found is None or found.tzinfo is not None:
+        raise ValueError('a time of day is expected, for example "18:00"')
+    return found
+
+
+WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+Weekdays = Annotated[tuple[str, ...], BeforeValidator(_weekdays)]
+WallTime = Annotated[time, PlainValidator(_wall_time)]
+Allowed = Annotated[Allowance, PlainValidator(allowance), PlainSerializer(str)]
+Money = Annotated[Decimal, Field(ge=0, le=100_000_000, decimal_places=2)]
 Zone = Annotated[str, AfterValidator(_zone)]
 HttpsUrl = Annotated[str, AfterValidator(_https)]
 Network = Annotated[str, AfterValidator(_network)]

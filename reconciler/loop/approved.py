@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from desired_state.model import LineKey
+from desired_state.text import one_line
 from reconciler.approvals.clocks import has_lapsed
 from reconciler.approvals.values import Approval, State
 from reconciler.causes import Cause
@@ -42,7 +43,7 @@ def approved(gated: Gated, approvals: Approvals, mode: str, at: datetime) -> Gat
         return replace(gated, decision=Decision.LAPSED, cause=Cause.POLICY_REFUSED, sentence=lapse(approval))
     if not is_valid(approval, proposal.digest, at):
         cause = None if gated.cause is Cause.POLICY_REFUSED else gated.cause  # nothing is wrong: people are asked
-        return replace(gated, cause=cause, sentence=waiting(approval) or gated.sentence)
+        return replace(gated, cause=cause, sentence=f"{gated.sentence} {waiting(approval)}".strip())
     if mode not in ("enforce", "suggest"):
         sentence = "It is approved; in mode observe nothing is changed."
         return replace(gated, decision=Decision.PLANNED, cause=proposal.finding.cause, sentence=sentence)
@@ -61,7 +62,7 @@ def refusal(approval: Approval) -> str:
     """Why a person said no, for the ticket: the reason is what the approver typed."""
     last = approval.decisions[-1] if approval.decisions else None
     who = f" ({last.stage.replace('_', ' ')})" if last is not None else ""
-    return f"The request was rejected{who}: {approval.reason.rstrip('.')}."
+    return f"The request was rejected{who}: {one_line(approval.reason, 600).rstrip('.')}."
 
 
 def lapse(approval: Approval) -> str:

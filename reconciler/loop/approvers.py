@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from desired_state.model import GroupId, Person, UserId
+from desired_state.text import one_line
 from reconciler.approvals.routes import Candidate, StageSpec
 from reconciler.approvals.values import Approval, Delegation, Human
 from reconciler.clients.graph import Graph
@@ -18,6 +19,8 @@ from reconciler.errors import Malformed, NotFound, RemoteError
 from reconciler.line import Line
 from reconciler.loop.bind import names_of_person
 from reconciler.model import ObservedUser
+
+NAME_MAX = 120
 
 
 @dataclass(slots=True)
@@ -60,7 +63,9 @@ class Approvers:
         if user is not None:
             return human_of(user, self.tenant_id)
         name, upn = person.name or person.user_name or "", person.email or person.user_name or ""
-        return Human(self.tenant_id, "", name, upn, person.employee_number or "")
+        return Human(
+            self.tenant_id, "", one_line(name, NAME_MAX), one_line(upn, NAME_MAX), person.employee_number or ""
+        )
 
     def account(self, person: Person) -> ObservedUser | None:
         """The one account of a person; None where there is none, or where it could be somebody else's."""
@@ -124,7 +129,7 @@ class Approvers:
         owner = self._owners[line.person.sys_id]
         if owner is None:
             raise Malformed("servicenow", "the owner of the cost centre is not shown: may we read cmn_cost_center?")
-        center = line.person.cost_center or "the cost centre"
+        center = one_line(line.person.cost_center or "", NAME_MAX) or "the cost centre"
         found = self._of_person(self.person(owner) if owner else None)
         return found, f"owner of {center}" if owner else f"{center} has no owner"
 
@@ -170,7 +175,9 @@ class Approvers:
 
 
 def human_of(user: ObservedUser, tenant_id: str) -> Human:
-    return Human(tenant_id, user.id, user.display_name or "", user.upn, user.employee_id or "")
+    """The account as a human. A display name is somebody's text: it is one line, and nothing steers by it (I17)."""
+    name = one_line(user.display_name or "", NAME_MAX)
+    return Human(tenant_id, user.id, name, one_line(user.upn, NAME_MAX), user.employee_id or "")
 
 
 def _candidate(user: ObservedUser, tenant_id: str) -> Candidate:

@@ -7,9 +7,10 @@ one case. A dry run takes the same path up to the gate and keeps nothing.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import chain
 
 from sqlmodel import Session
 
@@ -21,11 +22,11 @@ from reconciler.line import (
     Decision,
     Ending,
     Finding,
-    Lane,
     Line,
     Observed,
     Plan,
     Rest,
+    Trip,
 )
 from reconciler.loop.aftermath import to_ask
 from reconciler.loop.approving import Asking, ask, begin_round, conclude, consume, due_for, standing, tend
@@ -37,6 +38,8 @@ from reconciler.loop.ending import end
 from reconciler.loop.evidence import evidence
 from reconciler.loop.execute import Hands, acted_on, execute
 from reconciler.loop.gate import Gates, Policy, gate
+from reconciler.loop.guarding import Guarding, Post
+from reconciler.loop.guards.judge import FIGHT
 from reconciler.loop.learn import learn, taught
 from reconciler.loop.look import Eyes, look, look_back
 from reconciler.loop.notary import Notary
@@ -82,6 +85,7 @@ class Deps:
     progress: Progress
     requests: Callable[[], Mapping[str, int]]
     seating: Seating
+    guarding: Guarding
     asking: Asking
     notary: Notary | None = None
 
@@ -112,24 +116,25 @@ def cycle(d: Deps, run: Run) -> CycleReport:
         findings = diff(seen.lines, seen.observed, at=at, windows=d.windows)
     round_ = begin_round(d.asking, run.cycle)
     tend(round_, seen.lines, at, is_whole=run.scope == Scope())
-    gates, books = _decide(d, run, findings, seen, d.seating.load(), at)
+    post = d.guarding.post(seen, cycle=run.cycle)
+    gates, books = _decide(d, run, findings, seen, post, d.seating.load(), at)
     doubts = doubtful(g.proposal.finding for g in gates.gated if g.decision is Decision.CLEARED)
     if doubts:
         seen = replace(seen, observed=_second_look(d, seen, doubts, findings))
         findings = diff(seen.lines, seen.observed, at=at, windows=d.windows)
-        gates, books = _decide(d, run, findings, seen, books, at)
+        gates, books = _decide(d, run, findings, seen, post, books, at)
     if ask(round_, gates.gated, seen.observed, at):
-        gates, books = _decide(d, run, findings, seen, books, at)
-    sender = _sender(d, run, gates)
-    outcomes = _execute(d, run, sender, seen, gates)
+        gates, books = _decide(d, run, findings, seen, post, books, at)
+    sender = _sender(d, run, post, gates)
+    outcomes = _execute(d, run, sender, post, seen, gates)
     learn(outcomes, d.database, d.tenant, cycle=run.cycle, at=d.clock.now())
     last = {} if run.is_dry else _verify(d, seen, findings, outcomes)
     endings = _endings(d, gates, outcomes, last)
     if not run.is_dry:
         conclude(round_, endings, d.clock.now())
-    endings, told = _record(d, run, sender, gates, endings, books)
+    endings, told = _record(d, run, sender, post, gates, endings, books)
     told.problems.extend(round_.problems)
-    return _report(d, run, at, gates, endings, told, sender)
+    return _report(d, run, at, gates, endings, told, sender, post)
 
 
 def _second_look(d: Deps, seen: Seen, doubts: tuple[Line, ...], findings: tuple[Finding, ...]) -> Observed:
@@ -144,15 +149,15 @@ def _second_look(d: Deps, seen: Seen, doubts: tuple[Line, ...], findings: tuple[
 
 
 def _decide(
-    d: Deps, run: Run, findings: tuple[Finding, ...], seen: Seen, before: Books, at: datetime
+    d: Deps, run: Run, findings: tuple[Finding, ...], seen: Seen, post: Post, before: Books, at: datetime
 ) -> tuple[Gates, dict[SkuId, Book]]:
     """Judge as if there were a seat for everybody; then give the seats to those who may have one, in turn."""
 
     def judged(proposed: Plan) -> Gates:
-        return gate(proposed, d.rules, policy=d.policy, used_today=used, at=at, evidence=known, approvals=asked)
+        return gate(proposed, d.rules, policy=d.policy, watch=post.watch, at=at, evidence=known, approvals=asked)
 
+    post.admit(findings)
     asked = standing(d.asking, seen.lines)
-    used = _used_today(d, at)
     known = evidence(d.eyes.graph, d.database, d.tenant, d.rules, d.bounds.products, findings, at)
     naming = Naming(d.tenant, d.tenant_id, d.rules.hash())
     bounds = taught(d.bounds, d.database, d.tenant, at)
@@ -166,12 +171,7 @@ def _decide(
     return replace(gates, gated=told), books
 
 
-def _used_today(d: Deps, at: datetime) -> dict[Lane, int]:
-    with d.database.read() as session:
-        return {lane: journal.subjects_since(session, d.tenant, lane.value, at - timedelta(hours=24)) for lane in Lane}
-
-
-def _sender(d: Deps, run: Run, gates: Gates) -> Sender:
+def _sender(d: Deps, run: Run, post: Post, gates: Gates) -> Sender:
     needed = due_for(gates.gated)
 
     def refuse(write: Write) -> str:
@@ -184,20 +184,23 @@ def _sender(d: Deps, run: Run, gates: Gates) -> Sender:
             return "answers are silent"
         return ""
 
-    def guard(session: Session, write: Write) -> None:
+    def lease(session: Session, write: Write) -> None:
         run.guard(session, write)
         if write.system == "graph":
             consume(d.asking, session, write, needed, run.cycle)
 
-    return Sender(d.database, d.tenant, run.cycle, d.clock, guard, refuse, notary=d.notary)
+    return Sender(d.database, d.tenant, run.cycle, d.clock, lease, refuse, post, notary=d.notary)
 
 
-def _execute(d: Deps, run: Run, sender: Sender, seen: Seen, gates: Gates) -> dict[LineKey, tuple[Outcome, ...]]:
+def _execute(
+    d: Deps, run: Run, sender: Sender, post: Post, seen: Seen, gates: Gates
+) -> dict[LineKey, tuple[Outcome, ...]]:
     if run.is_dry:
         return {}
     _keep_rules(d, gates)
+    post.begin(gates)
     begin(gates, d.desk, cycle=run.cycle, at=d.clock.now())
-    hands = Hands(d.eyes, sender, d.clock, d.windows, d.plan_names)
+    hands = Hands(d.eyes, sender, d.clock, d.windows, d.plan_names, post)
     return execute(gates.gated, seen.observed, hands, plan_digest=gates.plan_digest, progress=d.progress)
 
 
@@ -273,7 +276,13 @@ def _endings(
 
 
 def _record(
-    d: Deps, run: Run, sender: Sender, gates: Gates, endings: tuple[Ending, ...], books: Mapping[SkuId, Book]
+    d: Deps,
+    run: Run,
+    sender: Sender,
+    post: Post,
+    gates: Gates,
+    endings: tuple[Ending, ...],
+    books: Mapping[SkuId, Book],
 ) -> tuple[tuple[Ending, ...], Told]:
     if run.is_dry:
         return endings, Told()
@@ -281,7 +290,7 @@ def _record(
     if d.notary is not None and (sender.sent.graph or sender.sent.servicenow):
         d.notary.seal()  # so that the evidence of these writes carries a checkpoint over them
     endings = record(endings, d.desk, plan_digest=gates.plan_digest, cycle=run.cycle, at=d.clock.now())
-    told = deliver(d.desk, sender, plan_digest=gates.plan_digest, only=_tickets(run, endings))
+    told = deliver(d.desk, sender, post, plan_digest=gates.plan_digest, only=_tickets(run, endings))
     if told.given:
         try:
             pull(d.reader, cycle=run.cycle)  # take in our own updates now, so that they are no news later (I6, I10)
@@ -304,7 +313,14 @@ def _unseen(run: Run, endings: tuple[Ending, ...]) -> tuple[str, ...]:
 
 
 def _report(
-    d: Deps, run: Run, at: datetime, gates: Gates, endings: tuple[Ending, ...], told: Told, sender: Sender
+    d: Deps,
+    run: Run,
+    at: datetime,
+    gates: Gates,
+    endings: tuple[Ending, ...],
+    told: Told,
+    sender: Sender,
+    post: Post,
 ) -> CycleReport:
     with d.database.read() as session:
         head = journal.head(session, d.tenant)
@@ -319,10 +335,17 @@ def _report(
         endings=endings,
         plan_digest=gates.plan_digest,
         given=told.given,
-        trips=(*gates.trips, *told.trips),
+        trips=_trips(gates.trips, told.trips, post.trips),
         requests=d.requests(),
         writes={"graph": sender.sent.graph, "servicenow": sender.sent.servicenow},
         audit_head=head.hash,
         audit_size=head.size,
         problems=(*told.problems, *_unseen(run, endings)),
     )
+
+
+def _trips(*found: Iterable[Trip]) -> tuple[Trip, ...]:
+    """Every guard once a lane, however often it stopped something; one ticket or person at a time where it says so."""
+    alone = ("ticket budget", FIGHT)
+    once = {(t.guard, t.lane, t.sentence if t.guard in alone else ""): t for t in reversed([*chain(*found)])}
+    return tuple(reversed(once.values()))

@@ -18,7 +18,9 @@ from reconciler.lifecycle import Phase
 from reconciler.line import Lane, LineState, Trip
 from reconciler.loop.desk import Desk, Told
 from reconciler.loop.give import Giver
+from reconciler.loop.guarding import Post
 from reconciler.loop.guards import Limits, within
+from reconciler.loop.guards.judge import CIRCUIT, FREEZE, KILL
 from reconciler.loop.send import Sender, Stopped
 from reconciler.model import AnswerKind
 from reconciler.store import lines, outbox
@@ -27,7 +29,7 @@ DAY = timedelta(hours=24)
 NOTES = (AnswerKind.NOTE, AnswerKind.QUESTION)
 
 
-def deliver(desk: Desk, sender: Sender, *, plan_digest: str, only: frozenset[str]) -> Told:
+def deliver(desk: Desk, sender: Sender, post: Post, *, plan_digest: str, only: frozenset[str]) -> Told:
     """Send what the outbox owes, oldest first; `only` names the tickets in scope, empty means all."""
     told = Told()
     at = desk.clock.now()
@@ -39,13 +41,20 @@ def deliver(desk: Desk, sender: Sender, *, plan_digest: str, only: frozenset[str
         outdated = _outdated(every, lines.load(session, desk.tenant, tickets={o.answer.ticket for o in every}))
     waiting = {o.answer.ticket for o in every if o.next_at is not None and o.next_at > at}
     full = _full(every, notes, desk.limits.answers_per_ticket)
-    owed = [o for o in every if o.answer.ticket not in waiting | full and o.answer.key not in outdated]
-    told.trips = tuple(_too_often(ticket, notes[ticket], desk.limits, plan_digest) for ticket in sorted(full))
-    if not owed:
+    owed = [
+        o
+        for o in every
+        if o.answer.ticket not in waiting | full and o.answer.key not in outdated and post.may_answer(o.answer.lines)
+    ]
+    told.trips = tuple(_too_often(ticket, notes[ticket], desk.limits) for ticket in sorted(full))
+    stop = post.watch.stop(Lane.ANSWERS)
+    if not owed or stop is not None:  # what is stopped is told by the gate's trip, and stays owed
         return told
-    trip = _trip(owed, used, by_group, desk.limits, plan_digest)
-    if trip is not None:
+    lane = digest({"lane": Lane.ANSWERS.value, "answers": sorted(o.answer.key for o in owed)})
+    trip = _trip(owed, used, by_group, desk.limits, lane) or post.circuit(Lane.ANSWERS, len(owed), lane)
+    if trip is not None and not post.let_through(lane, Lane.ANSWERS):
         told.trips = (*told.trips, trip)
+        post.keep([trip], [_shown(o) for o in owed])
         return told
     _give_all(owed, Giver(desk, sender, plan_digest), desk, told)
     return told
@@ -77,7 +86,10 @@ def _give_all(owed: Sequence[outbox.Owed], giver: Giver, desk: Desk, told: Told)
         try:
             given = giver.give(item)
         except Stopped as stopped:
-            told.problems.append(f"{ticket} was not answered: {stopped}")
+            if stopped.trip is None:
+                told.problems.append(f"{ticket} was not answered: {stopped}")
+            elif stopped.trip.guard in (KILL, FREEZE, CIRCUIT):  # nothing more can be told now; it all stays owed
+                return
             failed.add(ticket)
         except RemoteError as error:
             told.problems.append(f"{ticket} was not answered yet: {error}")
@@ -122,12 +134,19 @@ def _full(owed: Sequence[outbox.Owed], notes: Mapping[str, int], limit: int) -> 
     return {ticket for ticket in wanting if notes.get(ticket, 0) >= limit}
 
 
-def _too_often(ticket: str, count: int, limits: Limits, plan_digest: str) -> Trip:
+def _shown(owed: outbox.Owed) -> dict[str, str]:
+    return {
+        "line": str(owed.answer.lines[0]) if owed.answer.lines else owed.answer.ticket,
+        "kind": owed.answer.kind.value,
+    }
+
+
+def _too_often(ticket: str, count: int, limits: Limits) -> Trip:
     sentence = (
         f"{ticket} was told {count} things in the last 24 hours, and a ticket is told {limits.answers_per_ticket} "
         f"a day at most; what is new waits. Look at why it changes so often: `reconciler explain {ticket}`."
     )
-    return Trip("ticket budget", Lane.ANSWERS, count + 1, limits.answers_per_ticket, plan_digest, sentence)
+    return Trip("ticket budget", Lane.ANSWERS, count + 1, limits.answers_per_ticket, "", sentence)
 
 
 def _trip(
@@ -140,7 +159,7 @@ def _trip(
     """The guard that keeps all answers back, None when they fit: tickets told, and tickets a group."""
     fresh = [o for o in owed if o.answer.ticket not in used]
     tickets = {o.answer.ticket for o in fresh}
-    trip = within(Lane.ANSWERS, len(tickets), used_today=len(used), limits=limits, digest=plan_digest, what="tickets")
+    trip = within(Lane.ANSWERS, tickets, used=used, limits=limits, digest=plan_digest, what="tickets")
     if trip is not None:
         return trip
     for group in sorted({o.answer.group for o in fresh} - {""}):

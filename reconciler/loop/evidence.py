@@ -51,7 +51,7 @@ def memberships(
     """Which of the groups that rules name each person is in, directly or through another one; None: not known."""
     ids = named_groups(graph, names)
     known = any(group is not None for group in ids.values())
-    inside = graph.all_groups(people) if known else {}
+    inside = graph.transitive_groups(people) if known else {}
     found: dict[UserId, Mapping[str, bool | None]] = {}
     for user in people:
         own = inside.get(user)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from decimal import Decimal
 
 from desired_state.model import Given, GivenKind, LineKey, PlanId
 from desired_state.plan_rules import Need, Rule, exclusion
@@ -21,11 +22,15 @@ from reconciler.line import (
     Finding,
     Gated,
     Observed,
+    Weight,
 )
 from reconciler.loop.diff import Windows, diff
-from reconciler.loop.guards import lane_of
+from reconciler.loop.guarding import Post
+from reconciler.loop.guards import counted, lane_of
+from reconciler.loop.guards.judge import CIRCUIT, KILL
 from reconciler.loop.lasting import lasting
 from reconciler.loop.look import Eyes, look
+from reconciler.loop.readback import Batch, canaries
 from reconciler.loop.send import Sender, Stopped, Write
 from reconciler.model import (
     Action,
@@ -49,6 +54,7 @@ class Hands:
     clock: Clock
     windows: Windows
     plan_names: Mapping[PlanId, str]
+    post: Post
 
     @property
     def graph(self) -> Graph:
@@ -64,6 +70,8 @@ def execute(
     if not cleared:
         return {}
     fresh = _fresh(cleared, every, observed, hands)
+    sender = hands.sender
+    batch = Batch(hands.graph, hands.clock, sender.database, sender.tenant, sender.cycle, hands.post, canaries(cleared))
     outcomes: dict[LineKey, tuple[Outcome, ...]] = {}
     stop = ""
     for g in cleared:
@@ -79,8 +87,14 @@ def execute(
             why = f"It builds on {g.proposal.after}, which was not done."
             outcomes[finding.key] = tuple(Outcome(a, Result.SKIPPED, why) for a in actions)
             continue
+        held = batch.may_go(g, plan_digest)
+        if held:
+            outcomes[finding.key] = tuple(Outcome(a, Result.SKIPPED, held) for a in actions)
+            continue
         progress(f"{finding.key}: {', '.join(a.kind.value for a in actions)}")
         outcomes[finding.key], stop = _carry_out(g, hands, plan_digest)
+        batch.went(outcomes[finding.key])
+    batch.end()
     return outcomes
 
 
@@ -95,7 +109,9 @@ def _fresh(cleared: list[Gated], every: tuple[Gated, ...], observed: Observed, h
     again = replace(
         look(hands.eyes, lines, observed.skus.values(), at=at, groups=observed.groups), audits=observed.audits
     )
-    return {f.key: f for f in diff(lines, again, at=at, windows=hands.windows, among=among)}
+    found = diff(lines, again, at=at, windows=hands.windows, among=among)
+    hands.post.admit(found)  # by the names that the accounts have now
+    return {f.key: f for f in found}
 
 
 def _is_unmoved(planned: Finding, now: Finding) -> bool:
@@ -114,7 +130,8 @@ def _carry_out(gated: Gated, hands: Hands, plan_digest: str) -> tuple[tuple[Outc
     done: list[Outcome] = []
     actions = gated.proposal.actions
     for n, action in enumerate(actions):
-        outcome, stop = _do(action, gated, hands, plan_digest)
+        weight = gated.weights[n] if n < len(gated.weights) else None
+        outcome, stop = _do(action, weight, gated, hands, plan_digest)
         done.append(outcome)
         if outcome.result is not Result.APPLIED:
             rest = "An earlier step of this change was not done."
@@ -151,7 +168,7 @@ def _undo(done: list[Outcome], refused: Outcome, gated: Gated, hands: Hands, pla
         back = _back(outcome.action)
         if back is None or outcome.result is not Result.APPLIED:
             continue
-        said, _ = _do(back, gated, hands, plan_digest)
+        said, _ = _do(back, None, gated, hands, plan_digest)  # what it restores was weighed with the change
         if said.result is not Result.APPLIED:
             break
         undone[n] = replace(outcome, result=Result.ROLLED_BACK, why=f"It was taken back, because: {refused.why}")
@@ -174,7 +191,7 @@ def _lasting(action: Action, gated: Gated) -> list[str]:
     return list(lasting(action, product)) if product is not None else []
 
 
-def _do(action: Action, gated: Gated, hands: Hands, plan_digest: str) -> tuple[Outcome, str]:
+def _do(action: Action, weight: Weight | None, gated: Gated, hands: Hands, plan_digest: str) -> tuple[Outcome, str]:
     write = Write(
         system="graph",
         kind=action.kind.value,
@@ -192,11 +209,14 @@ def _do(action: Action, gated: Gated, hands: Hands, plan_digest: str) -> tuple[O
         },
         digest=gated.proposal.digest,
         plan_digest=plan_digest,
+        counts=counted(action, weight) if weight is not None else None,
+        cost=weight.cost if weight is not None else Decimal(0),
     )
     try:
         reply = _send(action, write, hands)
     except Stopped as stopped:
-        return Outcome(action, Result.SKIPPED, str(stopped)), str(stopped)
+        is_lane_alone = stopped.trip is not None and stopped.trip.guard not in (KILL, CIRCUIT)
+        return Outcome(action, Result.SKIPPED, str(stopped)), "" if is_lane_alone else str(stopped)
     except RemoteError as error:
         return _failed(action, error, hands), str(error) if error.then is Next.STOP else ""
     if action.kind is ActionKind.SET_USAGE_LOCATION and not _location_is_seen(action, hands):

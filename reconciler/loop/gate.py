@@ -11,12 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from desired_state.model import ProductKey, Refusal, Request, Says
+from desired_state.model import ProductKey, Request, Says
 from desired_state.proposals import is_software
 from desired_state.rules import Rules
 from reconciler.causes import Cause
 from reconciler.lifecycle import Phase
 from reconciler.line import (
+    Closing,
     Decision,
     Finding,
     Gated,
@@ -28,8 +29,12 @@ from reconciler.line import (
     Trip,
 )
 from reconciler.loop.approved import Approvals, approved
-from reconciler.loop.guards import Limits, lane_of, within
+from reconciler.loop.guards.judge import judge
+from reconciler.loop.guards.scope import Side
+from reconciler.loop.guards.scope import judge as side_of
+from reconciler.loop.guards.watch import Watch
 from reconciler.loop.judging import Bench, Evidence, hit_as_json, refused, wants_person
+from reconciler.loop.takeback import end_of
 from reconciler.model import Verdict
 
 
@@ -44,11 +49,6 @@ class Policy:
     held_tickets: Mapping[str, str] = field(default_factory=dict)
     held_products: Mapping[ProductKey, str] = field(default_factory=dict)
     agents: frozenset[str] = frozenset()  # user names of integration and agent accounts
-    allow_domains: frozenset[str] = frozenset()  # of sign-in names
-    allow_users: frozenset[str] = frozenset()  # sign-in names or object ids, lower case; both lists empty: all
-    deny_domains: frozenset[str] = frozenset()
-    deny_users: frozenset[str] = frozenset()
-    limits: Limits = field(default_factory=Limits)
 
     def mode_of(self, product: ProductKey) -> str:
         return self.modes.get(product, self.mode)
@@ -56,11 +56,15 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Gates:
-    """Every proposal after judgement, in order, and the guards that tripped."""
+    """Every proposal after judgement, in order, and the guards that tripped.
+
+    `released` are the plans that a person let through and that are part of this one, with the lane that goes out whole.
+    """
 
     gated: tuple[Gated, ...]
     trips: tuple[Trip, ...]
     plan_digest: str
+    released: Mapping[str, Lane | None] = field(default_factory=dict)
 
 
 def gate(
@@ -68,7 +72,7 @@ def gate(
     rules: Rules,
     *,
     policy: Policy,
-    used_today: Mapping[Lane, int],
+    watch: Watch,
     at: datetime,
     evidence: Evidence | None = None,
     approvals: Approvals | None = None,
@@ -77,13 +81,12 @@ def gate(
     are the newest requests of the lines."""
     bench, asked = Bench(rules, evidence or Evidence()), approvals or {}
     bench.expect(plan.proposals)
-    judged = tuple(
-        bench.seen(approved(_judge(proposal, bench, policy, at), asked, _mode(proposal, policy), at))
+    each = tuple(
+        bench.seen(approved(_judge(proposal, bench, policy, watch, at), asked, _mode(proposal, policy), at))
         for proposal in plan.proposals
     )
-    trips = _trips(judged, policy.limits, used_today, plan.digest)
-    frozen = {trip.lane: trip for trip in trips}
-    return Gates(tuple(_stop(g, frozen) for g in judged), trips, plan.digest)
+    judged = judge(each, watch)
+    return Gates(judged.gated, judged.trips, plan.digest, judged.released)
 
 
 def _mode(proposal: Proposal, policy: Policy) -> str:
@@ -91,13 +94,24 @@ def _mode(proposal: Proposal, policy: Policy) -> str:
     return policy.mode_of(product.key) if product is not None else policy.mode
 
 
-def _judge(proposal: Proposal, bench: Bench, policy: Policy, at: datetime) -> Gated:
+def _judge(proposal: Proposal, bench: Bench, policy: Policy, watch: Watch, at: datetime) -> Gated:
     finding = proposal.finding
     if finding.rest in (Rest.REFUSE, Rest.CANCEL) and finding.cause is None:
         return Gated(proposal, Decision.CLEARED)
-    outside = _outside(finding, policy)
-    if outside:
-        return Gated(replace(proposal, actions=()), Decision.HELD, Cause.USER_OUT_OF_SCOPE, outside)
+    standing = side_of(finding, watch.scope, watch.register)
+    if standing.side is Side.OUT:
+        return Gated(replace(proposal, actions=()), Decision.HELD, Cause.USER_OUT_OF_SCOPE, standing.why)
+    if standing.side is Side.UNREAD:  # as an account that could not be read: nothing is done, nothing is forgotten
+        unread = replace(
+            finding,
+            rest=Rest.HOLD,
+            cause=Cause.REMOTE_FAILING,
+            sentence=standing.why,
+            drift=None,
+            closing=None,
+            aftermath=None,
+        )
+        return Gated(replace(proposal, finding=unread, actions=(), blocked=None), Decision.CLEARED)
     kept = policy.held_tickets.get(finding.key.ticket)
     if kept is None and finding.line.product is not None:
         kept = policy.held_products.get(finding.line.product.key)
@@ -188,11 +202,23 @@ def _may_take_back(proposal: Proposal, policy: Policy) -> Gated:
     finding = proposal.finding
     assert finding.line.product is not None
     mode = policy.mode_of(finding.line.product.key)
+    if finding.rest is Rest.ACT and _is_inferred(finding):
+        first = "The end of the period is news; it is looked at in a later cycle before anything is taken back."
+        return Gated(proposal, Decision.HELD, finding.cause, first)
     if finding.rest is not Rest.ACT or mode == "enforce":
         return Gated(proposal, Decision.CLEARED)
     if mode == "suggest":
         return Gated(proposal, Decision.AWAITING, finding.cause, "In mode suggest every change needs a person.")
     return Gated(proposal, Decision.PLANNED, finding.cause, "In mode observe nothing is changed.")
+
+
+def _is_inferred(finding: Finding) -> bool:
+    """Whether this end is news: nobody knew of one, or only of a later day. What was known since the grant is none."""
+    state = finding.line.state
+    if finding.closing is not Closing.DUE or state is None:
+        return False
+    end = end_of(finding.line, state.granted_at)
+    return state.ends_at is None or end is None or end < state.ends_at - timedelta(days=1)
 
 
 def _may_write(proposal: Proposal, bench: Bench, policy: Policy) -> Gated:
@@ -230,53 +256,3 @@ def _may_write(proposal: Proposal, bench: Bench, policy: Policy) -> Gated:
     if mode == "suggest":
         return decided(Decision.AWAITING, finding.cause, "In mode suggest every change needs a person.")
     return decided(Decision.PLANNED, finding.cause, "In mode observe nothing is changed.")
-
-
-def _outside(finding: Finding, policy: Policy) -> str:
-    """Why a line's person may not be served, "" when they may. A deny list wins over an allow list."""
-    names = _names(finding)
-    domains = {name.rpartition("@")[2] for name in names if "@" in name}
-    if names & policy.deny_users or domains & policy.deny_domains:
-        return "The account is on the list of those that are never changed."
-    if not policy.allow_users and not policy.allow_domains:
-        return ""
-    if names & policy.allow_users or domains & policy.allow_domains:
-        return ""
-    return "The account is not in scope: it is on none of the allow lists."
-
-
-def _names(finding: Finding) -> set[str]:
-    """Everything the person is known by: the account when it was read, the names of the ticket otherwise."""
-    if finding.user is not None:
-        return {finding.user.upn.lower(), finding.user.id}
-    declared = finding.line.declared
-    if isinstance(declared, Refusal):
-        return {declared.person.lower()} - {""}
-    person = declared.claim.person
-    claimed = {declared.claim.upn, person.email if person else None, person.user_name if person else None}
-    bound = {str(finding.line.binding.user)} if finding.line.binding.user is not None else set()
-    return {name.strip().lower() for name in claimed if name} | bound
-
-
-def _trips(judged: tuple[Gated, ...], limits: Limits, used_today: Mapping[Lane, int], digest: str) -> tuple[Trip, ...]:
-    users: dict[Lane, set[str]] = {}
-    for g in judged:
-        if g.decision is Decision.CLEARED:
-            for action in g.proposal.actions:
-                users.setdefault(lane_of(action), set()).add(action.user)
-    found = (
-        within(lane, len(who), used_today=used_today.get(lane, 0), limits=limits, digest=digest)
-        for lane, who in sorted(users.items())
-    )
-    return tuple(trip for trip in found if trip is not None)
-
-
-def _stop(gated: Gated, frozen: Mapping[Lane, Trip]) -> Gated:
-    """A change of one person is whole or not at all: one frozen lane holds all of its actions."""
-    if gated.decision is not Decision.CLEARED:
-        return gated
-    for action in gated.proposal.actions:
-        trip = frozen.get(lane_of(action))
-        if trip is not None:
-            return replace(gated, decision=Decision.STOPPED, cause=gated.proposal.finding.cause, sentence=trip.sentence)
-    return gated

@@ -262,7 +262,8 @@ def _state(state: LineState | None, standing: ledger.Standing) -> LineState | No
     """What is remembered; a grant that only the ledger knows (handed over from before) counts as one."""
     if state is not None or standing.granted_at is None or standing.ended_at is not None:
         return state
-    return LineState(standing.key, Phase.GRANTED, since=standing.granted_at, granted_at=standing.granted_at)
+    since, end = standing.granted_at, standing.until
+    return LineState(standing.key, Phase.GRANTED, since=since, granted_at=since, ends_at=end)
 
 
 def _in_scope(found: tuple[Line, ...], observed: Observed, scope: Scope) -> tuple[Line, ...]:

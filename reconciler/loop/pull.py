@@ -26,8 +26,9 @@ from reconciler.clock import Clock
 from reconciler.lifecycle import FINAL, Phase
 from reconciler.line import LineState
 from reconciler.loop.ending import renewed
+from reconciler.loop.guards.sources import Pulled, pulled
 from reconciler.model import AnswerKind
-from reconciler.store import journal, lines, outbox, tickets, watermarks
+from reconciler.store import guards, journal, lines, outbox, tickets, watermarks
 from reconciler.store.database import Database
 
 KNOWN_MARK = "m365r-op:"  # of what we only told something: it changes nothing about what the ticket asks
@@ -35,6 +36,7 @@ RENEWED = "the ticket changed"
 WHOLE = "servicenow.whole"  # when all tickets were last read, whatever the watermark says
 MEANING = "meaning"  # the watermark's source under which the configuration that tickets were read with is kept
 SOURCE = "servicenow"
+TICKETS = "tickets"  # the guards' fact: how many a whole read showed
 TASKS = "servicenow.tasks"  # up to when changes of tasks are known
 _SOUGHT = (Phase.APPROVED, Phase.VERIFYING, Phase.HELD)
 _SYS_ID = re.compile(r"[0-9a-f]{32}")
@@ -92,7 +94,16 @@ def pull(reader: Reader, *, cycle: str, numbers: Collection[str] = ()) -> int:
         with reader.database.write() as session:
             watermarks.save(session, reader.tenant, MEANING, Watermark(at, reader.meaning))
             watermarks.save(session, reader.tenant, WHOLE, Watermark(at, ""))
+            _keep_count(session, reader.tenant, count, at, is_anew=is_reread)
     return count
+
+
+def _keep_count(session: Session, tenant: str, count: int, at: datetime, *, is_anew: bool) -> None:
+    """How many tickets a whole read showed, beside the usual number: a short one carries no removal."""
+    kept = guards.fact(session, tenant, TICKETS)
+    before = Pulled(int(kept[0]["usual"]), int(kept[0]["last"])) if kept is not None and not is_anew else None
+    now = pulled(before, count)
+    guards.remember(session, tenant, TICKETS, {"usual": now.usual, "last": now.last}, at)
 
 
 def _tasks_moved(reader: Reader, mark: Watermark) -> Moved:

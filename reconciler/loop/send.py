@@ -1,33 +1,46 @@
 """The one choke-point for Graph and ServiceNow writes: checks, intent, send once, result.
 
-No remote write happens anywhere else, and none without a committed intent in the audit log (I1, I2). The lease is
-checked in the transaction that commits the intent, so a writer that lost it writes neither.
+No remote write happens anywhere else, and none without a committed intent in the audit log (I1, I2). Lease, mode,
+scope, kill switch, freezes, breakers and budgets are checked in the transaction that commits the intent, so a writer
+that may not write neither announces nor sends anything.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, Protocol
 
 from sqlmodel import Session
 
 from desired_state.model import LineKey
+from reconciler.clients.graph.refusals import RefusalReason, read_refusal
 from reconciler.clock import Clock
-from reconciler.errors import RemoteError
-from reconciler.line import Lane
+from reconciler.errors import Forbidden, OutcomeUnknown, Rejected, RemoteError, SignInFailed, Unavailable
+from reconciler.line import Lane, Trip
 from reconciler.model import Reply
 from reconciler.store import journal
 from reconciler.store.database import Database
 
 
 class Stopped(Exception):
-    """The choke-point refused a write; nothing was sent, and an intent that was recorded has a result that says so."""
+    """The choke-point refused a write; nothing was sent, and an intent that was recorded has a result that says so.
+
+    `trip` is the guard that did so, None for a check that is no guard: a mode, a level, a lost lease.
+    """
+
+    def __init__(self, why: str, trip: Trip | None = None) -> None:
+        super().__init__(why)
+        self.trip = trip
 
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """One remote write, described before it is sent. `body` is what an auditor needs to see, in JSON."""
+    """One remote write, described before it is sent. `body` is what an auditor needs to see, in JSON.
+
+    `counts` are the lanes in whose budgets the subject counts: those where it gains or loses something in effect.
+    """
 
     system: str  # graph, servicenow
     kind: str  # an action kind or an answer kind
@@ -37,6 +50,21 @@ class Write:
     body: Mapping[str, Any]
     digest: str = ""
     plan_digest: str = ""
+    counts: frozenset[Lane] | None = None  # None: its own lane
+    cost: Decimal = Decimal(0)  # a month more
+
+
+class Guards(Protocol):
+    """What the choke-point asks before each write, and tells after it; see `guarding.Post`."""
+
+    def check(self, session: Session, write: Write) -> None:
+        """Raise Stopped when a guard forbids the write now."""
+
+    def sent(self, write: Write) -> None:
+        """The write goes out: it counts from now on."""
+
+    def ended(self, session: Session, write: Write, trouble: str) -> None:
+        """It came to this; `trouble` "" when nothing speaks against the system."""
 
 
 class Witness(Protocol):
@@ -59,16 +87,17 @@ class Sent:
 class Sender:
     """Sends writes of one tenant in one cycle.
 
-    `guard` is called inside the intent's transaction; it raises when the lease is lost or a switch stops the lane.
-    `refuse` names why a kind of write may not be sent in this mode at all, or returns "".
+    `lease` is called inside the intent's transaction and raises when the lease is lost. `refuse` names why a kind of
+    write may not be sent in this mode at all, or returns "".
     """
 
     database: Database
     tenant: str
     cycle: str
     clock: Clock
-    guard: Callable[[Session, Write], None]
+    lease: Callable[[Session, Write], None]
     refuse: Callable[[Write], str]
+    guards: Guards
     sent: Sent = field(default_factory=Sent)
     notary: Witness | None = None
 
@@ -82,19 +111,14 @@ class Sender:
         self.check(write)
         if self.notary is not None and (why := self.notary.ready()):
             raise Stopped(why)
-        described = {
-            "system": write.system,
-            "lines": [str(k) for k in write.keys],
-            "what": dict(write.body),
-            "digest": write.digest,
-            "plan": write.plan_digest,
-        }
         with self.database.write() as session:
-            self.guard(session, write)
-            intent = self._append(session, "intent", write, described)
+            self.lease(session, write)
+            self.guards.check(session, write)
+            intent = self._append(session, "intent", write, _described(write))
         if self.notary is not None and (why := self.notary.witness(write)):
-            self._result(write, intent, {"result": "stopped", "words": why})
+            self._result(write, intent, {"result": "stopped", "words": why}, "")
             raise Stopped(why)
+        self.guards.sent(write)
         if write.system == "graph":
             self.sent.graph += 1
         else:
@@ -102,16 +126,13 @@ class Sender:
         try:
             reply = call()
         except RemoteError as error:
-            self._result(
-                write,
-                intent,
-                {
-                    "result": "failed",
-                    "error": type(error).__name__,
-                    "words": str(error),
-                    "request_id": error.request_id,
-                },
-            )
+            told = {
+                "result": "failed",
+                "error": type(error).__name__,
+                "words": str(error),
+                "request_id": error.request_id,
+            }
+            self._result(write, intent, told, trouble_in(error, write.system))
             raise
         self._result(
             write,
@@ -123,6 +144,7 @@ class Sender:
                 "client_request_id": reply.client_request_id,
                 **({"record": reply.record} if reply.record else {}),
             },
+            "",
         )
         return reply
 
@@ -132,9 +154,11 @@ class Sender:
         if why:
             raise Stopped(why)
 
-    def _result(self, write: Write, intent: int, body: Mapping[str, Any]) -> None:
+    def _result(self, write: Write, intent: int, body: Mapping[str, Any], trouble: str) -> None:
+        against = {"trouble": trouble} if trouble else {}
         with self.database.write() as session:
-            self._append(session, "result", write, {"intent": intent, **body})
+            self._append(session, "result", write, {"intent": intent, **body, **against})
+            self.guards.ended(session, write, trouble)
 
     def _append(self, session: Session, kind: str, write: Write, body: Mapping[str, Any]) -> int:
         row = journal.append(
@@ -147,3 +171,29 @@ class Sender:
             cycle=self.cycle,
         )
         return row.seq
+
+
+def _described(write: Write) -> dict[str, Any]:
+    counts = {} if write.counts is None else {"counts": sorted(lane.value for lane in write.counts)}
+    return {
+        "system": write.system,
+        "lines": [str(k) for k in write.keys],
+        "what": dict(write.body),
+        "digest": write.digest,
+        "plan": write.plan_digest,
+        **counts,
+        **({"cost": f"{write.cost:.2f}"} if write.cost else {}),
+    }
+
+
+def trouble_in(error: RemoteError, system: str) -> str:
+    """What of an error speaks against the system as such, "" for one that is about this subject or this moment."""
+    match error:
+        case SignInFailed() | Forbidden():
+            return str(error)
+        case OutcomeUnknown() | Unavailable() if (error.status or 0) >= 500:  # a lost reply says nothing of the kind
+            return str(error)
+        case Rejected() if system == "graph":
+            refusal = read_refusal(error.status, error.code, error.detail)
+            return str(error) if refusal.reason is RefusalReason.UNKNOWN else ""
+    return ""

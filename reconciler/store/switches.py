@@ -6,9 +6,11 @@ Throwing and lifting one is told in the audit log in the same transaction, with 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from sqlmodel import Session, col, select
 
@@ -103,6 +105,11 @@ def stopping(session: Session, tenant: str, lane: str, at: datetime) -> Switch |
     """The stop that forbids a write of this lane now; the kill switch first. None: nothing does."""
     found = [switch for switch in stops(session, tenant) if switch.stops(lane, at)]
     return min(found, key=lambda s: s.kind is not SwitchKind.KILL, default=None)
+
+
+def tell(session: Session, tenant: str, name: str, body: Mapping[str, Any], *, by: str, at: datetime) -> None:
+    """Tell the audit log what somebody did about a stop without changing it."""
+    journal.append(session, tenant, kind="switch", subject=name, body=body, at=at, actor=by)
 
 
 def _set(session: Session, switch: Switch) -> bool:

@@ -410,6 +410,95 @@ class VeilRow(Row, table=True):
     cipher: bytes = Field(sa_type=LargeBinary)
 
 
+class GuardPlanRow(Row, table=True):
+    """A lane's plan that a guard stopped, or ends that are known ahead, and who let it through once (`guards release`).
+
+    `digest` names the plan; `body` is JSON: what would be changed.
+    """
+
+    __tablename__ = "guard_plan"
+
+    tenant: str = Field(primary_key=True)
+    digest: str = Field(primary_key=True)
+    guard: str
+    lane: str
+    wanted: int
+    allowed: int
+    sentence: str
+    body: str
+    cycle: str
+    at: datetime = Field(sa_type=UtcDateTime)
+    released_by: str = ""
+    reason: str = ""
+    released_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    expires_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    used_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class GuardFactRow(Row, table=True):
+    """What a guard remembers between cycles, by name: how many people there are, a breaker that is open, …"""
+
+    __tablename__ = "guard_fact"
+
+    tenant: str = Field(primary_key=True)
+    name: str = Field(primary_key=True)
+    body: str  # JSON
+    at: datetime = Field(sa_type=UtcDateTime)
+
+
+class ConfigTextRow(Row, table=True):
+    """Effective configurations of tenants as canonical JSON without secrets, by their SHA-256."""
+
+    __tablename__ = "config_text"
+
+    hash: str = Field(primary_key=True)
+    body: str
+    kept_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class ConfigAcceptedRow(Row, table=True):
+    """Configurations that a tenant may run by; the highest number is the last one. `how`: first, sandbox, signed."""
+
+    __tablename__ = "config_accepted"
+
+    tenant: str = Field(primary_key=True)
+    number: int = Field(primary_key=True)
+    hash: str
+    how: str
+    by: str  # sign-in names as a JSON list
+    at: datetime = Field(sa_type=UtcDateTime)
+
+
+class ConfigSeenRow(Row, table=True):
+    """The configuration that a tenant was last run by: a change of it is told in the audit log."""
+
+    __tablename__ = "config_seen"
+
+    tenant: str = Field(primary_key=True)
+    hash: str
+    at: datetime = Field(sa_type=UtcDateTime)
+
+
+class BreakGlassRow(Row, table=True):
+    """A request that two people approved from the terminal, until somebody else has looked at it afterwards."""
+
+    __tablename__ = "break_glass"
+
+    tenant: str = Field(primary_key=True)
+    approval: str = Field(primary_key=True)
+    line_ticket: str
+    line: int
+    digest: str
+    signers: str  # sign-in names as a JSON list
+    reason: str
+    incident: str
+    used_at: datetime = Field(sa_type=UtcDateTime)
+    review_by: datetime = Field(sa_type=UtcDateTime)
+    reviewed_by: str = ""
+    reviewed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    note: str = ""
+
+
 class AgentRow(Row, table=True):
     """Software that may propose. `token` is the SHA-256 of its secret; `products` are keys divided by spaces, or *.
 

@@ -158,7 +158,7 @@ def _stage(approval: Approval, number: int, stage: Stage) -> StageShown:
     if number < approval.at or (approval.state is not State.PENDING and number == approval.at and given):
         standing, sentence = ("passed", "decided") if number < approval.at else ("ended", "decided here")
     elif approval.state is not State.PENDING:
-        standing, sentence = "ended", "not reached"
+        standing, sentence = "ended", "not decided" if number == approval.at and stage.opened_at else "not reached"
     elif number > approval.at or stage.opened_at is None:
         standing, sentence = "later", "not open yet"
     else:

@@ -5,6 +5,7 @@ clients are the ones that ship.
 """
 
 from reconciler.wiring.app import App, open_app, owner_name
+from reconciler.wiring.governing import governed
 from reconciler.wiring.stores import connect_store, open_store, pick_tenant
 from reconciler.wiring.systems import Systems, reset_sandbox, sandbox_state, sandbox_twin, sandbox_world, systems
 
@@ -12,6 +13,7 @@ __all__ = [
     "App",
     "Systems",
     "connect_store",
+    "governed",
     "open_app",
     "open_store",
     "owner_name",

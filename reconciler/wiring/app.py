@@ -30,13 +30,13 @@ from reconciler.clock import Clock
 from reconciler.config import Settings, Tenant
 from reconciler.digest import digest
 from reconciler.errors import UserError
-from reconciler.line import Lane
+from reconciler.governance.standing import Standing
 from reconciler.loop.approving import Asking
 from reconciler.loop.cycle import Deps, Progress
 from reconciler.loop.desk import Desk
 from reconciler.loop.diff import Windows
 from reconciler.loop.gate import Policy
-from reconciler.loop.guards import Limits
+from reconciler.loop.guarding import Guarding
 from reconciler.loop.handover import hand_over
 from reconciler.loop.look import Eyes
 from reconciler.loop.notary import Notary
@@ -49,6 +49,9 @@ from reconciler.store.approvals import Tell
 from reconciler.store.database import Database
 from reconciler.wiring.asking import route_book
 from reconciler.wiring.audit import build_notary
+from reconciler.wiring.governing import governed, note_configuration
+from reconciler.wiring.guards import limits, scope, windows
+from reconciler.wiring.stops import outside_stop
 from reconciler.wiring.stores import open_store
 from reconciler.wiring.systems import Systems, systems
 
@@ -73,6 +76,8 @@ class App:
     progress: Progress = lambda _: None
     patience: Patience = PATIENCE  # how often and how long one call to a system may try
     tell: Tell | None = None  # queues what people have to be told about requests for approval
+    asked: Settings | None = None  # the configuration as it was read, where less of it may be used
+    standing: Standing | None = None  # why that is so; None: it is used as it was read
     counts: dict[str, Counts] = field(default_factory=lambda: {"graph": Counts(), "servicenow": Counts()})
 
     @property
@@ -206,7 +211,7 @@ class App:
             {plan: name for plan, (name, _) in self.catalogue.plans.items()},
         )
         desk = Desk(
-            self.name, self.database, self.servicenow, self.clock, policy.limits, self._manners(our_groups), names
+            self.name, self.database, self.servicenow, self.clock, limits(guards), self._manners(our_groups), names
         )
         return Deps(
             tenant=self.name,
@@ -234,7 +239,25 @@ class App:
             requests=lambda: {system: count.requests for system, count in self.counts.items()},
             asking=self.asking(),
             seating=Seating(self.name, self.database, self.graph, self.servicenow, guards.use_grace_seats),
+            guarding=self.guarding(),
             notary=self.notary,
+        )
+
+    def guarding(self) -> Guarding:
+        """What stops changes that a rule allows."""
+        return Guarding(
+            self.name,
+            self.database,
+            self.clock,
+            self.graph,
+            scope(self.tenant.guards),
+            limits(self.tenant.guards),
+            windows(self.tenant),
+            lambda: outside_stop(self.settings.state_dir, os.environ),
+            self.sku_prices(),
+            stale_after=self.tenant.guards.stale_after,
+            pause=self.tenant.guards.breaker_pause,
+            flip_window=self.tenant.guards.flip_window,
         )
 
     def asking(self) -> Asking:
@@ -268,7 +291,8 @@ class App:
         return f"{self.clock.now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
 
     def prepare(self, cycle: str) -> None:
-        """What has to be in the store before a cycle: the past that the sandbox hands to an empty one."""
+        """What has to be in the store before a cycle: its configuration, and the past of an empty sandbox's store."""
+        note_configuration(self)
         if self.tenant.mode != "observe" and self.tenant.act_on_tickets_since is None:
             with self.database.write() as session:
                 if watermarks.load(session, self.name, LEFT_OBSERVE) is None:
@@ -279,11 +303,6 @@ class App:
     def policy(self) -> Policy:
         """What the configuration allows, for the gate."""
         guards, tenant = self.tenant.guards, self.tenant
-        if guards.allow_groups or guards.deny_groups:
-            raise UserError(
-                f"{self.settings.source}: tenants.{self.name}.guards: allow_groups and deny_groups are not supported "
-                "yet; use allow_users, allow_domains, deny_users and deny_domains"
-            )
         overlays = self.settings.products
         return Policy(
             mode=tenant.mode,
@@ -293,26 +312,6 @@ class App:
             held_tickets=guards.held_tickets,
             held_products={ProductKey(key): o.held for key, o in overlays.items() if o.held},
             agents=frozenset(tenant.servicenow.agents),
-            allow_domains=frozenset(guards.allow_domains),
-            allow_users=frozenset(guards.allow_users),
-            deny_users=frozenset(guards.deny_users),
-            deny_domains=frozenset(guards.deny_domains),
-            limits=Limits(
-                per_cycle={
-                    Lane.GRANTS: guards.grants_per_cycle,
-                    Lane.REMOVALS: guards.removals_per_cycle,
-                    Lane.USAGE_LOCATIONS: guards.usage_locations_per_cycle,
-                    Lane.ANSWERS: guards.answers_per_cycle,
-                },
-                per_day={
-                    Lane.GRANTS: guards.grants_per_day,
-                    Lane.REMOVALS: guards.removals_per_day,
-                    Lane.USAGE_LOCATIONS: guards.usage_locations_per_day,
-                    Lane.ANSWERS: guards.answers_per_day,
-                },
-                answers_per_group=guards.answers_per_group,
-                answers_per_ticket=guards.answers_per_ticket_per_day,
-            ),
         )
 
     def _bounds(self, names: Names) -> Bounds:
@@ -410,7 +409,7 @@ def open_app(
     try:
         with systems(settings, tenant) as found:
             reached = replace(found, clock=clock) if clock is not None else found
-            yield App(name, settings, tenant, reached, database, progress or (lambda _: None), patience)
+            yield governed(App(name, settings, tenant, reached, database, progress or (lambda _: None), patience))
     finally:
         database.close()
 

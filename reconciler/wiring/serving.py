@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from reconciler.config import Settings
 from reconciler.web.server import WebServer
 from reconciler.wiring.app import App, open_app
+from reconciler.wiring.governing import note_start
 from reconciler.wiring.pages import public_url, web_app
 from reconciler.wiring.twin import ServedTwin, served_sandbox
 
@@ -40,6 +41,7 @@ def serving(settings: Settings, tenant: str, *, log: Callable[[str], None]) -> I
         open_app(settings, tenant, clock=twin.clock if twin is not None else None) as app,
         server.serving(web_app(app, port=server.port, log=log)),
     ):
+        note_start(app)
         yield Served(app, public_url(app, server.port), twin.line if twin is not None else {})
 
 

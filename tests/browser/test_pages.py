@@ -12,7 +12,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from playwright.sync_api import expect
 
+from desired_state.model import LineKey
 from reconciler.approvals.values import State
+from reconciler.store import approvals
+from tests.make_approvals import a_draft, a_stage
+from tests.web.make_web import HOSTILE, ID, shown
 
 REASON = "Vera has Power BI through the team's capacity already."
 
@@ -83,7 +87,7 @@ def test_an_approver_rejects_and_has_to_say_why(stage, someone):
 
     page.get_by_role("button", name="Reject").click()
     expect(page.get_by_role("alert")).to_contain_text("at least 10 characters")
-    assert page.locator("*:focus").first.get_attribute("name") == "reason"
+    expect(page.get_by_role("alert")).to_be_in_viewport()
     claire.picture("10-reason-missing")
     page.get_by_label("Reason").fill(REASON)
     page.get_by_role("button", name="Reject").click()
@@ -209,6 +213,27 @@ def test_a_request_that_nobody_answered_expires(stage, someone):
     assert page.get_by_role("button", name="Approve").count() == 0
     thomas.picture("50-expired")
     assert stage.request("RITM0010033").state is State.EXPIRED
+
+
+def test_hostile_text_is_seen_as_text_and_does_nothing(stage, someone):
+    told = shown(product=HOSTILE, why=HOSTILE, proposed_by=HOSTILE, irreversible=[HOSTILE], person={"name": HOSTILE})
+    with stage.served.app.database.write() as session:
+        now = stage.served.app.clock.now()
+        thomas = stage.request("RITM0010033").stages[0].approvers[0]
+        open_stage = a_stage("manager", thomas, opened_at=now, remind_at=(), escalate_at=None, expires_at=None)
+        draft = a_draft(open_stage, id=ID, created_at=now, line=LineKey("RITM0099999", 1), shown=told)
+        approvals.open_(session, draft)
+    reader = someone(scripts=True)
+    dialogs = []
+    reader.page.on("dialog", lambda dialog: dialogs.append(dialog.message) or dialog.dismiss())
+
+    page = reader.open(f"/approvals/{ID}", as_="Thomas Brandt")
+
+    reader.picture("60-hostile")
+    assert dialogs == []
+    assert page.locator("script, img, iframe, [href*=evil], [onerror]").count() == 0
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert reader.complaints == []
 
 
 class elsewhere:  # noqa: N801 - used as a context manager

@@ -40,6 +40,9 @@ password_file = "{password}"
 our_groups = ["M365 Licence Desk"]
 ca_file = "{ca}"
 
+[tenants.real.guards]
+allow_domains = ["contoso.example"]
+
 [[items]]
 name = "{item}"
 follow_up_group = "M365 Licence Desk"

@@ -27,7 +27,7 @@ def owed(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
 
 
 def test_before_the_first_cycle_nothing_is_owed(state, capsys):
-    assert owed(capsys) == {"tenant": "contoso", "ends": [], "promises": []}
+    assert owed(capsys) == {"tenant": "contoso", "ends": [], "promises": [], "reviews": []}
 
 
 def test_every_end_is_listed_soonest_first_with_what_was_given_and_who_approved(state, capsys):

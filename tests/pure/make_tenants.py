@@ -16,12 +16,14 @@ from hypothesis import strategies as st
 from desired_state.model import Given, GivenKind, Path, Period, Person, PlanId, Product, Says, SkuId, UserId
 from desired_state.resolve import OVER
 from desired_state.rules import Rules
+from reconciler.allowance import Allowance
 from reconciler.lifecycle import FINAL, Phase
 from reconciler.line import Decision, Ending, Gone, Lane, Line, LineState, Observed, Other, Plan, Unread
 from reconciler.loop.diff import Windows, diff
 from reconciler.loop.ending import end
 from reconciler.loop.gate import Gates, Policy, gate
 from reconciler.loop.guards import Limits
+from reconciler.loop.guards.watch import Watch
 from reconciler.loop.plan import Bounds, plan
 from reconciler.model import Action, ActionKind, Assignment, ObservedUser, Outcome, PlanState, Result, SkuDetail
 from reconciler.seats.queue import steps_aside
@@ -57,7 +59,8 @@ PRODUCTS = (
     a_product("phone", name="Phone", candidate_skus=(PHONE,), proof_plans=(MCOEV,), prerequisite_plans=(TEAMS1,)),
 )
 BOUNDS = Bounds(products={p.key: p for p in PRODUCTS})
-POLICY = Policy(mode="enforce", limits=Limits(per_cycle=dict.fromkeys(Lane, 99), per_day=dict.fromkeys(Lane, 99)))
+POLICY = Policy(mode="enforce")
+LIMITS = Limits(dict.fromkeys(Lane, Allowance(99)), dict.fromkeys(Lane, Allowance(99)))
 
 
 @dataclass(frozen=True)
@@ -167,7 +170,7 @@ def a_plan(lines: Iterable[Line], look: Observed, at: datetime) -> tuple[Plan, G
     """Diff, plan and gate, as the loop composes them: seats are given to those who may have one."""
 
     def judged(proposed: Plan) -> Gates:
-        return gate(proposed, Rules(), policy=POLICY, used_today={}, at=at)
+        return gate(proposed, Rules(), policy=POLICY, watch=Watch(at, limits=LIMITS), at=at)
 
     findings = diff(lines, look, at=at, windows=Windows())
     wished = judged(plan(findings, look, BOUNDS, as_if_seats=True))

@@ -29,6 +29,7 @@ from reconciler.loop.bounds import Bounds
 from reconciler.loop.diff import Windows, diff
 from reconciler.loop.ending import end
 from reconciler.loop.gate import Policy, gate
+from reconciler.loop.guards.watch import Watch
 from reconciler.loop.plan import plan
 from reconciler.model import Assignment, AuditEvent, AuditTrail, PlanState, Verdict
 from tests.make import (
@@ -67,7 +68,7 @@ def ended(line: Line, observed: Observed = GONE, mode: str = "enforce") -> Endin
         plan([found(line, observed)], observed, Bounds()),
         Rules(),
         policy=Policy(mode=mode),
-        used_today={},
+        watch=Watch(MONDAY),
         at=MONDAY,
     )
     return end(gates.gated[0], found(line, observed), (), at=MONDAY, retry_window=DAY, chance=0.5)
@@ -301,7 +302,7 @@ def test_a_log_that_names_nobody_yet_is_asked_again_a_few_times_and_then_left():
         line = replace(lost(), state=state)
         (finding,) = diff([line], told(), at=at, windows=Windows())
         assert to_ask([finding], at) == {ADA: MONDAY - 9 * DAY}
-        gates = gate(plan([finding], GONE, Bounds()), Rules(), policy=Policy(mode="enforce"), used_today={}, at=at)
+        gates = gate(plan([finding], GONE, Bounds()), Rules(), policy=Policy(mode="enforce"), watch=Watch(at), at=at)
         state = end(gates.gated[0], finding, (), at=at, retry_window=DAY, chance=0.5).state
 
     assert [a.total_seconds() / 60 for a in asked] == [15, 60, 360, 1440]

@@ -14,6 +14,7 @@ from reconciler.line import Ending, Line, LineState, Observed, Unread
 from reconciler.loop.diff import Windows, diff
 from reconciler.loop.ending import end
 from reconciler.loop.gate import Policy, gate
+from reconciler.loop.guards.watch import Watch
 from reconciler.loop.plan import Bounds, plan
 from reconciler.model import (
     AnswerKind,
@@ -32,7 +33,7 @@ PROVEN = seen(a_user(holds={VISIO: ()}), details={ADA: details_of({VISIO: {VISIO
 def ending(line: Line, before: Observed, after: Observed | None = None, *, applied: bool = False, at=MONDAY) -> Ending:
     findings = diff([line], before, at=at, windows=Windows())
     proposed = plan(findings, before, Bounds())
-    gates = gate(proposed, Rules(), policy=Policy(mode="enforce"), used_today={}, at=at)
+    gates = gate(proposed, Rules(), policy=Policy(mode="enforce"), watch=Watch(at), at=at)
     last = diff([line], after or before, at=at, windows=Windows())[0]
     outcomes = tuple(Outcome(a, Result.APPLIED, "", "req-42") for a in proposed.actions) if applied else ()
     return end(gates.gated[0], last, outcomes, at=at, retry_window=DAY, chance=0.5)
@@ -153,7 +154,9 @@ def test_an_item_that_no_flow_owns_is_closed_itself():
 
 def test_where_we_only_look_a_false_ticket_is_given_to_people_and_left_closed():
     findings = diff([a_line()], NOTHING, at=MONDAY, windows=Windows())
-    gates = gate(plan(findings, NOTHING, Bounds()), Rules(), policy=Policy(mode="observe"), used_today={}, at=MONDAY)
+    gates = gate(
+        plan(findings, NOTHING, Bounds()), Rules(), policy=Policy(mode="observe"), watch=Watch(MONDAY), at=MONDAY
+    )
     looked = end(gates.gated[0], findings[0], (), at=MONDAY, retry_window=DAY, chance=0.5)
 
     given = give(looked)

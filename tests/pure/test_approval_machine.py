@@ -28,6 +28,7 @@ from reconciler.approvals.values import (
 from reconciler.line import Decision as Judged
 from reconciler.loop.diff import Windows, diff
 from reconciler.loop.gate import Policy, gate
+from reconciler.loop.guards.watch import Watch
 from reconciler.loop.plan import Bounds, plan
 from tests.make import DAY, MONDAY, a_line, a_user, seen
 from tests.make_approvals import a_human
@@ -158,7 +159,7 @@ class Asking(RuleBasedStateMachine):
         self.at += DAY if meanwhile == "another day" else timedelta(0)
         asked = {LINE.key: self.request} if self.request is not None else {}
         (judged,) = gate(
-            PLANS[self.world], ASKS, policy=Policy(mode=mode), used_today={}, at=self.at, approvals=asked
+            PLANS[self.world], ASKS, policy=Policy(mode=mode), watch=Watch(self.at), at=self.at, approvals=asked
         ).gated
         if judged.decision is Judged.CLEARED:
             assert mode != "observe"

@@ -13,6 +13,7 @@ from reconciler.causes import Cause
 from reconciler.line import Decision, Gated
 from reconciler.loop.diff import Windows, diff
 from reconciler.loop.gate import Policy, gate
+from reconciler.loop.guards.watch import Watch
 from reconciler.loop.plan import Bounds, plan
 from tests.make import DAY, HOUR, MONDAY, a_line, a_sku, a_user, seen
 from tests.make_approvals import LAURA, a_request, a_stage, an_answer
@@ -27,7 +28,7 @@ def judged(approval: Approval | None, *, mode="enforce", says=Says.APPROVED, obs
     world = observed or seen(a_user())
     planned = plan(diff([line], world, at=MONDAY, windows=Windows()), world, Bounds())
     asked = {line.key: approval} if approval is not None else {}
-    (gated,) = gate(planned, ASKS, policy=Policy(mode=mode), used_today={}, at=at, approvals=asked).gated
+    (gated,) = gate(planned, ASKS, policy=Policy(mode=mode), watch=Watch(at), at=at, approvals=asked).gated
     return gated
 
 
@@ -96,7 +97,7 @@ def test_a_ticket_that_waits_and_needs_no_stage_of_ours_is_nobodys_here():
     line, world = a_line(says=Says.WAITING), seen(a_user())
     planned = plan(diff([line], world, at=MONDAY, windows=Windows()), world, Bounds())
 
-    (gated,) = gate(planned, Rules(), policy=Policy(mode="enforce"), used_today={}, at=MONDAY + HOUR).gated
+    (gated,) = gate(planned, Rules(), policy=Policy(mode="enforce"), watch=Watch(MONDAY + HOUR), at=MONDAY + HOUR).gated
 
     assert gated.decision is Decision.AWAITING
     assert gated.approval == ""

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from desired_state.model import Approval, LineKey, Period, Person, Says, UserId
 from desired_state.rules import Rules, StageNeed, replay
+from reconciler.allowance import Allowance
 from reconciler.causes import Cause
 from reconciler.lifecycle import Phase
 from reconciler.line import (
@@ -23,7 +24,9 @@ from reconciler.line import (
 )
 from reconciler.loop.diff import Windows, diff
 from reconciler.loop.gate import Gates, Policy, gate
-from reconciler.loop.guards import Limits
+from reconciler.loop.guards import Limits, Used
+from reconciler.loop.guards.scope import EVERYBODY, Scope
+from reconciler.loop.guards.watch import Watch
 from reconciler.loop.judging import Evidence
 from reconciler.loop.plan import Bounds, plan
 from reconciler.model import PlanState, Verdict
@@ -57,14 +60,15 @@ CONTRACTORS = Rules.model_validate(
 
 
 def gated(
-    lines: list[Line], observed: Observed, policy: Policy = ENFORCE, rules: Rules | None = None, used=None
+    lines: list[Line], observed: Observed, policy: Policy = ENFORCE, rules: Rules | None = None, watch=None
 ) -> Gates:
     findings = diff(lines, observed, at=MONDAY, windows=Windows())
-    return gate(plan(findings, observed, Bounds()), rules or Rules(), policy=policy, used_today=used or {}, at=MONDAY)
+    plans = plan(findings, observed, Bounds())
+    return gate(plans, rules or Rules(), policy=policy, watch=watch or Watch(MONDAY), at=MONDAY)
 
 
-def one(line: Line, observed: Observed, policy: Policy = ENFORCE, rules: Rules | None = None):
-    (result,) = gated([line], observed, policy, rules).gated
+def one(line: Line, observed: Observed, policy: Policy = ENFORCE, rules: Rules | None = None, watch=None):
+    (result,) = gated([line], observed, policy, rules, watch).gated
     return result
 
 
@@ -105,15 +109,15 @@ def test_a_ticket_older_than_the_horizon_is_reported_only(policy):
 
 
 @pytest.mark.parametrize(
-    "policy",
+    "scope",
     [
-        replace(ENFORCE, deny_users=frozenset({"ada@contoso.example"})),
-        replace(ENFORCE, deny_users=frozenset({ADA})),
-        replace(ENFORCE, allow_domains=frozenset({"fabrikam.example"})),
+        replace(EVERYBODY, deny_users=frozenset({"ada@contoso.example"})),
+        replace(EVERYBODY, deny_users=frozenset({ADA})),
+        Scope(allow_domains=frozenset({"fabrikam.example"})),
     ],
 )
-def test_an_account_out_of_scope_is_never_changed(policy):
-    result = one(a_line(), seen(a_user()), policy)
+def test_an_account_out_of_scope_is_never_changed(scope):
+    result = one(a_line(), seen(a_user()), watch=Watch(MONDAY, scope))
 
     assert (result.decision, result.cause) == (Decision.HELD, Cause.USER_OUT_OF_SCOPE)
 
@@ -169,10 +173,11 @@ def test_a_failed_attempt_is_not_repeated_before_its_time():
 def test_a_lane_is_all_or_nothing(count, limit, used):
     people = [UserId(f"{n:08d}-0000-4000-8000-000000000000") for n in range(count)]
     lines = [a_line(f"RITM{n:07d}", user=p, requested_at=MONDAY - n * DAY) for n, p in enumerate(people)]
-    budget = {Lane.GRANTS: limit, Lane.REMOVALS: 0, Lane.USAGE_LOCATIONS: 0, Lane.ANSWERS: 0}
-    policy = replace(ENFORCE, limits=Limits(per_cycle=budget, per_day=budget))
+    budget = dict.fromkeys(Lane, Allowance(limit))
+    others = frozenset(f"other-{n}" for n in range(used))
+    watch = Watch(MONDAY, limits=Limits(budget, budget), used=Used({Lane.GRANTS: others}))
 
-    result = gated(lines, seen(*(a_user(p) for p in people), skus=[a_sku(free=99)]), policy, used={Lane.GRANTS: used})
+    result = gated(lines, seen(*(a_user(p) for p in people), skus=[a_sku(free=99)]), watch=watch)
 
     fits = used + count <= limit
     assert {g.decision for g in result.gated} == {Decision.CLEARED if fits else Decision.STOPPED}
@@ -181,10 +186,10 @@ def test_a_lane_is_all_or_nothing(count, limit, used):
 
 @pytest.mark.parametrize("observed", [seen(), seen(a_user(is_enabled=False)), seen(a_user())])
 def test_scope_holds_every_line_whatever_would_become_of_it(observed):
-    policy = replace(ENFORCE, allow_users=frozenset({"grace@contoso.example"}))
+    scope = Scope(allow_users=frozenset({"grace@contoso.example"}))
     line = a_line() if observed.users else a_line(user=None)
 
-    result = one(line, observed, policy)
+    result = one(line, observed, watch=Watch(MONDAY, scope))
 
     assert (result.decision, result.cause) == (Decision.HELD, Cause.USER_OUT_OF_SCOPE)
     assert result.proposal.actions == ()
@@ -222,7 +227,7 @@ def judged(lines: list[Line], observed: Observed, rules: Rules, **evidence):
     findings = diff(lines, observed, at=MONDAY, windows=Windows())
     known = Evidence(**{"products": {p.key: p for p in PRODUCTS}, **evidence})
     planned = plan(findings, observed, Bounds())
-    return gate(planned, rules, policy=ENFORCE, used_today={}, at=MONDAY, evidence=known).gated
+    return gate(planned, rules, policy=ENFORCE, watch=Watch(MONDAY), at=MONDAY, evidence=known).gated
 
 
 PRODUCTS = (a_product(), a_product("project", candidate_skus=(E3,), proof_plans=(SWAY,), name="Project"))
@@ -396,7 +401,7 @@ def test_a_ticket_that_waits_for_its_approval_is_judged_and_not_cleared():
     (finding,) = diff([APPROVED_HERE], seen(a_user()), at=MONDAY, windows=Windows())
     planned = plan([replace(finding, line=waiting)], seen(a_user()), Bounds())
 
-    (result,) = gate(planned, rules_of(TRUST), policy=ENFORCE, used_today={}, at=MONDAY).gated
+    (result,) = gate(planned, rules_of(TRUST), policy=ENFORCE, watch=Watch(MONDAY), at=MONDAY).gated
 
     assert result.decision is Decision.AWAITING
     assert [hit.rule for hit in result.ruling.hits] == ["assistants"]

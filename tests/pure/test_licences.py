@@ -14,6 +14,7 @@ from reconciler.line import Drift, DriftKind, Line, LineState, Observed, Plan, P
 from reconciler.loop.diff import Windows, diff
 from reconciler.loop.ending import end
 from reconciler.loop.gate import Policy, gate
+from reconciler.loop.guards.watch import Watch
 from reconciler.loop.plan import Bounds, plan
 from reconciler.loop.undo import take_back
 from reconciler.model import Assignment, Grant, ObservedGroup, PlanState
@@ -183,7 +184,7 @@ def ended(observed: Observed, product: Product, *more: Line) -> LineState:
     """Where the first line stands after a cycle in which nothing could be sent for it."""
     lines = (a_line("RITM0000001", product=product), *more)
     proposed = plan(diff(lines, observed, at=MONDAY, windows=Windows()), observed, bounds())
-    gates = gate(proposed, Rules(), policy=Policy(mode="enforce"), used_today={}, at=MONDAY)
+    gates = gate(proposed, Rules(), policy=Policy(mode="enforce"), watch=Watch(MONDAY), at=MONDAY)
     gated = next(g for g in gates.gated if g.proposal.finding.key == lines[0].key)
     return end(gated, gated.proposal.finding, (), at=MONDAY, retry_window=DAY, chance=0.5).state
 

@@ -25,6 +25,7 @@ from reconciler.line import (
 from reconciler.loop.diff import Windows, diff
 from reconciler.loop.ending import end
 from reconciler.loop.gate import Policy, gate
+from reconciler.loop.guards.watch import Watch
 from reconciler.loop.plan import Bounds, plan
 from reconciler.model import (
     Outcome,
@@ -43,7 +44,9 @@ DAY_LONG = timedelta(hours=24)
 
 def ended(line: Line, before: Observed, after: Observed | None = None, results: list[Outcome] | None = None) -> Ending:
     findings = diff([line], before, at=MONDAY, windows=Windows())
-    gates = gate(plan(findings, before, Bounds()), Rules(), policy=Policy(mode="enforce"), used_today={}, at=MONDAY)
+    gates = gate(
+        plan(findings, before, Bounds()), Rules(), policy=Policy(mode="enforce"), watch=Watch(MONDAY), at=MONDAY
+    )
     last = diff([line], after or before, at=MONDAY, windows=Windows())[0]
     return end(gates.gated[0], last, tuple(results or ()), at=MONDAY, retry_window=DAY_LONG, chance=0.5)
 

@@ -13,6 +13,7 @@ from reconciler.lifecycle import Phase
 from reconciler.line import Decision, Gated, Line, LineState, Observed
 from reconciler.loop.diff import Windows, diff
 from reconciler.loop.gate import Policy, gate
+from reconciler.loop.guards.watch import Watch
 from reconciler.loop.plan import Bounds, plan
 from reconciler.seats.book import Book, Books, elsewhere, position, written_up
 from reconciler.seats.forecast import End, ends, likely
@@ -26,7 +27,7 @@ CAROL, DAN = (UserId(f"{n}3333333-3333-4333-8333-333333333333") for n in (3, 4))
 def judged(lines: list[Line], observed: Observed) -> tuple[Gated, ...]:
     findings = diff(lines, observed, at=observed.at, windows=Windows())
     proposed = plan(findings, observed, Bounds())
-    return gate(proposed, Rules(), policy=Policy(mode="enforce"), used_today={}, at=observed.at).gated
+    return gate(proposed, Rules(), policy=Policy(mode="enforce"), watch=Watch(observed.at), at=observed.at).gated
 
 
 def books_of(lines: list[Line], observed: Observed, *, before: Books | None = None, is_whole: bool = True) -> Books:

@@ -17,6 +17,7 @@ from reconciler.line import Decision, Line, LineState, Observed
 from reconciler.loop.diff import Windows, diff
 from reconciler.loop.ending import end
 from reconciler.loop.gate import Gates, Policy, gate
+from reconciler.loop.guards.watch import Watch
 from reconciler.loop.plan import Bounds, plan
 from reconciler.model import Assignment, Grant, ObservedGroup, Outcome, Result
 from reconciler.seats.ledger import Purse, Seats, count, promised
@@ -33,7 +34,7 @@ def given_seats(lines: list[Line], observed: Observed, *, bounds: Bounds | None 
 
     def judged(**how: object) -> Gates:
         proposed = plan(findings, observed, bounds or Bounds(), **how)  # type: ignore[arg-type]
-        return gate(proposed, rules, policy=policy, used_today={}, at=observed.at)
+        return gate(proposed, rules, policy=policy, watch=Watch(observed.at), at=observed.at)
 
     wished = judged(as_if_seats=True)
     aside = {g.proposal.finding.key for g in wished.gated if steps_aside(g, observed.at)}

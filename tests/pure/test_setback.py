@@ -17,6 +17,7 @@ from reconciler.line import Decision, DriftKind, Ending, Line, LineState, Observ
 from reconciler.loop.diff import Windows
 from reconciler.loop.ending import end, started
 from reconciler.loop.gate import Policy, gate
+from reconciler.loop.guards.watch import Watch
 from reconciler.loop.plan import Bounds, plan
 from reconciler.loop.shared import handed_on, kept_by, others_of
 from reconciler.model import Outcome, PlanState, Probed, Result
@@ -58,7 +59,7 @@ def ended(
     """One cycle over one line: judged, done or failed, looked at again."""
     first = find(line, observed)
     proposed = plan([first], observed, Bounds())
-    (gated,) = gate(proposed, Rules(), policy=policy, used_today={}, at=MONDAY).gated
+    (gated,) = gate(proposed, Rules(), policy=policy, watch=Watch(MONDAY), at=MONDAY).gated
     result = Result.FAILED if failed else Result.APPLIED
     cleared = gated.decision is Decision.CLEARED
     done = (
@@ -271,7 +272,7 @@ def test_what_is_about_to_be_given_is_remembered_before_the_first_write():
     observed = there(a_user(usage_location="DE"), {})
     line = a_line()
     (gated,) = gate(
-        plan([find(line, observed)], observed, Bounds()), Rules(), policy=ENFORCE, used_today={}, at=MONDAY
+        plan([find(line, observed)], observed, Bounds()), Rules(), policy=ENFORCE, watch=Watch(MONDAY), at=MONDAY
     ).gated
 
     assert [g.sku for g in started(gated, MONDAY).given] == [VISIO]

@@ -75,6 +75,7 @@ agents = ["agent.assistant"]
 page_size = {page}
 
 [tenants.contoso.guards]
+allow_domains = ["*"]
 deny_users = ["denied.person@contoso.example"]
 deny_domains = ["board.contoso.example"]
 grants_per_cycle = 200

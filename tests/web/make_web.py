@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -37,6 +38,22 @@ DAY = timedelta(days=1)
 HOSTILE = (
     "<script>alert(1)</script> [Click](https://evil.example) {{ 7*7 }} \u202egnp.exe\u202c \"'><img src=x onerror=a>"
 )
+
+
+class Between(httpx.BaseTransport):
+    """Between the pages and the sandbox: notes what was asked, and may name another place for the keys."""
+
+    def __init__(self, world: World) -> None:
+        self._inner = SandboxTransport(world)
+        self.asked: list[str] = []
+        self.keys_at = ""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        self.asked.append(request.url.path)
+        answer = self._inner.handle_request(request)
+        if self.keys_at and request.url.path.endswith("/openid-configuration"):
+            return httpx.Response(200, json={**json.loads(answer.content), "jwks_uri": self.keys_at}, request=request)
+        return answer
 
 
 class Browser:
@@ -102,6 +119,7 @@ class Pages:
     site: Site
     app: ASGIApp
     login: httpx.Client
+    between: Between
     said: list[str] = field(default_factory=list)
 
     @property
@@ -179,18 +197,19 @@ def pages_of(database: Database, **changes: Any) -> Pages:
     """Contoso's pages over this store."""
     world = contoso()
     login = httpx.Client(transport=SandboxTransport(world))
+    between = Between(world)
     people = PeopleSignIn(
         hosts.LOGIN_URL,
         hosts.TENANT_ID,
         hosts.CLIENT_ID,
         ClientSecret(hosts.CLIENT_SECRET),
-        make_http(SandboxTransport(world)),
+        make_http(between),
         world.clock,
     )
     said: list[str] = []
     settled = {"public_url": OURS, "catalogue": load_builtin, "log": said.append, **changes}
     site = Site(tenant=TENANT, database=database, clock=world.clock, people=people, **settled)
-    return Pages(world, site, create_app(site), login, said)
+    return Pages(world, site, create_app(site), login, between, said)
 
 
 def _e3() -> dict[str, Any]:

@@ -63,6 +63,7 @@ def test_what_is_not_known_is_said_to_be_not_known(pages):
 
     assert page.status_code == 200
     assert page.text.count("not known") >= 8
+    assert "every step can be taken back" not in page.text
 
 
 def test_an_approver_approves_and_the_decision_has_everything_that_proves_it(pages):
@@ -450,7 +451,7 @@ def test_probes_need_no_sign_in_and_learn_nothing(pages):
     assert browser.get("/readyz").json() == {"ready": True, "last_cycle_ended_at": None}
 
 
-def test_when_the_store_is_gone_pages_say_so_and_nothing_is_shown_of_why(pages, monkeypatch):
+def test_when_the_store_is_gone_pages_say_so_and_nothing_is_shown_of_why(pages):
     browser = pages.signed_in()
     path = pages.database.name
     from pathlib import Path

@@ -406,6 +406,32 @@ def test_a_healthy_instance_passes_every_test():
     assert len(found) == 11
 
 
+def with_roles(*names: str) -> Remote:
+    """An instance that shows our account these roles; none: it does not show any."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/sys_user_has_role"):
+            if not names:
+                return reply(403, failure("User Not Authorized"))
+            assert query(request)["sysparm_query"] == "user.user_name=svc.licences"
+            return listed(*({"role.name": name} for name in names))
+        return healthy(request)
+
+    return Remote(answer)
+
+
+def test_roles_of_our_account_that_write_more_than_tickets_are_named():
+    def said(remote: Remote) -> tuple[bool | None, str]:
+        (found,) = [p for p in a_servicenow(remote).probe(account="svc.licences") if p.name == "roles"]
+        return found.ok, found.sentence
+
+    assert said(with_roles("itil", "rest_service"))[0] is True
+    ok, sentence = said(with_roles("itil", "admin"))
+    assert (ok, "svc.licences holds admin: it could write far more" in sentence) == (None, True)
+    ok, sentence = said(with_roles())
+    assert (ok, "check by hand that svc.licences holds none of admin" in sentence) == (None, True)
+
+
 def test_a_failed_sign_in_is_the_only_finding():
     (found,) = a_servicenow(Remote(reply(401)), keys=Keys(renewable=False)).probe()
 

@@ -260,7 +260,7 @@ def test_who_is_in_a_group_through_another_one_is_in_it():
     t.directory.add_member(inner, ada)
     t.directory.add_member(outer, inner)
 
-    found = a_sandbox_graph(t).all_groups([ada, bob])
+    found = a_sandbox_graph(t).transitive_groups([ada, bob])
 
     assert found == {ada: frozenset({inner, outer}), bob: frozenset()}
 
@@ -268,7 +268,7 @@ def test_who_is_in_a_group_through_another_one_is_in_it():
 def test_groups_through_others_that_break_off_are_an_error_and_not_a_shorter_list():
     half = answering({"transitiveMemberOf": (200, {"value": [], "@odata.nextLink": f"{GRAPH}/users/x?$skiptoken=b"})})
 
-    found = a_graph(Remote(half, reply(503)), patience=Patience(attempts=1)).all_groups([ADA])
+    found = a_graph(Remote(half, reply(503)), patience=Patience(attempts=1)).transitive_groups([ADA])
 
     assert isinstance(found[ADA], RemoteError)
 
@@ -324,3 +324,44 @@ def test_joining_leaving_and_reprocessing_in_the_sandbox():
 
 def test_every_operation_of_the_group_path_has_a_permission_that_doctor_can_name():
     assert all(PERMISSIONS[operation] for operation in ENFORCE_GROUPS)
+
+
+# --- who is in which groups, and who holds a role
+
+
+def test_holders_of_a_role_are_those_it_is_assigned_to_and_the_members_of_groups_that_hold_it():
+    sandbox = Sandbox()
+    boss, aide = (sandbox.directory.add_user(f"{name}@contoso.example", display_name=name) for name in ("boss", "aide"))
+    sandbox.directory.add_user("ada@contoso.example", display_name="ada")
+    admins = sandbox.directory.add_group("Admins", role_assignable=True)
+    sandbox.directory.add_member(admins, aide)
+    sandbox.directory.roles.assign("User Administrator", boss)
+    sandbox.directory.roles.assign("Helpdesk Administrator", admins)
+
+    assert {boss, aide} <= a_sandbox_graph(sandbox).role_holders() <= {boss, aide, admins}
+
+
+def test_half_a_list_of_role_holders_is_no_list():
+    assigned = {"value": [{"principalId": guid(9), "principal": {"@odata.type": "#microsoft.graph.group"}}]}
+    remote = Remote(reply(200, assigned), answering({"transitiveMembers": DENIED}))
+
+    with pytest.raises(RemoteError):
+        a_graph(remote).role_holders()
+
+
+def test_groups_of_a_person_are_those_of_their_groups_too_and_one_that_cannot_be_read_is_an_error():
+    remote = Remote(answering({guid(1): ids(7, 8), guid(2): DENIED}))
+
+    found = a_graph(remote).transitive_groups([ADA, BOB])
+
+    assert found[ADA] == {GroupId(guid(7)), GroupId(guid(8))}
+    assert isinstance(found[BOB], RemoteError)
+
+
+def test_licensed_people_are_counted_of_all_or_of_some_domains_and_never_guessed():
+    remote = Remote(reply(200, {"@odata.count": 40, "value": []}), reply(200, {"@odata.count": 2, "value": []}))
+    assert a_graph(remote).licensed_people(["contoso.example", "o'neil.example"]) == 42
+    assert ["o''neil.example" in q["$filter"] for q in remote.queries()] == [False, True]
+
+    with pytest.raises(Malformed):
+        a_graph(Remote(reply(200, {"value": []}))).licensed_people()

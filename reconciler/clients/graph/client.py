@@ -16,7 +16,7 @@ from urllib.parse import quote
 import msgspec
 
 from desired_state.model import GroupId, SkuId, UserId
-from reconciler.clients.graph import audits, groups, shapes
+from reconciler.clients.graph import audits, groups, roles, shapes
 from reconciler.clients.graph.batch import read_many
 from reconciler.clients.graph.dialect import SYSTEM
 from reconciler.clients.graph.scan import SCAN_SELECT, UserPage, scan, scan_users
@@ -150,9 +150,17 @@ class Graph:
         """The groups that each user is a direct member of, by object id."""
         return groups.memberships(self.wire, [UserId(_guid(user)) for user in users])
 
-    def all_groups(self, users: Collection[UserId]) -> dict[UserId, frozenset[GroupId] | RemoteError]:
-        """The groups that each user is in, directly or through another group, by object id."""
-        return groups.all_memberships(self.wire, [UserId(_guid(user)) for user in users])
+    def transitive_groups(self, users: Collection[UserId]) -> dict[UserId, frozenset[GroupId] | RemoteError]:
+        """The groups that each user is in, through groups in groups as well, by object id."""
+        return roles.transitive_groups(self.wire, [UserId(_guid(user)) for user in users])
+
+    def role_holders(self) -> frozenset[UserId]:
+        """Everybody to whom an administrator role is assigned, directly or by a group."""
+        return roles.role_holders(self.wire)
+
+    def licensed_people(self, domains: Collection[str] = ()) -> int:
+        """How many users hold a licence, of these domains or of all: from an index, for shares only."""
+        return roles.licensed_people(self.wire, domains)
 
     def group_members(self, group: GroupId) -> dict[UserId, frozenset[SkuId] | None]:
         """The users who are direct members of a group, and the SKUs that each holds; None where that is not shown."""

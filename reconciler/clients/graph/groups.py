@@ -71,11 +71,13 @@ def group(row: GroupRow) -> ObservedGroup:
     )
 
 
-class _Page(msgspec.Struct, gc=False, kw_only=True):
+class Page(msgspec.Struct, gc=False, kw_only=True):
+    """A page of a list, with where the next one is."""
+
     next_link: str | None = field(name="@odata.nextLink", default=None)
 
 
-class _GroupList(_Page, gc=False, kw_only=True):
+class _GroupList(Page, gc=False, kw_only=True):
     value: list[GroupRow]
 
 
@@ -83,7 +85,7 @@ class _Id(msgspec.Struct, gc=False):
     id: str
 
 
-class _IdList(_Page, gc=False, kw_only=True):
+class _IdList(Page, gc=False, kw_only=True):
     value: list[_Id]
 
 
@@ -96,15 +98,15 @@ class _Member(msgspec.Struct, gc=False, rename="camel"):
     assigned_licenses: list[_Held] | None = None
 
 
-class _MemberList(_Page, gc=False, kw_only=True):
+class _MemberList(Page, gc=False, kw_only=True):
     value: list[_Member]
 
 
 K = TypeVar("K", bound=str)
-P = TypeVar("P", bound=_Page)
+P = TypeVar("P", bound=Page)
 GROUP = msgspec.json.Decoder(GroupRow)
 _GROUPS = msgspec.json.Decoder(_GroupList)
-_IDS = msgspec.json.Decoder(_IdList)
+IDS = msgspec.json.Decoder(_IdList)
 _MEMBERS = msgspec.json.Decoder(_MemberList)
 NAME_MAX = 120
 PAGES_MAX = 1000  # of one list; a longer one runs in a circle
@@ -116,7 +118,7 @@ def by_name(wire: Wire, names: Collection[str]) -> dict[str, tuple[ObservedGroup
     """All groups that are called so, per name; letter case does not count, as it does not for Graph."""
     urls = {name: f"/groups?$filter={quote(_is_called(name), safe='')}&$select={GROUP_SELECT}" for name in names}
     found: dict[str, tuple[ObservedGroup, ...] | RemoteError] = {}
-    for name, rows in _read_all(wire, urls, _GROUPS, operation="groups_by_name").items():
+    for name, rows in read_all(wire, urls, _GROUPS, operation="groups_by_name").items():
         if isinstance(rows, RemoteError):
             found[name] = rows
             continue
@@ -132,9 +134,9 @@ def by_id(wire: Wire, ids: Collection[GroupId]) -> dict[GroupId, ObservedGroup |
     rows = read_many(wire, {g: f"/groups/{g}?$select={GROUP_SELECT}" for g in ids}, GROUP, operation="groups")
     there = [g for g, row in rows.items() if isinstance(row, GroupRow)]
     above = {g: f"/groups/{g}/memberOf/microsoft.graph.group?$select=id" for g in there}
-    parents = _read_all(wire, above, _IDS, operation="group_parents")
-    roles = _read_all(
-        wire, {g: f"/groups/{g}/appRoleAssignments?$select=id" for g in there}, _IDS, operation="group_app_roles"
+    parents = read_all(wire, above, IDS, operation="group_parents")
+    roles = read_all(
+        wire, {g: f"/groups/{g}/appRoleAssignments?$select=id" for g in there}, IDS, operation="group_app_roles"
     )
     found: dict[GroupId, ObservedGroup | RemoteError] = {}
     for key, row in rows.items():
@@ -142,7 +144,7 @@ def by_id(wire: Wire, ids: Collection[GroupId]) -> dict[GroupId, ObservedGroup |
             found[key] = row
             continue
         shown = group(row)
-        sits_in, carries = _ids(parents[key]), _ids(roles[key])
+        sits_in, carries = ids_of(parents[key]), ids_of(roles[key])
         found[key] = replace(
             shown,
             parents=None if sits_in is None else tuple(GroupId(g) for g in sits_in),
@@ -157,19 +159,9 @@ def memberships(wire: Wire, users: Collection[UserId]) -> dict[UserId, frozenset
     """The groups that each user is a direct member of: only those give licences (graph.md section 8)."""
     urls = {user: f"/users/{user}/memberOf/microsoft.graph.group?$select=id&$top=999" for user in users}
     found: dict[UserId, frozenset[GroupId] | RemoteError] = {}
-    for user, pages in _read_all(wire, urls, _IDS, operation="user_groups").items():
-        ids = pages if isinstance(pages, RemoteError) else _ids(pages)
+    for user, pages in read_all(wire, urls, IDS, operation="user_groups").items():
+        ids = pages if isinstance(pages, RemoteError) else ids_of(pages)
         found[user] = ids if isinstance(ids, RemoteError) else frozenset(GroupId(g) for g in ids or ())
-    return found
-
-
-def all_memberships(wire: Wire, users: Collection[UserId]) -> dict[UserId, frozenset[GroupId] | RemoteError]:
-    """The ids of everything that each user is a member of, directly or through other groups (graph.md section 2)."""
-    urls = {user: f"/users/{user}/transitiveMemberOf?$select=id&$top=999" for user in users}
-    found: dict[UserId, frozenset[GroupId] | RemoteError] = {}
-    for user, pages in _read_all(wire, urls, _IDS, operation="all_groups").items():
-        ids = pages if isinstance(pages, RemoteError) else _ids(pages)
-        found[user] = ids if isinstance(ids, RemoteError) else frozenset(GroupId(g.lower()) for g in ids or ())
     return found
 
 
@@ -180,12 +172,12 @@ def members(wire: Wire, group_id: GroupId) -> dict[UserId, frozenset[SkuId] | No
     """
     params = {"$select": "id,assignedLicenses", "$top": "999"}
     path = f"/groups/{group_id}/members/microsoft.graph.user"
-    first = _decoded(_MEMBERS, wire.get(path, params=params, operation="group_members", cost=2).body)
+    first = decoded(_MEMBERS, wire.get(path, params=params, operation="group_members", cost=2).body)
     return {
         UserId(row.id.lower()): None
         if row.assigned_licenses is None
         else frozenset(SkuId(held.sku_id.lower()) for held in row.assigned_licenses)
-        for page in _follow(wire, first, _MEMBERS, "group_members", {})
+        for page in follow(wire, first, _MEMBERS, "group_members", {})
         for row in page.value
     }
 
@@ -204,8 +196,8 @@ def in_error(wire: Wire) -> tuple[GroupId, ...]:
         more = ADVANCED
         advanced = {**params, "$count": "true"}
         first = wire.get("/groups", params=advanced, headers=more, operation="groups_in_error")
-    pages = _follow(wire, _decoded(_IDS, first.body), _IDS, "groups_in_error", more)
-    return tuple(GroupId(g) for g in _ids(pages) or ())
+    pages = follow(wire, decoded(IDS, first.body), IDS, "groups_in_error", more)
+    return tuple(GroupId(g) for g in ids_of(pages) or ())
 
 
 def _is_called(name: str) -> str:
@@ -213,13 +205,13 @@ def _is_called(name: str) -> str:
     return f"displayName eq '{doubled}'"
 
 
-def _ids(pages: tuple[_IdList, ...] | RemoteError) -> tuple[str, ...] | None:
+def ids_of(pages: tuple[_IdList, ...] | RemoteError) -> tuple[str, ...] | None:
     if isinstance(pages, RemoteError):
         return None
     return tuple(row.id.lower() for page in pages for row in page.value)
 
 
-def _read_all(
+def read_all(
     wire: Wire, urls: Mapping[K, str], decoder: msgspec.json.Decoder[P], *, operation: str
 ) -> dict[K, tuple[P, ...] | RemoteError]:
     """Every page of every list; a list that cannot be read to its end is an error, never a shorter list."""
@@ -229,13 +221,13 @@ def _read_all(
             found[key] = first
             continue
         try:
-            found[key] = _follow(wire, first, decoder, operation, {})
+            found[key] = follow(wire, first, decoder, operation, {})
         except RemoteError as error:
             found[key] = error
     return found
 
 
-def _follow(
+def follow(
     wire: Wire, first: P, decoder: msgspec.json.Decoder[P], operation: str, headers: Mapping[str, str]
 ) -> tuple[P, ...]:
     pages = [first]
@@ -243,11 +235,11 @@ def _follow(
         if len(pages) == PAGES_MAX:
             raise Malformed(SYSTEM, f"{operation} has no end")
         answer = wire.follow(link, operation=operation, headers=headers)
-        pages.append(_decoded(decoder, answer.body))
+        pages.append(decoded(decoder, answer.body))
     return tuple(pages)
 
 
-def _decoded(decoder: msgspec.json.Decoder[P], body: bytes) -> P:
+def decoded(decoder: msgspec.json.Decoder[P], body: bytes) -> P:
     try:
         return decoder.decode(body)
     except msgspec.DecodeError as error:

@@ -44,6 +44,16 @@ PERMISSIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "group_parents": ("GroupMember.Read.All", "GroupMember.ReadWrite.All", *_READ_GROUPS),
         # "List appRoleAssignments granted to a group", Graph v1.0 reference; not in graph.md
         "group_app_roles": ("Directory.Read.All", "Directory.ReadWrite.All", "AppRoleAssignment.ReadWrite.All"),
+        "transitive_groups": ("GroupMember.Read.All", "GroupMember.ReadWrite.All", *_READ_GROUPS, *_READ_USERS),
+        # "List unifiedRoleAssignments", Graph v1.0 reference; not in graph.md
+        "role_holders": (
+            "RoleManagement.Read.Directory",
+            "RoleManagement.Read.All",
+            "RoleManagement.ReadWrite.Directory",
+            "Directory.Read.All",
+            "Directory.ReadWrite.All",
+        ),
+        "licensed_people": _READ_USERS,
         "add_group_member": _WRITE_MEMBERS,
         "remove_group_member": _WRITE_MEMBERS,
         "reprocess_user": ("User.ReadWrite.All", "Directory.ReadWrite.All"),
@@ -54,6 +64,7 @@ PERMISSIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 OBSERVE = ("users", "scan_users", "license_details", "subscribed_skus", "organization", "group")
+ROLES = ("role_holders",)  # without it nobody is known to hold no role, and nobody is served
 EVIDENCE = ("directory_audits",)  # without it nothing fails, and who changed a grant later stays unknown
 ENFORCE = (*OBSERVE, "assign_license", "set_usage_location")
 # What a product that reaches people through a group needs on top.

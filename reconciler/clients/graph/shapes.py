@@ -17,7 +17,8 @@ from reconciler.model import Assignment, ObservedUser, Organization, PlanState, 
 
 USER_SELECT = (
     "id,userPrincipalName,displayName,accountEnabled,usageLocation,country,userType,onPremisesSyncEnabled,employeeId,"
-    "department,employeeType,createdDateTime,officeLocation,assignedLicenses,licenseAssignmentStates,assignedPlans"
+    "department,employeeType,createdDateTime,officeLocation,isResourceAccount,"
+    "assignedLicenses,licenseAssignmentStates,assignedPlans"
 )
 IN_USE = frozenset({"enabled", "warning"})  # assignedPlans.capability_status of plans that work now (D21 assignedplan)
 
@@ -54,6 +55,7 @@ class UserRow(msgspec.Struct, gc=False, rename="camel"):
     department: str | UnsetType | None = UNSET
     employee_type: str | UnsetType | None = UNSET
     created_date_time: datetime | None = None
+    is_resource_account: bool | None = None
     assigned_licenses: list[LicenseRow] | None = None
     license_assignment_states: list[StateRow] | None = None
     assigned_plans: list[PlanRow] | None = None
@@ -126,6 +128,7 @@ def user(row: UserRow, *, read_at: datetime) -> ObservedUser:
         country=_shown(row.country),
         office=_shown(row.office_location),
         user_type=row.user_type,
+        is_resource=row.is_resource_account,
         # null means never synced (graph.md section 3); only a missing field is unknown
         is_synced=None if row.on_premises_sync_enabled is UNSET else bool(row.on_premises_sync_enabled),
         employee_id=_shown(row.employee_id),

@@ -7,7 +7,7 @@ history may be closed to the integration user: then it is None, which is not the
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -96,6 +96,15 @@ def asked(tables: Tables, subjects: Collection[str]) -> tuple[Asked, ...]:
     return tuple(found[key] for key in sorted(found))
 
 
+def _all(
+    tables: Tables, table: str, query: str, fields: Sequence[str], operation: str, fits: Callable[[Row], bool]
+) -> list[Row] | None:
+    """Every row that matches, None where some are there and hidden from us: a closed table looks like an empty one."""
+    totals: list[int] = []
+    found = list(tables.rows(table, query, fields, operation=operation, fits=fits, counted=totals.append))
+    return None if sum(totals) > len(found) else found
+
+
 def changes(tables: Tables, rows: Collection[str]) -> dict[str, tuple[Change, ...]] | None:
     """The changes of these rows' state, oldest first; None where the history is closed to us."""
     found: dict[str, list[Change]] = defaultdict(list)
@@ -107,7 +116,10 @@ def changes(tables: Tables, rows: Collection[str]) -> dict[str, tuple[Change, ..
             def fits(row: Row, ids: set[str] = ids) -> bool:
                 return row.text("documentkey") in ids and row.text("fieldname") == "state"
 
-            for row in tables.rows(HISTORY, query, _CHANGE, operation="approval_history", fits=fits):
+            shown = _all(tables, HISTORY, query, _CHANGE, "approval_history", fits)
+            if shown is None:
+                return None
+            for row in shown:
                 at = row.instant("sys_created_on")
                 if at is not None:
                     change = Change(row.need("documentkey"), row.text("newvalue") or "", row.text("user") or "", at)
@@ -133,7 +145,10 @@ def impersonations(tables: Tables, names: Collection[str], since: datetime) -> t
             def fits(row: Row, known: set[str] = known) -> bool:
                 return (row.text("parm2") or "").lower() in known
 
-            for row in tables.rows(EVENTS, query, _EVENT, operation="impersonations", fits=fits):
+            rows = _all(tables, EVENTS, query, _EVENT, "impersonations", fits)
+            if rows is None:
+                return None
+            for row in rows:
                 at = row.instant("sys_created_on")
                 if at is None:
                     continue

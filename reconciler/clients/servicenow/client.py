@@ -207,6 +207,6 @@ class ServiceNow:
 
     # --- self test ------------------------------------------------------------------------------------------
 
-    def probe(self, *, items: Collection[str] = (), group: str = "") -> tuple[Probe, ...]:
+    def probe(self, *, items: Collection[str] = (), group: str = "", account: str = "") -> tuple[Probe, ...]:
         """What the credentials can and cannot read, and how the instance treats queries. Read-only."""
-        return probes.probe(self._tables, self._clock, self._fields, items=items, group=group)
+        return probes.probe(self._tables, self._clock, self._fields, items=items, group=group, account=account)

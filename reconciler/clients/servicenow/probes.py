@@ -15,13 +15,15 @@ import msgspec
 from reconciler.clients.servicenow import names, records
 from reconciler.clients.servicenow.answers import JOURNAL
 from reconciler.clients.servicenow.dialect import SYSTEM
-from reconciler.clients.servicenow.queries import among, instant, sys_id
+from reconciler.clients.servicenow.queries import among, equal, instant, sys_id
 from reconciler.clients.servicenow.records import ITEM_TABLE, TASK_TABLE, TICKET_FIELDS, USER_TABLE, TicketFields
 from reconciler.clients.servicenow.tables import Row, Tables
 from reconciler.clock import Clock
 from reconciler.errors import Malformed, RemoteError, SignInFailed
 
 OPTIONAL = frozenset({"cat_item.name", "request.requested_for", "recurring_price"})
+# Roles with which every ticket, approval, user or script can be written. The last names are general knowledge.
+TOO_MUCH = frozenset({"admin", "security_admin", "catalog_admin", "user_admin", "approval_admin", "impersonator"})
 DAY = timedelta(days=1)
 
 
@@ -35,9 +37,12 @@ class Probe:
 
 
 def probe(
-    tables: Tables, clock: Clock, fields: TicketFields, *, items: Collection[str], group: str
+    tables: Tables, clock: Clock, fields: TicketFields, *, items: Collection[str], group: str, account: str = ""
 ) -> tuple[Probe, ...]:
-    """All findings, in the order in which problems should be mended. `items` are sys_ids, `group` a name."""
+    """All findings, in the order in which problems should be mended.
+
+    `items` are sys_ids, `group` is a name, `account` our own user name where we know it.
+    """
     test = _Test(tables, clock, fields, among("cat_item", sorted(map(sys_id, items))) if items else "")
     checks: list[tuple[str, Callable[[], Probe]]] = [
         ("tickets", test.tickets),
@@ -53,6 +58,8 @@ def probe(
     ]
     if group:
         checks.append(("group", lambda: test.group(group)))
+    if account:
+        checks.append(("roles", lambda: test.roles(account)))
     return tuple(_all(checks))
 
 
@@ -119,6 +126,27 @@ class _Test:
             said = "The instance ignores query parts that it does not know; we check every row, so this is safe."
             return Probe("unknown_fields", True, said)
         return Probe("unknown_fields", True, "A query with an unknown field returns nothing.")
+
+    def roles(self, account: str) -> Probe:
+        """Roles that write more than tickets. Which table says so is from ServiceNow's own data model; the contract
+        does not have it, and an instance that does not show it is asked by hand."""
+        by_hand = f"check by hand that {account} holds none of {', '.join(sorted(TOO_MUCH))}"
+        try:
+            rows = self._tables.page(
+                "sys_user_has_role", equal("user.user_name", account), ("role.name",), limit=200, operation="probe"
+            ).rows
+        except SignInFailed:
+            raise
+        except RemoteError:
+            rows = ()
+        held = {name for row in rows if (name := row.text("role.name"))}
+        if not held:
+            return Probe("roles", None, f"Which roles our account holds is not shown to it: {by_hand}.")
+        more = sorted(held & TOO_MUCH)
+        if more:
+            what = "it could write far more than tickets; take them away"
+            return Probe("roles", None, f"{account} holds {', '.join(more)}: {what}.")
+        return Probe("roles", True, f"{account} holds {', '.join(sorted(held))}, and no role that writes much more.")
 
     def time(self) -> Probe:
         """Counts and rows of the last day have to agree, or a time literal is read in another zone."""

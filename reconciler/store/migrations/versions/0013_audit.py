@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0013"
-down_revision = "0011"
+down_revision = "0012"
 
 COLUMNS = ("tenant", "seq", "at", "kind", "subject", "actor", "cycle", "body", "prev", "hash")
 TEXTS = tuple(name for name in COLUMNS if name != "seq")

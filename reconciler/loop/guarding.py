@@ -1,0 +1,345 @@
+"""The guards at work in one cycle: what they need is read once, asked at the gate and before every write, and kept.
+
+The gate stops a lane as a whole, before its first write. `Post` stands at the choke-point: it stops the single write
+that the gate could not foresee, because somebody threw a switch meanwhile, a window began, or results speak against a
+system. Its budgets are the gate's own; it trips only where something is sent that no gate has counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from sqlmodel import Session
+
+from desired_state.model import LineKey, SkuId, UserId
+from reconciler.clients.graph import Graph
+from reconciler.clock import Clock
+from reconciler.digest import plain
+from reconciler.errors import RemoteError
+from reconciler.line import Decision, Finding, Gated, Lane, Trip
+from reconciler.loop.gate import Gates
+from reconciler.loop.guards.breakers import Circuit, Mark, Touch, fights
+from reconciler.loop.guards.budgets import CYCLE, DAY, Limits, Used, affordable
+from reconciler.loop.guards.effects import Scales
+from reconciler.loop.guards.freezes import Stop, Window, frozen
+from reconciler.loop.guards.judge import CIRCUIT, FREEZE, KILL, LIFTED, SCOPE, circuit_trip, covered
+from reconciler.loop.guards.lanes import lanes_of
+from reconciler.loop.guards.scope import ANY, Scope, Side, judge
+from reconciler.loop.guards.sources import Pulled, short
+from reconciler.loop.guards.watch import GRAPH, SERVICENOW, Watch, system_of
+from reconciler.loop.observe import Seen
+from reconciler.loop.pull import TICKETS
+from reconciler.loop.register import register
+from reconciler.loop.send import Stopped, Write
+from reconciler.store import guards, journal, outbox, switches, tally
+from reconciler.store.database import Database
+
+DAY_LONG = timedelta(hours=24)
+PEOPLE, CIRCUITS = "people", {GRAPH: "circuit.graph", SERVICENOW: "circuit.servicenow"}
+COUNT_EVERY = timedelta(hours=24)
+COUNT_AGAIN = timedelta(hours=1)  # after it could not be done
+
+
+@dataclass(frozen=True, slots=True)
+class Guarding:
+    """The guards of one tenant, as configured. `outside` says what stops everything from outside the store, or ""."""
+
+    tenant: str
+    database: Database
+    clock: Clock
+    graph: Graph
+    scope: Scope
+    limits: Limits
+    windows: tuple[Window, ...] = ()
+    outside: Callable[[], str] = lambda: ""
+    prices: Mapping[SkuId, Decimal] = field(default_factory=dict)
+    stale_after: timedelta = timedelta(minutes=30)
+    pause: timedelta = timedelta(minutes=15)  # of a breaker
+    flip_window: timedelta = timedelta(days=7)
+
+    def post(self, seen: Seen, *, cycle: str) -> Post:
+        """Read what the guards need to know for one cycle."""
+        at = self.clock.now()
+        users = [line.account for line in seen.lines if line.account is not None]
+        with self.database.read() as session:
+            touched = tally.touched_since(session, self.tenant, at - DAY_LONG)
+            answered = outbox.tickets_answered_since(session, self.tenant, at - DAY_LONG)
+            looks = tally.ended_since(session, self.tenant, at - self.flip_window)
+            let = guards.released(session, self.tenant, at)
+            pulled = _pulled(session, self.tenant)
+            circuits = {system: self._circuit(session, system) for system in CIRCUITS}
+            stops = self.stops(session, at)
+        observed = seen.observed
+        watch = Watch(
+            at,
+            self.scope,
+            register(self.graph, self.scope, set(users)),
+            Scales(observed.skus, observed.groups, self.prices),
+            replace(self.limits, people=self._people(at)),
+            _used(touched, answered),
+            stops,
+            {system: circuit for system, (circuit, _) in circuits.items()},
+            short(observed, pulled, now=at, stale_after=self.stale_after),
+            fights(Touch(e.subject, thing, value) for e in looks for thing, value in e.things),
+            frozenset(p.digest for p in let if p.guard != guards.FORECAST),
+            frozenset(str(c["end"]) for p in let if p.guard == guards.FORECAST for c in p.changes),
+        )
+        marks = {
+            system: [
+                Mark(e.subject, e.at, bool(e.trouble), e.trouble) for e in looks if _is_since(e, system, since, at)
+            ]
+            for system, (_, since) in circuits.items()
+        }
+        return Post(self, watch, cycle, marks=marks, used=dict(watch.used.users))
+
+    def stops(self, session: Session | None, at: datetime) -> tuple[Stop, ...]:
+        """Everything that is thrown, planned or configured and holds now; without a session, all but the store's."""
+        found = []
+        outside = self.outside()
+        if outside:
+            found.append(Stop(KILL, "the kill switch", frozenset(Lane), outside))
+        for switch in switches.stops(session, self.tenant) if session is not None else ():
+            lanes = frozenset(lane for lane in Lane if switch.stops(lane.value, at))
+            if lanes:
+                is_kill = switch.kind is switches.SwitchKind.KILL
+                name = "the kill switch" if is_kill else f"the freeze {switch.name}"
+                found.append(Stop(KILL if is_kill else FREEZE, name, lanes, switch.reason))
+        return (*found, *frozen(self.windows, at))
+
+    def _circuit(self, session: Session, system: str) -> tuple[Circuit, datetime | None]:
+        """Where a breaker stands, and since when results count for it."""
+        kept = guards.fact(session, self.tenant, CIRCUITS[system])
+        if kept is None:
+            return Circuit(), None
+        body, at = kept
+        until = datetime.fromisoformat(body["until"]) if body.get("until") else None
+        return Circuit(at if until is not None else None, until, str(body.get("why", ""))), at
+
+    def _people(self, at: datetime) -> int | None:
+        """How many people are in scope, counted once a day; None while nobody could."""
+        if not any(a.percent for a in (*self.limits.per_cycle.values(), *self.limits.per_day.values())):
+            return None
+        with self.database.read() as session:
+            kept = guards.fact(session, self.tenant, PEOPLE)
+        whom = sorted(self.scope.allow_domains)
+        if kept is not None and kept[0].get("whom") == whom:
+            count = kept[0].get("count")
+            if at - kept[1] < (COUNT_EVERY if count is not None else COUNT_AGAIN):
+                return count
+        named = len(self.scope.allow_users)
+        try:
+            if ANY in self.scope.allow_domains:
+                count = self.graph.licensed_people()
+            else:
+                count = named + (self.graph.licensed_people(whom) if whom else 0)
+        except RemoteError:
+            count = None
+        with self.database.write() as session:
+            guards.remember(session, self.tenant, PEOPLE, {"count": count, "whom": whom}, at)
+        return count
+
+
+def _mark(ended: tally.Ended) -> Mark:
+    return Mark(ended.subject, ended.at, bool(ended.trouble), ended.trouble)
+
+
+def _is_since(ended: tally.Ended, system: str, since: datetime | None, at: datetime) -> bool:
+    is_its_own = (SERVICENOW if ended.is_for_tickets else GRAPH) == system
+    return is_its_own and ended.at > (since or at - DAY_LONG)
+
+
+def _used(touched: tally.Touched, answered: frozenset[str]) -> Used:
+    users = {Lane(lane): who for lane, who in touched.users.items() if lane in {each.value for each in Lane}}
+    return Used({**users, Lane.ANSWERS: answered}, touched.cost)
+
+
+def _pulled(session: Session, tenant: str) -> Pulled | None:
+    kept = guards.fact(session, tenant, TICKETS)
+    return Pulled(int(kept[0]["usual"]), int(kept[0]["last"])) if kept is not None else None
+
+
+@dataclass(slots=True)
+class Post:
+    """The guards of one cycle, at the gate and at the choke-point."""
+
+    guarding: Guarding
+    watch: Watch
+    cycle: str
+    marks: dict[str, list[Mark]]
+    used: dict[Lane, frozenset[str]]
+    trips: list[Trip] = field(default_factory=list)  # of single writes
+    _costs: dict[tuple[str, str, str], Decimal] = field(default_factory=dict)
+    _touched: dict[Lane, set[str]] = field(default_factory=dict)
+    _sides: dict[LineKey, Side] = field(default_factory=dict)
+    _users: dict[UserId, Side] = field(default_factory=dict)
+    _let: frozenset[Lane] = frozenset()  # lanes whose plan a person let through
+    _ahead: frozenset[LineKey] = frozenset()
+
+    # --- around the gate
+
+    def admit(self, findings: Iterable[Finding]) -> None:
+        """Remember on which side of the fence everybody is; one who is on two is outside."""
+        for finding in findings:
+            side = judge(finding, self.watch.scope, self.watch.register).side
+            self._sides[finding.key] = side
+            if finding.user is not None:
+                known = self._users.get(finding.user.id, side)
+                self._users[finding.user.id] = known if side is Side.IN else side
+
+    def begin(self, gates: Gates) -> None:
+        """Keep what was stopped, and use up what was let through, before the first write."""
+        self._let = frozenset(lane for lane in gates.released.values() if lane is not None)
+        findings = [g.proposal.finding for g in gates.gated]
+        self._ahead = frozenset(f.key for f in findings if covered(f, self.watch))
+        at = self.guarding.clock.now()
+        stopped = [t for t in gates.trips if t.guard not in LIFTED and t.digest]
+        if not stopped and not gates.released:
+            return
+        with self.guarding.database.write() as session:
+            for trip in stopped:
+                guards.keep(session, self.guarding.tenant, _plan(trip, gates.gated, self.cycle, at))
+            for digest in sorted(gates.released):
+                guards.use(session, self.guarding.tenant, digest, cycle=self.cycle, at=at)
+
+    def keep(self, trips: Iterable[Trip], changes: Sequence[Mapping[str, Any]]) -> None:
+        """Keep what was stopped outside of the gate: answers."""
+        at = self.guarding.clock.now()
+        with self.guarding.database.write() as session:
+            for trip in trips:
+                if trip.guard not in LIFTED and trip.digest:
+                    guards.keep(session, self.guarding.tenant, _kept(trip, changes, self.cycle, at))
+
+    def circuit(self, lane: Lane, wanted: int, digest: str) -> Trip | None:
+        """The trip of a breaker that is open for the system of a lane, None while it is closed."""
+        circuit = self.watch.circuits.get(system_of(lane), Circuit())
+        return circuit_trip(circuit, lane, wanted, digest, self.guarding.clock.now())
+
+    def let_through(self, digest: str, lane: Lane) -> bool:
+        """Use a release of a plan that is no plan of the gate: answers. True when there was one."""
+        if digest not in self.watch.released:
+            return False
+        self._let |= {lane}
+        with self.guarding.database.write() as session:
+            guards.use(session, self.guarding.tenant, digest, cycle=self.cycle, at=self.guarding.clock.now())
+        return True
+
+    # --- at the choke-point
+
+    def check(self, session: Session, write: Write) -> None:
+        """Raise Stopped when a guard forbids the write now."""
+        at = self.guarding.clock.now()
+        lanes = {write.lane, *(write.counts or ())}
+        for stop in self.guarding.stops(session, at):
+            lane = next((each for each in sorted(lanes) if each in stop.lanes), None)
+            if lane is not None:
+                self._stop(Trip(stop.guard, lane, 1, 0, write.plan_digest, stop.sentence(lane)))
+        self._check_scope(write)
+        trip = self.circuit(write.lane, 1, write.plan_digest)
+        if trip is not None and write.lane not in self._let:
+            self._stop(trip)
+        self._check_budget(write)
+
+    def _check_scope(self, write: Write) -> None:
+        """Whoever was not judged in this cycle, or is outside, is not written to; nor is a ticket about them."""
+        if write.system == GRAPH:
+            side = self._users.get(UserId(write.subject), Side.OUT)
+        else:
+            side = Side.IN if self.may_answer(write.keys) else Side.OUT
+        if side is not Side.IN:
+            self._stop(
+                Trip(SCOPE, write.lane, 1, 0, write.plan_digest, "An account that is not in scope is not changed.")
+            )
+
+    def may_answer(self, keys: Iterable[LineKey]) -> bool:
+        """Whether a ticket may be told something about these lines: everybody in them was judged, and is in scope."""
+        return {self._sides.get(key, Side.OUT) for key in keys} == {Side.IN}
+
+    def _check_budget(self, write: Write) -> None:
+        limits = self.watch.limits
+        for lane in sorted(write.counts if write.counts is not None else {write.lane}):
+            if lane in self._let or (lane is Lane.REMOVALS and write.keys and set(write.keys) <= self._ahead):
+                continue
+            now, day = self._touched.get(lane, set()) | {write.subject}, self.used.get(lane, frozenset())
+            for guard, who, limit in ((CYCLE, now, limits.of_cycle(lane)), (DAY, day | now, limits.of_day(lane))):
+                if len(who) > limit:
+                    why = f"The {guard} of lane {lane} is {limit}, and this would be one more."
+                    self._stop(Trip(guard, lane, len(who), limit, write.plan_digest, why))
+        if write.cost and Lane.GRANTS not in self._let:
+            costs = self._costs | {_costing(write): write.cost}
+            wanted, used = sum(costs.values(), Decimal(0)), self.watch.used.cost
+            trip = affordable(wanted, used=used, limits=limits, digest=write.plan_digest)
+            if trip is not None:
+                self._stop(trip)
+
+    def _stop(self, trip: Trip) -> None:
+        if (trip.guard, trip.lane) not in {(t.guard, t.lane) for t in self.trips}:
+            self.trips.append(trip)
+        raise Stopped(trip.sentence, trip)
+
+    def sent(self, write: Write) -> None:
+        """The write goes out: it counts from now on."""
+        for lane in write.counts if write.counts is not None else {write.lane}:
+            self._touched.setdefault(lane, set()).add(write.subject)
+        if write.cost:
+            self._costs[_costing(write)] = write.cost
+
+    def ended(self, session: Session, write: Write, trouble: str) -> None:
+        """It came to this; the breaker of its system may open, or close again."""
+        self._mark(session, system_of(write.lane), write.subject, trouble)
+
+    def read_back(self, session: Session, subject: str, lane: Lane, *, is_there: bool) -> None:
+        """It was looked at afterwards; what was accepted and is not there speaks against the system."""
+        if not is_there:
+            self._mark(session, system_of(lane), subject, "a change was accepted and is not there when it is read back")
+
+    def _mark(self, session: Session, system: str, subject: str, trouble: str) -> None:
+        at, tenant = self.guarding.clock.now(), self.guarding.tenant
+        mark = Mark(subject, at, bool(trouble), trouble)
+        marks = self.marks.setdefault(system, [])
+        marks.append(mark)
+        before = self.watch.circuits.get(system, Circuit())
+        if before.is_open(at):
+            return
+        after = before.after(mark, marks, self.guarding.pause)
+        if after == before:
+            return
+        self.watch = replace(self.watch, circuits={**self.watch.circuits, system: after})
+        marks.clear()
+        until = after.until_at.isoformat() if after.until_at is not None else ""
+        guards.remember(session, tenant, CIRCUITS[system], {"until": until, "why": after.why}, at)
+        told = {"guard": CIRCUIT, "system": system, "open": bool(until), "until": until, "sentence": after.why}
+        journal.append(session, tenant, kind="guard.tripped", subject=CIRCUIT, body=told, at=at, cycle=self.cycle)
+
+
+def _costing(write: Write) -> tuple[str, str, str]:
+    """A change that is tried again costs once."""
+    return write.subject, write.digest, write.kind
+
+
+def _plan(trip: Trip, gated: Iterable[Gated], cycle: str, at: datetime) -> guards.GuardPlan:
+    """A stopped lane's plan as an object that can be shown and let through."""
+    mine = [g for g in gated if g.decision is Decision.STOPPED and g.sentence == trip.sentence and g.proposal.actions]
+    changes = [
+        {
+            "line": str(g.proposal.finding.key),
+            "user": action.user,
+            "kind": action.kind.value,
+            "before": plain(action.before),
+            "after": plain(action.after),
+            "digest": g.proposal.digest,
+        }
+        for g in sorted(mine, key=lambda g: g.proposal.finding.key)
+        if trip.lane in lanes_of(g) or any(w.gains or w.losses for w in g.weights)
+        for action in g.proposal.actions
+    ]
+    return _kept(trip, changes, cycle, at)
+
+
+def _kept(trip: Trip, changes: Sequence[Mapping[str, Any]], cycle: str, at: datetime) -> guards.GuardPlan:
+    return guards.GuardPlan(
+        trip.digest, trip.guard, trip.lane.value, trip.wanted, trip.limit, trip.sentence, changes, cycle, at
+    )

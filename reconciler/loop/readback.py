@@ -1,0 +1,144 @@
+"""Looking at what was just changed: is it there? Waited for a little, because a replica may lag behind a write.
+
+What was looked at is told in the audit log, and to the breakers: a change that was accepted and is not there speaks
+against the system, one that was there and has to be made again is somebody else's doing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sqlmodel import Session
+
+from desired_state.model import GroupId, UserId
+from reconciler.clients.graph import Graph
+from reconciler.clock import Clock
+from reconciler.errors import RemoteError
+from reconciler.line import Gated, Lane, Trip
+from reconciler.loop.guarding import Post
+from reconciler.loop.guards.breakers import touches
+from reconciler.loop.guards.canary import Canary
+from reconciler.loop.guards.judge import CANARY
+from reconciler.loop.guards.lanes import lane_of, lanes_of
+from reconciler.model import Action, ActionKind, ObservedUser, Outcome, Result
+from reconciler.store import journal
+from reconciler.store.database import Database
+
+WAITS_S = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0)  # graph.md section 8: a replica may lag by seconds, no bound is published
+_MEMBERSHIPS = (ActionKind.ADD_GROUP_MEMBER, ActionKind.REMOVE_GROUP_MEMBER)
+
+
+@dataclass(slots=True)
+class Batch:
+    """The changes of one cycle on their way out, lane by lane: one, then ten, then a tenth at a time."""
+
+    graph: Graph
+    clock: Clock
+    database: Database
+    tenant: str
+    cycle: str
+    post: Post
+    canaries: dict[Lane, Canary]
+    open: list[Action] = field(default_factory=list)
+    stopped: dict[Lane, str] = field(default_factory=dict)
+
+    def may_go(self, gated: Gated, plan_digest: str) -> str:
+        """Why the next change may not go out, "" when it may. Looks at those before it where that is due."""
+        lanes = lanes_of(gated)
+        due = [lane for lane in sorted(lanes) if lane in self.canaries and self.canaries[lane].is_due]
+        for lane in due:
+            absent = self._look([a for a in self.open if lane_of(a) is lane])
+            self.canaries[lane] = self.canaries[lane].looked()
+            if absent:
+                why = (
+                    f"{absent} of the changes that went out first cannot be seen although they were accepted, so the "
+                    f"rest of lane {lane} waits for the next cycle."
+                )
+                self.stopped[lane] = why
+                self.post.trips.append(Trip(CANARY, lane, absent, 0, plan_digest, why))
+        return next((self.stopped[lane] for lane in sorted(lanes) if lane in self.stopped), "")
+
+    def went(self, outcomes: Sequence[Outcome]) -> None:
+        """The change of one line has gone out."""
+        done = [o.action for o in outcomes if o.result is Result.APPLIED and _is_visible(o)]
+        self.open += done
+        for lane in {lane_of(a) for a in done} & set(self.canaries):
+            self.canaries[lane] = self.canaries[lane].sent()
+
+    def end(self) -> None:
+        """Look at those that nobody has looked at yet."""
+        self._look(list(self.open))
+
+    def _look(self, actions: Sequence[Action]) -> int:
+        """Look at changes until all are there or it has been waited long enough; how many could not be seen."""
+        seen: dict[int, bool | None] = {}
+        for wait_s in WAITS_S:
+            left = [a for a in actions if seen.get(id(a)) is not True]
+            if not left:
+                break
+            self.clock.sleep(wait_s)
+            seen |= {id(action): there for action, there in zip(left, are_there(self.graph, left), strict=True)}
+        known = [(action, seen[id(action)]) for action in actions if seen.get(id(action)) is not None]
+        if known:
+            with self.database.write() as session:
+                for action, there in known:
+                    self._tell(session, action, is_there=bool(there))
+        self.open = [a for a in self.open if all(a is not b for b in actions)]
+        return sum(1 for action in actions if seen.get(id(action)) is not True)
+
+    def _tell(self, session: Session, action: Action, *, is_there: bool) -> None:
+        set_ = [{"thing": t.thing, "value": t.value} for t in touches(action)]
+        lane = lane_of(action)
+        against = {} if is_there else {"trouble": "accepted, and not there when it was read back"}
+        body = {
+            "action": action.kind.value,
+            "lane": lane.value,
+            "lines": [str(key) for key in action.keys],
+            "set": set_,
+            "present": is_there,
+            **against,
+        }
+        at = self.clock.now()
+        journal.append(session, self.tenant, kind="readback", subject=action.user, body=body, at=at, cycle=self.cycle)
+        self.post.read_back(session, action.user, lane, is_there=is_there)
+
+
+def _is_visible(outcome: Outcome) -> bool:
+    """Whether there is something to see: what was so already is not ours, and a reprocessing shows by itself later."""
+    return not outcome.why and outcome.action.kind is not ActionKind.REPROCESS
+
+
+def canaries(cleared: Sequence[Gated]) -> dict[Lane, Canary]:
+    """One batch a lane, sized by its changes."""
+    lanes = [lane for g in cleared for lane in lanes_of(g)]
+    return {lane: Canary(lanes.count(lane)) for lane in set(lanes)}
+
+
+def are_there(graph: Graph, actions: Sequence[Action]) -> list[bool | None]:
+    """Whether each change is there; None where that cannot be told."""
+    users = sorted({a.user for a in actions})
+    members = sorted({a.user for a in actions if a.kind in _MEMBERSHIPS})
+    try:
+        read: Mapping[UserId, ObservedUser | RemoteError] = graph.users(users) if users else {}
+        belongs: Mapping[UserId, frozenset[GroupId] | RemoteError] = graph.user_groups(members) if members else {}
+    except RemoteError:
+        return [None for _ in actions]
+    return [_is_there(a, read.get(a.user), belongs.get(a.user)) for a in actions]
+
+
+def _is_there(
+    action: Action, user: ObservedUser | RemoteError | None, groups: frozenset[GroupId] | RemoteError | None
+) -> bool | None:
+    if action.kind in _MEMBERSHIPS:
+        is_in = action.group in groups if isinstance(groups, frozenset) else None
+        return is_in if action.kind is ActionKind.ADD_GROUP_MEMBER or is_in is None else not is_in
+    if not isinstance(user, ObservedUser) or action.kind is ActionKind.REPROCESS:
+        return None
+    if action.kind is ActionKind.SET_USAGE_LOCATION:
+        return user.usage_location == action.country if user.usage_location is not None else None
+    if user.assignments is None:
+        return None
+    direct = {a.sku: a.disabled_plans for a in user.assignments if a.group is None}
+    given = all(direct.get(grant.sku) == grant.disabled_plans for grant in action.add)
+    return given and not any(sku in direct for sku in action.remove)

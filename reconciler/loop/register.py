@@ -1,0 +1,57 @@
+"""What the directory says about who may be changed: groups of the scope, and holders of administrator roles.
+
+Only what the configuration asks for is read. What fails is an `Unread`: a group that is not known to leave somebody
+out, or roles that are not known to be none, wave nobody through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from desired_state.model import GroupId, UserId
+from reconciler.clients.graph import GUID, Graph
+from reconciler.errors import RemoteError
+from reconciler.line import Unread
+from reconciler.loop.guards.scope import Register, Scope
+
+
+def register(graph: Graph, scope: Scope, users: Collection[UserId]) -> Register:
+    """Read what `scope` needs to know about the users."""
+    if not users:
+        return Register()
+    holders: frozenset[UserId] | Unread = frozenset()
+    if scope.deny_role_holders:
+        try:
+            holders = graph.role_holders()
+        except RemoteError as error:
+            holders = Unread(f"who holds an administrator role could not be read: {error}")
+    if not scope.groups:
+        return Register(role_holders=holders)
+    try:
+        belongs = graph.transitive_groups(sorted(users))
+    except RemoteError as error:
+        return Register(_named(graph, scope.groups), {u: Unread(str(error)) for u in users}, holders)
+    groups = {
+        user: found if isinstance(found, frozenset) else Unread(f"the groups of the account could not be read: {found}")
+        for user, found in belongs.items()
+    }
+    return Register(_named(graph, scope.groups), groups, holders)
+
+
+def _named(graph: Graph, names: Collection[str]) -> dict[str, GroupId | Unread]:
+    """The configured groups by id. A name that nobody has, or two, is no group: it may be the one that denies."""
+    found: dict[str, GroupId | Unread] = {name: GroupId(name.lower()) for name in names if GUID.fullmatch(name)}
+    words = sorted(name for name in names if name not in found)
+    try:
+        called = graph.groups_by_name(words) if words else {}
+    except RemoteError as error:
+        return found | {name: Unread(f"the group {name} could not be read: {error}") for name in words}
+    for name in words:
+        shown = called.get(name)
+        if not isinstance(shown, tuple):
+            found[name] = Unread(f"the group {name} could not be read: {shown}")
+        elif len(shown) == 1:
+            found[name] = shown[0].id
+        else:
+            found[name] = Unread(f"{len(shown) or 'no'} groups are called {name}; configure its object id")
+    return found

@@ -1,0 +1,109 @@
+"""Which configurations a tenant may run by, and which one it ran by last.
+
+A configuration is kept as canonical JSON under its digest. Nothing here judges: `reconciler.governance` compares. Every
+change works in its caller's write transaction, with its row of the audit log.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import rfc8785
+from sqlmodel import Session, col, select
+
+from reconciler.store import journal
+from reconciler.store.tables import ConfigAcceptedRow, ConfigSeenRow, ConfigTextRow
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A configuration that a tenant may run by. `how`: first (observing only), sandbox, signed."""
+
+    digest: str
+    document: Mapping[str, Any]
+    how: str
+    by: tuple[str, ...]
+    at: datetime
+    number: int
+
+
+def accepted(session: Session, tenant: str) -> Accepted | None:
+    """The last accepted configuration, None before the first start."""
+    query = select(ConfigAcceptedRow).where(ConfigAcceptedRow.tenant == tenant)
+    row = session.exec(query.order_by(col(ConfigAcceptedRow.number).desc()).limit(1)).first()
+    if row is None:
+        return None
+    text = session.get(ConfigTextRow, row.hash)
+    document = json.loads(text.body) if text is not None else {}
+    return Accepted(row.hash, document, row.how, tuple(json.loads(row.by)), row.at, row.number)
+
+
+def accept(
+    session: Session,
+    tenant: str,
+    digest: str,
+    document: Mapping[str, Any],
+    *,
+    how: str,
+    at: datetime,
+    by: Sequence[str] = (),
+    changes: Sequence[str] = (),
+) -> None:
+    """From now on the tenant may run by this configuration."""
+    last = accepted(session, tenant)
+    keep(session, digest, document, at)
+    number = last.number + 1 if last is not None else 1
+    session.add(ConfigAcceptedRow(tenant=tenant, number=number, hash=digest, how=how, by=json.dumps(sorted(by)), at=at))
+    session.flush()
+    body = {
+        "digest": digest,
+        "replaces": last.digest if last is not None else "",
+        "how": how,
+        "accepted_by": sorted(by),
+        "changes": list(changes),
+    }
+    actor = ", ".join(sorted(by)) or journal.US
+    journal.append(session, tenant, kind="config.accepted", subject="configuration", body=body, at=at, actor=actor)
+
+
+def seen(session: Session, tenant: str) -> str:
+    """The digest of the configuration that the tenant last ran by, "" when it never did."""
+    row = session.get(ConfigSeenRow, tenant)
+    return row.hash if row is not None else ""
+
+
+def note(
+    session: Session, tenant: str, digest: str, document: Mapping[str, Any], body: Mapping[str, Any], at: datetime
+) -> bool:
+    """Tell the audit log that the tenant runs by another configuration than before; False when it is the same."""
+    row = session.get(ConfigSeenRow, tenant)
+    before = row.hash if row is not None else ""
+    if before == digest:
+        return False
+    keep(session, digest, document, at)
+    if row is None:
+        row = ConfigSeenRow(tenant=tenant, hash=digest, at=at)
+        session.add(row)
+    row.hash, row.at = digest, at
+    session.flush()
+    told = {"digest": digest, "before": before, **body}
+    journal.append(session, tenant, kind="config.changed", subject="configuration", body=told, at=at)
+    return True
+
+
+def keep(session: Session, digest: str, document: Mapping[str, Any], at: datetime) -> None:
+    """Keep a document under its digest; nothing is written when it is there."""
+    if session.get(ConfigTextRow, digest) is None:
+        session.add(ConfigTextRow(hash=digest, body=rfc8785.dumps(dict(document)).decode(), kept_at=at))
+        session.flush()
+
+
+def text_of(session: Session, digest: str) -> Mapping[str, Any] | None:
+    """The document that has this digest, None when it was never kept."""
+    row = session.get(ConfigTextRow, digest)
+    found: dict[str, Any] | None = json.loads(row.body) if row is not None else None
+    return found

@@ -1,0 +1,211 @@
+"""What a tenant may do by its configuration, as the store knows it: compared at each cycle, kept, accepted."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from reconciler.config import Settings, Tenant
+from reconciler.config.effective import approvals_of, defaults, digest_of, document
+from reconciler.errors import UserError
+from reconciler.governance.payloads import CONFIGURATION, acceptance
+from reconciler.governance.standing import Basis, Standing, acceptors, basis, lower, standing
+from reconciler.governance.table import ANSWERS, MODES
+from reconciler.signatures import BadSignature, fingerprint, signed_by, verified
+from reconciler.signers import Signer, allowed, parse_signers
+from reconciler.store import configs, journal
+
+if TYPE_CHECKING:
+    from sqlmodel import Session
+
+    from reconciler.wiring.app import App
+
+
+def governed(app: App) -> App:
+    """The tenant with what it may do now. The same object where that has not changed."""
+    found = standing_of(app)
+    if found.is_accepted:
+        return app if app.standing is None else replace(app, tenant=_own(app), settings=_all(app), standing=None)
+    if app.standing == found:
+        return app
+    settings = _all(app)
+    return replace(
+        app, tenant=_narrowed(app, found), settings=_clipped(settings, found), asked=settings, standing=found
+    )
+
+
+def standing_of(app: App) -> Standing:
+    """The configuration against the accepted one. Reads the store, changes nothing."""
+    current, now = _document(app)
+    kept = basis_of(app, current)
+    return standing(now, current, kept.digest, kept.document, defaults())
+
+
+def basis_of(app: App, current: Mapping[str, Any] | None = None) -> Basis:
+    """What this tenant's configuration is compared with."""
+    with app.database.read() as session:
+        return _basis(session, app.name, _document(app)[0] if current is None else current)
+
+
+def note_configuration(app: App) -> None:
+    """Keep what counts as accepted at a first start, and tell the audit log when the configuration is another one."""
+    current, now = _document(app)
+    with app.database.read() as session:
+        is_known = configs.seen(session, app.name) == now and not _basis(session, app.name, current).is_new
+    if is_known:
+        return
+    at = app.clock.now()
+    with app.database.write() as session:
+        kept = _basis(session, app.name, current)
+        if kept.is_new:
+            configs.accept(session, app.name, kept.digest, kept.document, how=kept.how, at=at)
+        found = standing(now, current, kept.digest, kept.document, defaults())
+        body = {
+            "by": [_account()],
+            "source": _all(app).source,
+            "accepted": kept.digest,
+            "mode": found.mode,
+            "answers": found.answers,
+            "changes": [change.sentence for change in found.changes[:100]],
+            "is_accepted": found.is_accepted,
+        }
+        configs.note(session, app.name, now, current, body, at)
+
+
+def note_start(app: App) -> None:
+    """Tell the audit log by which configuration the service starts."""
+    note_configuration(app)
+    found = standing_of(app)
+    body = {"digest": found.digest, "accepted": found.accepted, "mode": found.mode, "answers": found.answers}
+    with app.database.write() as session:
+        at = app.clock.now()
+        journal.append(session, app.name, kind="config.started", subject="configuration", body=body, at=at)
+
+
+def signers_of(app: App) -> tuple[Signer, ...]:
+    """Who may sign for requests, as the accepted configuration has it, whatever a newer one says."""
+    return parse_signers("\n".join(basis_of(app).document["signers"]))
+
+
+def to_accept(app: App) -> bytes:
+    """The bytes that people sign to accept the configuration as it is now."""
+    _, now = _document(app)
+    return acceptance(app.name, now, basis_of(app).digest)
+
+
+def accept(app: App, signatures: Sequence[str]) -> tuple[str, ...]:
+    """Accept the configuration as it is now; who signed for it.
+
+    Raises:
+        UserError: nobody may accept, a signature is none or somebody else's, or more people have to sign.
+    """
+    current, now = _document(app)
+    at = app.clock.now()
+    with app.database.write() as session:
+        kept = _basis(session, app.name, current)
+        if kept.digest == now:
+            raise UserError("this configuration is accepted already; there is nothing to sign")
+        says = acceptors(kept, current)
+        named = [str(name) for name in says["tenant"]["approvals"].get("accept_configuration", ())]
+        keys = allowed(parse_signers("\n".join(says["signers"])), CONFIGURATION, at, named)
+        if not keys:
+            raise UserError(
+                f"nobody can accept it: approvals.accept_configuration names {', '.join(named) or 'nobody'}, and the "
+                "allowed_signers_file of the accepted configuration has no valid key of theirs for the namespace "
+                f"{CONFIGURATION}"
+            )
+        who = _signed(acceptance(app.name, now, kept.digest), signatures, keys)
+        needed = min(2, len(set(named)))
+        if len(who) < needed:
+            raise UserError(
+                f"{needed} people have to sign, and {len(who)} did: {', '.join(who) or 'nobody'}", exit_code=3
+            )
+        if kept.is_new:
+            configs.accept(session, app.name, kept.digest, kept.document, how=kept.how, at=at)
+        found = standing(now, current, kept.digest, kept.document, defaults())
+        sentences = [change.sentence for change in found.changes[:100]]
+        configs.accept(session, app.name, now, current, how="signed", at=at, by=who, changes=sentences)
+    return who
+
+
+def _signed(payload: bytes, signatures: Sequence[str], keys: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    who: list[str] = []
+    for signature in signatures:
+        try:
+            name = signed_by(payload, signature, keys, CONFIGURATION)
+            if name is None:
+                key = fingerprint(verified(payload, signature, CONFIGURATION))
+                raise UserError(f"the key {key} is of nobody who may accept this configuration", exit_code=1)
+        except BadSignature as error:
+            raise UserError(f"a signature does not count: {error}", exit_code=1) from None
+        if name not in who:
+            who.append(name)
+    return tuple(sorted(who))
+
+
+def _basis(session: Session, tenant: str, current: Mapping[str, Any]) -> Basis:
+    last = configs.accepted(session, tenant)
+    return basis(Basis(last.digest, last.document, last.how) if last is not None and last.document else None, current)
+
+
+def _document(app: App) -> tuple[dict[str, Any], str]:
+    found = document(_all(app), app.name)
+    return found, digest_of(found)
+
+
+def _all(app: App) -> Settings:
+    """The configuration as it was read, whatever of it may be used."""
+    return app.asked if app.asked is not None else app.settings
+
+
+def _own(app: App) -> Tenant:
+    return _all(app).tenants[app.name]
+
+
+def _narrowed(app: App, found: Standing) -> Tenant:
+    """The tenant as it may run: with the people of the accepted configuration, who are the only ones that decide."""
+    own, before = _own(app), basis_of(app).document["tenant"]
+    mode, answers = found.mode, found.answers
+    try:
+        approvals = approvals_of(before)
+    except (ValidationError, KeyError, TypeError):  # kept by another version: nobody is known who may decide
+        approvals, mode, answers = own.approvals, "observe", "silent"
+    agents = tuple(dict.fromkeys((*own.servicenow.agents, *before["servicenow"].get("agents", ()))))
+    guests = own.sign_in.guests and bool(before.get("sign_in", {}).get("guests"))
+    return own.model_copy(
+        update={
+            "mode": mode,
+            "answers": answers,
+            "approvals": approvals,
+            "servicenow": own.servicenow.model_copy(update={"agents": agents}),
+            "sign_in": own.sign_in.model_copy(update={"guests": guests}),
+        }
+    )
+
+
+def _clipped(settings: Settings, found: Standing) -> Settings:
+    """No product goes further than its tenant may."""
+    products = {
+        key: overlay.model_copy(
+            update={
+                "mode": None if overlay.mode is None else lower(MODES, overlay.mode, found.mode),
+                "answers": None if overlay.answers is None else lower(ANSWERS, overlay.answers, found.answers),
+            }
+        )
+        for key, overlay in settings.products.items()
+    }
+    return settings.model_copy(update={"products": products})
+
+
+def _account() -> str:
+    """The account that runs the program, for the record: a name and no proof."""
+    try:
+        name = os.environ.get("SUDO_USER") or getpass.getuser()
+    except (KeyError, OSError):
+        name = f"uid {os.getuid()}"
+    return f"{name}@{os.uname().nodename}"

@@ -1,0 +1,69 @@
+"""The guards of a tenant, from its configuration."""
+
+from __future__ import annotations
+
+from datetime import UTC
+from zoneinfo import ZoneInfo
+
+from reconciler.allowance import Allowance
+from reconciler.config import Tenant
+from reconciler.config.tenants import Guards
+from reconciler.config.values import WEEKDAYS
+from reconciler.line import Lane
+from reconciler.loop.guards import Limits
+from reconciler.loop.guards.freezes import Window
+from reconciler.loop.guards.scope import Scope
+
+
+def scope(guards: Guards) -> Scope:
+    """Who is in scope."""
+    return Scope(
+        allow_domains=frozenset(guards.allow_domains),
+        allow_users=frozenset(guards.allow_users),
+        allow_groups=frozenset(guards.allow_groups),
+        deny_domains=frozenset(guards.deny_domains),
+        deny_users=frozenset(guards.deny_users),
+        deny_groups=frozenset(guards.deny_groups),
+        break_glass=frozenset(guards.break_glass),
+        shared_accounts=frozenset(guards.shared_accounts),
+        deny_role_holders=guards.deny_role_holders,
+    )
+
+
+def limits(guards: Guards) -> Limits:
+    """How much may change; shares are taken of the people in scope once they are counted."""
+    return Limits(
+        per_cycle={
+            Lane.GRANTS: guards.grants_per_cycle,
+            Lane.REMOVALS: guards.removals_per_cycle,
+            Lane.USAGE_LOCATIONS: guards.usage_locations_per_cycle,
+            Lane.ANSWERS: Allowance(guards.answers_per_cycle),
+        },
+        per_day={
+            Lane.GRANTS: guards.grants_per_day,
+            Lane.REMOVALS: guards.removals_per_day,
+            Lane.USAGE_LOCATIONS: guards.usage_locations_per_day,
+            Lane.ANSWERS: Allowance(guards.answers_per_day),
+        },
+        answers_per_group=guards.answers_per_group,
+        answers_per_ticket=guards.answers_per_ticket_per_day,
+        cost_per_cycle=guards.cost_per_cycle,
+        cost_per_day=guards.cost_per_day,
+    )
+
+
+def windows(tenant: Tenant) -> tuple[Window, ...]:
+    """The weekly windows in which writes stop, or outside of which they do."""
+    return tuple(
+        Window(
+            freeze.name,
+            frozenset(WEEKDAYS.index(day) for day in freeze.days),
+            freeze.at,
+            freeze.lasts,
+            UTC if (zone := freeze.timezone or tenant.timezone) == "UTC" else ZoneInfo(zone),
+            frozenset(Lane(lane) for lane in freeze.lanes),
+            freeze.kind == "allow",
+            freeze.reason,
+        )
+        for freeze in tenant.guards.freezes
+    )

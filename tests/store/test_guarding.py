@@ -1,0 +1,278 @@
+"""The choke-point asks every guard before every write, whatever the gate said; then nothing is announced or sent."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import time, timedelta
+from decimal import Decimal
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from desired_state.model import LineKey, UserId
+from reconciler.allowance import Allowance
+from reconciler.clock import ManualClock
+from reconciler.errors import Forbidden, OutcomeUnknown, Rejected, Throttled
+from reconciler.line import Lane
+from reconciler.loop.diff import Windows, diff
+from reconciler.loop.gate import Gates
+from reconciler.loop.guarding import Guarding, Post
+from reconciler.loop.guards.breakers import Circuit
+from reconciler.loop.guards.budgets import Limits, Used
+from reconciler.loop.guards.freezes import Window
+from reconciler.loop.guards.scope import EVERYBODY, Scope
+from reconciler.loop.guards.watch import Watch
+from reconciler.loop.send import Sender, Stopped, Write, trouble_in
+from reconciler.model import Reply
+from reconciler.store import guards, journal, switches, tally
+from reconciler.store.database import Database
+from tests.make import ADA, DAY, HOUR, MONDAY, a_line, a_user, seen
+from tests.make_store import TENANT
+
+KEY = LineKey("RITM0000001", 1)
+NOBODY: Any = SimpleNamespace()  # no directory is asked
+
+
+def a_write(user: UserId = ADA, lane: Lane = Lane.GRANTS, **changes: Any) -> Write:
+    return replace(Write("graph", "assign_license", lane, user, (KEY,), {"after": "x"}, "d", "p"), **changes)
+
+
+def an_answer(ticket: str = "RITM0000001") -> Write:
+    return Write("servicenow", "note", Lane.ANSWERS, ticket, (LineKey(ticket, 1),), {"key": "k"})
+
+
+def everything(limit: int, **more: Any) -> Limits:
+    per = dict.fromkeys(Lane, Allowance(limit))
+    return Limits(per, per, **more)
+
+
+class Point:
+    """A choke-point over a store, and what went through it."""
+
+    def __init__(self, database: Database, watch: Watch | None = None, *, users: int = 1, **guarding: Any) -> None:
+        self.database, self.clock, self.calls = database, ManualClock(MONDAY), 0
+        guarding = {"scope": EVERYBODY, "limits": Limits(), **guarding}
+        self.post = Post(
+            Guarding(TENANT, database, self.clock, NOBODY, **guarding),
+            watch or Watch(MONDAY),
+            "c1",
+            marks={},
+            used=dict((watch or Watch(MONDAY)).used.users),
+        )
+        self.people = [ADA, *(UserId(f"{n:08d}-0000-4000-8000-000000000000") for n in range(users - 1))]
+        lines = [a_line(f"RITM{n + 1:07d}", user=u) for n, u in enumerate(self.people)]
+        self.post.admit(diff(lines, seen(*map(a_user, self.people)), at=MONDAY, windows=Windows()))
+        self.sender = Sender(database, TENANT, "c1", self.clock, lambda *_: None, lambda _: "", self.post)
+
+    def send(self, write: Write, error: Exception | None = None) -> str:
+        """ "" when it went out, else the guard that stopped it."""
+
+        def call() -> Reply:
+            self.calls += 1
+            if error is not None:
+                raise error
+            return Reply("r", "c")
+
+        try:
+            self.sender.send(write, call)
+        except Stopped as stopped:
+            assert stopped.trip is not None
+            return stopped.trip.guard
+        except (Forbidden, OutcomeUnknown, Rejected, Throttled):
+            return ""
+        return ""
+
+    @property
+    def announced(self) -> int:
+        with self.database.read() as session:
+            return sum(1 for row in journal.export(session, TENANT) if row["kind"] == "intent")
+
+
+def stops(point: Point, write: Write, guard: str) -> None:
+    assert point.send(write) == guard
+    assert (point.calls, point.announced) == (0, 0)
+    assert guard in {t.guard for t in point.post.trips}
+
+
+def test_a_write_that_nothing_stops_goes_out(database):
+    point = Point(database)
+
+    assert (point.send(a_write()), point.send(an_answer()), point.calls, point.announced) == ("", "", 2, 2)
+
+
+def test_the_kill_switch_of_the_store_stops_graph_and_servicenow(database):
+    point = Point(database)
+    with database.write() as session:
+        switches.throw(session, TENANT, reason="strange", by="ada", at=MONDAY)
+
+    stops(point, a_write(), "kill switch")
+    stops(point, an_answer(), "kill switch")
+
+
+def test_the_kill_switch_outside_of_the_store_is_asked_before_every_write(database):
+    thrown: list[str] = []
+    point = Point(database, outside=lambda: "".join(thrown))
+    assert point.send(a_write()) == ""
+
+    thrown.append("the file KILL is there")
+
+    assert (point.send(a_write()), point.calls) == ("kill switch", 1)
+
+
+def test_a_freeze_and_a_window_stop_their_lane_from_the_instant_on(database):
+    lunch = Window("lunch", frozenset({0}), time(10), HOUR, MONDAY.tzinfo, frozenset({Lane.REMOVALS}))
+    point = Point(database, windows=(lunch,))
+    with database.write() as session:
+        later = MONDAY + 2 * HOUR
+        switches.freeze(session, TENANT, "audit", scope="grants", reason="audit", by="ada", at=MONDAY, from_at=later)
+    removal = a_write(lane=Lane.REMOVALS)
+
+    assert [point.send(a_write()), point.send(removal)] == ["", ""]
+    point.clock.advance(hours=1)
+    assert [point.send(a_write()), point.send(removal)] == ["", "freeze"]
+    point.clock.advance(hours=1)
+    assert [point.send(a_write()), point.send(removal)] == ["freeze", ""]
+
+
+def test_who_was_not_judged_in_this_cycle_is_not_written_to(database):
+    point = Point(database)
+
+    stops(point, a_write(UserId("99999999-0000-4000-8000-000000000000")), "scope")
+    stops(point, an_answer("RITM0000099"), "scope")
+
+
+def test_who_is_outside_is_not_written_to_and_their_ticket_told_nothing(database):
+    point = Point(database, Watch(MONDAY, Scope(allow_users=frozenset({"grace@contoso.example"}))))
+
+    stops(point, a_write(), "scope")
+    stops(point, an_answer(), "scope")
+
+
+def test_an_account_that_left_the_scope_while_the_plan_was_made_is_not_written_to(database):
+    point = Point(database, Watch(MONDAY, Scope(allow_domains=frozenset({"contoso.example"}))))
+    moved = a_user(upn="ada@elsewhere.example")
+
+    point.post.admit(diff([a_line()], seen(moved), at=MONDAY, windows=Windows()))
+
+    stops(point, a_write(), "scope")
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=15, deadline=None)
+@given(
+    wanted=st.lists(st.tuples(st.integers(0, 5), st.sampled_from([Lane.GRANTS, Lane.REMOVALS])), max_size=10),
+    limit=st.integers(0, 4),
+    before=st.integers(0, 3),
+)
+def test_whatever_is_asked_for_no_lane_touches_more_people_than_it_may(database, wanted, limit, before):
+    used = Used(dict.fromkeys(Lane, frozenset(f"other-{n}" for n in range(before))))
+    point = Point(database, Watch(MONDAY, limits=everything(limit), used=used), users=6)
+    touched: dict[Lane, set[str]] = {lane: set() for lane in Lane}
+
+    for who, lane in wanted:
+        write = a_write(point.people[who], lane, counts=frozenset({lane}))
+        if point.send(write) == "":
+            touched[lane].add(write.subject)
+
+    assert all(len(users) <= max(0, limit - before) for users in touched.values())
+
+
+def test_what_is_added_a_month_is_counted_once_a_change(database):
+    point = Point(database, Watch(MONDAY, limits=everything(9, cost_per_cycle=Decimal(10))), users=3)
+    first, second, third = point.people
+
+    def dear(user: UserId) -> Write:
+        return a_write(user, cost=Decimal(5), digest=f"d-{user}")
+
+    assert [point.send(dear(u)) for u in (first, first, second, third)] == ["", "", "", "cost budget"]
+
+
+def test_an_answer_counts_by_ticket_and_a_change_without_effect_not_at_all(database):
+    point = Point(database, Watch(MONDAY, limits=everything(1)), users=2)
+
+    assert [point.send(an_answer()), point.send(an_answer()), point.send(an_answer("RITM0000002"))] == [
+        "", "", "cycle budget",
+    ]  # fmt: skip
+    assert [point.send(a_write(u, counts=frozenset())) for u in point.people] == ["", ""]
+
+
+def test_a_lane_that_was_let_through_is_not_counted_and_the_others_are(database):
+    point = Point(database, Watch(MONDAY, limits=everything(0)), users=2)
+    point.post.begin(Gates((), (), "p", {"digest": Lane.GRANTS}))
+
+    assert point.send(a_write()) == ""
+    assert point.send(a_write(lane=Lane.REMOVALS)) == "cycle budget"
+
+
+def test_a_breaker_opens_in_the_middle_of_a_cycle_and_keeps_the_rest_back(database):
+    point = Point(database, Watch(MONDAY, limits=everything(99)), users=20)
+    said = [point.send(a_write(u), OutcomeUnknown("graph", "status 500", status=500)) for u in point.people]
+
+    assert (said.count(""), set(said[10:])) == (10, {"circuit breaker"})
+    assert point.calls == 10
+    with database.read() as session:
+        kept = guards.fact(session, TENANT, "circuit.graph")
+    assert kept is not None
+    assert point.send(an_answer()) == ""  # the other system is well
+
+
+def test_an_open_breaker_that_is_tried_again_and_fails_stays_open(database):
+    opened = Circuit(MONDAY - HOUR, MONDAY, "status 500")
+    point = Point(database, Watch(MONDAY, limits=everything(99), circuits={"graph": opened}), users=3)
+    first, second, third = point.people
+
+    assert point.send(a_write(first), Forbidden("graph", operation="assign_license", detail="no")) == ""
+    assert point.send(a_write(second)) == "circuit breaker"
+    point.clock.advance(minutes=15)
+    assert [point.send(a_write(second)), point.send(a_write(third))] == ["", ""]
+
+
+@pytest.mark.parametrize(
+    ("error", "counts"),
+    [
+        (Throttled("graph", retry_after_s=5), False),
+        (
+            Rejected("graph", status=400, code="Request_BadRequest", detail="does not have any available licenses"),
+            False,
+        ),
+        (Rejected("graph", status=400, code="Request_BadRequest", detail="a sentence that nobody knows"), True),
+        (Forbidden("graph", operation="assign_license", detail="no"), True),
+        (OutcomeUnknown("graph", "status 500", status=500), True),
+        (OutcomeUnknown("graph", "no reply in time"), False),
+    ],
+)
+def test_a_refusal_with_a_known_cause_says_nothing_about_the_system(error, counts):
+    assert bool(trouble_in(error, "graph")) is counts
+
+
+def test_what_was_done_in_a_day_is_counted_from_the_log_by_effect_and_once_a_change(database):
+    point = Point(database, Watch(MONDAY, limits=everything(99)), users=3)
+    first, second, third = point.people
+    point.send(a_write(first, counts=frozenset({Lane.GRANTS}), cost=Decimal("5.50")))
+    point.send(a_write(first, counts=frozenset({Lane.GRANTS}), cost=Decimal("5.50")))
+    point.send(a_write(second, Lane.REMOVALS, counts=frozenset()))
+    point.send(a_write(third, Lane.REMOVALS))
+
+    with database.read() as session:
+        found = tally.touched_since(session, TENANT, MONDAY - DAY)
+
+    assert found.users == {"grants": {first}, "removals": {third}}
+    assert found.cost == Decimal("5.50")
+
+
+def test_a_plan_that_was_used_and_stops_again_is_told_and_can_be_let_through_again(database):
+    plan = guards.GuardPlan("d" * 64, "cycle budget", "grants", 9, 5, "Too many.", ({"line": str(KEY)},), "c1", MONDAY)
+    until = MONDAY + timedelta(hours=1)
+    with database.write() as session:
+        assert guards.keep(session, TENANT, plan)
+        assert not guards.keep(session, TENANT, plan)
+        guards.release(session, TENANT, "dddd", by="ada", reason="checked", at=MONDAY, until=until)
+        assert guards.released(session, TENANT, MONDAY)
+        guards.use(session, TENANT, plan.digest, cycle="c2", at=MONDAY)
+        assert not guards.released(session, TENANT, MONDAY)
+        assert guards.keep(session, TENANT, plan)
+
+        kinds = [row["kind"] for row in journal.export(session, TENANT)]
+    assert kinds == ["guard.tripped", "guard.released", "guard.release_used", "guard.tripped"]
