@@ -93,6 +93,7 @@ def obstacles(
         found += _seat(line, chain.books, catalogue)
         found += _cause(line, catalogue, found)
         found += _waits(line, at)
+        found = found or [_on_its_way(line, catalogue)]
     found += _stops(chain, at)
     found += _mode(line, mode)
     return tuple(found)
@@ -215,6 +216,21 @@ def _cause(line: LineChain, catalogue: Catalogue, before: Iterable[Obstacle]) ->
     if whose == Owner.RECONCILER.value:
         do = f"Nothing: the reconciler's own step is to {facts.step or 'look again'}."
     return [Obstacle(cause.value, what, whose, do)]
+
+
+def _on_its_way(line: LineChain, catalogue: Catalogue) -> Obstacle:
+    """Where nothing is known to be wrong: what the last cycle said of it, a guard's word for example."""
+    state, request = line.state, line.standing.request if line.standing is not None else None
+    assert state is not None
+    product = catalogue.product(request.product) if request is not None else None
+    decision = next((str(e.facts["decision"]) for e in reversed(line.events) if e.facts.get("decision")), "")
+    if decision == "stopped":
+        what = state.note or "A guard stopped its lane."
+        do = "Look at `reconciler guards show`; a person may release what is stopped, once, with a reason."
+        return Obstacle("guard", what, Owner.OPERATOR.value, do)
+    whose = owner(state.phase, None, product) or Owner.RECONCILER.value
+    what = state.note or f"It is {state.phase.value.replace('_', ' ')}; the next cycle goes on with it."
+    return Obstacle("on_its_way", what, whose, "Wait for the next cycle.")
 
 
 def _waits(line: LineChain, at: datetime) -> list[Obstacle]:

@@ -17,7 +17,7 @@ from desired_state.rules import RuleFacts, Rules, judge
 from reconciler.approvals.machine import move
 from reconciler.approvals.values import State
 from reconciler.causes import CAUSES, Cause
-from reconciler.explain import Chain, LineChain, obstacles
+from reconciler.explain import Chain, Event, LineChain, obstacles
 from reconciler.explain.passing import passing
 from reconciler.lifecycle import Phase
 from reconciler.line import LineState
@@ -213,6 +213,19 @@ def test_stops_backoff_and_mode_stand_beside_the_rest():
 
 def test_a_line_that_no_cycle_has_looked_at_says_so():
     assert in_the_way(a_chain(None)) == [("new", "reconciler")]
+
+
+def test_a_line_of_a_stopped_lane_is_the_operators_to_release():
+    stopped = Event(7, MONDAY, "line_moved", "received → approved", {"decision": "stopped"})
+    chain = a_chain(LineState(KEY, Phase.APPROVED, note="60 grants were wanted, 50 are allowed."))
+    chain = replace(chain, lines=(replace(chain.lines[0], events=(stopped,)),))
+
+    (found,) = obstacles(chain, chain.lines[0], CATALOGUE, MONDAY)
+
+    assert (found.kind, found.whose, found.what) == (
+        "guard", "operator of the reconciler", "60 grants were wanted, 50 are allowed.",
+    )  # fmt: skip
+    assert in_the_way(a_chain(LineState(KEY, Phase.APPROVED))) == [("on_its_way", "reconciler")]
 
 
 # --- suggested against selected -------------------------------------------------------------------------------------
