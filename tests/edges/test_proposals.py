@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -292,6 +293,18 @@ def test_a_server_without_a_token_or_with_a_narrow_one_says_so(stage):
     assert not none["ok"]
     assert "reconciler agents add" in none["sentence"]
     assert narrow["sentence"] == "Agent other may read its own proposals and no tickets."
+
+
+def test_without_its_package_the_server_says_what_to_install(stage, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "mcp.server", None)
+
+    assert run(["mcp"]) == 1
+    assert "install license-reconciler with the extra [mcp]" in capsys.readouterr().err
+
+
+def test_a_token_file_that_cannot_be_read_is_one_sentence(stage, capsys, tmp_path):
+    assert run(["mcp", "--token-file", str(tmp_path / "none")]) == 2
+    assert "--token-file" in capsys.readouterr().err
 
 
 # --- agents from the terminal ---------------------------------------------------------------------------------------
