@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test check check-browser endure simulate lint bench lock clean renderer
+.PHONY: install demo test check check-browser check-api endure simulate lint bench lock clean renderer
 
 install: .venv/installed
 
@@ -30,6 +30,10 @@ test: install
 check-browser: install
 	-@$(MAKE) --no-print-directory renderer || echo 'the cards are not drawn: the renderer could not be fetched' >&2
 	$(BIN)/python -m pytest tests/browser -n 0 -rs
+
+# The API against its own description: generated requests, half a minute.
+check-api: install
+	$(BIN)/python -m pytest tests/web/check_api.py -n 0 -W ignore
 
 check: install
 	$(BIN)/ruff check .

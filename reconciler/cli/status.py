@@ -15,6 +15,7 @@ from desired_state.model import SkuId
 from reconciler.cli.main import options
 from reconciler.seats.book import Book, position
 from reconciler.seats.forecast import likely
+from reconciler.suggested import FATES, measured
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -83,6 +84,10 @@ def status(ctx: click.Context, output: str, full: bool) -> int:
     for row in found["guessed"]:
         if row["guessed"]:
             out.print(f"  {row['product']:<24} {row['guessed']:>5} of {row['of']}")
+    for row in found["proposals"]:
+        share = f", people took {row['taken_percent']} %" if row["taken_percent"] is not None else ""
+        fates = ", ".join(f"{row[word]} {word}" for word in FATES if row[word])
+        out.print(plain_text(f"Proposals of AI agent {row['agent']}: {row['suggested']}{share} ({fates})"))
     out.print(f"Answers not given yet: {found['answers_owed']}")
     told = found["notices"]
     if told["queued"] or told["dead"]:
@@ -146,6 +151,7 @@ def _status(app: Any) -> dict[str, Any]:
     from reconciler.guesses import guesses
     from reconciler.line import Lane
     from reconciler.loop.releasing import overview, overview_json
+    from reconciler.proposing import selections, views
     from reconciler.store import breakglass, heartbeat, journal, leases, lines, notices, outbox, seats, switches, tally
     from reconciler.wiring.governing import standing_of
 
@@ -163,6 +169,8 @@ def _status(app: Any) -> dict[str, Any]:
         head = journal.head(session, app.name)
         owed = len(outbox.unsent(session, app.name))
         told = notices.counts(session, app.name)
+        every = views(session, app.name)
+        suggested = measured((v.suggestion for v in every), selections(session, app.name) if every else ())
         stops = [f"{s.name} ({s.scope}): {s.reason}" for s in switches.stops(session, app.name) if s.is_on]
         stops += [
             f"{s.name} ({', '.join(sorted(s.lanes))}): {s.why}"
@@ -192,6 +200,7 @@ def _status(app: Any) -> dict[str, Any]:
         "seats": _seats(app, books, now),
         "budgets": {lane.value: {"used": n, "per_day": limits.of_day(lane)} for lane, n in sorted(used.items())},
         "guessed": [{"product": g.product, "guessed": g.guessed, "of": g.of} for g in guessed],
+        "proposals": suggested,
         "answers_owed": owed,
         "notices": told,
         "stops": stops,

@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from desired_state.model import Request, Says, SkuId
+from desired_state.proposals import agent_of, is_software
 from reconciler.approvals.envelope import Envelope, Planned, beyond
 from reconciler.approvals.routes import Label, Need, Route, RouteBook, unopened
 from reconciler.approvals.values import Approval, Assurance, Human, State
@@ -44,7 +45,7 @@ def label_of(gated: Gated, *, agents: frozenset[str], mode: str) -> Label | None
     if not gated.proposal.actions and not gated.proposal.short_of and gated.proposal.with_ is None:
         return None
     is_new = request.says in (Says.APPROVED, Says.WAITING)
-    if is_new and request.opened_by in agents:
+    if is_new and is_software(request.opened_by, agents):
         return Label.PROPOSAL
     if is_new and needs_of(gated):
         return Label.RULE
@@ -84,7 +85,7 @@ def draft(
 ) -> Approval:
     """A request for exactly what the proposal would do, with none of its stages opened."""
     finding = gated.proposal.finding
-    trusts = gated.ruling is not None and gated.ruling.trusts_opener
+    trusts = book.terms.opener_may_approve or (gated.ruling is not None and gated.ruling.trusts_opener)
     return Approval(
         id=id,
         tenant=tenant,
@@ -97,7 +98,8 @@ def draft(
         requester=parties.requester,
         beneficiary=parties.beneficiary,
         opener=parties.opener,
-        terms=replace(book.terms, opener_may_approve=book.terms.opener_may_approve or trusts),
+        # Whoever answers for the software that proposed it never approves it (I8).
+        terms=replace(book.terms, opener_may_approve=trusts and route.label is not Label.PROPOSAL),
         label=route.label.value,
     )
 
@@ -159,8 +161,16 @@ def shown(gated: Gated, parties: Parties, observed: Observed) -> dict[str, Any]:
         "changes": [_change(a) for a in gated.proposal.actions],
         "irreversible": [_lasting(a) for a in gated.proposal.actions if a.undo is Undo.IRREVERSIBLE],
         "asked_because": gated.sentence,
-        "proposed_by": parties.opener.name if request.opened_by and not parties.opener.oid else "",
+        "proposed_by": _proposed_by(request, parties),
     }
+
+
+def _proposed_by(request: Request, parties: Parties) -> str:
+    """The software that ordered it, "" where a person did."""
+    agent = agent_of(request.opened_by)
+    if agent:
+        return f"AI agent {agent}"
+    return parties.opener.name if request.opened_by and not parties.opener.oid else ""
 
 
 def _name(human: Human) -> dict[str, str]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from desired_state.model import ProductKey, Request, Says
+from desired_state.proposals import is_software
 from desired_state.rules import Rules
 from reconciler.causes import Cause
 from reconciler.lifecycle import Phase
@@ -238,7 +239,7 @@ def _may_write(proposal: Proposal, bench: Bench, policy: Policy) -> Gated:
         if policy.agents and not request.opened_by:
             sentence = "Who ordered it cannot be read, so it may be an agent's proposal; a person decides."
             return decided(Decision.AWAITING, None, sentence)
-        if request.opened_by in policy.agents:
+        if is_software(request.opened_by, policy.agents):
             sentence = "The order came from an integration or agent account, which can only propose."
             return decided(Decision.AWAITING, None, sentence)
         asked = wants_person(ruling, finding.line)

@@ -18,6 +18,7 @@ from desired_state.catalogue import Catalogue
 from desired_state.intake import intake
 from desired_state.items import Item
 from desired_state.model import OUR_MARK, LineKey, Person, Refusal, Request, Says, Ticket, Why
+from desired_state.proposals import is_number
 from desired_state.says import TicketWords
 from reconciler.causes import Cause
 from reconciler.clients.servicenow import Moved, ServiceNow, Watermark
@@ -65,7 +66,7 @@ def pull(reader: Reader, *, cycle: str, numbers: Collection[str] = ()) -> int:
     """Read what changed since the watermark, or the named tickets; returns how many tickets were read."""
     count = 0
     if numbers:
-        found = reader.servicenow.tickets_by_number(sorted(numbers))
+        found = reader.servicenow.tickets_by_number(sorted(n for n in numbers if not is_number(n)))
         _take_in(reader, found, cycle, watermark=None)
         return len(found)
     with reader.database.read() as session:
@@ -134,7 +135,7 @@ def _passed(reader: Reader) -> list[str]:
     unread = {key.ticket for key, s in standings.items() if s.held or _may_change_unseen(s.declaration)}
     hidden = {n for n, t in copies.items() if None in (t.variables, t.opened_by, t.requested_for)}
     lost = {key.ticket for key, s in states.items() if s.cause == Cause.USER_MISSING and s.phase in _SOUGHT}
-    return sorted(unread | hidden | lost)
+    return sorted(n for n in unread | hidden | lost if not is_number(n))  # a proposal is read from nowhere
 
 
 def _may_change_unseen(declaration: object) -> bool:
@@ -154,7 +155,7 @@ def _take_in(
     reader: Reader, found: Iterable[Ticket], cycle: str, watermark: Watermark | None, *, is_reread: bool = False
 ) -> None:
     """Declare the tickets that do not read as they did, or all of them; what is declared so already adds no row."""
-    read = tuple(t for t in found if t.item in reader.items)
+    read = tuple(t for t in found if t.item in reader.items and not is_number(t.number))
     with reader.database.read() as session:
         numbers = {t.number for t in read}
         copies = tickets.load(session, reader.tenant, numbers)

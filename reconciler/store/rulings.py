@@ -6,7 +6,7 @@ daily limits, and the share of it that a person looks at afterwards waits here u
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -122,3 +122,19 @@ def _approval(row: AutoApprovalRow) -> AutoApproval:
     return AutoApproval(
         row.rule, line, row.digest, Decimal(row.cost), row.at, row.is_sampled, row.reviewed_by, row.note
     )
+
+
+def newest_of(session: Session, rows: Sequence[journal.AuditRow], key: LineKey) -> tuple[Ruling, str] | None:
+    """The last decision by rules that these rows tell of a line, judged again, with the text of its rules.
+
+    None where they tell of none, or where what was kept of it cannot be read any more.
+    """
+    told = [row for row in rows if row.subject == str(key) and row.kind == "line_moved" and row.body.get("ruling")]
+    if not told:
+        return None
+    try:
+        ruling = replayed(session, told[-1])
+    except (ValueError, KeyError, TypeError):
+        return None
+    text = text_of(session, ruling.rules_hash)
+    return (ruling, text) if text is not None else None

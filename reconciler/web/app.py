@@ -15,6 +15,7 @@ from reconciler.errors import UserError
 from reconciler.web import deciding, health, looking, signing_in
 from reconciler.web.guarding import Guarding
 from reconciler.web.pages import Pages
+from reconciler.web.problems import API, Problem, answer
 from reconciler.web.site import Site
 from reconciler.web.trust import HOME, security_headers
 
@@ -47,15 +48,21 @@ def create_app(site: Site, *, further: Iterable[APIRouter] = ()) -> ASGIApp:
     def unusable(request: Request, error: UserError) -> Response:
         site.log(f"{request.url.path}: {error}")  # the store: locked, full, damaged
         sentence = "The store cannot be used at the moment; nothing was changed. Try again in a minute."
+        if request.url.path.startswith(API):
+            return answer(Problem(503, sentence, headers={"Retry-After": "60"}))
         return pages.message("Not possible now", sentence, status=503)
 
     @app.exception_handler(Exception)
     def broken(request: Request, error: Exception) -> Response:
         site.log(f"{request.url.path}: a defect of the reconciler ({type(error).__name__})")
         sentence = "This is a defect of the reconciler. Whoever operates it finds it in its log."
+        if request.url.path.startswith(API):
+            return answer(Problem(500, sentence))
         return pages.message("Something is broken", sentence, status=500)
 
-    def too_large() -> Response:
+    def too_large(path: str) -> Response:
+        if path.startswith(API):
+            return answer(Problem(413, "What was sent is too large."))
         return pages.message("Nothing was changed", "What was sent is too large.", status=413)
 
     headers = security_headers(site.public_url, site.people.login_url)

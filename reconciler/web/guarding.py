@@ -20,7 +20,7 @@ class Guarding:
         app: ASGIApp,
         *,
         headers: Mapping[str, str],
-        too_large: Callable[[], Response],
+        too_large: Callable[[str], Response],
     ) -> None:
         self._app, self._headers, self._too_large = app, dict(headers), too_large
 
@@ -40,7 +40,7 @@ class Guarding:
 
         body = await _body(receive)
         if body is None:
-            await self._too_large()(scope, receive, guarded)
+            await self._too_large(scope["path"])(scope, receive, guarded)
             return
         try:
             await self._app(scope, _once(body, receive), guarded)

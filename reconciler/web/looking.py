@@ -5,8 +5,8 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 
 from reconciler.approvals.judge import may_see
-from reconciler.explain import Chain, as_json, explain
-from reconciler.store import approvals
+from reconciler.explain import Chain, as_json, explain, obstacles
+from reconciler.store import approvals, journal
 from reconciler.web.identity import Role
 from reconciler.web.pages import Pages
 from reconciler.web.signing_in import begin
@@ -32,10 +32,14 @@ def routes(site: Site, pages: Pages) -> APIRouter:
             with site.database.write() as session:
                 approvals.note_view(session, site.tenant, number, who.human, False, site.now())
             return pages.not_found(who)
-        with site.database.read() as session:
-            asked = {line.key.line: approvals.of_line(session, site.tenant, line.key) for line in chain.lines}
-        told = as_json(chain, site.catalogue())
-        return pages.page("ticket.html", who, ticket=told, chain=chain, asked=asked)
+        with site.database.write() as session:
+            journal.note_read(
+                session, site.tenant, what=f"ticket {number}", by=f"{who.human.tid}/{who.human.oid}", at=site.now()
+            )
+        catalogue, at = site.catalogue(), site.now()
+        told = as_json(chain, catalogue)
+        in_the_way = {line.key.line: obstacles(chain, line, catalogue, at, mode=site.mode) for line in chain.lines}
+        return pages.page("ticket.html", who, ticket=told, chain=chain, in_the_way=in_the_way)
 
     return router
 
@@ -43,6 +47,4 @@ def routes(site: Site, pages: Pages) -> APIRouter:
 def _may_see(site: Site, who: Visitor, chain: Chain) -> bool:
     if who.has(Role.AUDITOR, Role.ADMIN):
         return True
-    with site.database.read() as session:
-        asked = [a for line in chain.lines for a in approvals.of_line(session, site.tenant, line.key)]
-    return any(may_see(approval, who.human, site.now()) for approval in asked)
+    return any(may_see(approval, who.human, site.now()) for line in chain.lines for approval in line.approvals)

@@ -64,6 +64,7 @@ class Site:
     step_up: StepUp | None = None
     tell: Tell | None = None
     log: Callable[[str], None] = nobody_told
+    mode: str = ""  # of the tenant, for people
     secret: Callable[[], str] = field(default=fresh_secret, repr=False)
 
     @property

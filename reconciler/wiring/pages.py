@@ -8,15 +8,18 @@ from starlette.types import ASGIApp
 
 from reconciler.clients.auth import Certificate, ClientSecret, ManagedIdentity, PeopleSignIn
 from reconciler.errors import UserError
+from reconciler.web import api
 from reconciler.web.app import create_app
 from reconciler.web.site import Site, StepUp
 from reconciler.web.trust import public_base
 from reconciler.wiring.app import App
+from reconciler.wiring.proposing import counter
 
 
 def web_app(app: App, *, port: int, log: Callable[[str], None]) -> ASGIApp:
     """The pages of a tenant that listen on this port. Contacts nobody. Raises UserError when nobody could sign in."""
-    return create_app(site(app, port=port, log=log))
+    own = site(app, port=port, log=log)
+    return create_app(own, further=[api.routes(own, counter(app))])
 
 
 def public_url(app: App, port: int) -> str:
@@ -41,6 +44,7 @@ def site(app: App, *, port: int, log: Callable[[str], None]) -> Site:
         step_up=StepUp(fresh, sign_in.fresh_above) if fresh is not None else None,
         tell=app.tell,
         log=log,
+        mode=app.tenant.mode,
     )
 
 

@@ -215,7 +215,8 @@ def test_a_list_of_signers_that_cannot_be_read_is_a_sentence(desk):
 
 
 def test_the_effective_configuration_is_shown_without_a_secret(desk, monkeypatch):
-    monkeypatch.setenv("RECONCILER_NOTIFY__TEAMS_WEBHOOK", "https://hooks.example/swordfish")
+    monkeypatch.setenv("RECONCILER_NOTIFY__TEAMS_WEBHOOK", "https://prod.westeurope.logic.azure.com/swordfish")
+    monkeypatch.setenv("RECONCILER_WEB__PUBLIC_URL", "https://licences.example")
     desk.real("observe")
 
     for output in ("json", "table"):

@@ -108,6 +108,21 @@ def judge(finding: Finding, scope: Scope, register: Register) -> Standing:
     return INSIDE
 
 
+def outside_by_name(upn: str, scope: Scope) -> str:
+    """Why an account may not be served as far as its sign-in name tells, "" where its groups or roles have to say."""
+    name = upn.strip().lower()
+    names, domains = frozenset({name}), {name.rpartition("@")[2]}
+    denied = _denied(names, domains, None, scope)
+    if denied:
+        return denied
+    if scope.is_empty:
+        return "Nobody is in scope yet: every allow list is empty."
+    by_name = ANY in scope.allow_domains or domains & scope.allow_domains or names & scope.allow_users
+    if by_name or scope.allow_groups:
+        return ""
+    return "The account is not in scope: it is on none of the allow lists."
+
+
 def _allowed(
     account: UserId | None, names: frozenset[str], domains: set[str], scope: Scope, register: Register
 ) -> bool | Unread:

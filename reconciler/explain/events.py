@@ -1,0 +1,135 @@
+"""What the audit log tells of one line, as sentences and as facts. Pure: rows in, values out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from desired_state.model import LineKey
+
+
+class Row(Protocol):
+    """A row of the audit log."""
+
+    @property
+    def seq(self) -> int: ...
+    @property
+    def at(self) -> datetime: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def subject(self) -> str: ...
+    @property
+    def body(self) -> Mapping[str, Any]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened, as the audit log tells it. `changes` are sentences of a before and after."""
+
+    seq: int
+    at: datetime
+    kind: str
+    what: str
+    facts: Mapping[str, Any]
+    changes: tuple[str, ...] = ()
+
+
+def events_of(rows: Sequence[Row], key: LineKey) -> tuple[Event, ...]:
+    """What rows of a ticket's log say about one of its lines, oldest first; a result goes with its intent."""
+    mine = [row for row in rows if _is_about(row, str(key))]
+    intents = {row.seq for row in mine if row.kind == "intent"}
+    results = [row for row in rows if row.kind == "result" and row.body.get("intent") in intents]
+    every = {row.seq: row for row in (*mine, *results)}
+    return tuple(_event(every[seq]) for seq in sorted(every))
+
+
+def _is_about(row: Row, key: str) -> bool:
+    return row.subject == key or key in (row.body.get("lines") or ())
+
+
+def _event(row: Row) -> Event:
+    body = row.body
+    match row.kind:
+        case "bound":
+            what = f"bound to {body.get('upn')} (object {body.get('user')})"
+        case "intent":
+            what = f"about to send {body.get('action')} to {body.get('system')}"
+        case "result":
+            said = body.get("words") or f"request {body.get('request_id') or '-'}"
+            what = f"{body.get('action')}: {body.get('result')}, {said}"
+        case "line_moved":
+            what = f"{body.get('from') or 'new'} → {body.get('to')}"
+            if body.get("covered_by"):
+                saved = f", {body['saved_monthly']} a month saved" if body.get("saved_monthly") else ""
+                what += f": covered by another licence of the person, nothing was bought{saved}"
+            lost = body.get("aftermath") or {}
+            if lost:
+                by = f" by {lost['actor']}, {lost['confidence']}" if lost.get("actor") else ""
+                what += f": {lost.get('loss')}{by}"
+        case "learnt":
+            what = f"learnt from the refusal, and counts for everybody from now on: {body.get('words')}"
+        case "proposal.filed":
+            what = f"proposed by AI agent {body.get('agent')}, for whom {body.get('owner')} answers"
+        case "auto_approved":
+            what = f"approved by rule {body.get('rule')}, without a person"
+        case kind if kind.startswith("approval."):
+            what = _approval(kind.removeprefix("approval."), body)
+        case _:
+            what = row.kind
+    return Event(row.seq, row.at, row.kind, what, body, _changes(body))
+
+
+def _approval(kind: str, body: Mapping[str, Any]) -> str:
+    """One move of a request for approval."""
+    id, reason = body.get("id") or body.get("approval"), body.get("reason")
+    match kind:
+        case "requested":
+            asked = [_name(a) for s in (body.get("stages") or ())[:1] for a in s.get("approvers") or ()]
+            return f"request {id} opened, asks {', '.join(asked) or 'nobody yet'}"
+        case "decided":
+            by, for_ = _name(body.get("actor")), body.get("acting_for")
+            who = f"{by} for {_name(for_)}" if for_ else by
+            said = {"approve": "approved", "reject": "rejected"}.get(str(body.get("verdict")), str(body.get("verdict")))
+            sure = f"{body.get('channel')}, assurance {body.get('assurance')}"
+            return f"request {id} {said} by {who} ({sure})"
+        case "viewed" | "view_denied":
+            seen = "read" if kind == "viewed" else "not shown to"
+            return f"request {id} {seen} {'by ' if kind == 'viewed' else ''}{_name(body.get('who'))}"
+        case _:
+            return f"request {id} {kind.replace('_', ' ')}{f': {reason}' if reason else ''}"
+
+
+def _name(who: object) -> str:
+    if not isinstance(who, Mapping):
+        return str(who or "somebody")
+    return str(who.get("name") or who.get("upn") or "somebody")
+
+
+def _changes(body: Mapping[str, Any]) -> tuple[str, ...]:
+    """The recorded before and after, as deepdiff says it."""
+    told = body.get("what")
+    if not isinstance(told, Mapping) or "before" not in told or "after" not in told:
+        return ()
+    from deepdiff import DeepDiff
+
+    shown = DeepDiff(_flat(told["before"]), _flat(told["after"]), ignore_order=True, verbose_level=2).pretty()
+    return tuple(_ROOT.sub(r"\1", line) for line in str(shown).splitlines() if line.strip())
+
+
+_ROOT = re.compile(r"root\['([^']+)'\]")
+
+
+def _flat(value: Mapping[str, Any]) -> dict[str, Any]:
+    """The recorded value with its licence spelled out, so that a difference reads as a sentence."""
+    flat = {name: inner for name, inner in value.items() if name not in ("licence", "licences")}
+    if "licences" in value:  # several at once: an exchange
+        flat |= {"licence": [every["sku"] for every in value["licences"]]}
+        flat |= {"plans switched off": [plan for every in value["licences"] for plan in every["disabled_plans"]]}
+    if "licence" in value:
+        licence = value["licence"] or {}
+        flat |= {"licence": licence.get("sku", "none"), "plans switched off": licence.get("disabled_plans", [])}
+    return flat
