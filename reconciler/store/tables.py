@@ -12,6 +12,7 @@ from sqlalchemy import BigInteger, Float, Index, LargeBinary, MetaData, Text, Un
 from sqlmodel import Field
 
 import desired_state.ledger
+import reconciler.store.proposal_rows  # noqa: F401 - part of the schema
 from desired_state.rows import Row, RowId, UtcDateTime
 
 EVERYONE = "*"  # the tenant of what concerns all tenants
