@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test check check-browser check-api endure simulate lint bench lock clean
+.PHONY: install demo test check check-browser check-api endure simulate lint bench lock clean renderer
 
 install: .venv/installed
 
@@ -28,6 +28,7 @@ test: install
 
 # The pages in Debian's Chromium (apt-get install chromium). Pictures of every page are left in var/browser.
 check-browser: install
+	-@$(MAKE) --no-print-directory renderer || echo 'the cards are not drawn: the renderer could not be fetched' >&2
 	$(BIN)/python -m pytest tests/browser -n 0 -rs
 
 # The API against its own description: generated requests, half a minute.
@@ -51,6 +52,22 @@ SEEDS ?= 200
 FROM ?= 0
 simulate: install
 	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS) --from $(FROM))
+
+# Microsoft's renderer of Adaptive Cards, into an untracked folder, for pictures of our cards. Pinned; needs npm.
+RENDERER := var/renderer
+renderer: $(RENDERER)/adaptivecards.js $(RENDERER)/markdown-it.js
+
+$(RENDERER)/adaptivecards.js:
+	@mkdir -p $(RENDERER)
+	cd $(RENDERER) && pack=$$(npm pack --silent adaptivecards@3.0.6) && tar -xzOf $$pack package/dist/adaptivecards.js > adaptivecards.part && rm $$pack
+	echo 'c3912747fe74e86a466bb583891f02fa5f8ce6131fa5a04c9e8b2921f14fb98f  $(RENDERER)/adaptivecards.part' | sha256sum -c --quiet
+	mv $(RENDERER)/adaptivecards.part $@
+
+$(RENDERER)/markdown-it.js:
+	@mkdir -p $(RENDERER)
+	cd $(RENDERER) && pack=$$(npm pack --silent markdown-it@14.1.0) && tar -xzOf $$pack package/dist/markdown-it.js > markdown-it.part && rm $$pack
+	echo '433ba2a6946e8200c464d8845b98d826022a1836b4a713f01fa2830477c381e8  $(RENDERER)/markdown-it.part' | sha256sum -c --quiet
+	mv $(RENDERER)/markdown-it.part $@
 
 bench: install
 	$(BIN)/python -m tests.bench

@@ -1,9 +1,9 @@
 """Deciding a request from the terminal, by people who sign with their SSH keys; for when the pages cannot be used.
 
-Whoever may do so is listed in `approvals.break_glass` and has a key in the accepted configuration's list of signers. An
-approval takes two of them within an hour, is over one digest, and holds for an hour; a rejection takes one. It changes
-nothing else: the cycle that carries it out checks scope, budgets, kill switch and freezes as ever, and a third person
-has to look at it afterwards (approvals.md 1.4 c, A12).
+Whoever may do so is listed in `approvals.break_glass_signers` and has a key in the accepted configuration's list of
+signers. An approval takes two of them within an hour, is over one digest, and holds for an hour; a rejection takes one.
+It changes nothing else: the cycle that carries it out checks scope, budgets, kill switch and freezes as ever, and a
+third person has to look at it afterwards (approvals.md 1.4 c, A12).
 """
 
 from __future__ import annotations
@@ -178,9 +178,9 @@ def _decided(
 
 def _signed(app: App, payload: bytes, signatures: Sequence[str], *, is_review: bool = False) -> tuple[Signed, ...]:
     """The people behind the signatures, each once, with accounts that can act. Raises UserError and RemoteError."""
-    named = app.tenant.approvals.break_glass
+    named = app.tenant.approvals.break_glass_signers
     if not named and not is_review:
-        raise UserError("nobody may decide from the terminal: approvals.break_glass is empty", exit_code=1)
+        raise UserError("nobody may decide from the terminal: approvals.break_glass_signers is empty", exit_code=1)
     keys = allowed(signers_of(app), APPROVAL, app.clock.now(), None if is_review else named)
     found: dict[str, tuple[str, str]] = {}
     for signature in signatures:

@@ -22,6 +22,7 @@ from reconciler.report import CycleReport
 from reconciler.wiring import App
 
 Say = Callable[[str], None]
+TELL_EVERY_S = 15  # what people decided on a page is told to others so soon
 LOOK_EVERY_S = 0.5  # how long a stop that comes without a signal may take to be seen
 
 
@@ -38,10 +39,17 @@ class Service:
         try:
             self.cycle()
             timetable.every(_seconds(self.app.settings.schedule.every)).seconds.do(self.cycle)
+            timetable.every(TELL_EVERY_S).seconds.do(self.tell)
             while not stop.wait(min(LOOK_EVERY_S, max(0.0, timetable.idle_seconds or 0.0))):
                 timetable.run_pending()
         finally:
+            self._seal()
+
+    def _seal(self) -> None:
+        try:
             self.app.notary.seal()
+        except UserError as error:
+            self.log(f"the audit log was not signed at the end: {error}")
 
     def cycle(self) -> CycleReport | None:
         """One cycle, with everything that was read at its start read anew. None when it failed: the log says why.
@@ -61,6 +69,16 @@ class Service:
             self.log(problem)
         self.log(_summary(report))
         return report
+
+    def tell(self) -> None:
+        """Tell people what they are owed, between cycles. The next cycle reports what could not be told."""
+        try:
+            if self.app.notifier is not None:
+                self.app.notifier.deliver()
+        except (UserError, RemoteError) as error:
+            self.log(f"notices could not be told: {error}")
+        except Exception as error:
+            self.log(f"notices could not be told by a defect of the reconciler ({type(error).__name__})")
 
 
 def _seconds(span: timedelta) -> int:

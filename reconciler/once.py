@@ -14,7 +14,7 @@ from datetime import datetime
 
 from sqlmodel import Session
 
-from reconciler.errors import UserError
+from reconciler.errors import RemoteError, UserError
 from reconciler.governance.standing import Standing
 from reconciler.line import Lane, Trip
 from reconciler.loop.cycle import Run, cycle
@@ -49,7 +49,7 @@ def once(app: App, scope: Scope, *, is_dry: bool = False) -> CycleReport:
         with app.database.write() as session:
             heartbeat.start(session, app.name, name, app.clock.now())
         try:
-            report = cycle(app.deps(), Run(name, scope, is_dry=False, guard=guard))
+            report = _announced(app, _told(app, cycle(app.deps(), Run(name, scope, is_dry=False, guard=guard))))
         except leases.LeaseLost as lost:
             _finish(app, name, None, str(lost))
             raise UserError(f"the cycle stopped: {lost}; nothing more was written", exit_code=1) from None
@@ -57,11 +57,12 @@ def once(app: App, scope: Scope, *, is_dry: bool = False) -> CycleReport:
             with suppress(Exception):  # the first error is the one to report
                 _finish(app, name, None, str(error) if isinstance(error, Exception) else "interrupted")
                 app.notary.seal()
+                if isinstance(error, RemoteError) and app.notifier is not None:
+                    app.notifier.deliver()
             raise
         app.notary.seal()
         if app.notary.broken:
             report = replace(report, problems=(*report.problems, *app.notary.broken))
-        report = _told(app, report)
         _finish(app, name, report, "; ".join(report.problems))
         return _seen(report, scope)
 
@@ -87,6 +88,22 @@ def configuration_trips(standing: Standing | None) -> tuple[Trip, ...]:
         Trip("configuration", lane, wanted=len(standing.wider), limit=0, digest=standing.digest, sentence=why)
         for lane in (Lane.GRANTS, Lane.ANSWERS)
     )
+
+
+def _announced(app: App, report: CycleReport) -> CycleReport:
+    """The report, once people were told what they are owed. What could not be told is a problem, never an error."""
+    if app.notifier is None:
+        return report
+    problems: tuple[str, ...]
+    try:
+        app.notifier.trips(report.trips)
+        problems = app.notifier.deliver()
+    except Exception as error:  # everything else of this cycle is done and has to be reported
+        why = str(error) if isinstance(error, UserError | RemoteError) else f"a defect ({type(error).__name__})"
+        problems = (f"people could not be told what they are owed: {why}",)
+    with app.database.read() as session:
+        head = journal.head(session, app.name)
+    return replace(report, problems=(*report.problems, *problems), audit_head=head.hash, audit_size=head.size)
 
 
 def _seen(report: CycleReport, scope: Scope) -> CycleReport:

@@ -114,7 +114,10 @@ class Conduct:
         if planned and digest not in planned:
             self._find(row, "replanned", "intends another request than its cycle recorded for that line")
         state = tenant.approvals.get(digest)
-        if state is not None and state not in _GOOD:
+        if state == "superseded":  # the rules or the mode need no approval of it any more; the row before says so
+            said = f"row {row['seq']} of {row['tenant']} writes what had been asked for, once nobody had to be asked"
+            self.notices.append(Finding(row["tenant"], row["seq"], "unasked", said))
+        elif state is not None and state not in _GOOD:
             self._find(row, "unapproved", f"writes to the directory while the approval of its request is {state}")
 
     def _result(self, tenant: _Tenant, row: Mapping[str, Any], body: Mapping[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """`reconciler approvals` and `approve`: requests seen and decided from the terminal.
 
-Looking needs the store alone. Deciding is for the people of `approvals.break_glass`, by their signature: whoever sits
-at this keyboard is nobody in particular.
+Looking needs the store alone. Deciding is for the people of `approvals.break_glass_signers`, by their signature:
+whoever sits at this keyboard is nobody in particular.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def show(ctx: click.Context, id: str, output: str) -> int:
 @click.option("--signature", type=_FILE, help="A file that ssh-keygen -Y sign wrote.")
 @click.pass_context
 def reject(ctx: click.Context, id: str, reason: str, signature: Path | None) -> int:
-    """Reject a request, by the signature of one of approvals.break_glass. Without one: print what is signed."""
+    """Reject a request, by the signature of one of approvals.break_glass_signers. Without one: print what is signed."""
     from reconciler import breakglass
     from reconciler.cli.operator import operator
     from reconciler.cli.signing import how_to_sign, read_signature
@@ -138,7 +138,7 @@ def reviewed(ctx: click.Context, id: str, note: str, signature: Path | None) -> 
 @click.option("--signature", "signatures", multiple=True, type=_FILE, help="A file that ssh-keygen -Y sign wrote.")
 @click.pass_context
 def approve(ctx: click.Context, id: str, is_glass: bool, reason: str, ticket: str, signatures: tuple[Path, ...]) -> int:
-    """Approve a request in an emergency: two people of approvals.break_glass sign within an hour.
+    """Approve a request in an emergency: two people of approvals.break_glass_signers sign within an hour.
 
     Without a signature it prints the bytes that they sign. It holds for an hour, everybody hears of it, and a third
     person has to look at it within two working days. Scope, budgets, freezes and the kill switch hold as ever.

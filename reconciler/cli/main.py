@@ -30,6 +30,7 @@ COMMANDS = {
     "why-not": "reconciler.cli.explain:why_not",
     "agents": "reconciler.cli.agents:agents",
     "mcp": "reconciler.cli.mcp:mcp",
+    "notify": "reconciler.cli.notify:notify",
     "obligations": "reconciler.cli.obligations:obligations",
     "kill-switch": "reconciler.cli.stops:kill_switch",
     "freeze": "reconciler.cli.stops:freeze",

@@ -32,6 +32,7 @@ def run(ctx: click.Context) -> int:
         click.echo(f"Pages:   {up.url}")
         if up.sandbox:
             click.echo(f"Sandbox: Graph {up.sandbox['graph']}, ServiceNow {up.sandbox['servicenow']}")
+            click.echo(f"         Teams {up.sandbox['teams']}, with every card and what became of it")
             click.echo(f"         sign-in {up.sandbox['login']}, whose certificate comes from {up.sandbox['ca_file']}")
         Service(up.app, log).run(threading.Event())
     return 0

@@ -89,6 +89,9 @@ def status(ctx: click.Context, output: str, full: bool) -> int:
         fates = ", ".join(f"{row[word]} {word}" for word in FATES if row[word])
         out.print(plain_text(f"Proposals of AI agent {row['agent']}: {row['suggested']}{share} ({fates})"))
     out.print(f"Answers not given yet: {found['answers_owed']}")
+    told = found["notices"]
+    if told["queued"] or told["dead"]:
+        out.print(f"Notices not told yet: {told['queued']}, given up: {told['dead']} (`reconciler notify list`)")
     for stop in found["stops"]:
         out.print(plain_text(f"Stopped: {stop}"), soft_wrap=True)
     _show_guards(out, found["guards"])
@@ -149,7 +152,7 @@ def _status(app: Any) -> dict[str, Any]:
     from reconciler.line import Lane
     from reconciler.loop.releasing import overview, overview_json
     from reconciler.proposing import selections, views
-    from reconciler.store import breakglass, heartbeat, journal, leases, lines, outbox, seats, switches, tally
+    from reconciler.store import breakglass, heartbeat, journal, leases, lines, notices, outbox, seats, switches, tally
     from reconciler.wiring.governing import standing_of
 
     now, guarding = app.clock.now(), app.guarding()
@@ -167,6 +170,7 @@ def _status(app: Any) -> dict[str, Any]:
         owed = len(outbox.unsent(session, app.name))
         every = views(session, app.name)
         suggested = measured((v.suggestion for v in every), selections(session, app.name) if every else ())
+        told = notices.counts(session, app.name)
         stops = [f"{s.name} ({s.scope}): {s.reason}" for s in switches.stops(session, app.name) if s.is_on]
         stops += [
             f"{s.name} ({', '.join(sorted(s.lanes))}): {s.why}"
@@ -198,6 +202,7 @@ def _status(app: Any) -> dict[str, Any]:
         "guessed": [{"product": g.product, "guessed": g.guessed, "of": g.of} for g in guessed],
         "proposals": suggested,
         "answers_owed": owed,
+        "notices": told,
         "stops": stops,
         "guards": overview_json(watched, now),
         "running": {"by": held.by, "since": held.since.isoformat()} if held is not None else None,

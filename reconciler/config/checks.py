@@ -34,6 +34,8 @@ def faults(settings: Settings) -> Iterator[Fault]:
     yield from _items(settings, catalogue)
     yield from _rules(settings, catalogue)
     yield from _approvers(settings)
+    if settings.notify.reaches_teams and settings.web.public_url is None:
+        yield ("notify",), "notify: cards link to the pages; set web.public_url to the address that approvers reach"
     yield from _files(settings)
 
 

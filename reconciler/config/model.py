@@ -21,7 +21,7 @@ from desired_state.overlays import ProductOverlay
 from desired_state.rules import Rule, Rules
 from reconciler.config.secrets import read_secret
 from reconciler.config.tenants import Tenant
-from reconciler.config.values import File, HttpsUrl, KeyName, Network, Place, Port, Section, Span
+from reconciler.config.values import File, HostName, Hours, HttpsUrl, KeyName, Network, Place, Port, Section, Span
 
 
 class Store(Section):
@@ -61,15 +61,32 @@ class Web(Section):
         return self
 
 
+class Chat(Section):
+    """The flow that posts into one person's own chat."""
+
+    webhook_file: File
+
+    def read_webhook(self) -> SecretStr:
+        return read_secret(None, self.webhook_file, what="a webhook of notify.chats")
+
+
 class Notify(Section):
     """Who is told. A webhook address is a secret: whoever has it can post."""
 
-    teams_webhook: SecretStr | None = None
+    teams_webhook: SecretStr | None = None  # the service desk's channel
     teams_webhook_file: File | None = None
+    chats: dict[str, Chat] = Field(default_factory=dict)  # sign-in name -> the flow to that person's chat
+    teams_hosts: tuple[HostName, ...] = ()  # that may be posted to, beside Microsoft's
+    teams_ca_file: File | None = None
+    quiet_hours: Hours = ""  # of the tenant's day: nobody is reminded
     smtp_host: str = ""
     smtp_port: Port = 25
     mail_from: str = ""
     mail_to: tuple[str, ...] = ()
+
+    @property
+    def reaches_teams(self) -> bool:
+        return self.teams_webhook is not None or self.teams_webhook_file is not None or bool(self.chats)
 
     def read_teams_webhook(self) -> SecretStr | None:
         """The address, None when Teams is not told anything."""

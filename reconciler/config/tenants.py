@@ -284,7 +284,7 @@ class Approvals(Section):
     service_desk: Lowered = ()  # asked when the fallback has nobody either
     escalate_to: Lowered = ()  # come in when nobody answers; the first ones may still act
     accept_configuration: Lowered = ()  # who may accept a configuration that allows more
-    break_glass: Lowered = ()  # who may decide from the terminal, two of them together; empty: nobody
+    break_glass_signers: Lowered = ()  # who may decide from the terminal, two of them together; empty: nobody
     allowed_signers_file: File | None = None  # the SSH keys of those people, as ssh-keygen has it
     proposals: Annotated[tuple[StageName, ...], Field(min_length=1)] = ("manager",)  # who decides what software orders
     questions: Annotated[tuple[StageName, ...], Field(min_length=1)] = ("license_admin",)  # and all else without a rule

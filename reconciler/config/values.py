@@ -103,6 +103,19 @@ def _network(text: str) -> str:
         raise ValueError("an address or a network is expected, for example '10.0.0.7' or '10.0.0.0/24'") from None
 
 
+def _host(name: str) -> str:
+    if not re.fullmatch(r"(\*\.)?[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+(:[0-9]{1,5})?", name):
+        raise ValueError("the name of a host is expected, for example 'flows.contoso.com' or '*.flows.contoso.com'")
+    return name
+
+
+def _hours(text: str) -> str:
+    found = re.fullmatch(r"([01][0-9]|2[0-3]):([0-5][0-9])-([01][0-9]|2[0-3]):([0-5][0-9])", text)
+    if text and (found is None or text[:5] == text[6:]):
+        raise ValueError("two times of the day are expected, for example '20:00-07:00', or ''")
+    return text
+
+
 def _lowered(words: Any) -> Any:
     if isinstance(words, list | tuple):
         return tuple(word.strip().lower() if isinstance(word, str) else word for word in words)
@@ -138,6 +151,8 @@ Place = Annotated[str, AfterValidator(_place)]
 Guid = Annotated[str, AfterValidator(_guid)]
 File = Path  # relative ones count from the folder of the configuration file
 Lowered = Annotated[tuple[str, ...], BeforeValidator(_lowered)]
+HostName = Annotated[str, AfterValidator(_host)]
+Hours = Annotated[str, AfterValidator(_hours)]
 Count = Annotated[int, Field(ge=0, le=1_000_000)]
 Country = Annotated[str, AfterValidator(_country)]
 KeyName = Annotated[str, AfterValidator(_name)]

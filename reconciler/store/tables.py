@@ -498,3 +498,39 @@ class BreakGlassRow(Row, table=True):
     reviewed_by: str = ""
     reviewed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     note: str = ""
+
+
+class NoticeRow(Row, table=True):
+    """One thing that one recipient is told once. `body` is the card, and empty once it is settled."""
+
+    __tablename__ = "notice"
+    __table_args__ = (
+        UniqueConstraint("tenant", "op_key"),
+        Index(None, "tenant", "state", "next_at"),
+        Index(None, "tenant", "request"),
+        Index(None, "tenant", "recipient", "sent_at"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: int | None = Field(default=None, primary_key=True, sa_type=RowId)
+    tenant: str
+    op_key: str
+    kind: str
+    event: str
+    request: str
+    ticket: str
+    recipient: str
+    channel: str
+    digest: str
+    line: str
+    person: str  # the account of the recipient as JSON, "" for a channel
+    body: str
+    state: str
+    tries: int = 0
+    is_proven: bool = False
+    is_alerted: bool = False
+    problem: str = ""
+    queued_at: datetime = Field(sa_type=UtcDateTime)
+    next_at: datetime = Field(sa_type=UtcDateTime)
+    sent_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    settled_at: datetime | None = Field(default=None, sa_type=UtcDateTime)

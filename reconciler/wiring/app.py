@@ -40,6 +40,7 @@ from reconciler.loop.guarding import Guarding
 from reconciler.loop.handover import hand_over
 from reconciler.loop.look import Eyes
 from reconciler.loop.notary import Notary
+from reconciler.loop.notify import Notifier
 from reconciler.loop.plan import Bounds
 from reconciler.loop.pull import Reader
 from reconciler.loop.seating import Seating
@@ -51,6 +52,7 @@ from reconciler.wiring.asking import route_book
 from reconciler.wiring.audit import build_notary
 from reconciler.wiring.governing import governed, note_configuration
 from reconciler.wiring.guards import limits, scope, windows
+from reconciler.wiring.notify import notifier
 from reconciler.wiring.stops import outside_stop
 from reconciler.wiring.stores import open_store
 from reconciler.wiring.systems import Systems, systems
@@ -75,14 +77,25 @@ class App:
     database: Database
     progress: Progress = lambda _: None
     patience: Patience = PATIENCE  # how often and how long one call to a system may try
-    tell: Tell | None = None  # queues what people have to be told about requests for approval
     asked: Settings | None = None  # the configuration as it was read, where less of it may be used
     standing: Standing | None = None  # why that is so; None: it is used as it was read
     counts: dict[str, Counts] = field(default_factory=lambda: {"graph": Counts(), "servicenow": Counts()})
 
+    port: int | None = None  # that the pages are on, where it is not the configured one
+
     @property
     def clock(self) -> Clock:
         return self.systems.clock
+
+    @cached_property
+    def notifier(self) -> Notifier | None:
+        """How people are told, None where nothing says how. Contacts nobody."""
+        return notifier(self.settings, self.name, self.systems, self.database, rng=self._rng("notices"), port=self.port)
+
+    @property
+    def tell(self) -> Tell | None:
+        """Queues what people have to be told about requests for approval."""
+        return self.notifier.tell() if self.notifier is not None else None
 
     @cached_property
     def tokens(self) -> EntraTokens:
@@ -402,6 +415,7 @@ def open_app(
     progress: Progress | None = None,
     patience: Patience = PATIENCE,
     clock: Clock | None = None,
+    port: int | None = None,
 ) -> Iterator[App]:
     """One tenant with its store and its systems, for a block. `clock` is the systems' own where that is at hand."""
     tenant = settings.tenants[name]
@@ -409,7 +423,8 @@ def open_app(
     try:
         with systems(settings, tenant) as found:
             reached = replace(found, clock=clock) if clock is not None else found
-            yield governed(App(name, settings, tenant, reached, database, progress or (lambda _: None), patience))
+            app = App(name, settings, tenant, reached, database, progress or (lambda _: None), patience, port=port)
+            yield governed(app)
     finally:
         database.close()
 

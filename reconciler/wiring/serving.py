@@ -38,7 +38,7 @@ def serving(settings: Settings, tenant: str, *, log: Callable[[str], None]) -> I
             tls_key_file=web.tls_key_file,
         ) as server,
         _twin(settings, tenant) as twin,
-        open_app(settings, tenant, clock=twin.clock if twin is not None else None) as app,
+        open_app(settings, tenant, clock=twin.clock if twin is not None else None, port=server.port) as app,
         server.serving(web_app(app, port=server.port, log=log)),
     ):
         note_start(app)

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
+from pathlib import Path
 
 import httpx
 
@@ -53,6 +55,8 @@ class Systems:
     servicenow_http: httpx.Client
     servicenow_user: str = ""
     past: Callable[[], tuple[PastGrant, ...]] | None = None  # what an empty ledger is handed
+    teams_http: Callable[[], httpx.Client] | None = None  # made when something is first posted
+    teams_base: str = ""  # the sandbox's own Teams, "" elsewhere: a flow has an address of its own
 
 
 @contextmanager
@@ -63,7 +67,7 @@ def systems(settings: Settings, tenant: Tenant) -> Iterator[Systems]:
             twin = held.enter_context(_twin(settings))
             yield _embedded(twin, settings, held)
         else:
-            yield _real(tenant, held)
+            yield _real(tenant, held, settings.notify.teams_ca_file)
 
 
 @contextmanager
@@ -138,6 +142,8 @@ def _embedded(twin: Owned | Remote, settings: Settings, held: ExitStack) -> Syst
         servicenow_http=http(),
         servicenow_user=hosts.SERVICENOW_USER,
         past=lambda: _past(twin),
+        teams_http=cache(http),
+        teams_base=twin.addresses.teams,
     )
 
 
@@ -159,7 +165,7 @@ def _past(twin: Owned | Remote) -> tuple[PastGrant, ...]:
     )
 
 
-def _real(tenant: Tenant, held: ExitStack) -> Systems:
+def _real(tenant: Tenant, held: ExitStack, teams_ca_file: Path | None) -> Systems:
     graph, desk, clock = tenant.graph, tenant.servicenow, SystemClock()
     base, authority = graph.endpoints()
     assert graph.tenant_id is not None and desk.instance is not None  # the configuration has checked it
@@ -193,4 +199,5 @@ def _real(tenant: Tenant, held: ExitStack) -> Systems:
         graph_http=held.enter_context(make_http(ca_file=graph.ca_file)),
         servicenow_http=held.enter_context(make_http(ca_file=desk.ca_file, max_connections=4)),
         servicenow_user=desk.username,
+        teams_http=cache(lambda: held.enter_context(make_http(ca_file=teams_ca_file, max_connections=2))),
     )

@@ -93,7 +93,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     return Desk(tmp_path, capsys)
 
 
-MORE = ("removals_per_day = 5", "removals_per_day = 500")
+MORE = ('removals_per_day = "2%, 5 to 50"', 'removals_per_day = "2%, 5 to 500"')
 ONE = ["reconcile", "--ticket", "RITM0010004"]
 
 
@@ -111,9 +111,12 @@ def test_what_allows_more_runs_as_suggest_until_it_is_signed_for_and_says_why(de
     assert report["tickets"][0]["phase"] == "awaiting_approval"
     sentences = {g["sentence"] for g in report["guards"] if g["guard"] == "configuration"}
     assert len(sentences) == 1
-    assert "tenant.guards.removals_per_day was 5 and is 500; until it is accepted" in sentences.pop()
+    assert (
+        "tenant.guards.removals_per_day was '2%, 5 to 50' and is '2%, 5 to 500'; until it is accepted"
+        in sentences.pop()
+    )
     assert (code, "It runs in mode suggest with answers full." in out) == (0, True)
-    assert "removals_per_day was 5 and is 500" in desk.told("status")["configuration"]["why"]
+    assert "removals_per_day was '2%, 5 to 50' and is '2%, 5 to 500'" in desk.told("status")["configuration"]["why"]
     assert "Attention: the configuration" in desk.say("status")[1]
     changed = desk.rows("contoso", "config.changed")[1]
     assert (changed["before"], changed["is_accepted"], changed["mode"]) == (first["digest"], False, "suggest")
@@ -125,7 +128,9 @@ def test_what_allows_more_runs_as_suggest_until_it_is_signed_for_and_says_why(de
     assert (report["mode"], report["guards"], report["tickets"][0]["phase"]) == ("enforce", [], "granted")
     (_, accepted) = desk.rows("contoso", "config.accepted")
     assert accepted["accepted_by"] == ["thomas.brandt@contoso.example"]
-    assert accepted["changes"] == ["tenant.guards.removals_per_day was 5 and is 500, which may allow more"]
+    assert accepted["changes"] == [
+        "tenant.guards.removals_per_day was '2%, 5 to 50' and is '2%, 5 to 500', which may allow more"
+    ]
     assert desk.say("audit", "verify")[0] == 0
 
 

@@ -19,6 +19,7 @@ from tests.make_signatures import an_ed25519, public, signed
 ROOT = Path(__file__).parents[2]
 E5 = "RITM0010012"
 KEYS = {name: an_ed25519(n) for n, name in enumerate(("robert.novak", "elena.rossi", "nina.schulz", "eve"), 1)}
+NOBODY = "break_glass_signers = []         # who may decide from the terminal, two of them together; []: nobody\n"
 WHY = ["--reason", "The pages are down and the board meets.", "--ticket", "INC0012345"]
 
 
@@ -30,8 +31,9 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     people = [f'{name}@contoso.example namespaces="{APPROVAL}" {public(KEYS[name])}' for name in list(KEYS)[:3]]
     (tmp_path / "signers").write_text("\n".join(people), encoding="utf-8")
     text = (ROOT / "config.toml").read_text(encoding="utf-8")
-    named = 'break_glass = ["robert.novak@contoso.example", "elena.rossi@contoso.example"]\n'
-    text = text.replace("break_glass = []", f'{named}allowed_signers_file = "signers"\n#', 1)
+    named = 'break_glass_signers = ["robert.novak@contoso.example", "elena.rossi@contoso.example"]\n'
+    text = text.replace(NOBODY, f'{named}allowed_signers_file = "signers"\n')
+    assert named in text
     (tmp_path / "config.toml").write_text(text, encoding="utf-8")
     return str(tmp_path / "config.toml")
 
@@ -199,4 +201,4 @@ def test_as_shipped_nobody_decides_from_the_terminal(tmp_path, monkeypatch, caps
 
     code, _, err = desk.say(*glass, "--signature", desk.sign("robert.novak", *glass))
 
-    assert (code, "approvals.break_glass is empty" in err) == (1, True)
+    assert (code, "approvals.break_glass_signers is empty" in err) == (1, True)

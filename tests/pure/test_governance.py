@@ -112,7 +112,7 @@ def test_one_way_is_wider_and_the_other_is_not(path, narrow, wide):
         ("tenant.approvals.approvers.telecom", ["a"], ["b"]),
         ("tenant.approvals.fallback", ["a", "b"], ["a"]),
         ("tenant.approvals.accept_configuration", ["a", "b"], ["a"]),
-        ("tenant.approvals.break_glass", [], ["a"]),
+        ("tenant.approvals.break_glass_signers", [], ["a"]),
         ("tenant.approvals.proposals", ["manager"], ["license_admin"]),
         ("signers", ["a ssh-ed25519 AAAA"], ["b ssh-ed25519 AAAA"]),
         ("tenant.graph.tenant_id", "1", "2"),

@@ -1,0 +1,1 @@
+"""What people are told: one Adaptive Card each, and who gets which. Start with `telling`. Pure."""
