@@ -168,9 +168,9 @@ def _status(app: Any) -> dict[str, Any]:
         held = leases.holder(session, app.name)
         head = journal.head(session, app.name)
         owed = len(outbox.unsent(session, app.name))
-        told = notices.counts(session, app.name)
         every = views(session, app.name)
         suggested = measured((v.suggestion for v in every), selections(session, app.name) if every else ())
+        told = notices.counts(session, app.name)
         stops = [f"{s.name} ({s.scope}): {s.reason}" for s in switches.stops(session, app.name) if s.is_on]
         stops += [
             f"{s.name} ({', '.join(sorted(s.lanes))}): {s.why}"

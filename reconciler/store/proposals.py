@@ -16,7 +16,7 @@ from desired_state import ledger
 from desired_state.proposals import Proposal, as_request, as_ticket, number_of
 from reconciler.digest import plain
 from reconciler.store import journal, tickets
-from reconciler.store.tables import ProposalRow
+from reconciler.store.proposal_rows import ProposalRow
 
 
 @dataclass(frozen=True, slots=True)

@@ -283,6 +283,18 @@ def test_who_is_denied_is_denied_whatever_approves_and_whoever_ordered():
     assert by_agent.decision is Decision.HELD
 
 
+def test_what_a_registered_agent_proposes_is_approved_by_no_rule_and_by_no_ticket():
+    line = unapproved()
+    proposed = replace(line, declared=replace(line.declared, opened_by="agent:copilot"))
+
+    (free,) = judged([line], seen(a_user()), rules_of(CHEAP))
+    (waits,) = judged([proposed], seen(a_user()), rules_of(CHEAP))
+    by_ticket = one(a_line(says=Says.APPROVED, opened_by="agent:copilot"), seen(a_user()))
+
+    assert free.decision is Decision.CLEARED
+    assert (waits.decision, by_ticket.decision) == (Decision.AWAITING, Decision.AWAITING)
+
+
 @pytest.mark.parametrize(
     ("groups", "decision"),
     [
