@@ -214,6 +214,11 @@ def test_what_software_ordered_and_a_person_rejected_is_refused(day):
 
     assert phase(look(day, SHOP, 5)) == ("refused", "policy_refused")
     assert graph_writes(day) == []
+    (ours,) = day.tasks(SHOP)
+    assert (ours["state"], ours["active"]) == ("4", "false")  # closed incomplete: nothing of it was fulfilled
+    assert "Not approved" in ours["close_notes"]
+    assert phase(look(day, SHOP, 60)) == ("refused", "policy_refused")
+    assert len(day.tasks(SHOP)) == 1
 
 
 # --- a yes is for one plan, for a while ---------------------------------------------------------------------------
