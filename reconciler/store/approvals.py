@@ -64,7 +64,12 @@ def open_(session: Session, approval: Approval, *, cycle: str = "", tell: Tell |
         {"name": s.name, "resolver": s.resolver, "quorum": s.quorum, "approvers": [_who(h) for h in s.approvers]}
         for s in opened.stages
     ]
-    body = {"subject": dict(opened.subject), "label": opened.label, "stages": stages}
+    body = {
+        "subject": dict(opened.subject),
+        "label": opened.label,
+        "stages": stages,
+        "opener_may_approve": opened.terms.opener_may_approve,
+    }
     _audit(session, approval, opened, "approval.requested", opened.created_at, body, cycle=cycle)
     if tell is not None:
         tell(session, "approval.request", opened, opened.created_at)
