@@ -28,7 +28,7 @@ _ENDED: Mapping[State, str] = {
     State.EXPIRED: "Expired without an answer",
     State.CANCELLED: "Cancelled, nothing is asked for any more",
     State.VOID: "Void, what would be done has changed",
-    State.SUPERSEDED: "Replaced by a newer request",
+    State.SUPERSEDED: "Settled, no approval is needed any more",
     State.PENDING: "Waits for the next answer",
     State.DRAFT: "Being prepared",
 }

@@ -28,7 +28,7 @@ _STATES: Mapping[State, str] = {
     State.EXPIRED: "expired without an answer",
     State.CANCELLED: "was cancelled",
     State.VOID: "is void, because what would be done has changed",
-    State.SUPERSEDED: "was replaced by a newer request",
+    State.SUPERSEDED: "is settled: no approval is needed any more",
 }
 _CHANNELS = {"page": "on this page", "servicenow": "in ServiceNow", "break_glass": "from a terminal, as break-glass"}
 
