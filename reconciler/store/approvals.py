@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col, func, select
 
 from desired_state.model import LineKey
 from reconciler.approvals.judge import judge, waits_for
@@ -116,6 +116,12 @@ def inbox(session: Session, tenant: str, human: Human, at: datetime) -> tuple[Ap
     return tuple(
         a for a in pending(session, tenant) if waits_for(a, human, at, changers=changers(session, tenant, a, at))
     )
+
+
+def answers(session: Session, tenant: str) -> int:
+    """How many answers people ever gave: another number is news."""
+    query = select(func.count()).select_from(ApprovalDecisionRow).where(ApprovalDecisionRow.tenant == tenant)
+    return int(session.exec(query).one())
 
 
 def decide(

@@ -159,8 +159,10 @@ def _stage(approval: Approval, number: int, stage: Stage) -> StageShown:
         standing, sentence = ("passed", "decided") if number < approval.at else ("ended", "decided here")
     elif approval.state is not State.PENDING:
         standing, sentence = "ended", "not decided" if number == approval.at and stage.opened_at else "not reached"
-    elif number > approval.at or stage.opened_at is None:
+    elif number > approval.at:
         standing, sentence = "later", "not open yet"
+    elif stage.opened_at is None:
+        standing, sentence = "later", "opens with the next cycle, which looks up who is asked"
     else:
         left = stage.quorum - sum(1 for d in approval.decisions if d.stage == stage.name)
         standing, sentence = "now", f"waits for {left} answer{'s' if left != 1 else ''}"

@@ -12,6 +12,7 @@ import pytest
 
 from reconciler.approvals.machine import OPEN, move
 from reconciler.approvals.values import Approval, Channel, Decision, Refusal, State, Verdict
+from reconciler.daemon import Service
 from reconciler.loop.observe import Scope
 from reconciler.once import once
 from reconciler.report import CycleReport
@@ -187,6 +188,20 @@ def test_a_delegate_in_servicenow_answers_for_the_approver_and_both_are_named(da
     (decision,) = request(day, E5).decisions
     assert decision.acting_for is not None
     assert (decision.actor.name, decision.acting_for.name) == ("Claire Dubois", "Laura McBride")
+
+
+def test_the_service_asks_the_next_stage_soon_after_an_answer_and_runs_no_cycle_for_nothing(day):
+    said: list[str] = []
+    service = Service(day.app, said.append)
+    service.cycle()
+    answer(day, E5)
+    assert request(day, E5).stages[1].opened_at is None
+
+    for _ in range(2):
+        service.attend()
+
+    assert request(day, E5).stages[1].opened_at is not None
+    assert len(said) == 2, said  # the first cycle, and the one after the answer
 
 
 # --- what software ordered ----------------------------------------------------------------------------------------
