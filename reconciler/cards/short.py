@@ -108,15 +108,10 @@ def guard_card(links: Links, *, guard: str, lane: str, wanted: int, limit: int, 
     return checked(card_of(body, [open_url("Open the guards", url)], f"{title}. Open {url}"), links)
 
 
-def sample_card(links: Links, *, ticket: str, line: int, rule: str, cost: str, digest: str) -> Element:
+def sample_card(links: Links, *, ticket: str, line: int, rule: str) -> Element:
     """A rule approved this without a person, and it is one of those that a person looks at afterwards."""
     title = "Please look at what a rule approved"
-    rows: list[tuple[str, object]] = [
-        ("Ticket", f"{ticket}, line {line}"),
-        ("Rule", rule),
-        ("Cost a month", cost),
-        ("Request sha256", digest[:16]),
-    ]
+    rows = [("Ticket", f"{ticket}, line {line}"), ("Rule", rule)]
     body = [
         heading(title, is_first=True),
         said("Nobody was asked before. Look at it, then say so in the terminal: reconciler rules reviewed."),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
 from desired_state.model import LineKey
@@ -61,11 +60,11 @@ def guard_notice(ways: Ways, *, tenant: str, **trip: Any) -> tuple[Notice, ...]:
     return (Notice(Kind.GUARD, event, tenant, DESK, Channel.TEAMS, trip["digest"], card, line),)
 
 
-def sample_notice(ways: Ways, *, line: LineKey, rule: str, cost: Decimal, digest: str) -> tuple[Notice, ...]:
+def sample_notice(ways: Ways, *, line: LineKey, rule: str, digest: str) -> tuple[Notice, ...]:
     """That a person has to look at what a rule approved; the desk is told, once for each line, rule and digest."""
     if not ways.has_desk:
         return ()
-    card = sample_card(ways.links, ticket=line.ticket, line=line.line, rule=rule, cost=str(cost), digest=digest)
+    card = sample_card(ways.links, ticket=line.ticket, line=line.line, rule=rule)
     told = f"{line.ticket}: approved by the rule {rule}, please look at it"
     event = f"{Kind.SAMPLE.value}/{rule}"
     return (Notice(Kind.SAMPLE, event, str(line), DESK, Channel.TEAMS, digest, card, told, str(line)),)

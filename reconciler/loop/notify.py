@@ -114,9 +114,7 @@ class Notifier:
         with self.database.read() as session:
             waiting = rulings.sample(session, self.tenant)
         found = [
-            notice
-            for a in waiting
-            for notice in sample_notice(self.ways, line=a.line, rule=a.rule, cost=a.cost, digest=a.digest)
+            notice for a in waiting for notice in sample_notice(self.ways, line=a.line, rule=a.rule, digest=a.digest)
         ]
         if not found:
             return
