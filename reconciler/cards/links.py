@@ -48,10 +48,8 @@ class Links:
         return f"{self.public_url}/{name}"
 
     def chain(self, number: str) -> str:
-        """Our own page of a ticket. Raises ValueError for what is no number of one."""
-        if not TICKET_NUMBER.fullmatch(number):
-            raise ValueError("that is no number of a ticket")
-        return f"{self.public_url}/tickets/{number}"
+        """Our own page of a ticket; the inbox where its number is not one that the page takes."""
+        return f"{self.public_url}/tickets/{number}" if TICKET_NUMBER.fullmatch(number) else self.page("inbox")
 
     def ticket(self, sys_id: object) -> str:
         """The ticket's form in ServiceNow, "" for what is no sys_id, or where ServiceNow has no address."""
