@@ -1,7 +1,8 @@
 """The service: cycles for ever. The pages beside them are up while `wiring.serving` holds them.
 
-The first cycle runs at once, each next one `schedule.every` after the one before has ended. A cycle that fails is one
-line in the log and the next one comes as planned: no error ends the service. The loop runs in the main thread, so a
+The first cycle runs at once, each next one `schedule.every` after the one before has ended, and one in between when a
+person has answered a request: it asks the next stage, or does what was approved. A cycle that fails is one line in the
+log and the next one comes as planned: no error ends the service. The loop runs in the main thread, so a
 signal ends it at once, through every `finally` of the cycle.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 import schedule
@@ -19,19 +20,21 @@ from reconciler.errors import RemoteError, UserError
 from reconciler.loop.observe import Scope
 from reconciler.once import once
 from reconciler.report import CycleReport
+from reconciler.store import approvals
 from reconciler.wiring import App
 
 Say = Callable[[str], None]
-TELL_EVERY_S = 15  # what people decided on a page is told to others so soon
+TELL_EVERY_S = 15  # what people decided is acted on, and told to others, so soon
 LOOK_EVERY_S = 0.5  # how long a stop that comes without a signal may take to be seen
 
 
-@dataclass(frozen=True)
+@dataclass
 class Service:
     """One tenant's cycles. `log` takes one line."""
 
     app: App
     log: Say
+    _answers: int = field(default=0, init=False)  # of people, when the last cycle began
 
     def run(self, stop: threading.Event) -> None:
         """Run cycles until `stop` is set. What the pages put into the log since the last one is signed at the end."""
@@ -39,7 +42,7 @@ class Service:
         try:
             self.cycle()
             timetable.every(_seconds(self.app.settings.schedule.every)).seconds.do(self.cycle)
-            timetable.every(TELL_EVERY_S).seconds.do(self.tell)
+            timetable.every(TELL_EVERY_S).seconds.do(self.attend)
             while not stop.wait(min(LOOK_EVERY_S, max(0.0, timetable.idle_seconds or 0.0))):
                 timetable.run_pending()
         finally:
@@ -58,6 +61,7 @@ class Service:
         """
         fresh = replace(self.app, counts={"graph": Counts(), "servicenow": Counts()})
         try:
+            self._answers = self._answered()
             report = once(fresh, Scope())
         except (UserError, RemoteError) as error:
             self.log(f"the cycle failed: {error}")
@@ -69,6 +73,21 @@ class Service:
             self.log(problem)
         self.log(_summary(report))
         return report
+
+    def attend(self) -> None:
+        """Between cycles: one at once if somebody has answered since the last one began; and tell what is owed."""
+        try:
+            is_news = self._answered() != self._answers
+        except UserError as error:
+            self.log(f"whether somebody has answered could not be read: {error}")
+            return
+        if is_news:
+            self.cycle()
+        self.tell()
+
+    def _answered(self) -> int:
+        with self.app.database.read() as session:
+            return approvals.answers(session, self.app.name)
 
     def tell(self) -> None:
         """Tell people what they are owed, between cycles. The next cycle reports what could not be told."""

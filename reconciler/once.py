@@ -97,6 +97,7 @@ def _announced(app: App, report: CycleReport) -> CycleReport:
     problems: tuple[str, ...]
     try:
         app.notifier.trips(report.trips)
+        app.notifier.samples()
         problems = app.notifier.deliver()
     except Exception as error:  # everything else of this cycle is done and has to be reported
         why = str(error) if isinstance(error, UserError | RemoteError) else f"a defect ({type(error).__name__})"

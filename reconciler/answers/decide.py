@@ -19,6 +19,8 @@ from reconciler.answers.evidence import AuditHead, evidence
 from reconciler.answers.owners import owner_of
 from reconciler.answers.values import (
     COMMENT_LENGTH_MAX,
+    COMPLETE,
+    INCOMPLETE,
     ITEM,
     LEVELS,
     NOTE_LENGTH_MAX,
@@ -74,6 +76,7 @@ class _Answer(Protocol):
         group: str = "",
         comment: str = "",
         marks: bool = False,
+        state: str = COMPLETE,
         more: str = "",
     ) -> Answer: ...
 
@@ -113,11 +116,12 @@ def answers(
         group: str = "",
         comment: str = "",
         marks: bool = False,
+        state: str = COMPLETE,
         more: str = "",
     ) -> Answer:
         named = {"tenant": tenant, "ticket": ticket.number, "kind": kind.value, "target": target, "news": facts}
         key = digest(named | ({"more": more} if more else {}))[:20]
-        return Answer(kind, key, ticket.number, target, keys, text, title, group, comment, marks)
+        return Answer(kind, key, ticket.number, target, keys, text, title, group, comment, marks, state)
 
     told_as = words.Telling(endings, {k: m.value for k, m in matters.items()}, names, done, at)
     text = words.work_note(told_as)[:NOTE_LENGTH_MAX]
@@ -133,7 +137,7 @@ def answers(
     if mine:
         given += _hand_over(ticket, mine, matters, manners, told_as, answer)
     else:
-        given += _close(ticket, endings, manners, text, answer)
+        given += _close(ticket, endings, matters, manners, text, answer)
         given += _withdraw(ticket, endings, manners, text, answer)
     return tuple(given)
 
@@ -293,17 +297,32 @@ def _withdraw(
             yield answer(AnswerKind.CLOSED, task.sys_id, text)
 
 
-def _close(ticket: Ticket, endings: Sequence[Ending], manners: Manners, text: str, answer: _Answer) -> Iterable[Answer]:
-    """Our own task is closed when every line is granted; the item itself only where no flow owns it."""
+def _close(
+    ticket: Ticket,
+    endings: Sequence[Ending],
+    matters: Mapping[LineKey, Matter],
+    manners: Manners,
+    text: str,
+    answer: _Answer,
+) -> Iterable[Answer]:
+    """Our own task is closed when every line is granted or refused; the item itself only where no flow owns it.
+
+    Where people refused all of it, nothing was fulfilled: it is closed incomplete.
+    """
     if manners.level != "full" or manners.closes == "none":
         return
-    if any(e.state.phase is not Phase.GRANTED or e.finding.line.says is not Says.APPROVED for e in endings):
+    is_given = [e.state.phase is Phase.GRANTED for e in endings]
+    is_settled = [
+        given or matters.get(e.state.key) is Matter.REFUSED for e, given in zip(endings, is_given, strict=True)
+    ]
+    if not all(is_settled) or any(e.finding.line.says is not Says.APPROVED for e in endings):
         return
+    state = COMPLETE if any(is_given) else INCOMPLETE
     if manners.closes == "item":
-        yield answer(AnswerKind.CLOSED, ticket.sys_id, text, title=ITEM)
+        yield answer(AnswerKind.CLOSED, ticket.sys_id, text, title=ITEM, state=state)
         return
     for task in ticket.tasks:
         is_follow_up = task.correlation_id.startswith(OUR_MARK)
         is_ours = task.is_active and not task.assigned_to and task.assignment_group in manners.our_groups
         if is_ours and not is_follow_up:
-            yield answer(AnswerKind.CLOSED, task.sys_id, text)
+            yield answer(AnswerKind.CLOSED, task.sys_id, text, state=state)

@@ -12,6 +12,8 @@ from reconciler.model import AnswerKind
 
 ITEM = "item"  # the title of a CLOSED answer whose target is the item itself
 REQUEST = "request"  # the title of a REOPENED answer whose target is the request above the ticket
+INCOMPLETE = "4"  # closed incomplete, the stored value of the base system (servicenow.md section 8)
+COMPLETE, INCOMPLETE = "3", "4"  # stored values of a closed task's state (servicenow.md section 8)
 LEVELS = ("silent", "note", "task", "full")
 NOTE_LENGTH_MAX = 3700  # a journal value is cut at 4000 characters (servicenow.md section 19)
 COMMENT_LENGTH_MAX = 1500
@@ -59,6 +61,7 @@ class Answer:
     group: str = ""  # task: the queue's sys_id
     comment: str = ""
     marks: bool = False
+    state: str = COMPLETE  # closed: the state that it is closed in
 
 
 @dataclass(frozen=True, slots=True)

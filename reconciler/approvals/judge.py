@@ -139,8 +139,10 @@ def _state(approval: Approval, decision: Decision, at: datetime) -> Refusal | No
     stage = approval.stage
     if approval.state is State.EXPIRED:
         return Refusal(Code.EXPIRED, "The request has expired; the licence desk decides what becomes of it.")
-    if stage is None or stage.opened_at is None:
+    if stage is None:
         return Refusal(Code.CLOSED, f"The request is closed: it is {approval.state.value}.")
+    if stage.opened_at is None:
+        return Refusal(Code.CLOSED, "The next stage is not open yet: the next cycle looks up who answers it.")
     if stage.name != decision.stage:
         return Refusal(Code.CLOSED, "This stage of the request has been decided.")
     if stage.expires_at is not None and stage.expires_at <= at:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 APPROVAL_ID = re.compile(r"LR-[A-Z2-7]{26}")
+TICKET_NUMBER = re.compile(r"[A-Z]{2,8}[0-9]{4,20}")
 SYS_ID = re.compile(r"[0-9a-f]{32}")
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -46,6 +47,10 @@ class Links:
             raise ValueError(f"there is no page {name}")
         return f"{self.public_url}/{name}"
 
+    def chain(self, number: str) -> str:
+        """Our own page of a ticket; the inbox where its number is not one that the page takes."""
+        return f"{self.public_url}/tickets/{number}" if TICKET_NUMBER.fullmatch(number) else self.page("inbox")
+
     def ticket(self, sys_id: object) -> str:
         """The ticket's form in ServiceNow, "" for what is no sys_id, or where ServiceNow has no address."""
         if not self.instance or not isinstance(sys_id, str) or not SYS_ID.fullmatch(sys_id):
@@ -56,7 +61,8 @@ class Links:
         """Whether an address is one that this class could have made."""
         if not isinstance(url, str):
             return False
-        ours = rf"{re.escape(self.public_url)}/(?:approvals/{APPROVAL_ID.pattern}|inbox|guards|audit)"
+        pages = rf"approvals/{APPROVAL_ID.pattern}|tickets/{TICKET_NUMBER.pattern}|inbox|guards|audit"
+        ours = rf"{re.escape(self.public_url)}/(?:{pages})"
         theirs = rf"{re.escape(self.instance)}/sc_req_item\.do\?sys_id={SYS_ID.pattern}"
         return bool(re.fullmatch(ours, url) or (self.instance and re.fullmatch(theirs, url)))
 

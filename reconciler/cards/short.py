@@ -28,7 +28,7 @@ _ENDED: Mapping[State, str] = {
     State.EXPIRED: "Expired without an answer",
     State.CANCELLED: "Cancelled, nothing is asked for any more",
     State.VOID: "Void, what would be done has changed",
-    State.SUPERSEDED: "Replaced by a newer request",
+    State.SUPERSEDED: "Settled, no approval is needed any more",
     State.PENDING: "Waits for the next answer",
     State.DRAFT: "Being prepared",
 }
@@ -106,6 +106,19 @@ def guard_card(links: Links, *, guard: str, lane: str, wanted: int, limit: int, 
     ]
     url = links.page("guards")
     return checked(card_of(body, [open_url("Open the guards", url)], f"{title}. Open {url}"), links)
+
+
+def sample_card(links: Links, *, ticket: str, line: int, rule: str) -> Element:
+    """A rule approved this without a person, and it is one of those that a person looks at afterwards."""
+    title = "Please look at what a rule approved"
+    rows = [("Ticket", f"{ticket}, line {line}"), ("Rule", rule)]
+    body = [
+        heading(title, is_first=True),
+        said("Nobody was asked before. Look at it, then say so in the terminal: reconciler rules reviewed."),
+        facts(rows, LENGTH_MAX),
+    ]
+    url = links.chain(ticket)
+    return checked(card_of(body, [open_url("Open the ticket's chain", url)], f"{title}: {ticket}. Open {url}"), links)
 
 
 def digest_card(links: Links, lines: Iterable[str], *, count: int) -> Element:

@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from desired_state.model import LineKey
 from reconciler.approvals.values import Approval, Human, State, among, same
 from reconciler.approvals.values import Channel as By
 from reconciler.cards.facts import text
 from reconciler.cards.links import Links
 from reconciler.cards.request import request_card
-from reconciler.cards.short import break_glass_card, channel_card, guard_card, outcome_card
+from reconciler.cards.short import break_glass_card, channel_card, guard_card, outcome_card, sample_card
 from reconciler.cards.values import Channel, Kind, Notice
 
 DESK, PERSON = "channel:desk", "person:"
@@ -57,6 +58,16 @@ def guard_notice(ways: Ways, *, tenant: str, **trip: Any) -> tuple[Notice, ...]:
     event = f"{Kind.GUARD.value}/{trip['guard']}/{trip['lane']}"
     card = guard_card(ways.links, **trip)
     return (Notice(Kind.GUARD, event, tenant, DESK, Channel.TEAMS, trip["digest"], card, line),)
+
+
+def sample_notice(ways: Ways, *, line: LineKey, rule: str, digest: str) -> tuple[Notice, ...]:
+    """That a person has to look at what a rule approved; the desk is told, once for each line, rule and digest."""
+    if not ways.has_desk:
+        return ()
+    card = sample_card(ways.links, ticket=line.ticket, line=line.line, rule=rule)
+    told = f"{line.ticket}: approved by the rule {rule}, please look at it"
+    event = f"{Kind.SAMPLE.value}/{rule}"
+    return (Notice(Kind.SAMPLE, event, str(line), DESK, Channel.TEAMS, digest, card, told, str(line)),)
 
 
 def person(human: Human) -> str:

@@ -17,6 +17,7 @@ class Kind(StrEnum):
     REQUEST = "approval.request"
     REMINDER = "approval.reminder"
     OUTCOME = "approval.outcome"
+    SAMPLE = "approval.sampled"
     GUARD = "guard.tripped"
     BREAK_GLASS = "break_glass"
     DIGEST = "digest"

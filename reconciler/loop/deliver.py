@@ -60,16 +60,16 @@ def deliver(desk: Desk, sender: Sender, post: Post, *, plan_digest: str, only: f
     return told
 
 
-_FULFILLED = frozenset({Phase.GRANTED, Phase.EXPIRING, Phase.REVOKING, Phase.REVOKED})
+_SETTLED = frozenset({Phase.GRANTED, Phase.EXPIRING, Phase.REVOKING, Phase.REVOKED, Phase.REFUSED})
 
 
 def _outdated(owed: Sequence[outbox.Owed], stands: Mapping[LineKey, LineState]) -> frozenset[str]:
-    """Keys of answers that would close a ticket as done, and of what was to be said with it, while it is not done.
+    """Keys of answers that would close a ticket as settled, and of what was to be said with it, while it is not.
 
     What was granted when they were decided may be gone by the time they can be given. They wait: what the line is told
     next takes their place, or the access comes back.
     """
-    open_ = {key.ticket for key, state in stands.items() if state.phase not in _FULFILLED}
+    open_ = {key.ticket for key, state in stands.items() if state.phase not in _SETTLED}
     closings = [o for o in owed if o.answer.kind is AnswerKind.CLOSED]
     undone = {(o.answer.ticket, o.intended_at) for o in closings if o.answer.ticket in open_}
     return frozenset(o.answer.key for o in owed if (o.answer.ticket, o.intended_at) in undone)

@@ -252,14 +252,14 @@ def _attach(answer: Answer, servicenow: ServiceNow) -> Reply:
 
 
 def _close_item(answer: Answer, servicenow: ServiceNow) -> Reply:
-    state = servicenow.close_item(answer.target, close_notes=answer.text)
+    state = servicenow.close_item(answer.target, close_notes=answer.text, state=answer.state)
     if state.is_active is not False:
         raise OutcomeUnknown("servicenow", "the ticket reads open after it was closed")
     return Reply(state.request_id, "")
 
 
 def _close(answer: Answer, servicenow: ServiceNow) -> Reply:
-    task = servicenow.close_task(answer.target, close_notes=answer.text)
+    task = servicenow.close_task(answer.target, close_notes=answer.text, state=answer.state)
     if task.is_active is not False:
         raise OutcomeUnknown("servicenow", f"task {task.number} reads open after it was closed")
     return Reply("", "", 200, task.number)

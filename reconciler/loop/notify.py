@@ -20,13 +20,13 @@ from sqlmodel import Session
 from reconciler.approvals.values import Approval
 from reconciler.cards.check import BadCard, message
 from reconciler.cards.short import digest_card, trial_card
-from reconciler.cards.telling import DESK, PERSON, Ways, guard_notice, nobody, notices
+from reconciler.cards.telling import DESK, PERSON, Ways, guard_notice, nobody, notices, sample_notice
 from reconciler.cards.values import Kind
 from reconciler.clients.teams import Posted, Teams
 from reconciler.clock import Clock
 from reconciler.errors import Rejected, RemoteError, Throttled, UserError
 from reconciler.line import Trip
-from reconciler.store import approvals
+from reconciler.store import approvals, rulings
 from reconciler.store import notices as outbox
 from reconciler.store.approvals import Tell
 from reconciler.store.database import Database
@@ -107,6 +107,20 @@ class Notifier:
                     sentence=t.sentence,
                 ):
                     outbox.queue(session, self.tenant, notice, self.clock.now())
+
+    def samples(self) -> None:
+        """Queue what rules approved and a person has to look at. What was queued before is not queued again."""
+        at = self.clock.now()
+        with self.database.read() as session:
+            waiting = rulings.sample(session, self.tenant)
+        found = [
+            notice for a in waiting for notice in sample_notice(self.ways, line=a.line, rule=a.rule, digest=a.digest)
+        ]
+        if not found:
+            return
+        with self.database.write() as session:
+            for notice in found:
+                outbox.queue(session, self.tenant, notice, at)
 
     def deliver(self) -> tuple[str, ...]:
         """One round: tell what is due. Problems that a person has to look at, one sentence each.

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col, func, select
 
 from desired_state.model import LineKey
 from reconciler.approvals.judge import judge, waits_for
@@ -36,7 +36,7 @@ Tell = Callable[[Session, str, Approval, datetime], None]
 """Queues what an event of a request has to be told: approval.request, .reminder, .escalated, .outcome."""
 
 COMMENT_MAX, ADDRESS_MAX = 4000, 500
-_CONFIG_KINDS = ("config.changed", "config")
+_CONFIG_KINDS = ("config.changed", "config.accepted")
 
 
 def open_(session: Session, approval: Approval, *, cycle: str = "", tell: Tell | None = None) -> Approval:
@@ -64,7 +64,12 @@ def open_(session: Session, approval: Approval, *, cycle: str = "", tell: Tell |
         {"name": s.name, "resolver": s.resolver, "quorum": s.quorum, "approvers": [_who(h) for h in s.approvers]}
         for s in opened.stages
     ]
-    body = {"subject": dict(opened.subject), "label": opened.label, "stages": stages}
+    body = {
+        "subject": dict(opened.subject),
+        "label": opened.label,
+        "stages": stages,
+        "opener_may_approve": opened.terms.opener_may_approve,
+    }
     _audit(session, approval, opened, "approval.requested", opened.created_at, body, cycle=cycle)
     if tell is not None:
         tell(session, "approval.request", opened, opened.created_at)
@@ -111,6 +116,12 @@ def inbox(session: Session, tenant: str, human: Human, at: datetime) -> tuple[Ap
     return tuple(
         a for a in pending(session, tenant) if waits_for(a, human, at, changers=changers(session, tenant, a, at))
     )
+
+
+def answers(session: Session, tenant: str) -> int:
+    """How many answers people ever gave: another number is news."""
+    query = select(func.count()).select_from(ApprovalDecisionRow).where(ApprovalDecisionRow.tenant == tenant)
+    return int(session.exec(query).one())
 
 
 def decide(
@@ -245,12 +256,17 @@ def delegations(session: Session, tenant: str) -> tuple[Delegation, ...]:
 
 
 def changers(session: Session, tenant: str, approval: Approval, at: datetime) -> frozenset[str]:
-    """Who changed the configuration so recently that they may not approve this request: names, lower case (A4)."""
+    """Who changed the configuration so recently that they may not approve this request: names, lower case (A4).
+
+    Those are the accounts under which it was changed, and the people who signed for one that allows more.
+    """
     if approval.terms.config_change_s <= 0:
         return frozenset()
     since = at - timedelta(seconds=approval.terms.config_change_s)
     rows = [row for kind in _CONFIG_KINDS for row in journal.rows_since(session, tenant, since, kind)]
-    names = {row.actor for row in rows} | {str(by) for row in rows for by in _listed(row.body.get("by"))}
+    names = {row.actor for row in rows} | {
+        str(by) for row in rows for key in ("by", "accepted_by") for by in _listed(row.body.get(key))
+    }
     short = {name.rpartition("/")[2] for name in names}  # an actor is a sign-in name, or tenant and object id
     return frozenset(name.lower() for name in names | short if name and name != journal.US)
 

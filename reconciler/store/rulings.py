@@ -53,7 +53,7 @@ def replayed(session: Session, row: journal.AuditRow) -> Ruling:
     """The decision that an audit row tells of, judged again by the rules of then.
 
     Raises:
-        ValueError: the row tells of none, or the text of its rules is not kept.
+        ValueError: the row tells of none, the text of its rules is not kept, or the person was erased from the log.
     """
     kept: Mapping[str, Any] = row.body.get("ruling") or {}
     if not kept:
@@ -61,7 +61,10 @@ def replayed(session: Session, row: journal.AuditRow) -> Ruling:
     text = text_of(session, str(kept["rules_hash"]))
     if text is None:
         raise ValueError(f"the text of the rules {kept['rules_hash']} is not in the store")
-    return replay(text, kept)
+    try:
+        return replay(text, kept)
+    except (ArithmeticError, KeyError, TypeError) as error:  # signs stand where the facts were
+        raise ValueError(f"what audit row {row.seq} was judged by cannot be read any more") from error
 
 
 def approve(session: Session, tenant: str, approval: AutoApproval) -> bool:
@@ -134,7 +137,7 @@ def newest_of(session: Session, rows: Sequence[journal.AuditRow], key: LineKey) 
         return None
     try:
         ruling = replayed(session, told[-1])
-    except (ValueError, KeyError, TypeError):
+    except ValueError:
         return None
     text = text_of(session, ruling.rules_hash)
     return (ruling, text) if text is not None else None

@@ -109,7 +109,7 @@ def stopping(session: Session, tenant: str, lane: str, at: datetime) -> Switch |
 
 def tell(session: Session, tenant: str, name: str, body: Mapping[str, Any], *, by: str, at: datetime) -> None:
     """Tell the audit log what somebody did about a stop without changing it."""
-    journal.append(session, tenant, kind="switch", subject=name, body=body, at=at, actor=by)
+    journal.append(session, tenant, kind=_told_as(name), subject=name, body=body, at=at, actor=by)
 
 
 def _set(session: Session, switch: Switch) -> bool:
@@ -134,7 +134,7 @@ def _set(session: Session, switch: Switch) -> bool:
     journal.append(
         session,
         switch.tenant,
-        kind="switch",
+        kind=_told_as(switch.name),
         subject=switch.name,
         body={
             "kind": switch.kind,
@@ -148,6 +148,11 @@ def _set(session: Session, switch: Switch) -> bool:
         actor=switch.by,
     )
     return True
+
+
+def _told_as(name: str) -> str:
+    """The kind of the audit row that tells of a stop of this name."""
+    return "killswitch.set" if name.startswith(KILL) else "freeze.set"
 
 
 def _effect(switch: Switch) -> tuple[object, ...]:

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from reconciler.errors import UserError
-from reconciler.web import deciding, health, looking, signing_in
+from reconciler.web import deciding, health, looking, signing_in, stopped
 from reconciler.web.guarding import Guarding
 from reconciler.web.pages import Pages
 from reconciler.web.problems import API, Problem, answer
@@ -28,6 +28,7 @@ def create_app(site: Site, *, further: Iterable[APIRouter] = ()) -> ASGIApp:
         signing_in.routes(site, pages),
         deciding.routes(site, pages),
         looking.routes(site, pages),
+        stopped.routes(site, pages),
         health.routes(site),
         _rest(),
         *further,

@@ -10,12 +10,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
-from typing import Any
 
 from reconciler.approvals.judge import waits_for
 from reconciler.approvals.values import Approval, Decision, Human, Stage, State, Verdict, same
+from reconciler.cards import facts
 
-NOT_KNOWN = "not known"
 _STATES: Mapping[State, str] = {
     State.DRAFT: "is being prepared",
     State.PENDING: "waits for an answer",
@@ -28,7 +27,7 @@ _STATES: Mapping[State, str] = {
     State.EXPIRED: "expired without an answer",
     State.CANCELLED: "was cancelled",
     State.VOID: "is void, because what would be done has changed",
-    State.SUPERSEDED: "was replaced by a newer request",
+    State.SUPERSEDED: "is settled: no approval is needed any more",
 }
 _CHANNELS = {"page": "on this page", "servicenow": "in ServiceNow", "break_glass": "from a terminal, as break-glass"}
 
@@ -92,20 +91,21 @@ def show(approval: Approval, human: Human, at: datetime, *, changers: Collection
     """The request as this person sees it at this instant. `is_mine`: the open stage waits for their answer."""
     told, stage = approval.shown, approval.stage
     mine = next((d for d in reversed(approval.decisions) if same(d.actor, human)), None)
-    product, person = _text(told.get("product")), _named(told.get("person"))
+    product, named = facts.text(told.get("product")), _named(told.get("person"))
+    never, rules = facts.irreversible_of(approval), facts.rules_of(approval)
     return Shown(
         id=approval.id,
-        headline=f"{product} for {person}",
+        headline=f"{product} for {named}",
         state=_STATES[approval.state],
         digest=approval.digest,
         ticket=approval.line.ticket,
         facts=_facts(approval),
-        why=_text(told.get("why"), ""),
-        proposed_by=_text(told.get("proposed_by"), ""),
-        asked_because=_text(told.get("asked_because"), ""),
-        changes=tuple(_change(row) for row in _rows(told, "changes")),
-        irreversible=_sentences(told.get("irreversible")),
-        rules=_rules(told),
+        why=facts.text(told.get("why"), ""),
+        proposed_by=facts.text(told.get("proposed_by"), ""),
+        asked_because=facts.text(told.get("asked_because"), ""),
+        changes=tuple(facts.changes_of(approval) or ()),
+        irreversible=tuple(never) if never is not None else None,
+        rules=tuple(rules) if rules is not None else None,
         stages=tuple(_stage(approval, n, every) for n, every in enumerate(approval.stages)),
         created_at=approval.created_at,
         expires_at=stage.expires_at if stage is not None else None,
@@ -114,7 +114,7 @@ def show(approval: Approval, human: Human, at: datetime, *, changers: Collection
         is_mine=waits_for(approval, human, at, changers=changers),
         mine=_answer(mine) if mine is not None else None,
         stage=stage.name if stage is not None else "",
-        stage_name=_words(stage.name).capitalize() if stage is not None else "",
+        stage_name=facts.words(stage.name).capitalize() if stage is not None else "",
         comment_min=approval.terms.comment_min,
         needs_comment=stage is not None and stage.needs_comment,
         reason=approval.reason,
@@ -134,20 +134,17 @@ def monthly_cost(approval: Approval) -> Decimal | None:
 
 def _facts(approval: Approval) -> tuple[tuple[str, str], ...]:
     told = approval.shown
-    cost, seats = monthly_cost(approval), told.get("seats")
-    free = seats.get("free") if isinstance(seats, Mapping) else None
-    of = seats.get("of") if isinstance(seats, Mapping) else None
-    counted = NOT_KNOWN if free is None else f"{free} free" + (f" of {of}" if of is not None else "")
+    cost = monthly_cost(approval)
     rows = [
-        ("For", _person(told.get("person"))),
-        ("Licence", _text(told.get("product"))),
-        ("Given", _text(told.get("path"))),
-        ("Period", _text(told.get("period"))),
-        ("Cost", NOT_KNOWN if cost is None else f"{cost} a month"),
-        ("Cost centre", _text(told.get("cost_center"))),
-        ("Seats", counted),
-        ("Asked for by", _person(told.get("requester"))),
-        ("Ordered by", _person(told.get("opener"))),
+        ("For", facts.person(told.get("person"))),
+        ("Licence", facts.text(told.get("product"))),
+        ("Given", facts.text(told.get("path"))),
+        ("Period", facts.text(told.get("period"))),
+        ("Cost", facts.NOT_KNOWN if cost is None else f"{cost} a month"),
+        ("Cost centre", facts.text(told.get("cost_center"))),
+        ("Seats", facts.seats(told.get("seats"))),
+        ("Asked for by", facts.person(told.get("requester"))),
+        ("Ordered by", facts.person(told.get("opener"))),
         ("Ticket", f"{approval.line.ticket}, line {approval.line.line}"),
     ]
     return tuple(rows)
@@ -159,89 +156,30 @@ def _stage(approval: Approval, number: int, stage: Stage) -> StageShown:
         standing, sentence = ("passed", "decided") if number < approval.at else ("ended", "decided here")
     elif approval.state is not State.PENDING:
         standing, sentence = "ended", "not decided" if number == approval.at and stage.opened_at else "not reached"
-    elif number > approval.at or stage.opened_at is None:
+    elif number > approval.at:
         standing, sentence = "later", "not open yet"
+    elif stage.opened_at is None:
+        standing, sentence = "later", "opens with the next cycle, which looks up who is asked"
     else:
         left = stage.quorum - sum(1 for d in approval.decisions if d.stage == stage.name)
         standing, sentence = "now", f"waits for {left} answer{'s' if left != 1 else ''}"
-    names = tuple(_human(h) for h in stage.everyone)
-    return StageShown(_words(stage.name).capitalize(), standing, sentence, stage.why, names, given)
-
-
-def _change(row: Mapping[str, Any]) -> tuple[str, str, str, str]:
-    undo = _text(row.get("undo"))
-    known = {"reversible": "yes", "irreversible": "no"}
-    return _text(row.get("what")), _value(row.get("before")), _value(row.get("after")), known.get(undo, _words(undo))
-
-
-def _value(value: object, depth: int = 0) -> str:
-    """A recorded state in words; ids are left out, they are in the record."""
-    match value:
-        case None:
-            return "none"
-        case bool():
-            return "yes" if value else "no"
-        case Mapping() if depth < 3:
-            if set(value) == {"licence"}:
-                return _value(value["licence"], depth + 1)
-            named = {str(n): v for n, v in value.items() if not str(n).endswith("_id") and v != []}
-            said = [(_words(n), _value(v, depth + 1)) for n, v in named.items()]
-            return "; ".join(v if n == "sku" else f"{n}: {v}" for n, v in said) or "none"
-        case list() if depth < 3:
-            return ", ".join(_value(every, depth + 1) for every in value) or "none"
-    return str(value)
+    names = tuple(facts.human(h) for h in stage.everyone)
+    return StageShown(facts.words(stage.name).capitalize(), standing, sentence, stage.why, names, given)
 
 
 def _answer(decision: Decision) -> Answer:
     return Answer(
-        name=_human(decision.actor),
+        name=facts.human(decision.actor),
         verdict="approved" if decision.verdict is Verdict.APPROVE else "rejected",
         decided_at=decision.decided_at,
         comment=decision.comment,
         where=_CHANNELS[decision.channel.value],
-        acting_for=_human(decision.acting_for) if decision.acting_for is not None else "",
+        acting_for=facts.human(decision.acting_for) if decision.acting_for is not None else "",
         assurance=decision.assurance.value,
     )
-
-
-def _rules(told: Mapping[str, Any]) -> tuple[tuple[str, str, str], ...] | None:
-    if not isinstance(told.get("rules"), list):
-        return None
-    return tuple(
-        (_text(r.get("rule")), _words(_text(r.get("outcome"))), _text(r.get("sentence"), ""))
-        for r in _rows(told, "rules")
-    )
-
-
-def _rows(told: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
-    found = told.get(name)
-    return [row for row in found if isinstance(row, Mapping)] if isinstance(found, list) else []
-
-
-def _sentences(value: object) -> tuple[str, ...] | None:
-    return tuple(str(every) for every in value) if isinstance(value, list) else None
-
-
-def _person(value: object) -> str:
-    if isinstance(value, Mapping):
-        name, upn = _text(value.get("name"), ""), _text(value.get("upn"), "")
-        return f"{name} ({upn})" if name and upn else name or upn or NOT_KNOWN
-    return _text(value)
 
 
 def _named(value: object) -> str:
     """A person in a headline; the sign-in name is among the facts below it."""
     name = value.get("name") if isinstance(value, Mapping) else None
-    return str(name) if name else _person(value)
-
-
-def _human(human: Human) -> str:
-    return human.name or human.upn or human.oid or NOT_KNOWN
-
-
-def _text(value: object, nothing: str = NOT_KNOWN) -> str:
-    return nothing if value is None or value == "" else str(value)
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")
+    return str(name) if name else facts.person(value)

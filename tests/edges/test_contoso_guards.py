@@ -362,7 +362,7 @@ def test_lifting_takes_two_people_where_it_is_configured(tmp_path):
         day.wait(61)
         assert not lifts("bob")  # what was asked an hour ago is forgotten
         assert lifts("ada")
-        told = [(row["actor"], row["body"].get("on")) for row in log(day, "switch")]
+        told = [(row["actor"], row["body"].get("on")) for row in log(day, "killswitch.set")]
         assert told == [("ada", True), ("ada", None), ("Ada", None), ("bob", None), ("ada", False)]
 
 

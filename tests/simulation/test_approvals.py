@@ -12,6 +12,7 @@ import pytest
 
 from reconciler.approvals.machine import OPEN, move
 from reconciler.approvals.values import Approval, Channel, Decision, Refusal, State, Verdict
+from reconciler.daemon import Service
 from reconciler.loop.observe import Scope
 from reconciler.once import once
 from reconciler.report import CycleReport
@@ -189,6 +190,20 @@ def test_a_delegate_in_servicenow_answers_for_the_approver_and_both_are_named(da
     assert (decision.actor.name, decision.acting_for.name) == ("Claire Dubois", "Laura McBride")
 
 
+def test_the_service_asks_the_next_stage_soon_after_an_answer_and_runs_no_cycle_for_nothing(day):
+    said: list[str] = []
+    service = Service(day.app, said.append)
+    service.cycle()
+    answer(day, E5)
+    assert request(day, E5).stages[1].opened_at is None
+
+    for _ in range(2):
+        service.attend()
+
+    assert request(day, E5).stages[1].opened_at is not None
+    assert len(said) == 2, said  # the first cycle, and the one after the answer
+
+
 # --- what software ordered ----------------------------------------------------------------------------------------
 
 
@@ -214,6 +229,11 @@ def test_what_software_ordered_and_a_person_rejected_is_refused(day):
 
     assert phase(look(day, SHOP, 5)) == ("refused", "policy_refused")
     assert graph_writes(day) == []
+    (ours,) = day.tasks(SHOP)
+    assert (ours["state"], ours["active"]) == ("4", "false")  # closed incomplete: nothing of it was fulfilled
+    assert "Not approved" in ours["close_notes"]
+    assert phase(look(day, SHOP, 60)) == ("refused", "policy_refused")
+    assert len(day.tasks(SHOP)) == 1
 
 
 # --- a yes is for one plan, for a while ---------------------------------------------------------------------------

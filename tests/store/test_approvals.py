@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from reconciler.approvals.machine import move
 from reconciler.approvals.values import Approval, Code, Delegation, Refusal, State, Verdict
-from reconciler.store import approvals, journal
+from reconciler.store import approvals, configs, journal
 from reconciler.store.database import Database, open_database, row_counts
 from tests.make import DAY, HOUR, MONDAY
 from tests.make_approvals import EVE, ID, LAURA, TENANT, TOM, a_draft, a_stage, an_answer
@@ -231,3 +231,17 @@ def test_opening_a_request_is_recorded_whoever_tries(database):
         "approval.view_denied",
         EVE.oid,
     )
+
+
+def test_who_signed_for_a_configuration_that_allows_more_cannot_approve_under_it_yet(database):
+    opened(database, terms=replace(a_draft().terms, config_change_s=7 * 86_400))
+    with database.write() as session:
+        configs.accept(session, TENANT, "d" * 64, {"mode": "enforce"}, how="signed", at=MONDAY, by=[LAURA.upn, "x@y.z"])
+
+    refused = answer(database, an_answer(), MONDAY + DAY)
+    with database.read() as session:
+        later = approvals.changers(session, TENANT, kept(database), MONDAY + 8 * DAY)
+
+    assert isinstance(refused, Refusal)
+    assert refused.code is Code.SELF
+    assert later == frozenset()

@@ -7,6 +7,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta
+from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
@@ -31,7 +32,7 @@ from reconciler.sandbox.stories import contoso
 from reconciler.sandbox.teams import flow_address
 from reconciler.sandbox.transport import SandboxTransport
 from reconciler.sandbox.world import World
-from reconciler.store import approvals, journal
+from reconciler.store import approvals, journal, rulings
 from reconciler.store import notices as outbox
 from reconciler.store.database import Database
 from reconciler.wiring import open_app
@@ -384,3 +385,24 @@ def test_the_shipped_loop_posts_the_card_of_story_12_once_and_keeps_no_address(t
     for file in tmp_path.glob("reconciler.db*"):
         assert b"sig=" not in file.read_bytes()
         assert b"/workflows/" not in file.read_bytes()
+
+
+# --- what rules approved ------------------------------------------------------------------------------------------
+
+
+def test_the_desk_is_told_once_to_look_at_what_a_rule_approved_if_it_is_in_the_sample(office):
+    at = office.world.clock.now()
+    cheap = rulings.AutoApproval("small", LineKey("RITM0010001", 1), "a" * 64, Decimal("5.20"), at, is_sampled=True)
+    other = replace(cheap, line=LineKey("RITM0010002", 1), is_sampled=False)
+    with office.database.write() as session:
+        for one in (cheap, other):
+            rulings.approve(session, TENANT, one)
+
+    for _ in range(2):
+        office.notifier.samples()
+        office.deliver()
+
+    (message,) = office.messages("desk")
+    text = json.dumps(message.card)
+    assert "Please look at what a rule approved" in text
+    assert ("/tickets/RITM0010001" in text, "5.20" in text, "RITM0010002" in text) == (True, False, False)

@@ -331,19 +331,32 @@ def test_every_operation_of_the_group_path_has_a_permission_that_doctor_can_name
 
 def test_holders_of_a_role_are_those_it_is_assigned_to_and_the_members_of_groups_that_hold_it():
     sandbox = Sandbox()
-    boss, aide = (sandbox.directory.add_user(f"{name}@contoso.example", display_name=name) for name in ("boss", "aide"))
+    boss, aide, heir = (
+        sandbox.directory.add_user(f"{name}@contoso.example", display_name=name) for name in ("boss", "aide", "heir")
+    )
     sandbox.directory.add_user("ada@contoso.example", display_name="ada")
     admins = sandbox.directory.add_group("Admins", role_assignable=True)
     sandbox.directory.add_member(admins, aide)
     sandbox.directory.roles.assign("User Administrator", boss)
     sandbox.directory.roles.assign("Helpdesk Administrator", admins)
+    sandbox.directory.roles.assign("License Administrator", heir, eligible=True)  # may take it up at any moment
 
-    assert {boss, aide} <= a_sandbox_graph(sandbox).role_holders() <= {boss, aide, admins}
+    assert {boss, aide, heir} <= a_sandbox_graph(sandbox).role_holders() <= {boss, aide, heir, admins}
+
+
+def test_a_tenant_in_which_nobody_can_be_eligible_for_a_role_has_holders_all_the_same():
+    assigned = reply(200, {"value": [{"principalId": guid(9)}]})
+    no_p2 = reply(400, {"error": {"code": "AadPremiumLicenseRequired", "message": "The tenant needs Entra ID P2."}})
+    denied = reply(403, {"error": {"code": "Authorization_RequestDenied", "message": "Insufficient privileges."}})
+
+    assert a_graph(Remote(assigned, no_p2)).role_holders() == {guid(9)}
+    with pytest.raises(RemoteError):
+        a_graph(Remote(assigned, denied)).role_holders()
 
 
 def test_half_a_list_of_role_holders_is_no_list():
     assigned = {"value": [{"principalId": guid(9), "principal": {"@odata.type": "#microsoft.graph.group"}}]}
-    remote = Remote(reply(200, assigned), answering({"transitiveMembers": DENIED}))
+    remote = Remote(reply(200, assigned), reply(200, {"value": []}), answering({"transitiveMembers": DENIED}))
 
     with pytest.raises(RemoteError):
         a_graph(remote).role_holders()

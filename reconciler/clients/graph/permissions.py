@@ -53,6 +53,14 @@ PERMISSIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "Directory.Read.All",
             "Directory.ReadWrite.All",
         ),
+        # "List roleEligibilityScheduleInstances", Graph v1.0 reference; not in graph.md
+        "eligible_role_holders": (
+            "RoleManagement.Read.Directory",
+            "RoleManagement.Read.All",
+            "RoleManagement.ReadWrite.Directory",
+            "RoleEligibilitySchedule.Read.Directory",
+            "RoleEligibilitySchedule.ReadWrite.Directory",
+        ),
         "licensed_people": _READ_USERS,
         "add_group_member": _WRITE_MEMBERS,
         "remove_group_member": _WRITE_MEMBERS,
@@ -64,7 +72,7 @@ PERMISSIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 OBSERVE = ("users", "scan_users", "license_details", "subscribed_skus", "organization", "group")
-ROLES = ("role_holders",)  # without it nobody is known to hold no role, and nobody is served
+ROLES = ("role_holders", "eligible_role_holders")  # without it nobody is known to hold no role, and nobody is served
 EVIDENCE = ("directory_audits",)  # without it nothing fails, and who changed a grant later stays unknown
 ENFORCE = (*OBSERVE, "assign_license", "set_usage_location")
 # What a product that reaches people through a group needs on top.

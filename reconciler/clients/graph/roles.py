@@ -1,10 +1,10 @@
 """Who is in which groups, who holds an administrator role, and how many people there are.
 
 Half a list is no list: what cannot be read to its end is an error. Membership here goes through groups in groups; a
-group whose members are hidden shows them only with Member.Read.Hidden. Roles that somebody may merely activate (PIM)
-are not among the assignments until they are active.
-Source: "List unifiedRoleAssignments", "List a user's memberships (direct and transitive)" and "List users" of the
-Graph v1.0 reference; graph.md sections 2 and 3 for costs and advanced queries.
+group whose members are hidden shows them only with Member.Read.Hidden. Roles that somebody may merely take up (PIM)
+are not among the assignments until they are active, so they are read beside them.
+Source: "List unifiedRoleAssignments", "List roleEligibilityScheduleInstances", "List a user's memberships (direct and
+transitive)" and "List users" of the Graph v1.0 reference; graph.md sections 2 and 3 for costs and advanced queries.
 """
 
 from __future__ import annotations
@@ -18,8 +18,11 @@ from desired_state.model import GroupId, UserId
 from reconciler.clients.graph.dialect import SYSTEM
 from reconciler.clients.graph.groups import ADVANCED, IDS, Page, decoded, follow, ids_of, read_all
 from reconciler.clients.wire import Wire
-from reconciler.errors import Malformed, RemoteError
+from reconciler.errors import Malformed, Rejected, RemoteError
 
+ASSIGNED = "/roleManagement/directory/roleAssignments"
+ELIGIBLE = "/roleManagement/directory/roleEligibilityScheduleInstances"
+NO_PIM = "AadPremiumLicenseRequired"  # a tenant without Entra ID P2: nobody there can be eligible
 GROUP_TYPE = "#microsoft.graph.group"
 LICENSED = "assignedLicenses/$count ne 0"
 
@@ -46,11 +49,8 @@ _COUNT = msgspec.json.Decoder(_Counted)
 
 
 def role_holders(wire: Wire) -> frozenset[UserId]:
-    """Everybody to whom a directory role is assigned, directly or by a group. Raises what `Wire.get` raises."""
-    path = "/roleManagement/directory/roleAssignments"
-    first = wire.get(path, params={"$expand": "principal"}, operation="role_holders")
-    pages = follow(wire, decoded(_ASSIGNMENTS, first.body), _ASSIGNMENTS, "role_holders", {})
-    rows = [row for page in pages for row in page.value]
+    """Everybody who holds a directory role or may take one up, directly or by a group. Raises as `Wire.get` does."""
+    rows = [*_assigned(wire, ASSIGNED, "role_holders"), *_eligible(wire)]
     groups = {r.principal_id.lower() for r in rows if r.principal is not None and r.principal.kind == GROUP_TYPE}
     holders = {UserId(row.principal_id.lower()) for row in rows}
     urls = {g: f"/groups/{g}/transitiveMembers/microsoft.graph.user?$select=id&$top=999" for g in sorted(groups)}
@@ -59,6 +59,21 @@ def role_holders(wire: Wire) -> frozenset[UserId]:
             raise members
         holders |= {UserId(member) for member in ids_of(members) or ()}
     return frozenset(holders)
+
+
+def _assigned(wire: Wire, path: str, operation: str) -> list[_Assignment]:
+    first = wire.get(path, params={"$expand": "principal"}, operation=operation)
+    pages = follow(wire, decoded(_ASSIGNMENTS, first.body), _ASSIGNMENTS, operation, {})
+    return [row for page in pages for row in page.value]
+
+
+def _eligible(wire: Wire) -> list[_Assignment]:
+    try:
+        return _assigned(wire, ELIGIBLE, "eligible_role_holders")
+    except Rejected as refused:
+        if refused.code == NO_PIM:
+            return []
+        raise
 
 
 def transitive_groups(wire: Wire, users: Collection[UserId]) -> dict[UserId, frozenset[GroupId] | RemoteError]:
