@@ -7,6 +7,7 @@ nothing by that. What names another directory or another ServiceNow only observe
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from reconciler.digest import digest
@@ -32,9 +33,11 @@ class Basis:
     is_new: bool = False
 
 
-def basis(last: Basis | None, document: Document) -> Basis:
+def basis(last: Basis | None, document: Document, elsewhere: Iterable[Basis] = ()) -> Basis:
     """What this document is compared with, `last` being the last accepted configuration (None on an empty store).
 
+    `elsewhere` are those of other tenant names in the store, the newest first: a directory that was governed under
+    another name is governed by what was accepted there, so nobody gets rid of it by a new name.
     A tenant of the sandbox has nothing to lose: its first configuration counts as accepted, and later ones do until
     the accepted one names signers. A real tenant's first one counts as accepted with mode observe and silent answers.
     """
@@ -45,9 +48,17 @@ def basis(last: Basis | None, document: Document) -> Basis:
             return Basis(found, document, "sandbox", is_new=last is None or last.digest != found)
         return last
     if last is None or last.document["tenant"]["sandbox"]:
+        before = next((kept for kept in elsewhere if _is_same_directory(kept.document, document)), None)
+        if before is not None:
+            return before
         harmless = {**document, "tenant": {**tenant, "mode": "observe", "answers": "silent"}}
         return Basis(digest(harmless), harmless, "first", is_new=True)
     return last
+
+
+def _is_same_directory(one: Document, other: Document) -> bool:
+    ids = [str((d["tenant"].get("graph") or {}).get("tenant_id") or "").lower() for d in (one, other)]
+    return not one["tenant"]["sandbox"] and bool(ids[0]) and ids[0] == ids[1]
 
 
 def acceptors(basis: Basis, document: Document) -> Document:

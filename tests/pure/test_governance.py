@@ -254,6 +254,21 @@ def test_a_sandbox_accepts_by_itself_until_it_names_signers_and_is_no_way_around
     assert basis(plain, REAL).how == "first"  # nor does the sandbox's past count for a real tenant
 
 
+def test_a_directory_that_is_governed_under_one_name_is_governed_under_every_name():
+    eves = {**REAL, "signers": ["eve@contoso.example ssh-ed25519 BBBB"]}
+    here = changed("tenant", "graph", to={"tenant_id": "72F988BF-0000"}, of=eves)
+    there = Basis("a" * 64, changed("tenant", "graph", to={"tenant_id": "72f988bf-0000"}, of=SIGNED.document), "signed")
+    other = changed("tenant", "graph", to={"tenant_id": "another"}, of=eves)
+
+    found = basis(None, here, (there,))
+
+    assert (found, acceptors(found, here)) == (there, there.document)
+    assert stands(here, found)[0] is False
+    assert basis(None, other, (there,)).how == "first"
+    assert basis(None, CONTOSO, (there,)).how == "sandbox"
+    assert basis(SIGNED, here, (there,)) == SIGNED  # what was accepted under its own name counts
+
+
 def test_who_may_accept_is_said_by_what_was_accepted_once_anybody_is():
     usurped = {**REAL, "signers": ["eve@contoso.example ssh-ed25519 AAAA"]}
 
