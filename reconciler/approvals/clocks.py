@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from enum import StrEnum
 
-from reconciler.approvals.values import Approval, Stage, State
+from reconciler.approvals.values import Approval, Channel, Stage, State
 
 EVERY_DAY = frozenset(range(7))
 
@@ -96,8 +96,13 @@ def reminded(approval: Approval, at: datetime) -> Approval:
 
 
 def rests(approval: Approval, at: datetime) -> Approval:
-    """The approval waits, through no fault of its own, from now on: it does not age."""
+    """The approval waits, through no fault of its own, from now on: it does not age.
+
+    One by break-glass holds for its hour and no longer, whatever it waits for (A12): the emergency does not wait.
+    """
     if approval.state is not State.APPROVED or approval.resting_since is not None:
+        return approval
+    if any(d.channel is Channel.BREAK_GLASS for d in approval.decisions):
         return approval
     return replace(approval, resting_since=at)
 
