@@ -109,6 +109,16 @@ def test_what_is_not_allowed_is_refused_in_one_sentence_and_changes_nothing(page
     assert kept(pages) == before
 
 
+def test_ten_thousand_people_are_too_much_for_one_proposal(pages):
+    agent = caller(pages)
+    before = kept(pages)
+
+    answer = agent.propose(person=[f"user{n}@contoso.example" for n in range(10_000)])
+
+    assert_refused(pages, answer, 413, "What was sent is too large.")
+    assert kept(pages) == before
+
+
 def test_an_account_that_is_never_changed_is_not_proposed_for(pages):
     agent = caller(pages, admits=lambda upn: "The account is denied." if upn.startswith("lena") else "")
 
