@@ -217,6 +217,20 @@ def test_who_changed_the_configuration_a_short_time_ago_cannot_approve(database)
     assert later.code is Code.SELF
 
 
+def test_the_account_that_changed_the_configuration_is_known_by_its_name_on_any_machine(database):
+    draft = a_draft()
+    opened(database, terms=replace(draft.terms, config_change_s=7 * 86_400))
+    account = f"{LAURA.upn.partition('@')[0].upper()}@host-7"
+    with database.write() as session:
+        journal.append(session, TENANT, kind="config.changed", subject="config", body={"by": [account]}, at=MONDAY)
+
+    refused = answer(database, an_answer())
+
+    assert isinstance(refused, Refusal)
+    assert refused.code is Code.SELF
+    assert kept(database).state is State.PENDING
+
+
 def test_opening_a_request_is_recorded_whoever_tries(database):
     opened(database)
 
