@@ -13,6 +13,7 @@ from enum import StrEnum
 
 from reconciler.approvals.values import Approval, Channel, Stage, State
 
+CLOCKS_DIFFER = timedelta(minutes=10)  # at most, between two of our own machines
 EVERY_DAY = frozenset(range(7))
 
 
@@ -120,6 +121,11 @@ def has_lapsed(approval: Approval, at: datetime) -> bool:
     if approval.state is not State.APPROVED or approval.resting_since is not None:
         return False
     return approval.valid_until is None or approval.valid_until <= at
+
+
+def is_ahead(approval: Approval, at: datetime) -> bool:
+    """Whether an answer is dated later than now: our clock went back, and how old the answer is cannot be told."""
+    return any(d.decided_at > at + CLOCKS_DIFFER for d in approval.decisions)
 
 
 def _passed(instants: Collection[datetime], at: datetime) -> int:

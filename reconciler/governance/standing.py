@@ -36,8 +36,9 @@ class Basis:
 def basis(last: Basis | None, document: Document, elsewhere: Iterable[Basis] = ()) -> Basis:
     """What this document is compared with, `last` being the last accepted configuration (None on an empty store).
 
-    `elsewhere` are those of other tenant names in the store, the newest first: a directory that was governed under
-    another name is governed by what was accepted there, so nobody gets rid of it by a new name.
+    `elsewhere` are those of other tenant names in the store, the newest first: where a directory was governed under
+    another name, those who were accepted there decide, so nobody gets rid of them by a new name; and as its switches
+    and budgets are kept by name, the new one begins with mode observe as any other.
     A tenant of the sandbox has nothing to lose: its first configuration counts as accepted, and later ones do until
     the accepted one names signers. A real tenant's first one counts as accepted with mode observe and silent answers.
     """
@@ -49,10 +50,9 @@ def basis(last: Basis | None, document: Document, elsewhere: Iterable[Basis] = (
         return last
     if last is None or last.document["tenant"]["sandbox"]:
         before = next((kept for kept in elsewhere if _is_same_directory(kept.document, document)), None)
-        if before is not None:
-            return before
-        harmless = {**document, "tenant": {**tenant, "mode": "observe", "answers": "silent"}}
-        return Basis(digest(harmless), harmless, "first", is_new=True)
+        how, kept = (before.how, before.document) if before is not None else ("first", document)
+        harmless = {**kept, "tenant": {**kept["tenant"], "mode": "observe", "answers": "silent"}}
+        return Basis(digest(harmless), harmless, how, is_new=before is None)
     return last
 
 

@@ -232,6 +232,18 @@ def test_hostile_text_comes_back_as_inert_data(pages):
         assert "\x1b" not in proposals.load(session, TENANT)["PROP0000001"].reason
 
 
+def test_an_address_that_is_hostile_text_is_one_harmless_line_of_the_log(pages):
+    agent = caller(pages)
+    with pages.database.write() as session:
+        agents.revoke(session, TENANT, "copilot", by="ada", why="leaked", at=pages.world.clock.now())
+
+    agent.get("/tickets/RITM1%1b%5b2J%0d%0aall%20is%20well%e2%80%ae")
+
+    (line,) = [said for said in pages.said if "copilot" in said]
+    assert "revoked and was not let in" in line
+    assert all(char.isprintable() for char in line)
+
+
 def test_the_pages_session_opens_no_api_and_a_token_no_page(pages):
     agent = caller(pages)
     browser = pages.signed_in()
