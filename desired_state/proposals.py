@@ -58,8 +58,12 @@ def is_number(text: str) -> bool:
 
 
 def is_software(opened_by: str, agents: Collection[str]) -> bool:
-    """Whether an order came from an account that can only propose: a configured one, or a registered agent."""
-    return opened_by in agents or opened_by.startswith(AGENT_MARK)
+    """Whether an order came from an account that can only propose: a configured one, or a registered agent.
+
+    Neither capitals nor blanks make another account of a user name.
+    """
+    name = opened_by.strip().casefold()
+    return name in {agent.strip().casefold() for agent in agents} or name.startswith(AGENT_MARK)
 
 
 def agent_of(opened_by: str) -> str:

@@ -22,7 +22,7 @@ from desired_state.proposals import NUMBER, Proposal, is_number
 from desired_state.text import one_line
 from reconciler.digest import digest
 from reconciler.offering import COST_CENTER_MAX, REASON_MAX
-from reconciler.store import approvals, lines, proposals
+from reconciler.store import approvals, journal, lines, proposals
 from reconciler.store.agents import Agent
 from reconciler.store.database import Database
 from reconciler.suggested import Selection, Suggestion, fate, is_open, selected_instead
@@ -80,6 +80,7 @@ class Counter:
     def take(self, agent: Agent, offer: Offer, *, key: str, at: datetime) -> proposals.Filed | Refused:
         """Keep one proposal of an agent, once per `key`; or say why not, in one sentence that is also logged."""
         with self.database.write() as session:
+            journal.lock(session, self.tenant)  # what waits is counted after whoever was first
             taken = self._take(session, agent, offer, key, at)
             if isinstance(taken, Refused):
                 proposals.note_refused(session, self.tenant, agent.name, taken.sentence, at)

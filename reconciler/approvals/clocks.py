@@ -11,8 +11,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from enum import StrEnum
 
-from reconciler.approvals.values import Approval, Stage, State
+from reconciler.approvals.values import Approval, Channel, Stage, State
 
+CLOCKS_DIFFER = timedelta(minutes=10)  # at most, between two of our own machines
 EVERY_DAY = frozenset(range(7))
 
 
@@ -96,8 +97,13 @@ def reminded(approval: Approval, at: datetime) -> Approval:
 
 
 def rests(approval: Approval, at: datetime) -> Approval:
-    """The approval waits, through no fault of its own, from now on: it does not age."""
+    """The approval waits, through no fault of its own, from now on: it does not age.
+
+    One by break-glass holds for its hour and no longer, whatever it waits for (A12): the emergency does not wait.
+    """
     if approval.state is not State.APPROVED or approval.resting_since is not None:
+        return approval
+    if any(d.channel is Channel.BREAK_GLASS for d in approval.decisions):
         return approval
     return replace(approval, resting_since=at)
 
@@ -115,6 +121,11 @@ def has_lapsed(approval: Approval, at: datetime) -> bool:
     if approval.state is not State.APPROVED or approval.resting_since is not None:
         return False
     return approval.valid_until is None or approval.valid_until <= at
+
+
+def is_ahead(approval: Approval, at: datetime) -> bool:
+    """Whether an answer is dated later than now: our clock went back, and how old the answer is cannot be told."""
+    return any(d.decided_at > at + CLOCKS_DIFFER for d in approval.decisions)
 
 
 def _passed(instants: Collection[datetime], at: datetime) -> int:

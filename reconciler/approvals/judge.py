@@ -34,9 +34,10 @@ def judge(
 ) -> Approval | Refusal:
     """The request with the answer in it, moved on where that was the last one needed; or why it does not count.
 
-    `changers` are sign-in names or object ids, lower case, of who changed the configuration so recently that they
-    may not approve (A4). A passed stage leaves the next one unopened: whoever calls resolves and opens it. For a
-    break-glass answer the caller has checked the signature: the signers' list stands for the stage's approvers.
+    `changers` are who changed the configuration so recently that they may not approve (A4), in lower case: sign-in
+    names, first parts of them with "@", or object ids. A passed stage leaves the next one unopened: whoever calls
+    resolves and opens it. For a break-glass answer the caller has checked the signature: the signers' list stands for
+    the stage's approvers.
     """
     decision = replace(decision, actor=known(approval, decision.actor))
     if decision.channel is not Channel.BREAK_GLASS:
@@ -125,7 +126,8 @@ def _parties(approval: Approval, decision: Decision, changers: Collection[str]) 
             return Refusal(Code.SELF, "Nobody approves for themselves: this request is yours or for you.")
         if may_be_same(human, approval.opener) and not approval.terms.opener_may_approve:
             return Refusal(Code.SELF, "Nobody approves what they ordered themselves.")
-        if {human.upn.lower(), human.oid.lower()} & set(changers):
+        name = human.upn.lower()
+        if {name, f"{name.partition('@')[0]}@", human.oid.lower()} & set(changers):
             return Refusal(
                 Code.SELF,
                 "Whoever changed the configuration a short time ago cannot approve under it yet; ask another.",
@@ -187,7 +189,7 @@ def _counted(approval: Approval, decision: Decision, at: datetime) -> Approval:
 def _broken(decided: Approval, at: datetime) -> Approval:
     """Two different people within the hour stand for every stage that is left."""
     span = timedelta(seconds=decided.terms.break_glass_s)
-    signed = [d for d in decided.decisions if d.channel is Channel.BREAK_GLASS and at - d.decided_at < span]
+    signed = [d for d in decided.decisions if d.channel is Channel.BREAK_GLASS and abs(at - d.decided_at) < span]
     if len(signed) < BREAK_GLASS_SIGNERS:
         return decided
     return move(replace(decided, at=len(decided.stages), valid_until=at + span), State.APPROVED)

@@ -46,8 +46,21 @@ def same(a: Human | None, b: Human | None) -> bool:
 
 
 def may_be_same(a: Human | None, b: Human | None) -> bool:
-    """`same`, or the same sign-in name: good enough to keep somebody out, never to let somebody in."""
-    return same(a, b) or (a is not None and b is not None and bool(a.upn) and a.upn.lower() == b.upn.lower())
+    """`same`, or the same sign-in name; of somebody whose account is not known, also the same name, or the same first
+    part of an address, which is then an alias. Good enough to keep somebody out, never to let somebody in."""
+    if a is None or b is None:
+        return False
+    if same(a, b) or (bool(a.upn) and a.upn.lower() == b.upn.lower()):
+        return True
+    return not (a.oid and b.oid) and not (a.employee_id and b.employee_id) and _reads_alike(a, b)
+
+
+def _reads_alike(a: Human, b: Human) -> bool:
+    def plain(text: str) -> str:
+        return " ".join(text.split()).casefold()
+
+    pairs = ((a.name, b.name), (a.upn.partition("@")[0], b.upn.partition("@")[0]))
+    return any(plain(one) and plain(one) == plain(other) for one, other in pairs)
 
 
 def among(human: Human | None, others: Iterable[Human | None]) -> bool:

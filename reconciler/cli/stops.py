@@ -80,15 +80,16 @@ def _lift(given: Options, reason: str, by: str) -> int:
     from reconciler.errors import UserError
     from reconciler.loop.releasing import lift
     from reconciler.wiring import open_app
+    from reconciler.wiring.governing import lifting_takes_two
     from reconciler.wiring.stops import outside_stop
 
     is_off = True
     for name in _tenants(given):
-        tenant = given.settings.tenants[name]
-        takes_two = tenant.guards.second_person and tenant.mode == "enforce"
-        with open_app(given.settings, name) as app, app.database.write() as session:
+        with open_app(given.settings, name) as app:
+            takes_two = lifting_takes_two(app)
             try:
-                done = lift(session, name, by=by, reason=reason, at=app.clock.now(), takes_two=takes_two)
+                with app.database.write() as session:
+                    done = lift(session, name, by=by, reason=reason, at=app.clock.now(), takes_two=takes_two)
             except ValueError as error:
                 raise UserError(f"{error}: --reason TEXT") from None
         click.echo(f"{name}: {done.sentence}")

@@ -7,6 +7,7 @@ nothing by that. What names another directory or another ServiceNow only observe
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from reconciler.digest import digest
@@ -32,9 +33,12 @@ class Basis:
     is_new: bool = False
 
 
-def basis(last: Basis | None, document: Document) -> Basis:
+def basis(last: Basis | None, document: Document, elsewhere: Iterable[Basis] = ()) -> Basis:
     """What this document is compared with, `last` being the last accepted configuration (None on an empty store).
 
+    `elsewhere` are those of other tenant names in the store, the newest first: where a directory was governed under
+    another name, those who were accepted there decide, so nobody gets rid of them by a new name; and as its switches
+    and budgets are kept by name, the new one begins with mode observe as any other.
     A tenant of the sandbox has nothing to lose: its first configuration counts as accepted, and later ones do until
     the accepted one names signers. A real tenant's first one counts as accepted with mode observe and silent answers.
     """
@@ -45,9 +49,16 @@ def basis(last: Basis | None, document: Document) -> Basis:
             return Basis(found, document, "sandbox", is_new=last is None or last.digest != found)
         return last
     if last is None or last.document["tenant"]["sandbox"]:
-        harmless = {**document, "tenant": {**tenant, "mode": "observe", "answers": "silent"}}
-        return Basis(digest(harmless), harmless, "first", is_new=True)
+        before = next((kept for kept in elsewhere if _is_same_directory(kept.document, document)), None)
+        how, kept = (before.how, before.document) if before is not None else ("first", document)
+        harmless = {**kept, "tenant": {**kept["tenant"], "mode": "observe", "answers": "silent"}}
+        return Basis(digest(harmless), harmless, how, is_new=before is None)
     return last
+
+
+def _is_same_directory(one: Document, other: Document) -> bool:
+    ids = [str((d["tenant"].get("graph") or {}).get("tenant_id") or "").lower() for d in (one, other)]
+    return not one["tenant"]["sandbox"] and bool(ids[0]) and ids[0] == ids[1]
 
 
 def acceptors(basis: Basis, document: Document) -> Document:

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from desired_state.model import LineKey
 from desired_state.text import one_line
-from reconciler.approvals.clocks import has_lapsed
+from reconciler.approvals.clocks import has_lapsed, is_ahead
 from reconciler.approvals.values import Approval, State
 from reconciler.causes import Cause
 from reconciler.line import Decision, Gated
@@ -21,8 +21,11 @@ Approvals = Mapping[LineKey, Approval]
 
 
 def is_valid(approval: Approval, digest: str, at: datetime) -> bool:
-    """Whether this may be done now because these people said so. What was begun in time may be finished."""
-    is_given = approval.state in (State.APPROVED, State.EXECUTING)
+    """Whether this may be done now because these people said so. What was begun in time may be finished.
+
+    After our clock went back nothing is done until it has caught up with the answers.
+    """
+    is_given = approval.state in (State.APPROVED, State.EXECUTING) and not is_ahead(approval, at)
     return bool(digest) and is_given and approval.digest == digest and not has_lapsed(approval, at)
 
 

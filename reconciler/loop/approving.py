@@ -14,7 +14,7 @@ from datetime import datetime
 from sqlmodel import Session
 
 from desired_state.model import LineKey, ProductKey
-from reconciler.approvals.clocks import Due, due, has_lapsed, reminded, rests, resumes
+from reconciler.approvals.clocks import Due, due, has_lapsed, is_ahead, reminded, rests, resumes
 from reconciler.approvals.judge import opens_next
 from reconciler.approvals.machine import OPEN, move
 from reconciler.approvals.routes import RouteBook, escalated, lost, settle
@@ -321,6 +321,8 @@ def consume(
             cycle=cycle,
         )
         approval = approvals.load(session, asking.tenant, id)
+        if approval is not None and is_ahead(approval, at):
+            raise Stopped(f"the clock went back behind the answers to request {id}; how old they are cannot be told")
         if approval is None or approval.state is not State.EXECUTING or approval.digest != digest:
             state = approval.state.value if approval is not None else "not there"
             raise Stopped(f"the approval that it rests on does not hold any more: request {id} is {state}")

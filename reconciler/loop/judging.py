@@ -6,7 +6,6 @@ nobody configured are unknown, and what is unknown allows nothing.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass, field
@@ -19,7 +18,6 @@ from reconciler.causes import Cause
 from reconciler.line import Decision, DriftKind, Finding, Gated, Line, Proposal, Rest
 from reconciler.model import ObservedUser
 
-_SYS_ID = re.compile(r"[0-9a-f]{32}")
 _YES = "approved"
 
 
@@ -110,7 +108,7 @@ def facts_of(
         product_name=product.name,
         price=Decimal(0) if switches_on else product.price,
         department=(person.department if person is not None else None) or user.department,
-        cost_center=_cost_center(finding, request),
+        cost_center=(person.cost_center if person is not None else None) or None,  # never what somebody typed (I17)
         employee_type=user.employee_type,
         country=user.usage_location or user.country,
         title=person.title if person is not None else None,
@@ -135,13 +133,6 @@ def _holds(
         return None
     held = {key for key, other in evidence.products.items() if skus & set(other.candidate_skus)}
     return frozenset((held | coming) - {product.key, *product.replaces})
-
-
-def _cost_center(finding: Finding, request: Request) -> str | None:
-    """The name that was typed, or the person's own; a reference that nobody resolved is not a name."""
-    person = finding.line.person
-    typed = "" if _SYS_ID.fullmatch(request.cost_center) else request.cost_center
-    return typed or (person.cost_center if person is not None else None) or None
 
 
 def _period_days(request: Request) -> int | None:

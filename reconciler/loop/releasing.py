@@ -101,7 +101,7 @@ def lift(session: Session, tenant: str, *, by: str, reason: str, at: datetime, t
         return Lifted(True, "The kill switch was not thrown.")
     asked = guards.fact(session, tenant, ASKED)
     first = str(asked[0]["by"]) if asked is not None and at - asked[1] < AGREE_WITHIN else ""
-    if takes_two and first.casefold() in ("", by.casefold()):
+    if takes_two and _plain(first) in ("", _plain(by)):
         guards.remember(session, tenant, ASKED, {"by": by, "reason": reason}, at)
         switches.tell(session, tenant, ASKED, {"asked": True, "reason": reason}, by=by, at=at)
         until = at + AGREE_WITHIN
@@ -110,6 +110,11 @@ def lift(session: Session, tenant: str, *, by: str, reason: str, at: datetime, t
     why = f"{reason} (asked by {first})" if takes_two else reason
     switches.lift(session, tenant, switches.KILL, reason=why, by=by, at=at)
     return Lifted(True, f"The kill switch is lifted by {by}.")
+
+
+def _plain(name: str) -> str:
+    """Neither capitals nor blanks make somebody another person."""
+    return "".join(name.split()).casefold()
 
 
 def plan_json(plan: GuardPlan, at: datetime) -> dict[str, Any]:

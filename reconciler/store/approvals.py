@@ -258,16 +258,18 @@ def delegations(session: Session, tenant: str) -> tuple[Delegation, ...]:
 def changers(session: Session, tenant: str, approval: Approval, at: datetime) -> frozenset[str]:
     """Who changed the configuration so recently that they may not approve this request: names, lower case (A4).
 
-    Those are the accounts under which it was changed, and the people who signed for one that allows more.
+    Those are the accounts under which it was changed, and the people who signed for one that allows more. A name that
+    ends with "@" is the first part of one: the account of a machine says nothing of the directory's domain.
     """
     if approval.terms.config_change_s <= 0:
         return frozenset()
     since = at - timedelta(seconds=approval.terms.config_change_s)
     rows = [row for kind in _CONFIG_KINDS for row in journal.rows_since(session, tenant, since, kind)]
-    names = {row.actor for row in rows} | {
-        str(by) for row in rows for key in ("by", "accepted_by") for by in _listed(row.body.get(key))
-    }
+    accounts = {str(by) for row in rows for by in _listed(row.body.get("by"))}
+    signers = {str(by) for row in rows for by in _listed(row.body.get("accepted_by"))}
+    names = {row.actor for row in rows} | accounts | signers
     short = {name.rpartition("/")[2] for name in names}  # an actor is a sign-in name, or tenant and object id
+    short |= {f"{name.partition('@')[0]}@" for name in accounts}  # an account of a machine, whatever its domain
     return frozenset(name.lower() for name in names | short if name and name != journal.US)
 
 

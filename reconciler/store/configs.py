@@ -42,6 +42,13 @@ def accepted(session: Session, tenant: str) -> Accepted | None:
     return Accepted(row.hash, document, row.how, tuple(json.loads(row.by)), row.at, row.number)
 
 
+def elsewhere(session: Session, tenant: str) -> tuple[Accepted, ...]:
+    """The last accepted configuration of every other tenant name in the store, the newest first."""
+    names = session.exec(select(ConfigAcceptedRow.tenant).where(ConfigAcceptedRow.tenant != tenant).distinct())
+    found = (accepted(session, name) for name in sorted(names))
+    return tuple(sorted((a for a in found if a is not None), key=lambda a: a.at, reverse=True))
+
+
 def accept(
     session: Session,
     tenant: str,

@@ -14,6 +14,7 @@ from fastapi.responses import JSONResponse
 from fastapi.security import HTTPBearer
 from pydantic import BaseModel
 
+from desired_state.text import one_line
 from reconciler.explain import Chain, explain, why_not
 from reconciler.explain import as_json as chain_as_json
 from reconciler.offering import KEY, ProposalBody
@@ -125,7 +126,9 @@ class Api:
             found = agents.find(session, site.tenant, token.strip())
         if found is None or found.standing(at) != "active":
             if found is not None:
-                site.log(f"{request.url.path}: agent {found.name} is {found.standing(at)} and was not let in")
+                site.log(
+                    f"{one_line(request.url.path, 200)}: agent {found.name} is {found.standing(at)} and was not let in"
+                )
             raise unknown
         with site.database.write() as session:
             wait = agents.spend(session, found, at)

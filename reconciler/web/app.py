@@ -11,6 +11,7 @@ from fastapi.responses import PlainTextResponse, RedirectResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
+from desired_state.text import one_line
 from reconciler.errors import UserError
 from reconciler.web import deciding, health, looking, signing_in, stopped
 from reconciler.web.guarding import Guarding
@@ -47,7 +48,7 @@ def create_app(site: Site, *, further: Iterable[APIRouter] = ()) -> ASGIApp:
 
     @app.exception_handler(UserError)
     def unusable(request: Request, error: UserError) -> Response:
-        site.log(f"{request.url.path}: {error}")  # the store: locked, full, damaged
+        site.log(f"{one_line(request.url.path, 200)}: {error}")  # the store: locked, full, damaged
         sentence = "The store cannot be used at the moment; nothing was changed. Try again in a minute."
         if request.url.path.startswith(API):
             return answer(Problem(503, sentence, headers={"Retry-After": "60"}))
@@ -55,7 +56,7 @@ def create_app(site: Site, *, further: Iterable[APIRouter] = ()) -> ASGIApp:
 
     @app.exception_handler(Exception)
     def broken(request: Request, error: Exception) -> Response:
-        site.log(f"{request.url.path}: a defect of the reconciler ({type(error).__name__})")
+        site.log(f"{one_line(request.url.path, 200)}: a defect of the reconciler ({type(error).__name__})")
         sentence = "This is a defect of the reconciler. Whoever operates it finds it in its log."
         if request.url.path.startswith(API):
             return answer(Problem(500, sentence))

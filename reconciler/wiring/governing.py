@@ -92,6 +92,15 @@ def signers_of(app: App) -> tuple[Signer, ...]:
     return parse_signers("\n".join(basis_of(app).document["signers"]))
 
 
+def lifting_takes_two(app: App) -> bool:
+    """Whether the kill switch takes two people: as the configuration has it, and as the accepted one has it too, which
+    nobody changes by a quick edit. A mode that was only lowered comes back without a signature."""
+    own, kept = _own(app), basis_of(app).document["tenant"]
+    return (own.guards.second_person and own.mode == "enforce") or bool(
+        kept.get("guards", {}).get("second_person") and kept["mode"] == "enforce"
+    )
+
+
 def to_accept(app: App) -> bytes:
     """The bytes that people sign to accept the configuration as it is now."""
     _, now = _document(app)
@@ -149,8 +158,13 @@ def _signed(payload: bytes, signatures: Sequence[str], keys: Mapping[str, tuple[
 
 
 def _basis(session: Session, tenant: str, current: Mapping[str, Any]) -> Basis:
-    last = configs.accepted(session, tenant)
-    return basis(Basis(last.digest, last.document, last.how) if last is not None and last.document else None, current)
+    last = _kept(configs.accepted(session, tenant))
+    others = [kept for found in configs.elsewhere(session, tenant) if (kept := _kept(found)) is not None]
+    return basis(last, current, others)
+
+
+def _kept(last: configs.Accepted | None) -> Basis | None:
+    return Basis(last.digest, last.document, last.how) if last is not None and last.document else None
 
 
 def _document(app: App) -> tuple[dict[str, Any], str]:

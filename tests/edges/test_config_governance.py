@@ -177,6 +177,37 @@ def test_nobody_makes_themselves_an_acceptor(desk):
     assert desk.stands() == (False, "suggest", "silent")
 
 
+def test_another_name_for_the_same_directory_does_not_get_rid_of_what_was_accepted(desk):
+    desk.real("observe")
+    desk.real("enforce")
+    desk.say("config", "accept", *desk.sign(THOMAS), *desk.sign(NINA))
+    (desk.folder / "signers").write_text(f"eve@contoso.example {public(EVE)}\n", encoding="utf-8")
+    desk.real("enforce", "full", names=("eve@contoso.example",))
+    text = desk.file.read_text(encoding="utf-8").replace("tenants.production", "tenants.renamed")
+    desk.file.write_text(text, encoding="utf-8")
+
+    code, _, err = desk.say("config", "accept", *desk.sign(EVE))
+
+    assert (code, "is of nobody who may accept" in err) == (1, True)
+    assert desk.stands() == (False, "suggest", "silent")
+    assert desk.rows("renamed", "config.accepted") == []
+
+
+def test_lifting_the_kill_switch_takes_two_as_it_was_accepted_whatever_the_file_says_since(desk):
+    two = "guards.second_person = true"
+    desk.real("enforce", more=two)
+    desk.say("config", "accept", *desk.sign(THOMAS), *desk.sign(NINA))
+    assert desk.stands()[0]
+    desk.say("kill-switch", "on", "--reason", "look", "--by", "ada")
+
+    for mode, more in (("enforce", two), ("enforce", ""), ("observe", two)):
+        desk.real(mode, more=more)
+        lift = desk.say("kill-switch", "off", "--reason", "mine", "--by", " Ada")
+        assert (lift[0], "another person has to say the same" in lift[1]) == (1, True)
+
+    assert desk.told("kill-switch", "status")["on"] is True
+
+
 def test_an_acceptance_is_good_for_one_configuration_in_the_place_of_one_other(desk):
     desk.real("observe")
     desk.real("enforce")

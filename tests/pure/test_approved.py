@@ -59,6 +59,14 @@ def test_a_yes_of_yesterday_clears_nothing_and_goes_to_a_person():
     assert judged(asked(State.APPROVED, resting_since=MONDAY), at=MONDAY + DAY).decision is Decision.CLEARED
 
 
+def test_after_the_clock_went_back_behind_the_answers_nothing_is_done_until_it_caught_up():
+    given = asked(State.APPROVED, decisions=(an_answer(LAURA, decided_at=MONDAY + 3 * HOUR),))
+
+    assert judged(given).decision is Decision.AWAITING
+    assert judged(replace(given, state=State.EXECUTING)).decision is Decision.AWAITING
+    assert judged(given, at=MONDAY + 3 * HOUR).decision is Decision.CLEARED
+
+
 def test_in_mode_observe_a_yes_changes_nothing_and_in_suggest_it_does():
     assert judged(asked(State.APPROVED), mode="observe").decision is Decision.PLANNED
     assert judged(asked(State.APPROVED), mode="suggest").decision is Decision.CLEARED

@@ -135,16 +135,27 @@ def test_data_that_a_rule_needs_and_nobody_knows_is_asked_and_never_allowed():
     assert result.decision is Decision.AWAITING
 
 
+@pytest.mark.parametrize(
+    ("own", "decision"), [("CC-1", Decision.CLEARED), ("CC-2", Decision.HELD), (None, Decision.AWAITING)]
+)
+def test_a_rule_looks_at_the_persons_cost_center_and_never_at_one_that_was_typed(own, decision):
+    rules = rules_of({"id": "own", "kind": "eligibility", "cost_centers": ["CC-1"]})
+    line = a_line(says=Says.APPROVED, cost_center="CC-1", person=Person("p", cost_center=own))
+
+    assert one(line, seen(a_user()), rules=rules).decision is decision
+
+
 def test_a_ticket_closed_under_older_rules_is_not_judged_again():
     result = one(a_line(says=Says.FULFILLED), seen(a_user(employee_type="Contractor")), rules=CONTRACTORS)
 
     assert result.decision is Decision.CLEARED
 
 
-def test_an_order_by_an_agents_account_only_proposes():
-    policy = replace(ENFORCE, agents=frozenset({"svc.chatbot"}))
+@pytest.mark.parametrize("written", ["svc.chatbot", "Svc.ChatBot", " svc.chatbot "])
+def test_an_order_by_an_agents_account_only_proposes(written):
+    policy = replace(ENFORCE, agents=frozenset({"SVC.chatbot"}))
 
-    result = one(a_line(says=Says.APPROVED, opened_by="svc.chatbot"), seen(a_user()), policy)
+    result = one(a_line(says=Says.APPROVED, opened_by=written), seen(a_user()), policy)
 
     assert result.decision is Decision.AWAITING
 

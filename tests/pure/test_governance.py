@@ -254,6 +254,22 @@ def test_a_sandbox_accepts_by_itself_until_it_names_signers_and_is_no_way_around
     assert basis(plain, REAL).how == "first"  # nor does the sandbox's past count for a real tenant
 
 
+def test_a_directory_that_is_governed_under_one_name_is_governed_under_every_name():
+    eves = {**REAL, "signers": ["eve@contoso.example ssh-ed25519 BBBB"]}
+    here = changed("tenant", "graph", "tenant_id", to="72f988bf-0000", of=eves)
+    there = Basis("a" * 64, changed("tenant", "graph", "tenant_id", to="72f988bf-0000", of=SIGNED.document), "signed")
+    other = changed("tenant", "graph", "tenant_id", to="another", of=eves)
+
+    found = basis(None, here, (there,))
+
+    assert (found.how, found.is_new, acceptors(found, here)["signers"]) == ("signed", False, SIGNED.document["signers"])
+    assert stands(here, found) == (False, "suggest", "silent")
+    assert stands(there.document, found) == (False, "suggest", "silent")  # also when nothing but the name is new
+    assert basis(None, other, (there,)).how == "first"
+    assert basis(None, CONTOSO, (there,)).how == "sandbox"
+    assert basis(SIGNED, here, (there,)) == SIGNED  # what was accepted under its own name counts
+
+
 def test_who_may_accept_is_said_by_what_was_accepted_once_anybody_is():
     usurped = {**REAL, "signers": ["eve@contoso.example ssh-ed25519 AAAA"]}
 

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from sqlalchemy import text
 
 from reconciler.approvals.machine import move
+from reconciler.approvals.routes import RouteBook
 from reconciler.approvals.values import Approval, Code, Delegation, Refusal, State, Verdict
+from reconciler.clock import ManualClock
+from reconciler.line import Lane
+from reconciler.loop.approving import Asking, consume
+from reconciler.loop.send import Stopped, Write
 from reconciler.store import approvals, configs, journal
 from reconciler.store.database import Database, open_database, row_counts
 from tests.make import DAY, HOUR, MONDAY
-from tests.make_approvals import EVE, ID, LAURA, TENANT, TOM, a_draft, a_stage, an_answer
+from tests.make_approvals import EVE, ID, LAURA, TENANT, TID, TOM, a_draft, a_stage, an_answer
 
 
 def opened(database: Database, *stages, **changes) -> Approval:
@@ -215,6 +222,38 @@ def test_who_changed_the_configuration_a_short_time_ago_cannot_approve(database)
     assert refused.code is Code.SELF
     assert isinstance(later, Refusal)
     assert later.code is Code.SELF
+
+
+def test_the_account_that_changed_the_configuration_is_known_by_its_name_on_any_machine(database):
+    draft = a_draft()
+    opened(database, terms=replace(draft.terms, config_change_s=7 * 86_400))
+    account = f"{LAURA.upn.partition('@')[0].upper()}@host-7"
+    with database.write() as session:
+        journal.append(session, TENANT, kind="config.changed", subject="config", body={"by": [account]}, at=MONDAY)
+
+    refused = answer(database, an_answer())
+
+    assert isinstance(refused, Refusal)
+    assert refused.code is Code.SELF
+    assert kept(database).state is State.PENDING
+
+
+def test_no_write_rests_on_an_answer_that_the_clock_is_behind(database):
+    asked = opened(database)
+    answer(database, an_answer(), MONDAY + 3 * HOUR)
+    write = Write("graph", "assign_license", Lane.GRANTS, "someone", (asked.line,), {})
+
+    def begin(at) -> None:
+        nobody: Any = SimpleNamespace()  # no system is asked
+        asking = Asking(TENANT, TID, database, ManualClock(at), nobody, nobody, RouteBook(), lambda: b"")
+        with database.write() as session:
+            consume(asking, session, write, {asked.line: (ID, asked.digest)}, "cycle")
+
+    with pytest.raises(Stopped, match="the clock went back behind the answers"):
+        begin(MONDAY + 2 * HOUR)
+    assert kept(database).state is State.APPROVED
+    begin(MONDAY + 4 * HOUR)
+    assert kept(database).state is State.EXECUTING
 
 
 def test_opening_a_request_is_recorded_whoever_tries(database):

@@ -109,6 +109,16 @@ def test_what_is_not_allowed_is_refused_in_one_sentence_and_changes_nothing(page
     assert kept(pages) == before
 
 
+def test_ten_thousand_people_are_too_much_for_one_proposal(pages):
+    agent = caller(pages)
+    before = kept(pages)
+
+    answer = agent.propose(person=[f"user{n}@contoso.example" for n in range(10_000)])
+
+    assert_refused(pages, answer, 413, "What was sent is too large.")
+    assert kept(pages) == before
+
+
 def test_an_account_that_is_never_changed_is_not_proposed_for(pages):
     agent = caller(pages, admits=lambda upn: "The account is denied." if upn.startswith("lena") else "")
 
@@ -220,6 +230,18 @@ def test_hostile_text_comes_back_as_inert_data(pages):
         assert forbidden not in told
     with pages.database.read() as session:
         assert "\x1b" not in proposals.load(session, TENANT)["PROP0000001"].reason
+
+
+def test_an_address_that_is_hostile_text_is_one_harmless_line_of_the_log(pages):
+    agent = caller(pages)
+    with pages.database.write() as session:
+        agents.revoke(session, TENANT, "copilot", by="ada", why="leaked", at=pages.world.clock.now())
+
+    agent.get("/tickets/RITM1%1b%5b2J%0d%0aall%20is%20well%e2%80%ae")
+
+    (line,) = [said for said in pages.said if "copilot" in said]
+    assert "revoked and was not let in" in line
+    assert all(char.isprintable() for char in line)
 
 
 def test_the_pages_session_opens_no_api_and_a_token_no_page(pages):

@@ -259,6 +259,18 @@ def test_a_session_ends_after_eight_hours_of_use(pages):
     assert browser.get("/inbox").status_code == 302
 
 
+def test_a_session_of_a_time_that_has_not_come_opens_nothing(pages):
+    browser, at = pages.signed_in(), pages.world.clock.now()
+
+    with pages.database.read() as session:
+        found = [
+            sessions.find(session, pages.site.tenant, browser.secret, at - ago)
+            for ago in (timedelta(hours=1), timedelta())
+        ]
+
+    assert [each is not None for each in found] == [False, True]
+
+
 def test_signing_out_ends_the_session_for_whoever_has_the_cookie(pages):
     browser = pages.signed_in()
     thief = pages.browser()
