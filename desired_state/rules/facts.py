@@ -9,7 +9,7 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, Literal
 
 from desired_state.model import ProductKey, Says
@@ -109,19 +109,30 @@ def facts_as_json(facts: RuleFacts) -> dict[str, Any]:
 
 
 def facts_from_json(told: Mapping[str, Any]) -> RuleFacts:
-    """Facts as they were kept. Raises KeyError or ValueError for what `facts_as_json` never made."""
+    """Facts as they were kept.
+
+    Raises:
+        KeyError, ValueError: `facts_as_json` never made it: a sign may stand for a value that was erased since.
+    """
     names, holds, spent = told["names"], told["holds"], told["spent"]
     known = {f.name: told[f.name] for f in fields(RuleFacts)}
     return RuleFacts(
         **known
         | {
-            "price": None if told["price"] is None else Decimal(told["price"]),
+            "price": None if told["price"] is None else _amount(told["price"]),
             "says": Says(told["says"]),
             "names": None if names is None else frozenset(names),
             "holds": None if holds is None else frozenset(map(ProductKey, holds)),
-            "spent": None if spent is None else {k: Spent(n, Decimal(cost)) for k, (n, cost) in spent.items()},
+            "spent": None if spent is None else {k: Spent(n, _amount(cost)) for k, (n, cost) in spent.items()},
         }
     )
+
+
+def _amount(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        raise ValueError(f"{text!r} is no amount") from None
 
 
 # --- conditions ----------------------------------------------------------------------------------------------------

@@ -65,6 +65,7 @@ def list_(ctx: click.Context, every: bool, output: str) -> int:
 @click.pass_context
 def show(ctx: click.Context, id: str, output: str) -> int:
     """One request: who, what, why, what would change, who answered what."""
+    from reconciler.cards.facts import changes_of
     from reconciler.cli.table import console
     from reconciler.errors import UserError
     from reconciler.store import approvals as kept
@@ -78,7 +79,7 @@ def show(ctx: click.Context, id: str, output: str) -> int:
     if output == "json":
         click.echo(json.dumps(_full(found), ensure_ascii=False, indent=2))
         return 0
-    _show(console(), _full(found))
+    _show(console(), _full(found), changes_of(found) or [])
     return 0
 
 
@@ -213,7 +214,7 @@ def _full(approval: Approval) -> dict[str, Any]:
     }
 
 
-def _show(out: Console, found: dict[str, Any]) -> None:
+def _show(out: Console, found: dict[str, Any], changes: list[tuple[str, str, str, str]]) -> None:
     from reconciler.cli.table import plain_text
 
     def line(text: str) -> None:
@@ -222,14 +223,14 @@ def _show(out: Console, found: dict[str, Any]) -> None:
     line(f"{found['id']}  {found['line']}  {found['state']}{': ' + found['reason'] if found['reason'] else ''}")
     line(f"  {found['product']} for {found['person']}, digest {found['digest']}")
     for name, value in found["shown"].items():
-        if name not in ("product", "changes", "irreversible", "rules"):
+        if name not in ("product", "changes", "irreversible", "rules") and value not in ("", [], {}):
             line(f"  {name.replace('_', ' ')}: {_words(value)}")
-    for change in found["shown"].get("changes") or ():
-        line(f"  change: {change.get('what')}, before {change.get('before')}, after {change.get('after')}")
+    for what, before, after, undo in changes:
+        line(f"  change: {what}, before: {before}; after: {after}; can be undone: {undo}")
     for said in found["shown"].get("irreversible") or ():
         line(f"  cannot be undone: {said}")
     for rule in found["shown"].get("rules") or ():
-        line(f"  rule {rule.get('rule')}: {rule.get('outcome')}, {rule.get('sentence')}")
+        line(f"  rule {rule.get('rule')}: {str(rule.get('outcome')).replace('_', ' ')}. {rule.get('sentence')}")
     if found["stage"]:
         line(f"  waits for {found['stage'].replace('_', ' ')}: {', '.join(found['approvers']) or 'nobody yet'}")
     for d in found["decisions"]:

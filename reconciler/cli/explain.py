@@ -193,7 +193,7 @@ def _rules(say: Callable[[str], None], line: LineChain) -> None:
     for judged in told["judged"]:
         looked = ", ".join(f"{name}={_value(value)}" for name, value in (judged.get("inputs") or {}).items())
         more = f" [{looked}]" if looked else ""
-        say(f"    rule {judged['rule']}: {judged['outcome'].replace('_', ' ')}, {judged['sentence']}{more}")
+        say(f"    rule {judged['rule']}: {judged['outcome'].replace('_', ' ')}. {judged['sentence']}{more}")
 
 
 def _value(value: object) -> str:

@@ -62,7 +62,8 @@ def _event(row: Row) -> Event:
             said = body.get("words") or f"request {body.get('request_id') or '-'}"
             what = f"{body.get('action')}: {body.get('result')}, {said}"
         case "line_moved":
-            what = f"{body.get('from') or 'new'} → {body.get('to')}"
+            stays = body.get("from") == body.get("to")
+            what = f"still {body.get('to')}" if stays else f"{body.get('from') or 'new'} → {body.get('to')}"
             if body.get("covered_by"):
                 saved = f", {body['saved_monthly']} a month saved" if body.get("saved_monthly") else ""
                 what += f": covered by another licence of the person, nothing was bought{saved}"
@@ -78,6 +79,12 @@ def _event(row: Row) -> Event:
             what = f"approved by rule {body.get('rule')}, without a person"
         case kind if kind.startswith("approval."):
             what = _approval(kind.removeprefix("approval."), body)
+        case "readback":
+            found = "as it should be" if body.get("present") is True else "not as it should be yet"
+            what = f"read again after {body.get('action')}: {found}"
+        case "notify.sent" | "notify.failed":
+            went = "told by" if row.kind == "notify.sent" else "could not be told by"
+            what = f"{_name(body.get('to'))} {went} {body.get('channel')}: {_event_name(body.get('event'))}"
         case _:
             what = row.kind
     return Event(row.seq, row.at, row.kind, what, body, _changes(body))
@@ -103,6 +110,10 @@ def _approval(kind: str, body: Mapping[str, Any]) -> str:
             return f"request {id} {kind.replace('_', ' ')}{f': {reason}' if reason else ''}"
 
 
+def _event_name(event: object) -> str:
+    return str(event or "notice").partition("/")[0].replace(".", " ").replace("_", " ")
+
+
 def _name(who: object) -> str:
     if not isinstance(who, Mapping):
         return str(who or "somebody")
@@ -116,8 +127,17 @@ def _changes(body: Mapping[str, Any]) -> tuple[str, ...]:
         return ()
     from deepdiff import DeepDiff
 
-    shown = DeepDiff(_flat(told["before"]), _flat(told["after"]), ignore_order=True, verbose_level=2).pretty()
+    before, after = _flat(told["before"]), _flat(told["after"])
+    names = [*before, *(name for name in after if name not in before)]
+    shown = DeepDiff(*({n: _text(side.get(n)) for n in names} for side in (before, after)), verbose_level=2).pretty()
     return tuple(_ROOT.sub(r"\1", line) for line in str(shown).splitlines() if line.strip())
+
+
+def _text(value: object) -> str:
+    """A side of a difference in words, so that what is new, gone or several reads like the rest."""
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value)) or "none"
+    return "none" if value is None or value == "" else str(value)
 
 
 _ROOT = re.compile(r"root\['([^']+)'\]")

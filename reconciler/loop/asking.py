@@ -11,7 +11,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from desired_state.model import Request, Says, SkuId
+from desired_state.model import Product, Request, Says, SkuId
 from desired_state.proposals import agent_of, is_software
 from reconciler.approvals.envelope import Envelope, Planned, beyond
 from reconciler.approvals.routes import Label, Need, Route, RouteBook, unopened
@@ -19,6 +19,7 @@ from reconciler.approvals.values import Approval, Assurance, Human, State
 from reconciler.causes import Cause
 from reconciler.digest import plain
 from reconciler.line import Decision, Gated, Observed, Rest
+from reconciler.loop.lasting import lasting
 from reconciler.model import Action, ActionKind, Undo
 
 
@@ -158,8 +159,8 @@ def shown(gated: Gated, parties: Parties, observed: Observed) -> dict[str, Any]:
         "cost_center": (person.cost_center if person is not None else None) or request.cost_center or None,
         "seats": _seats(gated, observed),
         "rules": [{k: j.get(k) for k in ("rule", "outcome", "sentence")} for j in gated.judged],
-        "changes": [_change(a) for a in gated.proposal.actions],
-        "irreversible": [_lasting(a) for a in gated.proposal.actions if a.undo is Undo.IRREVERSIBLE],
+        "changes": [_change(a, product) for a in gated.proposal.actions],
+        "irreversible": [said for a in gated.proposal.actions for said in _lasting(a, product)],
         "asked_because": gated.sentence,
         "proposed_by": _proposed_by(request, parties),
     }
@@ -195,19 +196,22 @@ def _seats(gated: Gated, observed: Observed) -> dict[str, Any]:
     return {"free": sku.seats_free, "of": sku.enabled} if sku is not None else {"free": None, "of": None}
 
 
-def _change(action: Action) -> dict[str, Any]:
+def _change(action: Action, product: Product) -> dict[str, Any]:
+    in_part = action.undo is not Undo.IRREVERSIBLE and lasting(action, product)
     return {
         "what": action.kind.value.replace("_", " "),
         "before": plain(action.before),
         "after": plain(action.after),
-        "undo": action.undo.value,
+        "undo": "in_part" if in_part else action.undo.value,
     }
 
 
-def _lasting(action: Action) -> str:
-    if action.kind is ActionKind.SET_USAGE_LOCATION:
-        return f"The usage location is set to {action.country} and cannot be cleared again."
-    return f"{action.kind.value.replace('_', ' ')} cannot be taken back."
+def _lasting(action: Action, product: Product) -> tuple[str, ...]:
+    """The same sentences that the log keeps before the write; never none for what cannot be taken back."""
+    said = lasting(action, product)
+    if action.undo is Undo.IRREVERSIBLE and not said:
+        return (f"{action.kind.value.replace('_', ' ')} cannot be taken back.",)
+    return said
 
 
 # --- what becomes of a request whose line has moved ---------------------------------------------------------------

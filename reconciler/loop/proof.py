@@ -29,19 +29,25 @@ def prove(product: Product, details: Iterable[SkuDetail], enabled: frozenset[Pla
     """
     held = asked(product, details)
     counted = [plan for plan in product.proof_plans if plan not in product.retired]
-    per_plan = [_best(plan, held, enabled, is_waived=plan in product.waived_plans) for plan in counted]
+    per_plan = [_best(plan, product, held, enabled, is_waived=plan in product.waived_plans) for plan in counted]
     choose = min if product.proof_mode == "any" else max
     return choose(per_plan, key=lambda p: _ORDER.index(p.access), default=Proof(Access.ABSENT))
 
 
-def _best(plan: PlanId, details: Iterable[SkuDetail], enabled: frozenset[PlanId] | None, *, is_waived: bool) -> Proof:
+def _best(
+    plan: PlanId, product: Product, details: Iterable[SkuDetail], enabled: frozenset[PlanId] | None, *, is_waived: bool
+) -> Proof:
+    """The licence where the plan stands best; of equals one of the product's own, for the proof names it to people."""
+
     def access(state: PlanState) -> Access:
         if state is PlanState.SUCCESS and enabled is not None and plan not in enabled:
             return Access.OUT_OF_SERVICE
         return Access.PROVEN if is_waived and state in _FOR_EVER else _ACCESS.get(state, Access.PENDING)
 
     states = [Proof(access(d.plans[plan]), plan, d.sku) for d in details if plan in d.plans]
-    return min(states, key=lambda p: (_ORDER.index(p.access), p.sku or ""), default=Proof(Access.ABSENT, plan))
+    own = product.candidate_skus
+    ranked = sorted(states, key=lambda p: (_ORDER.index(p.access), p.sku not in own, p.sku or ""))
+    return next(iter(ranked), Proof(Access.ABSENT, plan))
 
 
 def to_switch_on(product: Product, off: Collection[PlanId], plans: Collection[PlanId]) -> frozenset[PlanId]:
@@ -59,7 +65,7 @@ def switched_off(product: Product, details: Iterable[SkuDetail]) -> frozenset[Pl
     """The proof plans that the person has, and that are off wherever they come from."""
     held = asked(product, details)
     counted = (plan for plan in product.proof_plans if plan not in product.retired)
-    return frozenset(p for p in counted if _best(p, held, None, is_waived=False).access is Access.DISABLED)
+    return frozenset(p for p in counted if _best(p, product, held, None, is_waived=False).access is Access.DISABLED)
 
 
 def asked(product: Product, details: Iterable[SkuDetail]) -> list[SkuDetail]:

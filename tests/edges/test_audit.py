@@ -82,6 +82,25 @@ def test_an_export_verifies_with_the_public_key_and_nothing_else(here, capsys, m
     assert (found["ok"], found["unsigned"], found["signatures_checked"], found["findings"]) == (True, 1, True, [])
 
 
+def test_all_keys_may_be_given_as_one_file_as_they_were_printed(here, capsys):
+    _, export = key_and_export(here, capsys)
+    (here / "keys").write_text(say(capsys, "audit", "key")[1], "utf-8")
+
+    code, said, _ = say(capsys, "audit", "verify", "--file", str(export), "--key", str(here / "keys"))
+
+    assert (code, "signed, holds" in said) == (0, True), said
+
+
+def test_an_export_whose_checkpoints_were_taken_out_is_nobodys_word(here, capsys):
+    key, export = key_and_export(here, capsys)
+    rows = [line for line in export.read_text("utf-8").splitlines() if '"seq"' in line]
+    (here / "bare.jsonl").write_text("\n".join(rows), "utf-8")
+
+    code, said, _ = say(capsys, "audit", "verify", "--file", str(here / "bare.jsonl"), "--key", str(key))
+
+    assert (code, "FOUND unsigned" in said) == (1, True), said
+
+
 @pytest.mark.parametrize(
     ("attack", "said"),
     [

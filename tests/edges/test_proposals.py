@@ -204,6 +204,19 @@ def test_a_granted_ticket_shows_its_writes_with_request_ids_and_what_was_seen(st
     assert told(capsys, "why-not", "RITM0010001")["lines"][0]["in_the_way"] == []
 
 
+def test_who_approves_a_mailbox_is_told_what_of_it_cannot_be_undone(stage, capsys):
+    assert run(["approvals", "list", "--output", "json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    (id,) = [r["id"] for r in found["requests"] if r["line"] == "RITM0010012/1"]
+
+    assert run(["approvals", "show", id]) == 0
+
+    said = capsys.readouterr().out
+    assert "change: assign license, before: none; after: Microsoft 365 E5; can be undone: in part" in said
+    assert "cannot be undone: Microsoft 365 E5 creates a mailbox or files" in said
+    assert "{" not in said
+
+
 def test_a_person_is_explained_by_every_ticket_of_theirs(stage, capsys):
     found = told(capsys, "explain", LENA)
 

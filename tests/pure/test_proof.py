@@ -172,3 +172,11 @@ def test_voice_works_with_a_number_and_enterprise_voice(shown, works):
 
 def test_teams_that_does_not_answer_says_nothing_about_the_phone():
     assert isinstance(judged(Unavailable("graph", "503")), Unread)
+
+
+def test_of_two_licences_that_bring_the_plan_the_products_own_is_named():
+    own, other = PHONE, "another-sku"
+    for lesser in (other, "0" + other, "zz" + other):
+        held = details_of({lesser: {MCOEV: PlanState.SUCCESS}, own: {MCOEV: PlanState.SUCCESS}})
+
+        assert prove(PHONE_PRODUCT, held).sku == own

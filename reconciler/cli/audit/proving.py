@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from reconciler.cli.audit.noting import note
-from reconciler.cli.audit.verifying import read_key, read_notes, read_text
+from reconciler.cli.audit.verifying import read_keys, read_notes, read_text
 from reconciler.cli.main import options
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def check(_ctx: click.Context, file: Path, keys: tuple[str, ...]) -> int:
         said = json.loads(read_text(file))
     except (ValueError, RecursionError):
         said = None
-    found = proofs.check(said if isinstance(said, dict) else {}, [read_key(text) for text in keys])
+    found = proofs.check(said if isinstance(said, dict) else {}, read_keys(keys))
     click.echo(f"{'HOLDS' if found.ok else 'DOES NOT HOLD'}: {found.sentence}.")
     return 0 if found.ok else 1
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +53,7 @@ def verify(
         known = [Head.parse(text) for text in heads]
     except ValueError as error:
         raise UserError(f"--head: {error}") from None
-    verifiers, notes = [read_key(text) for text in keys], [note for path in since for note in read_notes(path)]
+    verifiers, notes = read_keys(keys), [note for path in since for note in read_notes(path)]
     found = _file(file, verifiers, known, notes) if file else _store(options(ctx).settings, verifiers, known, notes)
     if output == "json":
         click.echo(json.dumps(as_json(found), indent=2, ensure_ascii=False))
@@ -61,15 +62,18 @@ def verify(
     return 0 if found.ok else 1
 
 
-def read_key(text: str) -> Verifier:
-    """A public key as it was printed, or from a file that holds it. Raises UserError."""
+def read_keys(texts: Sequence[str]) -> list[Verifier]:
+    """Public keys as they were printed, or from files that hold one a line, as `audit key` prints. Raises UserError."""
     from reconciler.audit.notes import BadNote, Verifier
     from reconciler.errors import UserError
 
     try:
-        if "+" not in text or Path(text).is_file():
-            text = read_text(Path(text)).strip()
-        return Verifier.parse(text)
+        found = []
+        for text in texts:
+            is_file = "+" not in text or Path(text).is_file()
+            said = read_text(Path(text)) if is_file else text
+            found += [Verifier.parse(line.strip()) for line in said.strip().splitlines() or [""]]
+        return found
     except BadNote as error:
         raise UserError(f"--key: {error}; `reconciler audit key` prints it") from None
 
@@ -108,9 +112,25 @@ def _file(file: Path, verifiers: Sequence[Verifier], heads: Sequence[Head], sinc
         with file.open(encoding="utf-8", errors="replace") as lines:
             marks = read_marks(lines)
         with file.open(encoding="utf-8", errors="replace") as lines:
-            return verify(read_export(lines), marks, verifiers=verifiers, heads=heads, since=since)
+            found = verify(read_export(lines), marks, verifiers=verifiers, heads=heads, since=since)
     except OSError as error:
         raise UserError(f"the export {file} cannot be read: {error.strerror}") from None
+    return _with_signatures(found) if verifiers else found
+
+
+def _with_signatures(found: Report) -> Report:
+    """The report on an export whose key was given: a log without one signed checkpoint is a finding, not a tail.
+
+    Every cycle ends with a checkpoint, so somebody took them out: without them the rows could be anybody's.
+    """
+    from reconciler.audit.conduct import Finding
+
+    bare = [head for tenant, head in found.chain.heads.items() if head.size and tenant not in found.checkpoints]
+    said = (
+        Finding(head.tenant, head.size, "unsigned", f"no checkpoint that the key signed covers a row of {head.tenant}")
+        for head in bare
+    )
+    return replace(found, findings=(*found.findings, *said))
 
 
 def _store(settings: Settings, verifiers: list[Verifier], heads: Sequence[Head], since: list[str]) -> Report:
