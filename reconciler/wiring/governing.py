@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from reconciler.config import Settings, Tenant
 from reconciler.config.effective import approvals_of, defaults, digest_of, document
+from reconciler.config.tenants import Guards
 from reconciler.errors import UserError
 from reconciler.governance.payloads import CONFIGURATION, acceptance
 from reconciler.governance.standing import Basis, Standing, acceptors, basis, lower, standing
@@ -19,6 +20,8 @@ from reconciler.governance.table import ANSWERS, MODES
 from reconciler.signatures import BadSignature, fingerprint, signed_by, verified
 from reconciler.signers import Signer, allowed, parse_signers
 from reconciler.store import configs, journal
+
+_DENIALS = ("deny_domains", "deny_users", "deny_groups", "break_glass", "shared_accounts")
 
 if TYPE_CHECKING:
     from sqlmodel import Session
@@ -196,9 +199,20 @@ def _narrowed(app: App, found: Standing) -> Tenant:
             "mode": mode,
             "answers": answers,
             "approvals": approvals,
+            "guards": _still_denied(own.guards, before.get("guards", {})),
             "servicenow": own.servicenow.model_copy(update={"agents": agents}),
             "sign_in": own.sign_in.model_copy(update={"guests": guests}),
         }
+    )
+
+
+def _still_denied(own: Guards, before: Mapping[str, Any]) -> Guards:
+    """Whoever was never to be changed stays so, whoever approves, until people accepted that they are not."""
+    update: dict[str, Any] = {
+        name: tuple(dict.fromkeys((*getattr(own, name), *before.get(name, ())))) for name in _DENIALS
+    }
+    return own.model_copy(
+        update=update | {"deny_role_holders": own.deny_role_holders or bool(before.get("deny_role_holders"))}
     )
 
 

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from reconciler.cli.main import run
+from reconciler.config import load
 from reconciler.governance.payloads import APPROVAL, CONFIGURATION
 from reconciler.store import configs, journal
 from reconciler.store.database import open_database
+from reconciler.wiring import open_app
 from tests.make_signatures import an_ed25519, public, signed
 
 ROOT = Path(__file__).parents[2]
@@ -206,6 +208,21 @@ def test_lifting_the_kill_switch_takes_two_as_it_was_accepted_whatever_the_file_
         assert (lift[0], "another person has to say the same" in lift[1]) == (1, True)
 
     assert desk.told("kill-switch", "status")["on"] is True
+
+
+def test_who_was_never_to_be_changed_stays_so_until_the_shorter_list_is_accepted(desk):
+    def denied() -> tuple[str, ...]:
+        with open_app(load(desk.file, {"RECONCILER_STATE_DIR": str(desk.folder / "var")}), "production") as app:
+            return app.tenant.guards.break_glass
+
+    desk.real("enforce", more='guards.break_glass = ["glass@contoso.example"]')
+    desk.say("config", "accept", *desk.sign(THOMAS), *desk.sign(NINA))
+    desk.real("enforce", more='guards.break_glass = ["other@contoso.example"]')
+
+    assert desk.stands()[0] is False
+    assert denied() == ("other@contoso.example", "glass@contoso.example")
+    desk.say("config", "accept", *desk.sign(THOMAS), *desk.sign(NINA))
+    assert denied() == ("other@contoso.example",)
 
 
 def test_an_acceptance_is_good_for_one_configuration_in_the_place_of_one_other(desk):
