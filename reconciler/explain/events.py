@@ -129,7 +129,8 @@ def _changes(body: Mapping[str, Any]) -> tuple[str, ...]:
 
     before, after = _flat(told["before"]), _flat(told["after"])
     names = [*before, *(name for name in after if name not in before)]
-    shown = DeepDiff(*({n: _text(side.get(n)) for n in names} for side in (before, after)), verbose_level=2).pretty()
+    old, new = ({n: _text(side.get(n)) for n in names} for side in (before, after))
+    shown = DeepDiff(old, new, verbose_level=2).pretty()
     return tuple(_ROOT.sub(r"\1", line) for line in str(shown).splitlines() if line.strip())
 
 
