@@ -41,7 +41,7 @@ def test_a_manager_is_an_account_and_nobody_is_not_found(day):
 def test_the_owner_of_a_cost_centre_is_found_through_the_person(day):
     owner = day.app.servicenow.cost_center_owner(sys_id(day, "Ivan Petrov"))
 
-    assert owner == sys_id(day, "Priya Raman")
+    assert owner == sys_id(day, "Thomas Brandt")
 
 
 def test_rows_history_and_delegates_say_who_was_asked_and_who_did_it(day):
