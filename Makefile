@@ -24,7 +24,7 @@ demo: install
 	@echo 'Let two days pass, start over: .venv/bin/reconciler sandbox advance 2d | reset'
 
 test: install
-	$(BIN)/python -m pytest tests -n 2 --dist worksteal --ignore=tests/browser
+	$(BIN)/python -m pytest tests -m "not long" -n 2 --dist worksteal --ignore=tests/browser
 
 # The pages in Debian's Chromium (apt-get install chromium). Pictures of every page are left in var/browser.
 check-browser: install
@@ -42,10 +42,11 @@ check: install
 	$(BIN)/lint-imports
 	@! grep -n '://' requirements-*.lock || (echo 'a lock file names a host' >&2; exit 1)
 
-# A cycle killed at every request, and more bad days: many minutes. CI takes every third request: SHARE=3.
+# What needs many days of Contoso: hostile texts, bad days, a cycle killed at every request. Many minutes. CI takes every
+# third request: SHARE=3.
 SHARE ?= 1
 endure: install
-	EVERY_REQUEST=$(SHARE) EVERY_SEED=0 $(BIN)/python -m pytest tests/simulation/test_interruptions.py tests/simulation/test_faults.py -n 2 --dist worksteal
+	EVERY_REQUEST=$(SHARE) EVERY_SEED=0 $(BIN)/python -m pytest tests/simulation -m long -n 2 --dist worksteal
 
 # Any number of simulated customers: SEEDS=1000 FROM=0. One of them, told cycle by cycle: SEED=1234.
 SEEDS ?= 200

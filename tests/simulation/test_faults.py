@@ -16,6 +16,8 @@ from reconciler.sandbox.faults import FaultRule
 from tests.simulation.make_day import Day, a_day
 from tests.simulation.make_weather import Before, clear_up, final, unsafe, weather
 
+pytestmark = pytest.mark.long
+
 WAITS_IN_BAD_WEATHER = (1, 2, 5, 15, 3, 40)  # minutes after each cycle
 WAITS_AFTERWARDS = (5, 30, 70, 130, 20 * 60, 60, 600)  # a new hire's account appears on the way
 SEEDS = tuple(range(4))

@@ -20,6 +20,8 @@ from reconciler.store import journal
 from tests.simulation.make_day import TENANT, Day, a_day
 from tests.simulation.make_weather import Before, final, unsafe
 
+pytestmark = pytest.mark.long
+
 SIGN = "Zebra"  # part of every text, so that it is found again wherever it goes
 TEXTS = {
     "escape": f"\x1b]0;{SIGN}\x07\x1b[2J\x1b[31m{SIGN}\x1b[0m\x9b31m",

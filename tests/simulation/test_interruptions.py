@@ -22,6 +22,8 @@ from reconciler.sandbox.state import Owned, SandboxState
 from reconciler.store import journal
 from reconciler.wiring import App, open_app
 
+pytestmark = pytest.mark.long
+
 STORIES = {f"RITM00100{n:02d}" for n in (1, 4, 6, 11, 13, 15, 19, 21, 26, 30)}
 
 

@@ -13,6 +13,8 @@ from tests.simulation.make_day import TENANT, a_day
 from tests.simulation.test_hostile import TEXTS, screen, steering, type_everywhere
 from tests.simulation.test_hostile import commands as commands  # a fixture
 
+pytestmark = pytest.mark.long
+
 AGENT = "RITM0010033"
 
 
