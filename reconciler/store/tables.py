@@ -335,9 +335,6 @@ class AutoApprovalRow(Row, table=True):
     note: str = ""
 
 
-# --- beside the audit log --------------------------------------------------------------------------------------
-
-
 class CheckpointRow(Row, table=True):
     """A signed checkpoint of a tenant's log. `root`, `head` are hex, `frontier` a JSON list of hex; never changed."""
 
