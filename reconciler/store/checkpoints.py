@@ -11,9 +11,11 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import insert
+from sqlalchemy import Row, bindparam, insert
+from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 
+from desired_state.rows import table_of
 from reconciler.audit import chain
 from reconciler.audit.chain import GENESIS, Head
 from reconciler.audit.checkpoints import Checkpoint, read, sign
@@ -22,6 +24,10 @@ from reconciler.audit.notes import Signer
 from reconciler.audit.verify import Marks, Segment
 from reconciler.store import journal
 from reconciler.store.tables import CheckpointRow, SegmentRow
+
+_TABLE = table_of(CheckpointRow)
+_LAST = select_columns(_TABLE).where(_TABLE.c.tenant == bindparam("tenant")).order_by(_TABLE.c.size.desc()).limit(1)
+_ADD = insert(_TABLE)
 
 
 class Inconsistent(Exception):
@@ -65,7 +71,7 @@ def take(
         "frontier": json.dumps([node.hex() for node in tree.nodes]),
         "note": taken.note,
     }
-    session.connection().execute(insert(CheckpointRow), values)
+    session.connection().execute(_ADD, values)
     return taken
 
 
@@ -169,7 +175,7 @@ def _compare(session: Session, end: Head, start: Head, elsewhere: Head | None) -
             )
 
 
-def _frontier(row: CheckpointRow | None) -> Frontier:
+def _frontier(row: CheckpointRow | Row[Any] | None) -> Frontier:
     return Frontier(row.size, [bytes.fromhex(n) for n in json.loads(row.frontier)]) if row is not None else Frontier()
 
 
@@ -186,9 +192,8 @@ def sizes(session: Session, tenant: str, above: int, up_to: int) -> Iterable[int
     return session.exec(bounded.order_by(col(CheckpointRow.size))).all()
 
 
-def _last(session: Session, tenant: str) -> CheckpointRow | None:
-    query = select(CheckpointRow).where(CheckpointRow.tenant == tenant)
-    return session.exec(query.order_by(col(CheckpointRow.size).desc()).limit(1)).first()
+def _last(session: Session, tenant: str) -> Row[Any] | None:
+    return session.connection().execute(_LAST, {"tenant": tenant}).first()
 
 
 def _segment(row: SegmentRow) -> Segment:
