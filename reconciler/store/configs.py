@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import rfc8785
 from sqlalchemy import bindparam, select
 from sqlmodel import Session
 
 from desired_state.rows import is_row, table_of
+from reconciler.digest import canonical
 from reconciler.store import journal
 from reconciler.store.tables import ConfigAcceptedRow, ConfigSeenRow, ConfigTextRow
 
@@ -112,7 +112,7 @@ def note(
 def keep(session: Session, digest: str, document: Mapping[str, Any], at: datetime) -> None:
     """Keep a document under its digest; nothing is written when it is there."""
     if session.connection().execute(_TEXT, {"of_hash": digest}).first() is None:
-        session.add(ConfigTextRow(hash=digest, body=rfc8785.dumps(dict(document)).decode(), kept_at=at))
+        session.add(ConfigTextRow(hash=digest, body=canonical(dict(document)).decode(), kept_at=at))
         session.flush()
 
 
