@@ -20,6 +20,7 @@ from reconciler.line import Lane, Trip
 from reconciler.loop.cycle import Run, cycle
 from reconciler.loop.observe import Scope
 from reconciler.loop.send import Write
+from reconciler.metrics import UNCOUNTED, counting
 from reconciler.report import CycleReport
 from reconciler.store import breakglass, heartbeat, journal, leases
 from reconciler.wiring import App, governed, owner_name
@@ -38,7 +39,7 @@ def once(app: App, scope: Scope, *, is_dry: bool = False) -> CycleReport:
     name = app.cycle_name()
     if is_dry:
         with app.database.dry() as rehearsal:
-            dry = replace(app, database=rehearsal)
+            dry = replace(app, database=rehearsal, meter=UNCOUNTED)
             dry.prepare(name)
             report = cycle(dry.deps(), Run(name, scope, is_dry=True, guard=lambda *_: None))
         with app.database.read() as session:  # what was rehearsed is gone: the log is the one before
@@ -46,6 +47,7 @@ def once(app: App, scope: Scope, *, is_dry: bool = False) -> CycleReport:
         return _seen(_told(app, replace(report, audit_head=head.hash, audit_size=head.size)), scope)
     with _lease(app) as guard:
         app.prepare(name)
+        app.own_meter.modes(app.modes())
         with app.database.write() as session:
             heartbeat.start(session, app.name, name, app.clock.now())
         try:
@@ -64,6 +66,7 @@ def once(app: App, scope: Scope, *, is_dry: bool = False) -> CycleReport:
         if app.notary.broken:
             report = replace(report, problems=(*report.problems, *app.notary.broken))
         _finish(app, name, report, "; ".join(report.problems))
+        counting.guards(app.own_meter, report)
         return _seen(report, scope)
 
 

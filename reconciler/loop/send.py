@@ -19,7 +19,8 @@ from reconciler.clients.graph.refusals import RefusalReason, read_refusal
 from reconciler.clock import Clock
 from reconciler.errors import Forbidden, OutcomeUnknown, Rejected, RemoteError, SignInFailed, Unavailable
 from reconciler.line import Lane, Trip
-from reconciler.model import Reply
+from reconciler.metrics import UNCOUNTED, Meter
+from reconciler.model import Reply, Result
 from reconciler.store import journal
 from reconciler.store.database import Database
 
@@ -100,6 +101,7 @@ class Sender:
     guards: Guards
     sent: Sent = field(default_factory=Sent)
     notary: Witness | None = None
+    meter: Meter = UNCOUNTED
 
     def send(self, write: Write, call: Callable[[], Reply]) -> Reply:
         """Commit the intent, call once, commit the result.
@@ -133,6 +135,7 @@ class Sender:
                 "request_id": error.request_id,
             }
             self._result(write, intent, told, trouble_in(error, write.system))
+            self._count(write, Result.FAILED)
             raise
         self._result(
             write,
@@ -146,6 +149,7 @@ class Sender:
             },
             "",
         )
+        self._count(write, Result.APPLIED)
         return reply
 
     def check(self, write: Write) -> None:
@@ -153,6 +157,10 @@ class Sender:
         why = self.refuse(write)
         if why:
             raise Stopped(why)
+
+    def _count(self, write: Write, result: Result) -> None:
+        if write.system == "graph":  # answers are counted by whoever gives them: one may take several writes
+            self.meter.acted(write.kind, result.value)
 
     def _result(self, write: Write, intent: int, body: Mapping[str, Any], trouble: str) -> None:
         against = {"trouble": trouble} if trouble else {}

@@ -7,10 +7,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from reconciler.config import Settings
+from reconciler.metrics import Meter
 from reconciler.web.server import WebServer
 from reconciler.wiring.app import App, open_app
 from reconciler.wiring.governing import note_start
+from reconciler.wiring.measuring import registry
 from reconciler.wiring.pages import public_url, web_app
+from reconciler.wiring.stock import taking_stock
 from reconciler.wiring.twin import ServedTwin, served_sandbox
 
 
@@ -38,7 +41,14 @@ def serving(settings: Settings, tenant: str, *, log: Callable[[str], None]) -> I
             tls_key_file=web.tls_key_file,
         ) as server,
         _twin(settings, tenant) as twin,
-        open_app(settings, tenant, clock=twin.clock if twin is not None else None, port=server.port) as app,
+        open_app(
+            settings,
+            tenant,
+            clock=twin.clock if twin is not None else None,
+            port=server.port,
+            meter=Meter(registry(settings, [tenant])),
+        ) as app,
+        taking_stock(app, log=log),
         server.serving(web_app(app, port=server.port, log=log)),
     ):
         note_start(app)

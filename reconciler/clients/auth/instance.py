@@ -9,12 +9,14 @@ import base64
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import msgspec
 
+from reconciler.clients.auth.watch import Watch, unwatched
 from reconciler.clients.wire.words import cut, looks_like_html
 from reconciler.clock import Clock
 from reconciler.errors import SignInFailed, Unavailable
@@ -71,16 +73,28 @@ class OAuthClientCredentials:
     help when the token was revoked or ran out.
     """
 
-    def __init__(self, base_url: str, client_id: str, client_secret: str, http: httpx.Client, clock: Clock) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        client_id: str,
+        client_secret: str,
+        http: httpx.Client,
+        clock: Clock,
+    ) -> None:
         if urlsplit(base_url).scheme != "https":
             raise ValueError("the ServiceNow instance must be reached over https")
         self._url = f"{base_url.rstrip('/')}/oauth_token.do"
         self._form = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": client_secret}
         self._http, self._clock, self._lock = http, clock, threading.Lock()
         self._token, self._good_until = "", 0.0
+        self._watch: Watch = unwatched
 
     def __repr__(self) -> str:
         return "OAuthClientCredentials(…)"
+
+    def watched_by(self, watch: Watch) -> None:
+        """Let somebody see how its requests go from now on."""
+        self._watch = watch
 
     def headers(self) -> dict[str, str]:
         """Raises SignInFailed with a checklist, or Unavailable."""
@@ -98,7 +112,8 @@ class OAuthClientCredentials:
     def _ask(self) -> tuple[str, float]:
         asked_at = self._clock.monotonic()
         try:
-            reply = self._http.post(self._url, data=self._form, extensions={"deadline_s": 60.0})
+            call = partial(self._http.post, self._url, data=self._form, extensions={"deadline_s": 60.0})
+            reply = self._watch("token", call)
         except httpx.HTTPError as error:
             raise Unavailable(SYSTEM, f"{type(error).__name__} {cut(error, limit=160)}".rstrip()) from None
         if reply.status_code in (202, 429) or reply.status_code >= 500 or reply.status_code in range(300, 400):
