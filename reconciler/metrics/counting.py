@@ -21,7 +21,7 @@ from reconciler.seats.book import Books
 def judged(meter: Meter, first: Finding, after: LineState) -> None:
     """A line's state was kept with what was found about it at the start of the cycle."""
     before, product = first.line.state, _product(first)
-    verdict = facts.new_verdict(before, after.first_verdict, first)
+    verdict = facts.new_verdict(first, after)
     if verdict is not None:
         by = facts.closed_by(first.line.ticket, ours=meter.ours, flows=meter.flows)
         cause = first.cause.value if first.cause is not None else lab.NONE

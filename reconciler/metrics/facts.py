@@ -57,11 +57,17 @@ def when(first: Finding) -> str:
     return "later" if was_there or first.cause in LATER else "at_close"
 
 
-def new_verdict(before: LineState | None, first_verdict: Verdict | None, first: Finding) -> Verdict | None:
-    """The verdict that counts now: the first definite one, or the first time that it could not be told."""
+def new_verdict(first: Finding, after: LineState) -> Verdict | None:
+    """The verdict that counts now: the first definite one, or the first time that it could not be told.
+
+    Of a line that nobody judged before it was granted, a later loss is the first thing that is known.
+    """
+    before = first.line.state
     known = before.first_verdict if before is not None else None
-    if known is None and first_verdict is not None:
-        return first_verdict
+    if known is None and after.first_verdict is not None:
+        return after.first_verdict
+    if known is None and first.aftermath is not None and after.reversals > (before.reversals if before else 0):
+        return first.verdict if first.verdict is Verdict.FALSE else None
     is_news = before is None or before.verdict is not Verdict.UNKNOWN
     if known is None and first.verdict is Verdict.UNKNOWN and is_news and first.aftermath is None:
         return Verdict.UNKNOWN
