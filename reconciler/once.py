@@ -17,6 +17,7 @@ from sqlmodel import Session
 from reconciler.errors import RemoteError, UserError
 from reconciler.governance.standing import Standing
 from reconciler.line import Lane, Trip
+from reconciler.logs import about
 from reconciler.loop.cycle import Run, cycle
 from reconciler.loop.observe import Scope
 from reconciler.loop.send import Write
@@ -37,6 +38,11 @@ def once(app: App, scope: Scope, *, is_dry: bool = False) -> CycleReport:
     """
     app = governed(app)
     name = app.cycle_name()
+    with about(tenant=app.name, cycle=name), app.tracer.span("cycle", tenant=app.name, cycle=name, is_dry=is_dry):
+        return _once(app, name, scope, is_dry=is_dry)
+
+
+def _once(app: App, name: str, scope: Scope, *, is_dry: bool) -> CycleReport:
     if is_dry:
         with app.database.dry() as rehearsal:
             dry = replace(app, database=rehearsal, meter=UNCOUNTED)

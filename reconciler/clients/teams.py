@@ -25,6 +25,7 @@ from reconciler.clients.wire import FINE, Answer, Counts, Exchange, Judgement, P
 from reconciler.clients.wire.words import cut
 from reconciler.clock import Clock
 from reconciler.errors import Forbidden, NotFound, OutcomeUnknown, Rejected, Throttled, Unavailable, UserError
+from reconciler.secrecy import keep
 
 SYSTEM = "Teams"
 HOSTS = ("*.logic.azure.com", "*.api.powerplatform.com")  # of Microsoft's flows; the old connectors' host is not one
@@ -109,6 +110,7 @@ class Teams:
         fault = address_fault(address.get_secret_value(), self._hosts)
         if fault:
             raise UserError(f"nothing is posted to this webhook address: {fault}")
+        keep(address.get_secret_value())
         parts = urlsplit(address.get_secret_value())
         dialect = TeamsDialect(_secrets_of(address))
         wire = Wire(

@@ -20,6 +20,7 @@ from reconciler.approvals.values import State
 from reconciler.clock import Clock
 from reconciler.errors import UserError
 from reconciler.inventory.reading import Found, Reader
+from reconciler.logs import Log
 from reconciler.metrics import Registry
 from reconciler.metrics import labels as lab
 from reconciler.metrics import series as s
@@ -42,13 +43,13 @@ class Tenancy:
 
 @dataclass(slots=True, eq=False)
 class Inventory(Collector):
-    """Reads every tenant of this process. Safe for threads. `log` takes one line about a store that fails."""
+    """Reads every tenant of this process. Safe for threads. `log` takes what is wrong with a store."""
 
     tenancies: Sequence[Tenancy]
     registry: Registry
     version: str
     expires_at: Callable[[], datetime | None]  # of the first credential whose end is known
-    log: Callable[[str], None] = lambda _: None
+    log: Log
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _failing: set[str] = field(default_factory=set)
     _read_at: float | None = None
@@ -89,7 +90,7 @@ class Inventory(Collector):
     def _failed(self, name: str, why: str) -> None:
         if name not in self._failing:
             self._failing.add(name)
-            self.log(f"gauges of tenant {name} cannot be read from the store: {why}")
+            self.log("gauges cannot be read from the store", tenant=name, why=why)
 
     def _costs(self, tenancy: Tenancy, found: Found) -> dict[str, float]:
         """By kind; nothing where no price is configured."""

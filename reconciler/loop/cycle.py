@@ -58,6 +58,7 @@ from reconciler.seats.book import Book, Books, elsewhere
 from reconciler.seats.queue import steps_aside
 from reconciler.store import journal, outbox, rulings
 from reconciler.store.database import Database
+from reconciler.traces import UNTRACED, Tracer
 
 Progress = Callable[[str], None]
 
@@ -90,6 +91,7 @@ class Deps:
     asking: Asking
     notary: Notary | None = None
     meter: Meter = UNCOUNTED
+    tracer: Tracer = UNTRACED
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +201,9 @@ def _sender(d: Deps, run: Run, post: Post, gates: Gates) -> Sender:
         if write.system == "graph":
             consume(d.asking, session, write, needed, run.cycle)
 
-    return Sender(d.database, d.tenant, run.cycle, d.clock, lease, refuse, post, notary=d.notary, meter=d.meter)
+    return Sender(
+        d.database, d.tenant, run.cycle, d.clock, lease, refuse, post, notary=d.notary, meter=d.meter, tracer=d.tracer
+    )
 
 
 def _execute(

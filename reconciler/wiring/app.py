@@ -47,6 +47,7 @@ from reconciler.probes import probes
 from reconciler.store import published_names, watermarks
 from reconciler.store.approvals import Tell
 from reconciler.store.database import Database
+from reconciler.traces import UNTRACED, Tracer
 from reconciler.wiring.asking import route_book
 from reconciler.wiring.audit import build_notary
 from reconciler.wiring.governing import governed, note_configuration
@@ -83,6 +84,7 @@ class App:
 
     port: int | None = None  # that the pages are on, where it is not the configured one
     meter: Meter = UNCOUNTED  # of the process; counts nothing unless it serves
+    tracer: Tracer = UNTRACED
 
     @property
     def clock(self) -> Clock:
@@ -98,7 +100,7 @@ class App:
             self.database,
             rng=self._rng("notices"),
             port=self.port,
-            on_exchange=exchanges(self.meter),
+            on_exchange=exchanges(self.meter, tracer=self.tracer),
         )
 
     @property
@@ -135,7 +137,7 @@ class App:
             self._rng("graph"),
             budget,
             dialect=GRAPH_DIALECT,
-            on_exchange=exchanges(self.meter, budget),
+            on_exchange=exchanges(self.meter, budget, self.tracer),
             patience=self.patience,
             counts=self.counts["graph"],
         )
@@ -155,7 +157,7 @@ class App:
             self.clock,
             self._rng("servicenow"),
             dialect=SERVICENOW_DIALECT,
-            on_exchange=exchanges(self.meter),
+            on_exchange=exchanges(self.meter, tracer=self.tracer),
             patience=self.patience,
             counts=self.counts["servicenow"],
         )
@@ -278,6 +280,7 @@ class App:
             guarding=self.guarding(),
             notary=self.notary,
             meter=meter,
+            tracer=self.tracer,
         )
 
     def guarding(self) -> Guarding:
@@ -451,6 +454,7 @@ def open_app(
     clock: Clock | None = None,
     port: int | None = None,
     meter: Meter = UNCOUNTED,
+    tracer: Tracer = UNTRACED,
 ) -> Iterator[App]:
     """One tenant with its store and its systems, for a block. `clock` is the systems' own where that is at hand."""
     tenant = settings.tenants[name]
@@ -468,6 +472,7 @@ def open_app(
                 patience,
                 port=port,
                 meter=meter,
+                tracer=tracer,
             )
             yield governed(app)
     finally:

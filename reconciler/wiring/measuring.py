@@ -17,8 +17,10 @@ from reconciler.clients.wire import Budget, Exchange
 from reconciler.clients.wire.exchange import NOT_SENT
 from reconciler.clock import Clock, SystemClock
 from reconciler.config import Settings
+from reconciler.logs import logger
 from reconciler.metrics import Meter, Offered, Registry, Vocabulary
 from reconciler.store.approvals import Tell
+from reconciler.traces import UNTRACED, Tracer
 
 _OUTCOMES = {
     State.APPROVED: "approved",
@@ -56,10 +58,24 @@ def registry(settings: Settings, tenants: Collection[str], clock: Clock | None =
     return Registry(vocabulary(settings, tenants), lambda: wall.now().timestamp())
 
 
-def exchanges(meter: Meter, budget: Budget | None = None) -> Callable[[Exchange], None]:
-    """What a wire tells of each request."""
+def exchanges(meter: Meter, budget: Budget | None = None, tracer: Tracer = UNTRACED) -> Callable[[Exchange], None]:
+    """What a wire tells of each request: to the numbers, to the log with its ids, and to traces."""
+    log = logger("wire")
 
     def noted(exchange: Exchange) -> None:
+        told = {
+            "api": exchange.system,
+            "operation": exchange.operation,
+            "method": exchange.method,
+            "status": exchange.status,
+            "attempt": exchange.attempt,
+            "request_id": exchange.request_id,
+            "client_request_id": exchange.client_request_id,
+        }
+        is_bad = not exchange.is_sent or exchange.status in (0, 429) or exchange.status >= 500
+        tell = log.info if is_bad else log.debug
+        tell("request was not served" if is_bad else "request", seconds=exchange.seconds, **told)
+        tracer.happened("request", exchange.seconds, **told)
         meter.exchanged(
             exchange.system,
             exchange.operation,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from starlette.types import ASGIApp
 
 from reconciler.clients.auth import Certificate, ClientSecret, ManagedIdentity, PeopleSignIn
 from reconciler.errors import UserError
+from reconciler.logs import Log
 from reconciler.web import api, metrics
 from reconciler.web.app import create_app
 from reconciler.web.site import Site, StepUp
@@ -17,7 +16,7 @@ from reconciler.wiring.measuring import sign_ins
 from reconciler.wiring.proposing import counter
 
 
-def web_app(app: App, *, port: int, log: Callable[[str], None]) -> ASGIApp:
+def web_app(app: App, *, port: int, log: Log) -> ASGIApp:
     """The pages of a tenant that listen on this port. Contacts nobody. Raises UserError when nobody could sign in."""
     own = site(app, port=port, log=log)
     further = [api.routes(own, counter(app))]
@@ -32,7 +31,7 @@ def public_url(app: App, port: int) -> str:
     return public_base(web.public_url, web.host, port, is_tls=web.tls_certificate_file is not None)
 
 
-def site(app: App, *, port: int, log: Callable[[str], None]) -> Site:
+def site(app: App, *, port: int, log: Log) -> Site:
     """What the pages work with. Raises UserError when nobody could sign in."""
     web, sign_in = app.settings.web, app.tenant.sign_in
     fresh = sign_in.fresh_within

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from reconciler.config import Settings
+from reconciler.logs import Log
 from reconciler.metrics import Meter
+from reconciler.traces import UNTRACED, Tracer
 from reconciler.web.server import WebServer
 from reconciler.wiring.app import App, open_app
 from reconciler.wiring.governing import note_start
@@ -27,7 +29,7 @@ class Served:
 
 
 @contextmanager
-def serving(settings: Settings, tenant: str, *, log: Callable[[str], None]) -> Iterator[Served]:
+def serving(settings: Settings, tenant: str, *, log: Log, tracer: Tracer = UNTRACED) -> Iterator[Served]:
     """The pages of one tenant, and its sandbox on its ports, for a block. `log` takes one line.
 
     Raises UserError when a port is taken, the store cannot be opened or nobody could sign in.
@@ -47,6 +49,7 @@ def serving(settings: Settings, tenant: str, *, log: Callable[[str], None]) -> I
             clock=twin.clock if twin is not None else None,
             port=server.port,
             meter=Meter(registry(settings, [tenant])),
+            tracer=tracer,
         ) as app,
         taking_stock(app, log=log),
         server.serving(web_app(app, port=server.port, log=log)),

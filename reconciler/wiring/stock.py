@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
@@ -15,6 +15,7 @@ from desired_state.model import ProductKey
 from reconciler.config import Settings
 from reconciler.inventory import Inventory, Tenancy
 from reconciler.inventory.reading import Reader
+from reconciler.logs import Log
 from reconciler.wiring.app import App
 from reconciler.wiring.guards import limits
 
@@ -22,7 +23,7 @@ _DIST = "license-reconciler"
 
 
 @contextmanager
-def taking_stock(app: App, *, log: Callable[[str], None]) -> Iterator[None]:
+def taking_stock(app: App, *, log: Log) -> Iterator[None]:
     """Add the store's gauges to what the process counts, where it counts."""
     registry = app.meter.registry
     if registry is not None:

@@ -65,7 +65,7 @@ def seen(tmp_path: Path) -> Iterator[Seen]:
     said: list[str] = []
     with a_day(tmp_path) as day:
         registry = counted(day)
-        with taking_stock(day.app, log=said.append):
+        with taking_stock(day.app, log=lambda message, **fields: said.append(f"{message} {fields}")):
             yield Seen(day, registry, said)
 
 

@@ -24,6 +24,7 @@ from msal.exceptions import MsalError
 from reconciler.clients.auth.watch import Watch, unwatched
 from reconciler.clients.wire.words import cut
 from reconciler.errors import SignInFailed, Unavailable
+from reconciler.secrecy import keep
 
 SYSTEM = "Microsoft Entra sign-in"
 LIMIT = {"deadline_s": 60.0}  # of a whole exchange; see wire.sockets
@@ -140,6 +141,7 @@ class EntraTokens:
             if not isinstance(token, str) or not token:
                 raise _refused(answer)
             self._last = token
+            keep(token)
             return token
 
     def headers(self) -> dict[str, str]:

@@ -20,6 +20,7 @@ from reconciler.clients.auth.watch import Watch, unwatched
 from reconciler.clients.wire.words import cut, looks_like_html
 from reconciler.clock import Clock
 from reconciler.errors import SignInFailed, Unavailable
+from reconciler.secrecy import keep
 
 SYSTEM = "ServiceNow sign-in"
 EARLY_S = 60.0  # a token with less than this left is renewed before it is used
@@ -124,6 +125,7 @@ class OAuthClientCredentials:
         if reply.status_code == 200:
             try:
                 token = msgspec.json.decode(reply.content, type=_Token)
+                keep(token.access_token)
                 return token.access_token, asked_at + max(0.0, float(token.expires_in) - EARLY_S)
             except (msgspec.DecodeError, ValueError):
                 pass  # a 200 that carries an error is a refusal like any other
