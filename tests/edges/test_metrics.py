@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,16 +15,18 @@ from sqlalchemy import text
 
 from desired_state import ledger
 from desired_state.model import LineKey, ProductKey, UserId
+from reconciler.approvals.values import Decision, State, Verdict
 from reconciler.lifecycle import Phase
 from reconciler.line import LineState
 from reconciler.metrics import Meter, Registry
 from reconciler.metrics import series as s
 from reconciler.metrics.series import SERIES, Kind
 from reconciler.sandbox.faults import FaultRule
-from reconciler.store import journal, lines
+from reconciler.store import approvals, journal, lines
 from reconciler.web import metrics as route
 from reconciler.wiring.measuring import registry as a_registry
 from reconciler.wiring.stock import taking_stock
+from tests.make_logs import into
 from tests.make_metrics import Samples, promtool, samples, total
 from tests.make_store import a_wish
 from tests.simulation.make_day import TENANT, Day, a_day
@@ -65,7 +68,7 @@ def seen(tmp_path: Path) -> Iterator[Seen]:
     said: list[str] = []
     with a_day(tmp_path) as day:
         registry = counted(day)
-        with taking_stock(day.app, log=lambda message, **fields: said.append(f"{message} {fields}")):
+        with taking_stock(day.app, log=into(said)):
             yield Seen(day, registry, said)
 
 
@@ -151,6 +154,50 @@ def test_a_rehearsal_counts_nothing(seen: Seen):
 
     assert sum(value for (name, _), value in seen.scrape().items() if name == s.VERDICTS.name) == 0
     assert s.TICKETS.name not in {name for name, _ in seen.scrape()}
+
+
+# --- people
+
+
+def decide(day: Day, number: str, verdict: Verdict) -> None:
+    """The first approver of the open stage answers on the page."""
+    with day.app.database.read() as session:
+        (asked,) = [a for a in approvals.pending(session, TENANT) if a.line.ticket == number]
+    assert asked.stage is not None
+    who, now = asked.stage.approvers[0], day.app.clock.now()
+    decision = Decision(asked.stage.name, verdict, who, asked.digest, now, comment="The budget of this year is spent.")
+    with day.app.database.write() as session:
+        approvals.decide(session, TENANT, asked.id, decision, now, tell=day.app.tell)
+
+
+def test_a_decision_counts_once_it_is_kept_under_who_had_asked(seen: Seen):
+    seen.day.cycle()
+    seen.day.wait(90)
+
+    decide(seen.day, "RITM0010023", Verdict.REJECT)  # opened by an agent's account
+    decide(seen.day, "RITM0010012", Verdict.REJECT)
+
+    found = seen.scrape()
+    assert total(found, s.PROPOSALS.name, source="api", outcome="rejected") == 1
+    assert total(found, s.PROPOSALS.name, source="human", outcome="rejected") == 1
+    assert total(found, s.PROPOSALS.name, outcome="filed") == 4
+    assert total(found, f"{s.APPROVAL_SECONDS.name}_count", product="m365-e5") == 2
+    assert total(found, f"{s.APPROVAL_SECONDS.name}_sum", product="m365-e5") >= 2 * 90 * 60
+    assert total(found, s.APPROVALS.name, state="rejected") == 2
+
+
+def test_a_decision_that_is_not_kept_is_not_counted(seen: Seen):
+    seen.day.cycle()
+    with seen.day.app.database.read() as session:
+        asked = approvals.pending(session, TENANT)[0]
+    tell = seen.day.app.tell
+    assert tell is not None
+
+    with pytest.raises(ZeroDivisionError), seen.day.app.database.write() as session:
+        tell(session, "approval.outcome", replace(asked, state=State.APPROVED), asked.created_at)
+        raise ZeroDivisionError
+
+    assert total(seen.scrape(), s.PROPOSALS.name, outcome="approved") == 0
 
 
 # --- the store
