@@ -18,6 +18,7 @@ import httpx
 import msgspec
 
 from reconciler.backoff import delay
+from reconciler.clients.wire.addresses import address
 from reconciler.clients.wire.budget import Budget
 from reconciler.clients.wire.counts import Counts, Exchange
 from reconciler.clients.wire.links import leads_home
@@ -133,7 +134,7 @@ class Wire:
         content_type: str = "application/json",
         cost: float = 1.0,
     ) -> Answer:
-        waited, has_renewed = 0.0, False
+        waited, has_renewed, where = 0.0, False, address(url, params)
         for attempt in range(1, self.patience.attempts + 2):  # one more for a renewed token
             if self.budget is not None:
                 self.clock.sleep(self.budget.take(cost))
@@ -142,7 +143,7 @@ class Wire:
             if content is not None:
                 sent["Content-Type"] = content_type
             request = self._http.build_request(
-                method, url, params=params, headers=sent, content=content, extensions=self._limits()
+                method, where, headers=sent, content=content, extensions=self._limits()
             )
             try:
                 answer, judgement = self._send(request, operation, attempt, is_write)
