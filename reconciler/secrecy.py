@@ -10,6 +10,7 @@ import json
 import re
 import threading
 from collections import OrderedDict
+from functools import lru_cache
 from urllib.parse import quote, quote_plus
 
 REMOVED = "***"
@@ -75,6 +76,7 @@ def keep(secret: str) -> None:
     PROCESS.keep(secret)
 
 
+@lru_cache(maxsize=1024)
 def is_secret_name(name: str) -> bool:
     """Whether what stands under this name is a secret by its name alone."""
     return NAMES.search(re.sub(r"[^a-z]", "", name.lower())) is not None
