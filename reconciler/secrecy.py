@@ -50,13 +50,20 @@ class Vault:
             self._kept[secret] = None
             while len(self._kept) > KEPT_MAX:
                 self._kept.popitem(last=False)
-            spelled = {form for one in self._kept for form in _forms(one)}
-            self._known = re.compile("|".join(re.escape(f) for f in sorted(spelled, key=len, reverse=True)))
+            self._known = None
 
     def scrub(self, text: str) -> str:
         """The text without any secret that is known or looks like one."""
-        known = self._known
+        known = self._known or self._learnt()
         return _LOOKS.sub(REMOVED, known.sub(REMOVED, text) if known is not None else text)
+
+    def _learnt(self) -> re.Pattern[str] | None:
+        """One pattern of all that is known, made when a text needs it: tokens come more often than lines to write."""
+        with self._lock:
+            if self._known is None and self._kept:
+                spelled = {form for one in self._kept for form in _forms(one)}
+                self._known = re.compile("|".join(re.escape(f) for f in sorted(spelled, key=len, reverse=True)))
+            return self._known
 
 
 def _forms(secret: str) -> set[str]:
