@@ -290,6 +290,9 @@ class Approvals(Section):
     questions: Annotated[tuple[StageName, ...], Field(min_length=1)] = ("license_admin",)  # and all else without a rule
     channels: tuple[ChannelName, ...] = ("page", "servicenow")
     opener_may_approve: bool = False
+    delegate_at_most: Annotated[Span, Field(gt=timedelta(0))] = timedelta(
+        days=30
+    )  # how long who is away is stood in for
     recent_config_change: Span | None = timedelta(days=7)  # whoever changed the configuration waits this long
     void_on_lost_role: bool = True
     comment_min: Annotated[int, Field(ge=1, le=500)] = 10

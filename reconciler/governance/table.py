@@ -112,6 +112,7 @@ TABLE: tuple[tuple[tuple[str, ...], Judge], ...] = tuple(
         ("tenant.approvals.channels", listed),
         ("tenant.approvals.opener_may_approve", TRUE_IS_WIDER),
         ("tenant.approvals.recent_config_change", less),
+        ("tenant.approvals.delegate_at_most", more),
         ("tenant.approvals.void_on_lost_role", FALSE_IS_WIDER),
         ("tenant.approvals.comment_min", less),
         ("tenant.approvals.remind_percent", nothing),

@@ -30,7 +30,9 @@ from reconciler.approvals.values import (
     same,
 )
 from reconciler.store import journal
-from reconciler.store.tables import ApprovalDecisionRow, ApprovalDelegationRow, ApprovalRow
+from reconciler.store.delegations import OURS, delegations
+from reconciler.store.delegations import who as _who
+from reconciler.store.tables import ApprovalDecisionRow, ApprovalRow
 
 Tell = Callable[[Session, str, Approval, datetime], None]
 """Queues what an event of a request has to be told: approval.request, .reminder, .escalated, .outcome."""
@@ -212,49 +214,6 @@ def note_view(session: Session, tenant: str, id: str, human: Human, allowed: boo
     journal.append(session, tenant, kind=kind, subject=id[:ADDRESS_MAX], body=body, at=at, actor=actor)
 
 
-def delegate(session: Session, tenant: str, delegation: Delegation, at: datetime) -> None:
-    """Let somebody stand in for an approver from one instant until another. Arranging it again moves its end.
-
-    Raises:
-        ValueError: it ends before it begins, or is to the same human.
-    """
-    if delegation.ends_at <= delegation.starts_at:
-        raise ValueError("a delegation ends after it begins")
-    if same(delegation.of, delegation.to):
-        raise ValueError("nobody stands in for themselves")
-    place = (tenant, delegation.of.one, delegation.to.one, delegation.starts_at)
-    row = session.get(ApprovalDelegationRow, place)
-    if row is None:
-        row = ApprovalDelegationRow(
-            tenant=tenant,
-            principal=delegation.of.one,
-            deputy=delegation.to.one,
-            starts_at=delegation.starts_at,
-            ends_at=delegation.ends_at,
-            body="",
-        )
-        session.add(row)
-    row.ends_at, row.body = delegation.ends_at, msgspec.json.encode(delegation).decode()
-    session.flush()
-    body = {
-        "of": _who(delegation.of),
-        "to": _who(delegation.to),
-        "starts_at": delegation.starts_at,
-        "ends_at": delegation.ends_at,
-        "by": delegation.by,
-    }
-    journal.append(
-        session, tenant, kind="approval.delegated", subject=delegation.of.one, body=body, at=at, actor=delegation.by
-    )
-
-
-def delegations(session: Session, tenant: str) -> tuple[Delegation, ...]:
-    """Everything that was arranged here, in the order of its beginning."""
-    rows = session.exec(select(ApprovalDelegationRow).where(ApprovalDelegationRow.tenant == tenant))
-    found = (msgspec.json.decode(row.body, type=Delegation) for row in rows)
-    return tuple(sorted(found, key=lambda d: (d.starts_at, d.of.one, d.to.one)))
-
-
 def changers(session: Session, tenant: str, approval: Approval, at: datetime) -> frozenset[str]:
     """Who changed the configuration so recently that they may not approve this request: names, lower case (A4).
 
@@ -304,14 +263,16 @@ def _read(session: Session, rows: Collection[ApprovalRow]) -> list[Approval]:
 
 
 def _with_deputies(approval: Approval, arranged: tuple[Delegation, ...]) -> Approval:
+    """What ServiceNow knew when the stage opened, and what stands here now: one of ours may have been ended since."""
     stage = approval.stage
-    if stage is None or not arranged:
+    if stage is None:
         return approval
-    ours = tuple(d for d in arranged if among(d.of, stage.everyone) and d not in stage.delegations)
-    if not ours:
+    elsewhere = tuple(d for d in stage.delegations if d.source != OURS)
+    ours = tuple(d for d in arranged if among(d.of, stage.everyone))
+    if stage.delegations == (*elsewhere, *ours):
         return approval
     stages = list(approval.stages)
-    stages[approval.at] = replace(stage, delegations=(*stage.delegations, *ours))
+    stages[approval.at] = replace(stage, delegations=(*elsewhere, *ours))
     return replace(approval, stages=tuple(stages))
 
 
@@ -338,18 +299,6 @@ def _trimmed(decision: Decision) -> Decision:
         correlation=clean(decision.correlation, ADDRESS_MAX),
         key=clean(decision.key, ADDRESS_MAX),
     )
-
-
-def _who(human: Human | None) -> dict[str, str] | None:
-    if human is None:
-        return None
-    return {
-        "tid": human.tid,
-        "oid": human.oid,
-        "name": human.name,
-        "upn": human.upn,
-        "employee_id": human.employee_id,
-    }
 
 
 def _told(decision: Decision) -> dict[str, Any]:

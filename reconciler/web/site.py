@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any, Protocol
 
 from desired_state.catalogue import Catalogue
+from reconciler.approvals.routes import Candidate
 from reconciler.clock import Clock
 from reconciler.store.approvals import Tell
 from reconciler.store.database import Database
@@ -29,6 +30,13 @@ class People(Protocol):
     def begin(self, *, redirect_uri: str, prompt: str = "", max_age: timedelta | None = None) -> dict[str, Any]: ...
     def redeem(self, flow: Mapping[str, Any], form: Mapping[str, str]) -> str: ...
     def key(self, kid: str) -> Mapping[str, Any] | None: ...
+
+
+class Colleagues(Protocol):
+    """Accounts of the directory, None for one that is not there. Both raise RemoteError for what could not be read."""
+
+    def named(self, upn: str) -> Candidate | None: ...
+    def account(self, oid: str) -> Candidate | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +67,11 @@ class Site:
     people: People
     public_url: str
     catalogue: Callable[[], Catalogue]
+    colleagues: Colleagues
     proxies: Collection[str] = ()
     admits_guests: bool = False
     step_up: StepUp | None = None
+    delegate_at_most: timedelta = timedelta(days=30)
     tell: Tell | None = None
     log: Callable[[str], None] = nobody_told
     mode: str = ""  # of the tenant, for people

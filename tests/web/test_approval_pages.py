@@ -10,7 +10,7 @@ from datetime import timedelta
 from desired_state.model import LineKey
 from reconciler.approvals.machine import move
 from reconciler.approvals.values import Assurance, Channel, Delegation, State, Verdict
-from reconciler.store import approvals
+from reconciler.store import approvals, delegations
 from reconciler.web.visits import SESSION_COOKIE
 from tests.web.make_web import HOSTILE, ID, OURS, TENANT, shown
 
@@ -360,7 +360,7 @@ def test_a_deputy_decides_for_whom_they_stand_in_for(pages):
     pages.ask()
     now = pages.world.clock.now()
     with pages.database.write() as session:
-        approvals.delegate(session, TENANT, Delegation(laura, petra, now, now + DAY, by=laura.upn), now)
+        delegations.delegate(session, TENANT, Delegation(laura, petra, now, now + DAY, by=laura.upn), now)
     browser = pages.signed_in("Petra Nowak")
 
     assert browser.decide().status_code == 303
