@@ -114,6 +114,7 @@ def routes(site: Site, pages: Pages) -> APIRouter:
         with site.database.write() as session:
             judged = approvals.decide(session, site.tenant, id, answer, at, tell=site.tell)
         if isinstance(judged, Approval):
+            site.wake()
             return RedirectResponse(f"/approvals/{id}", 303)
         if judged.code is Code.COMMENT:
             return _page(site, pages, who, found, at, fault=judged, typed_reason=reason, status=422)

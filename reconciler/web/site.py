@@ -51,6 +51,10 @@ def nobody_told(_sentence: str) -> None:
     """Where no log is kept."""
 
 
+def nothing_waits() -> None:
+    """Where no service runs beside the pages."""
+
+
 def fresh_secret() -> str:
     """256 random bits for a cookie."""
     return secrets.token_urlsafe(32)
@@ -59,7 +63,8 @@ def fresh_secret() -> str:
 @dataclass(frozen=True)
 class Site:
     """One tenant's pages. `public_url` is the address that browsers use; `proxies` are addresses whose
-    `X-Forwarded-For` counts; `log` takes one line about what went wrong."""
+    `X-Forwarded-For` counts; `log` takes one line about what went wrong; `wake` is
+    called once an answer is kept, so that what follows from it need not wait for the timetable."""
 
     tenant: str
     database: Database
@@ -73,6 +78,7 @@ class Site:
     step_up: StepUp | None = None
     delegate_at_most: timedelta = timedelta(days=30)
     tell: Tell | None = None
+    wake: Callable[[], None] = nothing_waits
     log: Callable[[str], None] = nobody_told
     mode: str = ""  # of the tenant, for people
     secret: Callable[[], str] = field(default=fresh_secret, repr=False)

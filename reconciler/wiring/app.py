@@ -81,6 +81,7 @@ class App:
     standing: Standing | None = None  # why that is so; None: it is used as it was read
     counts: dict[str, Counts] = field(default_factory=lambda: {"graph": Counts(), "servicenow": Counts()})
 
+    woken: threading.Event = field(default_factory=threading.Event)  # set by what should not wait for the next cycle
     port: int | None = None  # that the pages are on, where it is not the configured one
 
     @property

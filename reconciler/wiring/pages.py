@@ -53,6 +53,7 @@ def site(app: App, *, port: int, log: Callable[[str], None]) -> Site:
         admits_guests=sign_in.guests,
         step_up=StepUp(fresh, sign_in.fresh_above) if fresh is not None else None,
         tell=app.tell,
+        wake=app.woken.set,
         log=log,
         mode=app.tenant.mode,
     )

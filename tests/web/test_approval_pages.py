@@ -11,6 +11,7 @@ from desired_state.model import LineKey
 from reconciler.approvals.machine import move
 from reconciler.approvals.values import Assurance, Channel, Delegation, State, Verdict
 from reconciler.store import approvals, delegations
+from reconciler.web.app import create_app
 from reconciler.web.visits import SESSION_COOKIE
 from tests.web.make_web import HOSTILE, ID, OURS, TENANT, shown
 
@@ -124,6 +125,18 @@ def test_the_second_stage_waits_for_the_second_person(pages):
     assert "Nothing waits" in laura.get("/inbox").text
     assert thomas.decide().status_code == 303
     assert pages.kept().state is State.APPROVED
+
+
+def test_an_answer_that_is_kept_wakes_the_service_and_one_that_is_not_does_not(pages):
+    rung: list[bool] = []
+    pages.app = create_app(replace(pages.site, wake=lambda: rung.append(pages.kept().decisions != ())))
+    pages.ask()
+    browser = pages.signed_in()
+
+    assert browser.decide(digest="e" * 64).status_code == 409
+    assert rung == []
+    assert browser.decide().status_code == 303
+    assert rung == [True]
 
 
 def test_a_double_click_counts_once(pages):
