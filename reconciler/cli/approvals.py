@@ -147,6 +147,34 @@ def reject(ctx: click.Context, id: str, reason: str, signature: Path | None) -> 
 
 @approvals.command()
 @click.argument("id", metavar="ID")
+@click.option("--by", required=True, metavar="NAME", help="Who wants it asked anew.")
+@click.option("--reason", required=True, metavar="TEXT", help="Why it is still wanted.")
+@click.pass_context
+def renew(ctx: click.Context, id: str, by: str, reason: str) -> int:
+    """Have people asked anew about a line whose request expired, over what would be done now."""
+    from desired_state.text import one_line
+    from reconciler.cli.operator import operator
+    from reconciler.errors import UserError
+    from reconciler.store import approvals as kept
+    from reconciler.wiring import open_app
+
+    given = options(ctx)
+    who = f"{one_line(by, 120)} ({operator()})" if by.strip() else ""
+    with open_app(given.settings, given.tenant_name) as app, app.database.write() as session:
+        at = app.clock.now()
+        try:
+            why = one_line(reason, 500)
+            found = kept.renew(session, app.name, id.strip().upper(), by=who, reason=why, at=at)
+        except ValueError as error:
+            raise UserError(str(error), exit_code=1) from None
+    click.echo(
+        f"Line {found.line} is asked about anew by the next cycle; `reconcile --ticket {found.line.ticket}` is one."
+    )
+    return 0
+
+
+@approvals.command()
+@click.argument("id", metavar="ID")
 @click.option("--note", required=True, metavar="TEXT", help="What was found.")
 @click.option("--signature", type=_FILE, help="A file that ssh-keygen -Y sign wrote.")
 @click.pass_context

@@ -121,9 +121,31 @@ def inbox(session: Session, tenant: str, human: Human, at: datetime) -> tuple[Ap
 
 
 def answers(session: Session, tenant: str) -> int:
-    """How many answers people ever gave: another number is news."""
-    query = select(func.count()).select_from(ApprovalDecisionRow).where(ApprovalDecisionRow.tenant == tenant)
-    return int(session.exec(query).one())
+    """How many answers people ever gave, and how often they wanted to be asked anew: another number is news."""
+    given = select(func.count()).select_from(ApprovalDecisionRow).where(ApprovalDecisionRow.tenant == tenant)
+    return int(session.exec(given).one()) + journal.count(session, tenant, "approval.renewed")
+
+
+def renew(session: Session, tenant: str, id: str, *, by: str, reason: str, at: datetime) -> Approval:
+    """Have people asked anew about a line whose request expired. The next cycle asks, over what would be done then.
+
+    Raises:
+        ValueError: no name, no reason, no such request, it did not expire, or a newer one is there.
+    """
+    if not by.strip() or not reason.strip():
+        raise ValueError("asking anew needs a name and a reason")
+    found = load(session, tenant, id)
+    if found is None:
+        raise ValueError(f"there is no request {id}")
+    if found.state is not State.EXPIRED:
+        raise ValueError(f"request {id} did not expire, it is {found.state.value}; nothing is to be asked anew")
+    if of_line(session, tenant, found.line)[0].id != id:
+        raise ValueError(f"line {found.line} has a newer request than {id}; see `reconciler approvals list`")
+    body = {"by": by, "reason": reason}
+    renewed = change(
+        session, tenant, id, lambda a: replace(a, renewed_by=by), at, kind="approval.renewed", body=body, actor=by
+    )
+    return renewed or found
 
 
 def decide(
@@ -180,6 +202,7 @@ def change(
     cycle: str = "",
     event: str = "",
     tell: Tell | None = None,
+    actor: str = journal.US,
 ) -> Approval | None:
     """Change a request as it is now: `changed` gets it and returns what it becomes, None to leave it as it is.
 
@@ -196,7 +219,7 @@ def change(
     _keep(session, row, after, at)
     named = kind or (f"approval.{after.state.value}" if after.state is not before.state else "")
     if named:
-        _audit(session, before, after, named, at, body or {}, cycle=cycle)
+        _audit(session, before, after, named, at, body or {}, cycle=cycle, actor=actor)
     if event and tell is not None:
         tell(session, event, after, at)
     return after

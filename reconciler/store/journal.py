@@ -20,7 +20,7 @@ from typing import Any
 
 import rfc8785
 from sqlalchemy import insert, text
-from sqlmodel import Session, col, or_, select
+from sqlmodel import Session, col, func, or_, select
 
 from reconciler.audit.chain import GENESIS, Head, Verification, read_export, row_hash, verify
 from reconciler.audit.conduct import CLOCK_WARNING, STEP_BACK
@@ -207,6 +207,12 @@ def rows_of_cycle(session: Session, tenant: str, cycle: str) -> list[AuditRow]:
 def rows_since(session: Session, tenant: str, since: datetime, kind: str) -> list[AuditRow]:
     """Rows of one kind from `since` on, oldest first."""
     return _rows(session, tenant, col(AuditRecord.kind) == kind, col(AuditRecord.at) >= _written(since))
+
+
+def count(session: Session, tenant: str, kind: str) -> int:
+    """How many rows of one kind there are."""
+    query = select(func.count()).select_from(AuditRecord)
+    return int(session.exec(query.where(AuditRecord.tenant == tenant, AuditRecord.kind == kind)).one())
 
 
 def subjects_since(session: Session, tenant: str, lane: str, since: datetime) -> int:

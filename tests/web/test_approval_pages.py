@@ -273,6 +273,32 @@ def test_an_expired_request_takes_no_answer(pages):
     assert pages.kept().decisions == ()
 
 
+def test_the_licence_desk_asks_anew_what_nobody_answered_in_time(pages):
+    pages.ask()
+    with pages.database.write() as session:
+        ended = lambda a: move(a, State.EXPIRED, reason="Nobody answered.")  # noqa: E731
+        approvals.change(session, TENANT, ID, ended, pages.world.clock.now())
+    laura, nina = pages.signed_in(), pages.signed_in("Nina Schulz")
+    assert "/renewal" not in laura.get(f"/approvals/{ID}").text
+    form = nina.form(f"/approvals/{ID}")
+    assert form.action == f"/approvals/{ID}/renewal"
+
+    token = laura.form("/inbox", 0).fields["form_token"]
+    assert laura.post(form.action, {"form_token": token, "reason": REASON}).status_code == 403
+    assert nina.post(form.action, {**form.fields, "reason": "short"}).status_code == 422
+    assert nina.post(form.action, {**form.fields, "form_token": "", "reason": REASON}).status_code == 403
+    assert pages.kept().renewed_by == ""
+    assert nina.post(form.action, {**form.fields, "reason": REASON}).status_code == 303
+
+    who = pages.person("Nina Schulz")
+    assert pages.kept().is_renewed
+    (row,) = pages.log("approval.renewed")
+    assert (row.actor, row.body["reason"]) == (f"{who.tid}/{who.oid}", REASON)
+    page = nina.get(f"/approvals/{ID}").text
+    assert "is asked about anew" in page
+    assert "/renewal" not in page
+
+
 def test_a_form_that_was_changed_decides_nothing(pages):
     pages.ask()
     browser = pages.signed_in()
