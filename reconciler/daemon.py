@@ -74,7 +74,7 @@ class Service:
         except Exception as error:
             self.log(f"the cycle failed by a defect of the reconciler ({type(error).__name__}); the next one is tried")
             return None
-        for problem in report.problems:
+        for problem in (*report.problems, *report.warnings):
             self.log(problem)
         self.log(_summary(report))
         return report

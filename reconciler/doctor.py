@@ -25,8 +25,6 @@ from reconciler.store import journal
 from reconciler.wiring import App
 from reconciler.wiring.governing import standing_of
 
-CLOCK_SKEW_S = 300.0
-
 
 class Health(StrEnum):
     WELL = "ok"
@@ -52,6 +50,21 @@ def examine(app: App) -> Iterator[Finding]:
     yield from _products(app)
     yield from _groups(app)
     yield from _rules(app)
+    yield _clock(app)
+
+
+def _clock(app: App) -> Finding:
+    """Our clock against those of both systems, by the answers to everything above."""
+    guarding = app.guarding()
+    clocks, skews = guarding.clocks(), guarding.skews()
+    seen = ", ".join(
+        f"{system} {'says nothing' if skew is None else f'{skew:+.0f} s'}" for system, skew in sorted(skews.items())
+    )
+    if clocks.wrong:
+        return Finding("configuration", "clock", Health.FAULT, f"{clocks.wrong} ({seen})")
+    if clocks.odd:
+        return Finding("configuration", "clock", Health.WARNING, f"{clocks.odd} ({seen})")
+    return Finding("configuration", "clock", Health.WELL, f"the systems' clocks against ours: {seen}")
 
 
 def _try(area: str, name: str, check: Callable[[], str]) -> Finding:

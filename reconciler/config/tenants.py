@@ -236,6 +236,7 @@ class Guards(Section):
     stale_after: Span = timedelta(minutes=30)  # what was read longer ago carries no removal
     breaker_pause: Span = timedelta(minutes=15)  # how long an open circuit breaker keeps everything back
     flip_window: Span = timedelta(days=7)  # within it, what others turn back twice is not set a third time
+    clock_tolerance: Annotated[Span, Field(ge=timedelta(minutes=1))] = timedelta(minutes=5)  # of ours, against theirs
     second_person: bool = False  # in mode enforce, lifting the kill switch takes two people
     freezes: tuple[FreezeWindow, ...] = ()
     answers_per_cycle: Count = 20

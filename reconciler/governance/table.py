@@ -103,6 +103,7 @@ TABLE: tuple[tuple[tuple[str, ...], Judge], ...] = tuple(
         ("tenant.guards.stale_after", more),
         ("tenant.guards.breaker_pause", less),
         ("tenant.guards.flip_window", less),
+        ("tenant.guards.clock_tolerance", more),
         ("tenant.guards.second_person", FALSE_IS_WIDER),
         ("tenant.guards.freezes", _freezes),
         ("tenant.guards.use_grace_seats", TRUE_IS_WIDER),

@@ -17,7 +17,7 @@ from sqlmodel import Session
 from desired_state.model import LineKey, PlanId, SkuId
 from desired_state.rules import Rules
 from reconciler.clock import Clock
-from reconciler.errors import RemoteError
+from reconciler.errors import RemoteError, UserError
 from reconciler.line import (
     Decision,
     Ending,
@@ -104,11 +104,13 @@ def cycle(d: Deps, run: Run) -> CycleReport:
     """One pass over the lines in scope.
 
     Raises:
+        UserError: our clock is wrong; nothing was judged or written.
         RemoteError: a system could not be read at all; nothing was written.
     """
     at = d.clock.now()
     d.progress("reading tickets and accounts")
     seen = observe(d.reader, d.eyes, scope=run.scope, tenant_id=d.tenant_id, cycle=run.cycle, at=at)
+    _believe_the_clock(d, run)
     findings = diff(seen.lines, seen.observed, at=at, windows=d.windows)
     lost = to_ask(findings, at)
     if lost:
@@ -135,6 +137,18 @@ def cycle(d: Deps, run: Run) -> CycleReport:
     endings, told = _record(d, run, sender, post, gates, endings, books)
     told.problems.extend(round_.problems)
     return _report(d, run, at, gates, endings, told, sender, post)
+
+
+def _believe_the_clock(d: Deps, run: Run) -> None:
+    """Both systems have just been read. By a clock that is wrong nothing is judged: requests would expire, periods end
+    and freezes be over, and what was remembered so could not be told from the truth afterwards."""
+    clocks = d.guarding.clocks()
+    if not run.is_dry:
+        d.guarding.tell_clock(clocks.wrong, run.cycle)
+    if clocks.wrong:
+        raise UserError(clocks.wrong, exit_code=4)
+    if clocks.odd:
+        d.progress(clocks.odd)
 
 
 def _second_look(d: Deps, seen: Seen, doubts: tuple[Line, ...], findings: tuple[Finding, ...]) -> Observed:
@@ -341,6 +355,7 @@ def _report(
         audit_head=head.hash,
         audit_size=head.size,
         problems=(*told.problems, *_unseen(run, endings)),
+        warnings=tuple(filter(None, (d.guarding.clocks().odd,))),
     )
 
 

@@ -22,11 +22,12 @@ from reconciler.digest import plain
 from reconciler.errors import RemoteError
 from reconciler.line import Decision, Finding, Gated, Lane, Trip
 from reconciler.loop.gate import Gates
+from reconciler.loop.guards import skew
 from reconciler.loop.guards.breakers import Circuit, Mark, Touch, fights
 from reconciler.loop.guards.budgets import CYCLE, DAY, Limits, Used, affordable
 from reconciler.loop.guards.effects import Scales
 from reconciler.loop.guards.freezes import Stop, Window, frozen
-from reconciler.loop.guards.judge import CIRCUIT, FREEZE, KILL, LIFTED, SCOPE, circuit_trip, covered
+from reconciler.loop.guards.judge import CIRCUIT, CLOCK, FREEZE, KILL, LIFTED, SCOPE, circuit_trip, covered
 from reconciler.loop.guards.lanes import lanes_of
 from reconciler.loop.guards.scope import ANY, Scope, Side, judge
 from reconciler.loop.guards.sources import Pulled, short
@@ -39,6 +40,7 @@ from reconciler.store import guards, journal, outbox, switches, tally
 from reconciler.store.database import Database
 
 DAY_LONG = timedelta(hours=24)
+CLOCK_FACT = "clock"
 PEOPLE, CIRCUITS = "people", {GRAPH: "circuit.graph", SERVICENOW: "circuit.servicenow"}
 COUNT_EVERY = timedelta(hours=24)
 COUNT_AGAIN = timedelta(hours=1)  # after it could not be done
@@ -60,6 +62,27 @@ class Guarding:
     stale_after: timedelta = timedelta(minutes=30)
     pause: timedelta = timedelta(minutes=15)  # of a breaker
     flip_window: timedelta = timedelta(days=7)
+    skews: Callable[[], Mapping[str, float | None]] = dict  # seconds that each system's clock is ahead of ours
+    clock_tolerance: timedelta = skew.TOLERANCE
+
+    def clocks(self) -> skew.Verdict:
+        """What both systems' clocks say of ours, by their last answers."""
+        return skew.judge(self.skews(), self.clock_tolerance)
+
+    def tell_clock(self, wrong: str, cycle: str) -> None:
+        """Tell the log once that our clock is not believed, and once that it is again. The row bears our own time."""
+        with self.database.read() as session:
+            is_known = guards.fact(session, self.tenant, CLOCK_FACT) is not None
+        if bool(wrong) == is_known:
+            return
+        at = self.clock.now()
+        with self.database.write() as session:
+            if wrong:
+                guards.remember(session, self.tenant, CLOCK_FACT, {"why": wrong}, at)
+            else:
+                guards.forget(session, self.tenant, CLOCK_FACT)
+            told = {"guard": CLOCK, "open": bool(wrong), "sentence": wrong or "The clocks agree again."}
+            journal.append(session, self.tenant, kind="guard.tripped", subject=CLOCK, body=told, at=at, cycle=cycle)
 
     def post(self, seen: Seen, *, cycle: str) -> Post:
         """Read what the guards need to know for one cycle."""
@@ -102,6 +125,9 @@ class Guarding:
         outside = self.outside()
         if outside:
             found.append(Stop(KILL, "the kill switch", frozenset(Lane), outside))
+        wrong = self.clocks().wrong
+        if wrong:
+            found.append(Stop(CLOCK, "the clock", frozenset(Lane), wrong))
         for switch in switches.stops(session, self.tenant) if session is not None else ():
             lanes = frozenset(lane for lane in Lane if switch.stops(lane.value, at))
             if lanes:

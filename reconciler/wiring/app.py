@@ -272,6 +272,8 @@ class App:
             stale_after=self.tenant.guards.stale_after,
             pause=self.tenant.guards.breaker_pause,
             flip_window=self.tenant.guards.flip_window,
+            skews=self._skews,
+            clock_tolerance=self.tenant.guards.clock_tolerance * self._speed(),
         )
 
     def asking(self) -> Asking:
@@ -400,6 +402,15 @@ class App:
             )
 
         return manners
+
+    def _skews(self) -> dict[str, float | None]:
+        """Seconds that each system's clock is ahead of ours."""
+        now, monotonic = self.clock.now(), self.clock.monotonic()
+        return {system: count.skew_s(now, monotonic) for system, count in self.counts.items()}
+
+    def _speed(self) -> float:
+        """How fast time passes, at least 1: an answer of the sandbox ages so fast on its way to us."""
+        return max(1.0, self.settings.sandbox.speed) if self.tenant.sandbox else 1.0
 
     def _rng(self, name: str) -> random.Random:
         """Chance for ids and jitter: repeatable in the sandbox, the system's own elsewhere."""

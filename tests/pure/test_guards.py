@@ -29,6 +29,7 @@ from reconciler.loop.guards.freezes import Stop, Window, frozen
 from reconciler.loop.guards.judge import judge
 from reconciler.loop.guards.scope import EVERYBODY, Register, Scope, Side
 from reconciler.loop.guards.scope import judge as side_of
+from reconciler.loop.guards.skew import judge as judge_clocks
 from reconciler.loop.guards.sources import Pulled, pulled, short
 from reconciler.loop.guards.watch import Watch
 from reconciler.loop.plan import Bounds, plan
@@ -581,3 +582,26 @@ def test_proven_access_is_nobodys_business_of_a_frozen_lane():
     (result,) = gated([a_line()], proven, Watch(MONDAY, stops=stops)).gated
 
     assert result.decision is Decision.CLEARED
+
+
+# --- clocks -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("graph", "servicenow", "is_wrong", "is_odd"),
+    [
+        (0.0, 0.0, False, False),
+        (-299.0, 300.0, False, False),
+        (-301.0, -301.0, True, False),
+        (7200.0, 7100.0, True, False),
+        (7200.0, 0.0, False, True),
+        (7200.0, -7200.0, False, True),
+        (7200.0, 3600.0, False, True),  # off, and not by the same
+        (7200.0, None, False, True),
+        (None, None, False, False),
+    ],
+)
+def test_two_clocks_that_agree_prove_that_ours_is_wrong_and_one_alone_does_not(graph, servicenow, is_wrong, is_odd):
+    found = judge_clocks({"graph": graph, "servicenow": servicenow})
+
+    assert (bool(found.wrong), bool(found.odd)) == (is_wrong, is_odd)

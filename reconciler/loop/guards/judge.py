@@ -14,10 +14,10 @@ from reconciler.loop.guards.forecast import end_name
 from reconciler.loop.guards.lanes import DIRECTORY, lane_digest, lane_of, lanes_of
 from reconciler.loop.guards.watch import Watch, system_of
 
-KILL, FREEZE, CIRCUIT, SHORT, FIGHT, CANARY, SCOPE = (
-    "kill switch", "freeze", "circuit breaker", "short source", "fighting controllers", "canary", "scope",
+KILL, FREEZE, CIRCUIT, SHORT, FIGHT, CANARY, SCOPE, CLOCK = (
+    "kill switch", "freeze", "circuit breaker", "short source", "fighting controllers", "canary", "scope", "clock",
 )  # fmt: skip
-LIFTED = frozenset({KILL, FREEZE, CANARY, SCOPE})  # never let through: lifted, or over with the cycle
+LIFTED = frozenset({KILL, FREEZE, CANARY, SCOPE, CLOCK})  # never let through: lifted, or over with the cycle
 
 
 @dataclass(frozen=True, slots=True)
