@@ -22,6 +22,7 @@ from reconciler.config.values import (
     File,
     Guid,
     HttpsUrl,
+    KeyName,
     Lowered,
     Money,
     Section,
@@ -212,6 +213,17 @@ class FreezeWindow(Section):
         return self
 
 
+class ProductBudget(Section):
+    """How much may change because of one product, beside what its lanes may. What is left out is not limited."""
+
+    grants_per_cycle: Allowed | None = None
+    grants_per_day: Allowed | None = None
+    removals_per_cycle: Allowed | None = None
+    removals_per_day: Allowed | None = None
+    cost_per_cycle: Money | None = None
+    cost_per_day: Money | None = None
+
+
 class Guards(Section):
     """Who is in scope, and how much may change. A deny list wins over an allow list; empty allow lists allow nobody."""
 
@@ -233,6 +245,7 @@ class Guards(Section):
     usage_locations_per_day: Allowed = Allowance(50, Decimal(10), 250)
     cost_per_cycle: Money = Decimal(2500)  # what one cycle may add a month, in the currency of the prices
     cost_per_day: Money = Decimal(5000)
+    products: dict[KeyName, ProductBudget] = Field(default_factory=dict)  # budgets of single products, by key
     stale_after: Span = timedelta(minutes=30)  # what was read longer ago carries no removal
     breaker_pause: Span = timedelta(minutes=15)  # how long an open circuit breaker keeps everything back
     flip_window: Span = timedelta(days=7)  # within it, what others turn back twice is not set a third time

@@ -47,6 +47,11 @@ def _drift(_before: object, after: object) -> str:
     return NARROWER if after in (None, ABSENT, "ask") else WIDER
 
 
+def _cap(before: object, after: object) -> str:
+    """A limit beside another one: where there was none and is none, nothing has changed."""
+    return NEITHER if {before, after} <= {None, ABSENT} else more(before, after)
+
+
 def _entry(_before: object, after: object) -> str:
     return NARROWER if after is ABSENT else WIDER
 
@@ -98,6 +103,7 @@ TABLE: tuple[tuple[tuple[str, ...], Judge], ...] = tuple(
         *((f"tenant.guards.{lane}_per_{span}", more) for lane in (
             "grants", "removals", "usage_locations", "cost", "answers"
         ) for span in ("cycle", "day")),
+        ("tenant.guards.products.*.*", _cap),
         ("tenant.guards.answers_per_group", more),
         ("tenant.guards.answers_per_ticket_per_day", more),
         ("tenant.guards.stale_after", more),

@@ -24,7 +24,7 @@ from reconciler.line import Decision, Finding, Gated, Lane, Trip
 from reconciler.loop.gate import Gates
 from reconciler.loop.guards import skew
 from reconciler.loop.guards.breakers import Circuit, Mark, Touch, fights
-from reconciler.loop.guards.budgets import CYCLE, DAY, Limits, Used, affordable
+from reconciler.loop.guards.budgets import CYCLE, DAY, Limits, Used, affordable, product_within
 from reconciler.loop.guards.effects import Scales
 from reconciler.loop.guards.freezes import Stop, Window, frozen
 from reconciler.loop.guards.judge import CIRCUIT, CLOCK, FREEZE, KILL, LIFTED, SCOPE, circuit_trip, covered
@@ -39,6 +39,7 @@ from reconciler.loop.send import Stopped, Write
 from reconciler.store import guards, journal, outbox, switches, tally
 from reconciler.store.database import Database
 
+Costing = tuple[str, str, str]  # subject, digest and kind of a write: it costs once, however often it is tried
 DAY_LONG = timedelta(hours=24)
 CLOCK_FACT = "clock"
 PEOPLE, CIRCUITS = "people", {GRAPH: "circuit.graph", SERVICENOW: "circuit.servicenow"}
@@ -180,7 +181,8 @@ def _is_since(ended: tally.Ended, system: str, since: datetime | None, at: datet
 
 def _used(touched: tally.Touched, answered: frozenset[str]) -> Used:
     users = {Lane(lane): who for lane, who in touched.users.items() if lane in {each.value for each in Lane}}
-    return Used({**users, Lane.ANSWERS: answered}, touched.cost)
+    by_product = {key: _used(mine, frozenset()) for key, mine in touched.by_product.items()}
+    return Used({**users, Lane.ANSWERS: answered}, touched.cost, by_product)
 
 
 def _pulled(session: Session, tenant: str) -> Pulled | None:
@@ -198,7 +200,8 @@ class Post:
     marks: dict[str, list[Mark]]
     used: dict[Lane, frozenset[str]]
     trips: list[Trip] = field(default_factory=list)  # of single writes
-    _costs: dict[tuple[str, str, str], Decimal] = field(default_factory=dict)
+    _costs: dict[Costing, tuple[Decimal, str]] = field(default_factory=dict)  # with the product
+    _made: dict[tuple[Lane, str], set[str]] = field(default_factory=dict)  # subjects, by lane and product
     _touched: dict[Lane, set[str]] = field(default_factory=dict)
     _sides: dict[LineKey, Side] = field(default_factory=dict)
     _users: dict[UserId, Side] = field(default_factory=dict)
@@ -294,10 +297,26 @@ class Post:
                 if len(who) > limit:
                     why = f"The {guard} of lane {lane} is {limit}, and this would be one more."
                     self._stop(Trip(guard, lane, len(who), limit, write.plan_digest, why))
+        costs = self._costs | ({_costing(write): (write.cost, _product(write))} if write.cost else {})
         if write.cost and Lane.GRANTS not in self._let:
-            costs = self._costs | {_costing(write): write.cost}
-            wanted, used = sum(costs.values(), Decimal(0)), self.watch.used.cost
+            wanted, used = sum((cost for cost, _ in costs.values()), Decimal(0)), self.watch.used.cost
             trip = affordable(wanted, used=used, limits=limits, digest=write.plan_digest)
+            if trip is not None:
+                self._stop(trip)
+        self._check_product(write, costs)
+
+    def _check_product(self, write: Write, costs: Mapping[Costing, tuple[Decimal, str]]) -> None:
+        """The budgets of the product that the write is for, where it has any."""
+        key, limits = _product(write), self.watch.limits
+        if key not in limits.products:
+            return
+        cost = sum((cost for cost, product in costs.values() if product == key), Decimal(0))
+        for lane in sorted(write.counts if write.counts is not None else {write.lane}):
+            if lane in self._let or (lane is Lane.REMOVALS and write.keys and set(write.keys) <= self._ahead):
+                continue
+            who = self._made.get((lane, key), set()) | {write.subject}
+            more = cost if write.cost else Decimal(0)
+            trip = product_within(lane, key, who, more, used=self.watch.used, limits=limits, digest=write.plan_digest)
             if trip is not None:
                 self._stop(trip)
 
@@ -310,8 +329,9 @@ class Post:
         """The write goes out: it counts from now on."""
         for lane in write.counts if write.counts is not None else {write.lane}:
             self._touched.setdefault(lane, set()).add(write.subject)
+            self._made.setdefault((lane, _product(write)), set()).add(write.subject)
         if write.cost:
-            self._costs[_costing(write)] = write.cost
+            self._costs[_costing(write)] = write.cost, _product(write)
 
     def ended(self, session: Session, write: Write, trouble: str) -> None:
         """It came to this; the breaker of its system may open, or close again."""
@@ -341,7 +361,12 @@ class Post:
         journal.append(session, tenant, kind="guard.tripped", subject=CIRCUIT, body=told, at=at, cycle=self.cycle)
 
 
-def _costing(write: Write) -> tuple[str, str, str]:
+def _product(write: Write) -> str:
+    """The product that a write is for, "" for an answer."""
+    return str(write.body.get("product") or "")
+
+
+def _costing(write: Write) -> Costing:
     """A change that is tried again costs once."""
     return write.subject, write.digest, write.kind
 

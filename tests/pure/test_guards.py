@@ -21,7 +21,7 @@ from reconciler.line import Decision, Gated, Lane, Line, LineState, Observed, Un
 from reconciler.loop.diff import Windows, diff
 from reconciler.loop.gate import Gates, Policy, gate
 from reconciler.loop.guards.breakers import Circuit, Mark, fights, is_fought, touches, tripped
-from reconciler.loop.guards.budgets import Limits, Used, counted, within
+from reconciler.loop.guards.budgets import Limits, ProductLimits, Used, counted, within
 from reconciler.loop.guards.canary import Canary
 from reconciler.loop.guards.effects import Scales
 from reconciler.loop.guards.forecast import forecast
@@ -182,6 +182,42 @@ def test_what_a_plan_costs_a_month_is_capped():
     gates = grants(people(3), watch)
     assert (decisions(gates), [t.guard for t in gates.trips]) == ({Decision.STOPPED}, ["cost budget"])
     after = replace(watch, used=Used(cost=Decimal(5)))
+    assert decisions(grants(people(2), after)) == {Decision.STOPPED}
+
+
+def test_a_product_has_budgets_of_its_own_and_the_trip_names_it_and_the_lane():
+    key = a_line().product.key
+    own = ProductLimits({Lane.GRANTS: Allowance(2)}, {Lane.GRANTS: Allowance(3)})
+    watch = Watch(MONDAY, limits=limits(products={key: own}))
+
+    assert decisions(grants(people(2), watch)) == {Decision.CLEARED}
+    (trip,) = grants(people(3), watch).trips
+    assert (trip.guard, trip.lane, trip.wanted, trip.limit) == ("product budget", Lane.GRANTS, 3, 2)
+    assert f"3 accounts for product {key} in lane grants" in trip.sentence
+    assert decisions(grants(people(3), watch)) == {Decision.STOPPED}
+    spent = Used(by_product={key: Used({Lane.GRANTS: frozenset({"x", "y"})})})
+    assert decisions(grants(people(2), replace(watch, used=spent))) == {Decision.STOPPED}
+    assert decisions(grants(people(1), replace(watch, used=spent))) == {Decision.CLEARED}
+
+
+def test_a_budget_of_one_product_does_not_count_what_others_take():
+    watch = Watch(MONDAY, limits=limits(products={"another": ProductLimits({Lane.GRANTS: Allowance(0)})}))
+
+    assert decisions(grants(people(5), watch)) == {Decision.CLEARED}
+
+
+def test_what_a_product_may_cost_a_month_is_capped():
+    key = a_line().product.key
+    capped = {key: ProductLimits(cost_per_cycle=Decimal(10), cost_per_day=Decimal(12))}
+    watch = Watch(MONDAY, scales=Scales(prices={VISIO: Decimal("5.00")}), limits=limits(products=capped))
+
+    assert decisions(grants(people(2), watch)) == {Decision.CLEARED}
+    (trip,) = grants(people(3), watch).trips
+    assert (trip.guard, f"15.00 a month more for product {key} in lane grants" in trip.sentence) == (
+        "product budget",
+        True,
+    )
+    after = replace(watch, used=Used(by_product={key: Used(cost=Decimal(5))}))
     assert decisions(grants(people(2), after)) == {Decision.STOPPED}
 
 

@@ -21,7 +21,7 @@ from reconciler.loop.diff import Windows, diff
 from reconciler.loop.gate import Gates
 from reconciler.loop.guarding import Guarding, Post
 from reconciler.loop.guards.breakers import Circuit
-from reconciler.loop.guards.budgets import Limits, Used
+from reconciler.loop.guards.budgets import Limits, ProductLimits, Used
 from reconciler.loop.guards.freezes import Window
 from reconciler.loop.guards.scope import EVERYBODY, Scope
 from reconciler.loop.guards.watch import Watch
@@ -187,6 +187,32 @@ def test_what_is_added_a_month_is_counted_once_a_change(database):
         return a_write(user, cost=Decimal(5), digest=f"d-{user}")
 
     assert [point.send(dear(u)) for u in (first, first, second, third)] == ["", "", "", "cost budget"]
+
+
+def test_a_product_s_own_budget_holds_at_the_choke_point_and_over_the_day(database):
+    own = ProductLimits({Lane.GRANTS: Allowance(2)}, {Lane.GRANTS: Allowance(3)}, cost_per_day=Decimal(20))
+    limits = everything(99, products={"visio": own})
+    point = Point(database, Watch(MONDAY, limits=limits), users=5)
+
+    def of(user: UserId, product: str = "visio", cost: int = 5) -> Write:
+        body = {"after": "x", "product": product}
+        return a_write(user, body=body, cost=Decimal(cost), digest=f"d-{user}", counts=frozenset({Lane.GRANTS}))
+
+    said = [point.send(of(u)) for u in (*point.people[:2], point.people[0], point.people[2])]
+    assert said == ["", "", "", "product budget"]
+    assert point.send(of(point.people[2], "project")) == ""
+
+    with database.read() as session:
+        touched = tally.touched_since(session, TENANT, MONDAY - DAY)
+    assert touched.by_product["visio"].users == {"grants": frozenset(point.people[:2])}
+    assert (touched.by_product["visio"].cost, touched.cost) == (Decimal(10), Decimal(15))
+    used = Used(by_product={"visio": Used({Lane.GRANTS: touched.by_product["visio"].users["grants"]}, Decimal(10))})
+    later = Point(database, Watch(MONDAY, limits=limits, used=used), users=5)
+    assert [later.send(of(u)) for u in later.people[2:4]] == ["", "product budget"]
+    assert "visio" in later.post.trips[0].sentence
+    assert "grants" in later.post.trips[0].sentence
+    dear = Point(database, Watch(MONDAY, limits=limits, used=used), users=5)
+    assert dear.send(of(dear.people[2], cost=11)) == "product budget"
 
 
 def test_an_answer_counts_by_ticket_and_a_change_without_effect_not_at_all(database):
