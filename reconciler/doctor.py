@@ -21,7 +21,7 @@ from reconciler.loop.groups import unusable
 from reconciler.loop.memberships import read_groups
 from reconciler.model import ObservedGroup, ObservedUser, SubscribedSku
 from reconciler.overreach import overreach
-from reconciler.store import journal
+from reconciler.store import directories, journal
 from reconciler.wiring import App
 from reconciler.wiring.governing import standing_of
 
@@ -81,6 +81,10 @@ def _own(app: App) -> Iterator[Finding]:
         yield Finding("configuration", "acceptance", Health.WARNING, app.standing.why())
 
     yield _scope(app)
+    with app.database.read() as session:
+        shared = directories.shared(session, app.name)
+    if shared:
+        yield Finding("configuration", "directory", Health.WARNING, shared)
 
     def store() -> str:
         with app.database.read() as session:

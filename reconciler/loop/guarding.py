@@ -36,7 +36,7 @@ from reconciler.loop.observe import Seen
 from reconciler.loop.pull import TICKETS
 from reconciler.loop.register import register
 from reconciler.loop.send import Stopped, Write
-from reconciler.store import guards, journal, outbox, switches, tally
+from reconciler.store import directories, guards, journal, outbox, switches, tally
 from reconciler.store.database import Database
 
 Costing = tuple[str, str, str]  # subject, digest and kind of a write: it costs once, however often it is tried
@@ -90,12 +90,13 @@ class Guarding:
         at = self.clock.now()
         users = [line.account for line in seen.lines if line.account is not None]
         with self.database.read() as session:
-            touched = tally.touched_since(session, self.tenant, at - DAY_LONG)
-            answered = outbox.tickets_answered_since(session, self.tenant, at - DAY_LONG)
-            looks = tally.ended_since(session, self.tenant, at - self.flip_window)
+            names = directories.names(session, self.tenant)
+            touched = tally.together(tally.touched_since(session, name, at - DAY_LONG) for name in names)
+            answered = frozenset().union(*(outbox.tickets_answered_since(session, n, at - DAY_LONG) for n in names))
+            looks = [e for name in names for e in tally.ended_since(session, name, at - self.flip_window)]
             let = guards.released(session, self.tenant, at)
             pulled = _pulled(session, self.tenant)
-            circuits = {system: self._circuit(session, system) for system in CIRCUITS}
+            circuits = {system: self._circuit(session, system, names, at) for system in CIRCUITS}
             stops = self.stops(session, at)
         observed = seen.observed
         watch = Watch(
@@ -137,14 +138,12 @@ class Guarding:
                 found.append(Stop(KILL if is_kill else FREEZE, name, lanes, switch.reason))
         return (*found, *frozen(self.windows, at))
 
-    def _circuit(self, session: Session, system: str) -> tuple[Circuit, datetime | None]:
-        """Where a breaker stands, and since when results count for it."""
-        kept = guards.fact(session, self.tenant, CIRCUITS[system])
-        if kept is None:
-            return Circuit(), None
-        body, at = kept
-        until = datetime.fromisoformat(body["until"]) if body.get("until") else None
-        return Circuit(at if until is not None else None, until, str(body.get("why", ""))), at
+    def _circuit(
+        self, session: Session, system: str, names: Iterable[str], at: datetime
+    ) -> tuple[Circuit, datetime | None]:
+        """Where a breaker stands, and since when results count for it; one that another name opened counts as ours."""
+        found = [_kept_circuit(session, name, system) for name in names]
+        return next((f for f in found if f[0].is_open(at)), found[0])
 
     def _people(self, at: datetime) -> int | None:
         """How many people are in scope, counted once a day; None while nobody could."""
@@ -168,6 +167,15 @@ class Guarding:
         with self.database.write() as session:
             guards.remember(session, self.tenant, PEOPLE, {"count": count, "whom": whom}, at)
         return count
+
+
+def _kept_circuit(session: Session, tenant: str, system: str) -> tuple[Circuit, datetime | None]:
+    kept = guards.fact(session, tenant, CIRCUITS[system])
+    if kept is None:
+        return Circuit(), None
+    body, at = kept
+    until = datetime.fromisoformat(body["until"]) if body.get("until") else None
+    return Circuit(at if until is not None else None, until, str(body.get("why", ""))), at
 
 
 def _mark(ended: tally.Ended) -> Mark:

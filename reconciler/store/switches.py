@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlmodel import Session, col, select
 
-from reconciler.store import journal
+from reconciler.store import directories, journal
 from reconciler.store.tables import EVERYONE, SwitchRow
 
 KILL = "kill-switch"
@@ -96,8 +96,12 @@ def freeze(
 
 
 def stops(session: Session, tenant: str) -> list[Switch]:
-    """Every stop that is on for a tenant, its own and everyone's, planned ones included; by name."""
-    query = select(SwitchRow).where(col(SwitchRow.tenant).in_([tenant, EVERYONE]), col(SwitchRow.is_on).is_(True))
+    """Every stop that is on for a tenant, its own and everyone's, planned ones included; by name.
+
+    Its own are those of its directory, under whichever name of it they were thrown.
+    """
+    whose = [*directories.names(session, tenant), EVERYONE]
+    query = select(SwitchRow).where(col(SwitchRow.tenant).in_(whose), col(SwitchRow.is_on).is_(True))
     return sorted(map(_switch, session.exec(query)), key=lambda s: (s.name, s.tenant))
 
 

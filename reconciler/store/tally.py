@@ -51,6 +51,18 @@ def touched_since(session: Session, tenant: str, since: datetime) -> Touched:
     return replace(_touched(rows), by_product={key: _touched(mine) for key, mine in products.items()})
 
 
+def together(parts: Iterable[Touched]) -> Touched:
+    """What was done under several names of one directory, as one."""
+    users: dict[str, frozenset[str]] = {}
+    cost, products = Decimal(0), dict[str, list[Touched]]()
+    for part in parts:
+        users |= {lane: users.get(lane, frozenset()) | who for lane, who in part.users.items()}
+        cost += part.cost
+        for key, mine in part.by_product.items():
+            products.setdefault(key, []).append(mine)
+    return Touched(users, cost, {key: together(every) for key, every in products.items()})
+
+
 def _touched(rows: Iterable[journal.AuditRow]) -> Touched:
     users: dict[str, set[str]] = {}
     costs: dict[tuple[str, str], Decimal] = {}

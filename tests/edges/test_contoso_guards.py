@@ -531,3 +531,39 @@ def test_the_terminal_throws_lifts_and_lets_through(tmp_path, monkeypatch, capsy
     assert said("guards", "release", today["digest"][:12], "--reason", "all known", "--by", "ada")[0] == 0
     (after,) = json.loads(said("guards", "show", "--output", "json")[1])["ahead"]
     assert after["released_by"] == "ada"
+
+
+# --- the directory under another name
+
+
+def renamed(day: Day) -> None:
+    """The same directory and the same tickets, under another name in the configuration."""
+    settings = day.app.settings.model_copy(update={"tenants": {"fabrikam": day.app.tenant}})
+    day.app = replace(day.app, name="fabrikam", settings=settings)
+
+
+def test_a_new_name_for_the_directory_does_not_lift_its_kill_switch(tmp_path):
+    with contoso(tmp_path) as day:
+        cycle(day, ONE)
+        before = len(day.watch.writes)
+        with day.app.database.write() as session:
+            switches.throw(session, TENANT, reason="strange", by="ada", at=day.world.clock.now())
+        renamed(day)
+
+        report = cycle(day, TWO)
+
+        assert (len(day.watch.writes), report.exit_code) == (before, 4)
+        assert ("kill switch", "grants") in tripped(report)
+        assert any('known here as "contoso" too' in said for said in report.warnings)
+
+
+def test_a_new_name_for_the_directory_does_not_start_with_a_fresh_day(tmp_path):
+    with contoso(tmp_path, grants_per_day=Allowance(1)) as day:
+        cycle(day, ONE)
+        before = len([w for w in day.watch.writes if "assignLicense" in w])
+        renamed(day)
+
+        report = cycle(day, TWO)
+
+        assert ("day budget", "grants") in tripped(report)
+        assert len([w for w in day.watch.writes if "assignLicense" in w]) == before == 1
