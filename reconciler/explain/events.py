@@ -75,6 +75,8 @@ def _event(row: Row) -> Event:
             what = f"learnt from the refusal, and counts for everybody from now on: {body.get('words')}"
         case "proposal.filed":
             what = f"proposed by AI agent {body.get('agent')}, for whom {body.get('owner')} answers"
+        case "proposal.withdrawn":
+            what = f"withdrawn by AI agent {body.get('agent')}"
         case "auto_approved":
             what = f"approved by rule {body.get('rule')}, without a person"
         case kind if kind.startswith("approval."):

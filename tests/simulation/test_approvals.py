@@ -10,13 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from desired_state.model import ProductKey
+from desired_state.proposals import Proposal
 from reconciler.approvals.machine import OPEN, move
 from reconciler.approvals.values import Approval, Channel, Decision, Refusal, State, Verdict
 from reconciler.daemon import Service
 from reconciler.loop.observe import Scope
 from reconciler.once import once
 from reconciler.report import CycleReport
-from reconciler.store import approvals, journal, switches
+from reconciler.store import approvals, journal, proposals, switches
 from tests.simulation.make_day import TENANT, Day, a_day
 
 E5, AGENT, SHOP, GROUP = "RITM0010012", "RITM0010023", "RITM0010033", "RITM0010031"
@@ -278,6 +280,24 @@ def test_what_software_orders_is_granted_by_people_alone(day, number, stages):
 
     assert phase(report)[0] == "granted"
     assert request(day, number).state is State.DONE
+
+
+def test_what_an_agent_withdraws_is_cancelled_with_its_request_and_nothing_is_written(day):
+    filed = Proposal(
+        "", TENANT, "copilot", "robert.novak@contoso.example", "lena.fischer@contoso.example",
+        ProductKey("visio-plan-1"), "Draws maps.", day.world.clock.now(),
+    )  # fmt: skip
+    with day.app.database.write() as session:
+        kept = proposals.file(session, filed, key="k", said="s", at=day.world.clock.now()).proposal
+    assert phase(look(day, kept.number)) == ("awaiting_approval", None)
+    assert request(day, kept.number).state is State.PENDING
+
+    with day.app.database.write() as session:
+        proposals.withdraw(session, kept, at=day.world.clock.now())
+
+    assert phase(look(day, kept.number, 5))[0] == "cancelled"
+    assert request(day, kept.number).state is State.CANCELLED
+    assert day.watch.writes == []
 
 
 def test_what_software_ordered_and_a_person_rejected_is_refused(day):
