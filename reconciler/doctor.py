@@ -16,6 +16,7 @@ from reconciler.clients.auth import roles
 from reconciler.clients.graph.permissions import ENFORCE, EVIDENCE, OBSERVE, PERMISSIONS, ROLES, missing
 from reconciler.errors import NotFound, RemoteError, UserError
 from reconciler.line import Gone, Unread
+from reconciler.loop.belonging import Belonging
 from reconciler.loop.evidence import named_groups
 from reconciler.loop.groups import unusable
 from reconciler.loop.memberships import read_groups
@@ -242,7 +243,7 @@ def _rules(app: App) -> Iterator[Finding]:
     if not names:
         return
     try:
-        found = named_groups(app.graph, names)
+        found = named_groups(Belonging(app.graph), names)
     except RemoteError as error:
         yield Finding("rules", "groups", Health.FAULT, str(error))
         return

@@ -30,6 +30,7 @@ from reconciler.line import (
 )
 from reconciler.loop.aftermath import to_ask
 from reconciler.loop.approving import Asking, ask, begin_round, conclude, consume, due_for, standing, tend
+from reconciler.loop.belonging import Belonging
 from reconciler.loop.confirm import SECOND_LOOK_S, confirmed, doubtful
 from reconciler.loop.deliver import deliver
 from reconciler.loop.desk import Desk, Told
@@ -118,15 +119,16 @@ def cycle(d: Deps, run: Run) -> CycleReport:
         findings = diff(seen.lines, seen.observed, at=at, windows=d.windows)
     round_ = begin_round(d.asking, run.cycle)
     tend(round_, seen.lines, at, is_whole=run.scope == Scope())
-    post = d.guarding.post(seen, cycle=run.cycle)
-    gates, books = _decide(d, run, findings, seen, post, d.seating.load(), at)
+    belonging = Belonging(d.eyes.graph)
+    post = d.guarding.post(seen, belonging, cycle=run.cycle)
+    gates, books = _decide(d, run, findings, seen, post, belonging, d.seating.load(), at)
     doubts = doubtful(g.proposal.finding for g in gates.gated if g.decision is Decision.CLEARED)
     if doubts:
         seen = replace(seen, observed=_second_look(d, seen, doubts, findings))
         findings = diff(seen.lines, seen.observed, at=at, windows=d.windows)
-        gates, books = _decide(d, run, findings, seen, post, books, at)
+        gates, books = _decide(d, run, findings, seen, post, belonging, books, at)
     if ask(round_, gates.gated, seen.observed, at):
-        gates, books = _decide(d, run, findings, seen, post, books, at)
+        gates, books = _decide(d, run, findings, seen, post, belonging, books, at)
     sender = _sender(d, run, post, gates)
     outcomes = _execute(d, run, sender, post, seen, gates)
     learn(outcomes, d.database, d.tenant, cycle=run.cycle, at=d.clock.now())
@@ -163,7 +165,14 @@ def _second_look(d: Deps, seen: Seen, doubts: tuple[Line, ...], findings: tuple[
 
 
 def _decide(
-    d: Deps, run: Run, findings: tuple[Finding, ...], seen: Seen, post: Post, before: Books, at: datetime
+    d: Deps,
+    run: Run,
+    findings: tuple[Finding, ...],
+    seen: Seen,
+    post: Post,
+    belonging: Belonging,
+    before: Books,
+    at: datetime,
 ) -> tuple[Gates, dict[SkuId, Book]]:
     """Judge as if there were a seat for everybody; then give the seats to those who may have one, in turn."""
 
@@ -172,7 +181,7 @@ def _decide(
 
     post.admit(findings)
     asked = standing(d.asking, seen.lines)
-    known = evidence(d.eyes.graph, d.database, d.tenant, d.rules, d.bounds.products, findings, at)
+    known = evidence(belonging, d.database, d.tenant, d.rules, d.bounds.products, findings, at)
     naming = Naming(d.tenant, d.tenant_id, d.rules.hash())
     bounds = taught(d.bounds, d.database, d.tenant, at)
     wish = plan(findings, seen.observed, bounds, as_if_seats=True, naming=naming)

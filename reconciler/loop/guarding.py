@@ -21,6 +21,7 @@ from reconciler.clock import Clock
 from reconciler.digest import plain
 from reconciler.errors import RemoteError
 from reconciler.line import Decision, Finding, Gated, Lane, Trip
+from reconciler.loop.belonging import Belonging
 from reconciler.loop.gate import Gates
 from reconciler.loop.guards import skew
 from reconciler.loop.guards.breakers import Circuit, Mark, Touch, fights
@@ -85,8 +86,8 @@ class Guarding:
             told = {"guard": CLOCK, "open": bool(wrong), "sentence": wrong or "The clocks agree again."}
             journal.append(session, self.tenant, kind="guard.tripped", subject=CLOCK, body=told, at=at, cycle=cycle)
 
-    def post(self, seen: Seen, *, cycle: str) -> Post:
-        """Read what the guards need to know for one cycle."""
+    def post(self, seen: Seen, groups: Belonging, *, cycle: str) -> Post:
+        """Read what the guards need to know for one cycle; `groups` are those that others read in it as well."""
         at = self.clock.now()
         users = [line.account for line in seen.lines if line.account is not None]
         with self.database.read() as session:
@@ -102,7 +103,7 @@ class Guarding:
         watch = Watch(
             at,
             self.scope,
-            register(self.graph, self.scope, set(users)),
+            register(self.graph, groups, self.scope, set(users)),
             Scales(observed.skus, observed.groups, self.prices),
             replace(self.limits, people=self._people(at)),
             _used(touched, answered),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -10,17 +11,21 @@ from datetime import time, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import httpx
 import pytest
 
+from desired_state.rules.kinds import Deny
 from reconciler.allowance import Allowance
 from reconciler.config.tenants import FreezeWindow
 from reconciler.line import Lane
+from reconciler.loop.belonging import Belonging
 from reconciler.loop.observe import Scope, Seen
 from reconciler.loop.releasing import lift, overview, release
 from reconciler.once import once
 from reconciler.report import CycleReport
+from reconciler.sandbox import hosts
 from reconciler.store import guards, journal, switches
 from tests.make import seen
 from tests.simulation.make_day import TENANT, Day, a_day
@@ -433,7 +438,7 @@ def test_results_that_speak_against_the_directory_open_a_breaker_that_closes_aft
                 body = {"action": "assign_license", "lane": "grants", "trouble": "graph: status 500"}
                 at = day.world.clock.now()
                 journal.append(session, TENANT, kind="result", subject=user, body=body, at=at)
-        post = day.app.guarding().post(day_seen(day), cycle="c")
+        post = day.app.guarding().post(day_seen(day), Belonging(day.app.graph), cycle="c")
         with day.app.database.write() as session:
             post.read_back(session, [*written][3], Lane.GRANTS, is_there=False)
         before = len(intents(day, "graph"))
@@ -567,3 +572,24 @@ def test_a_new_name_for_the_directory_does_not_start_with_a_fresh_day(tmp_path):
 
         assert ("day budget", "grants") in tripped(report)
         assert len([w for w in day.watch.writes if "assignLicense" in w]) == before == 1
+
+
+def test_the_groups_of_a_person_are_read_once_a_cycle_for_scope_and_rules_together(tmp_path):
+    rule = Deny(id="not-these", kind="deny", groups=("Board",))
+    with contoso(tmp_path, deny_groups=("Board",)) as day:
+        day.world.directory.add_group("Board")
+        rules = (*day.app.settings.rules, rule)
+        day.app = replace(day.app, settings=day.app.settings.model_copy(update={"rules": rules}))
+        asked: list[str] = []
+
+        def note(request: httpx.Request) -> None:
+            if request.url.host == hosts.GRAPH_HOST:
+                asked.extend(re.findall(r"/users/([0-9a-f-]{36})/transitiveMemberOf", request.content.decode()))
+                asked.extend(re.findall(r"displayName[^&]*Board", unquote(request.content.decode() + str(request.url))))
+
+        day.watch.meddle = note
+
+        report = cycle(day, ONE, TWO)
+
+        assert {phase(report, number)[0] for number in (ONE, TWO)} <= {"granted", "verifying"}
+        assert len(asked) == len(set(asked)) >= 3  # two people and the group, each once
