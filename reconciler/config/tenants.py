@@ -235,6 +235,7 @@ class Guards(Section):
     deny_users: Lowered = ()  # as allow_users; * stands for any text
     break_glass: Lowered = ()  # emergency accounts
     shared_accounts: Lowered = ()  # of mailboxes, rooms and machines; * stands for any text
+    mailbox_purpose: Literal["off", "where_readable", "required"] = "where_readable"  # of whoever would be written to
     deny_role_holders: bool = True  # who holds an administrator role is never changed
     countries: tuple[Country, ...] = ()  # usage locations that may be set; empty: any
     grants_per_cycle: Allowed = Allowance(50, Decimal(10), 250)

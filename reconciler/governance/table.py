@@ -99,6 +99,7 @@ TABLE: tuple[tuple[tuple[str, ...], Judge], ...] = tuple(
         ("tenant.guards.break_glass", denied),
         ("tenant.guards.shared_accounts", denied),
         ("tenant.guards.deny_role_holders", FALSE_IS_WIDER),
+        ("tenant.guards.mailbox_purpose", ranked("required", "where_readable", "off")),
         ("tenant.guards.countries", listed_or_any),
         *((f"tenant.guards.{lane}_per_{span}", more) for lane in (
             "grants", "removals", "usage_locations", "cost", "answers"

@@ -127,6 +127,8 @@ def cycle(d: Deps, run: Run) -> CycleReport:
         seen = replace(seen, observed=_second_look(d, seen, doubts, findings))
         findings = diff(seen.lines, seen.observed, at=at, windows=d.windows)
         gates, books = _decide(d, run, findings, seen, post, belonging, books, at)
+    if post.ask_purposes(gates.gated):
+        gates, books = _decide(d, run, findings, seen, post, belonging, books, at)
     if ask(round_, gates.gated, seen.observed, at):
         gates, books = _decide(d, run, findings, seen, post, belonging, books, at)
     sender = _sender(d, run, post, gates)

@@ -18,7 +18,6 @@ from sqlmodel import Session
 from desired_state.model import LineKey, SkuId, UserId
 from reconciler.clients.graph import Graph
 from reconciler.clock import Clock
-from reconciler.digest import plain
 from reconciler.errors import RemoteError
 from reconciler.line import Decision, Finding, Gated, Lane, Trip
 from reconciler.loop.belonging import Belonging
@@ -29,14 +28,15 @@ from reconciler.loop.guards.budgets import CYCLE, DAY, Limits, Used, affordable,
 from reconciler.loop.guards.effects import Scales
 from reconciler.loop.guards.freezes import Stop, Window, frozen
 from reconciler.loop.guards.judge import CIRCUIT, CLOCK, FREEZE, KILL, LIFTED, SCOPE, circuit_trip, covered
-from reconciler.loop.guards.lanes import lanes_of
-from reconciler.loop.guards.scope import ANY, Scope, Side, judge
+from reconciler.loop.guards.scope import ANY, SHARED, Scope, Side, judge
 from reconciler.loop.guards.sources import Pulled, short
 from reconciler.loop.guards.watch import GRAPH, SERVICENOW, Watch, system_of
 from reconciler.loop.observe import Seen
 from reconciler.loop.pull import TICKETS
+from reconciler.loop.register import purposes as register_purposes
 from reconciler.loop.register import register
 from reconciler.loop.send import Stopped, Write
+from reconciler.loop.stopped_plans import named_plan, plan_of
 from reconciler.store import directories, guards, journal, outbox, switches, tally
 from reconciler.store.database import Database
 
@@ -66,6 +66,7 @@ class Guarding:
     flip_window: timedelta = timedelta(days=7)
     skews: Callable[[], Mapping[str, float | None]] = dict  # seconds that each system's clock is ahead of ours
     clock_tolerance: timedelta = skew.TOLERANCE
+    reads_purposes: Callable[[], bool] = lambda: False  # whether it may be read what a mailbox is for
 
     def clocks(self) -> skew.Verdict:
         """What both systems' clocks say of ours, by their last answers."""
@@ -219,6 +220,18 @@ class Post:
 
     # --- around the gate
 
+    def ask_purposes(self, gated: Iterable[Gated]) -> bool:
+        """Read what the mailboxes of those are for who are about to be written to; True where that stops somebody."""
+        scope, guarding = self.watch.scope, self.guarding
+        mine = (g for g in gated if g.decision is Decision.CLEARED)
+        users = sorted({a.user for g in mine for a in g.proposal.actions} - self.watch.register.purposes.keys())
+        if not users or not (scope.needs_purpose or guarding.reads_purposes()):
+            return False
+        found = register_purposes(guarding.graph, users, may_read=guarding.reads_purposes())
+        known = replace(self.watch.register, purposes={**self.watch.register.purposes, **found})
+        self.watch = replace(self.watch, register=known)
+        return any(p.lower() in SHARED if isinstance(p, str) else scope.needs_purpose for p in found.values())
+
     def admit(self, findings: Iterable[Finding]) -> None:
         """Remember on which side of the fence everybody is; one who is on two is outside."""
         for finding in findings:
@@ -239,7 +252,7 @@ class Post:
             return
         with self.guarding.database.write() as session:
             for trip in stopped:
-                guards.keep(session, self.guarding.tenant, _plan(trip, gates.gated, self.cycle, at))
+                guards.keep(session, self.guarding.tenant, plan_of(trip, gates.gated, self.cycle, at))
             for digest in sorted(gates.released):
                 guards.use(session, self.guarding.tenant, digest, cycle=self.cycle, at=at)
 
@@ -249,7 +262,7 @@ class Post:
         with self.guarding.database.write() as session:
             for trip in trips:
                 if trip.guard not in LIFTED and trip.digest:
-                    guards.keep(session, self.guarding.tenant, _kept(trip, changes, self.cycle, at))
+                    guards.keep(session, self.guarding.tenant, named_plan(trip, changes, self.cycle, at))
 
     def circuit(self, lane: Lane, wanted: int, digest: str) -> Trip | None:
         """The trip of a breaker that is open for the system of a lane, None while it is closed."""
@@ -378,28 +391,3 @@ def _product(write: Write) -> str:
 def _costing(write: Write) -> Costing:
     """A change that is tried again costs once."""
     return write.subject, write.digest, write.kind
-
-
-def _plan(trip: Trip, gated: Iterable[Gated], cycle: str, at: datetime) -> guards.GuardPlan:
-    """A stopped lane's plan as an object that can be shown and let through."""
-    mine = [g for g in gated if g.decision is Decision.STOPPED and g.sentence == trip.sentence and g.proposal.actions]
-    changes = [
-        {
-            "line": str(g.proposal.finding.key),
-            "user": action.user,
-            "kind": action.kind.value,
-            "before": plain(action.before),
-            "after": plain(action.after),
-            "digest": g.proposal.digest,
-        }
-        for g in sorted(mine, key=lambda g: g.proposal.finding.key)
-        if trip.lane in lanes_of(g) or any(w.gains or w.losses for w in g.weights)
-        for action in g.proposal.actions
-    ]
-    return _kept(trip, changes, cycle, at)
-
-
-def _kept(trip: Trip, changes: Sequence[Mapping[str, Any]], cycle: str, at: datetime) -> guards.GuardPlan:
-    return guards.GuardPlan(
-        trip.digest, trip.guard, trip.lane.value, trip.wanted, trip.limit, trip.sentence, changes, cycle, at
-    )

@@ -56,3 +56,17 @@ def _named(groups: Belonging, names: Collection[str]) -> dict[str, GroupId | Unr
         else:
             found[name] = Unread(f"{len(shown) or 'no'} groups are called {name}; configure its object id")
     return found
+
+
+def purposes(graph: Graph, users: Collection[UserId], *, may_read: bool) -> dict[UserId, str | Unread]:
+    """What the mailbox of each user is for, "" for none."""
+    if not may_read:
+        return dict.fromkeys(users, Unread("what the mailbox is for may not be read (MailboxSettings.Read)"))
+    try:
+        read = graph.mailbox_purposes(users)
+    except RemoteError as error:
+        return dict.fromkeys(users, Unread(f"what the mailbox is for could not be read: {error}"))
+    return {
+        user: found if isinstance(found, str) else Unread(f"what the mailbox is for could not be read: {found}")
+        for user, found in read.items()
+    }

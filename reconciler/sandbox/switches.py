@@ -106,6 +106,8 @@ class Switches(msgspec.Struct):
     # --- sign-in (section 12)
     token_lifetime_s: float = 3599.0
     client_secret_expired: bool = False
+    permissions_withdrawn: tuple[str, ...] = ()
+    """Application permissions that no new token carries, whatever its registration was granted."""
     redirect_uris: tuple[str, ...] = ()
     """Addresses, beside any on loopback, to which sign-in may send its answer."""
     single_sign_on: bool = False

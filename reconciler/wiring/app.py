@@ -20,10 +20,8 @@ from desired_state.items import Item
 from desired_state.model import ProductKey, SkuId, Ticket
 from desired_state.plan_rules import PlanRules, load_plan_rules
 from reconciler.answers import Manners, Names
-from reconciler.clients.auth import (
-    EntraTokens,
-)
-from reconciler.clients.graph import GRAPH_DIALECT, Graph
+from reconciler.clients.auth import EntraTokens, roles
+from reconciler.clients.graph import GRAPH_DIALECT, PERMISSIONS, Graph
 from reconciler.clients.servicenow import SERVICENOW_DIALECT, ServiceNow, TicketFields
 from reconciler.clients.wire import Budget, Counts, Patience, Wire
 from reconciler.clock import Clock
@@ -273,6 +271,7 @@ class App:
             pause=self.tenant.guards.breaker_pause,
             flip_window=self.tenant.guards.flip_window,
             skews=self._skews,
+            reads_purposes=self._reads_purposes,
             clock_tolerance=self.tenant.guards.clock_tolerance * self._speed(),
         )
 
@@ -402,6 +401,12 @@ class App:
             )
 
         return manners
+
+    def _reads_purposes(self) -> bool:
+        """Whether it is wanted, and permitted, to read what a mailbox is for."""
+        if self.tenant.guards.mailbox_purpose == "off":
+            return False
+        return bool(roles(self.tokens.token()) & set(PERMISSIONS["mailbox_purposes"]))
 
     def _skews(self) -> dict[str, float | None]:
         """Seconds that each system's clock is ahead of ours."""

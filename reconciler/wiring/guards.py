@@ -28,6 +28,7 @@ def scope(guards: Guards) -> Scope:
         break_glass=frozenset(guards.break_glass),
         shared_accounts=frozenset(guards.shared_accounts),
         deny_role_holders=guards.deny_role_holders,
+        needs_purpose=guards.mailbox_purpose == "required",
     )
 
 

@@ -139,6 +139,47 @@ def test_what_the_directory_says_against_an_account_is_read_from_it(tmp_path):
         assert "group that is denied" in notes["RITM0010013"]
 
 
+@pytest.mark.parametrize("kind", ["shared", "room", "equipment"])
+def test_a_mailbox_that_is_no_persons_is_known_by_its_purpose(tmp_path, kind):
+    (who,) = people_of(tmp_path, ONE)
+    with contoso(tmp_path / "day") as day:
+        day.world.directory.user(who).mailbox = kind
+
+        report = cycle(day, ONE, TWO)
+
+        assert phase(report, ONE) == ("held", "user_out_of_scope")
+        assert f"is a {kind} one" in next(e.state.note for e in report.endings if e.state.key.ticket == ONE)
+        assert [i for i in intents(day, "graph") if i["subject"] == user_of(day, ONE).user_id] == []
+        assert intents(day, "graph") != []  # the other one's
+
+
+@pytest.mark.parametrize(
+    ("setting", "kind", "granted", "is_served"),
+    [
+        ("where_readable", "user", True, True),
+        ("where_readable", None, True, True),  # no mailbox yet
+        ("where_readable", "shared", False, True),  # it cannot be told: lists and patterns, as before
+        ("off", "shared", True, True),
+        ("required", "user", True, True),
+        ("required", None, True, True),
+        ("required", "user", False, False),
+        ("required", "shared", True, False),
+    ],
+)
+def test_a_purpose_that_is_not_known_counts_as_denied_only_where_it_is_required(
+    tmp_path, setting, kind, granted, is_served
+):
+    (who,) = people_of(tmp_path, ONE)
+    with contoso(tmp_path / "day", mailbox_purpose=setting) as day:
+        day.world.directory.user(who).mailbox = kind
+        if not granted:
+            day.world.switches.permissions_withdrawn = ("MailboxSettings.Read",)
+
+        cycle(day, ONE)
+
+        assert bool(intents(day, "graph")) is is_served
+
+
 def a_board(day: Day, user_id: str) -> None:
     """A group in a group, and somebody in it."""
     inner, outer = (day.world.directory.add_group(name) for name in ("Board office", "Board"))
