@@ -127,9 +127,9 @@ def cycle(d: Deps, run: Run) -> CycleReport:
         seen = replace(seen, observed=_second_look(d, seen, doubts, findings))
         findings = diff(seen.lines, seen.observed, at=at, windows=d.windows)
         gates, books = _decide(d, run, findings, seen, post, belonging, books, at)
-    if post.ask_purposes(gates.gated):
-        gates, books = _decide(d, run, findings, seen, post, belonging, books, at)
     if ask(round_, gates.gated, seen.observed, at):
+        gates, books = _decide(d, run, findings, seen, post, belonging, books, at)
+    while post.ask_purposes(gates.gated):  # whoever comes in for one who is left out is asked about as well
         gates, books = _decide(d, run, findings, seen, post, belonging, books, at)
     sender = _sender(d, run, post, gates)
     outcomes = _execute(d, run, sender, post, seen, gates)
