@@ -23,6 +23,7 @@ from desired_state.text import one_line
 from reconciler.approvals.machine import move
 from reconciler.approvals.values import Approval, State
 from reconciler.digest import digest
+from reconciler.metrics import UNCOUNTED, Meter
 from reconciler.offering import COST_CENTER_MAX, REASON_MAX
 from reconciler.store import approvals, journal, lines, proposals
 from reconciler.store.agents import Agent
@@ -81,6 +82,7 @@ class Counter:
     database: Database
     catalogue: Callable[[], Catalogue]
     admits: Callable[[str], str]
+    meter: Meter = UNCOUNTED
     tell: Tell | None = None
 
     def withdraw(self, agent: Agent, number: str, *, at: datetime) -> View | Refused:
@@ -113,7 +115,9 @@ class Counter:
             taken = self._take(session, agent, offer, key, at)
             if isinstance(taken, Refused):
                 proposals.note_refused(session, self.tenant, agent.name, taken.sentence, at)
-            return taken
+        if isinstance(taken, Refused) or taken.is_new:
+            self.meter.proposed("ai", "refused" if isinstance(taken, Refused) else "filed")
+        return taken
 
     def _take(self, session: Session, agent: Agent, offer: Offer, key: str, at: datetime) -> proposals.Filed | Refused:
         said = _said(offer)

@@ -10,12 +10,17 @@ from dataclasses import replace
 from datetime import datetime
 
 import msgspec
-from sqlmodel import Session, select
+from sqlalchemy import bindparam, select
+from sqlmodel import Session
 
+from desired_state.rows import table_of
 from reconciler.approvals.values import Delegation, Human, same
 from reconciler.store import journal
 from reconciler.store.tables import ApprovalDelegationRow
 
+_P = table_of(ApprovalDelegationRow).c
+_ARRANGED = select(_P.body).where(_P.tenant == bindparam("tenant"))
+_DELEGATION = msgspec.json.Decoder(Delegation).decode
 OURS = "reconciler"  # what `source` says of those that were arranged here
 
 
@@ -78,8 +83,7 @@ def end(session: Session, tenant: str, delegation: Delegation, at: datetime, *, 
 
 def delegations(session: Session, tenant: str) -> tuple[Delegation, ...]:
     """Everything that was arranged here, in the order of its beginning."""
-    rows = session.exec(select(ApprovalDelegationRow).where(ApprovalDelegationRow.tenant == tenant))
-    found = (msgspec.json.decode(row.body, type=Delegation) for row in rows)
+    found = map(_DELEGATION, session.connection().execute(_ARRANGED, {"tenant": tenant}).scalars())
     return tuple(sorted(found, key=lambda d: (d.starts_at, d.of.one, d.to.one)))
 
 

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from desired_state.catalogue import Catalogue
 from reconciler.approvals.routes import Candidate
 from reconciler.clock import Clock
+from reconciler.logs import Log
 from reconciler.store.approvals import Tell
 from reconciler.store.database import Database
 from reconciler.web.identity import Expected
@@ -47,7 +48,7 @@ class StepUp:
     above: Decimal = Decimal(0)
 
 
-def nobody_told(_sentence: str) -> None:
+def nobody_told(_message: str, /, **_fields: object) -> None:
     """Where no log is kept."""
 
 
@@ -63,8 +64,8 @@ def fresh_secret() -> str:
 @dataclass(frozen=True)
 class Site:
     """One tenant's pages. `public_url` is the address that browsers use; `proxies` are addresses whose
-    `X-Forwarded-For` counts; `log` takes one line about what went wrong; `wake` is
-    called once an answer is kept, so that what follows from it need not wait for the timetable."""
+    `X-Forwarded-For` counts; `log` takes what went wrong; `wake` is called once an answer is kept, so that what
+    follows from it need not wait for the timetable."""
 
     tenant: str
     database: Database
@@ -79,7 +80,7 @@ class Site:
     delegate_at_most: timedelta = timedelta(days=30)
     tell: Tell | None = None
     wake: Callable[[], None] = nothing_waits
-    log: Callable[[str], None] = nobody_told
+    log: Log = nobody_told
     mode: str = ""  # of the tenant, for people
     secret: Callable[[], str] = field(default=fresh_secret, repr=False)
 

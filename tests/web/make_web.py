@@ -32,6 +32,7 @@ from reconciler.web.site import Site
 from reconciler.web.visits import SESSION_COOKIE
 from reconciler.wiring.pages import Directory
 from tests.make_approvals import a_draft, a_stage
+from tests.make_logs import into
 from tests.make_sign_in import Form, answer_of, forms_of, pick
 
 OURS = "https://localhost:8443"
@@ -213,7 +214,7 @@ def pages_of(database: Database, **changes: Any) -> Pages:
         world.clock,
     )
     said: list[str] = []
-    settled = {"public_url": OURS, "catalogue": load_builtin, "log": said.append, **changes}
+    settled = {"public_url": OURS, "catalogue": load_builtin, "log": into(said), **changes}
     directory = Directory(lambda: _graph(world, between), hosts.TENANT_ID)
     site = Site(tenant=TENANT, database=database, clock=world.clock, people=people, colleagues=directory, **settled)
     return Pages(world, site, create_app(site), login, between, said)

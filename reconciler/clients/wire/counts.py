@@ -11,7 +11,10 @@ from reconciler.clients.wire.words import http_date
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One request that was sent and what came of it. `status` 0: no reply. Holds no address, body or secret."""
+    """One try of a request and what came of it. `status` 0: no reply. Holds no address, body or secret.
+
+    `is_sent` False: nothing of it left this machine, so it counts for the system's health and not as a request.
+    """
 
     system: str
     operation: str
@@ -22,6 +25,7 @@ class Exchange:
     client_request_id: str
     attempt: int
     is_write: bool
+    is_sent: bool = True
 
 
 class Counts:
