@@ -56,6 +56,10 @@ def _event(row: Row) -> Event:
     match row.kind:
         case "bound":
             what = f"bound to {body.get('upn')} (object {body.get('user')})"
+        case "ticket.seen":
+            what = f"read in the ticket: {_asked(body)}"
+        case "plan.built":
+            what = f"part of the plan {str(body.get('plan'))[:16]}, which was carried out"
         case "intent":
             what = f"about to send {body.get('action')} to {body.get('system')}"
         case "result":
@@ -75,6 +79,8 @@ def _event(row: Row) -> Event:
             what = f"learnt from the refusal, and counts for everybody from now on: {body.get('words')}"
         case "proposal.filed":
             what = f"proposed by AI agent {body.get('agent')}, for whom {body.get('owner')} answers"
+        case "proposal.withdrawn":
+            what = f"withdrawn by AI agent {body.get('agent')}"
         case "auto_approved":
             what = f"approved by rule {body.get('rule')}, without a person"
         case kind if kind.startswith("approval."):
@@ -88,6 +94,11 @@ def _event(row: Row) -> Event:
         case _:
             what = row.kind
     return Event(row.seq, row.at, row.kind, what, body, _changes(body))
+
+
+def _asked(body: Mapping[str, Any]) -> str:
+    words = [str(body.get(name)) for name in ("state", "stage", "approval") if body.get(name)]
+    return f"state {', '.join(words)}" if words else "nothing that says where it stands"
 
 
 def _approval(kind: str, body: Mapping[str, Any]) -> str:

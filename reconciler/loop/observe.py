@@ -13,6 +13,7 @@ from desired_state import ledger
 from desired_state.model import Entitlement, LineKey, Product, Refusal, Request, Says, Ticket
 from desired_state.periods import zone_of
 from desired_state.resolve import OVER, resolve
+from reconciler.approvals.machine import OPEN
 from reconciler.approvals.values import Approval, State
 from reconciler.errors import RemoteError
 from reconciler.lifecycle import FINAL, Phase
@@ -24,6 +25,7 @@ from reconciler.line import (
     Observed,
 )
 from reconciler.loop.bind import bind, look_up
+from reconciler.loop.ending import renewed
 from reconciler.loop.look import Eyes, look
 from reconciler.loop.pull import Reader, pull
 from reconciler.loop.shared import handed_on, others_of
@@ -84,7 +86,7 @@ def observe(reader: Reader, eyes: Eyes, *, scope: Scope, tenant_id: str, cycle: 
         )
         for key, standing in sorted(wanted.items())
     )
-    found = _approved_here(reader, found)
+    found = _approved_here(reader, found, at)
     if any(_may_end(line) for line in found):
         found = _with_company(reader, found, at)
     skus = eyes.graph.subscribed_skus()
@@ -107,14 +109,24 @@ def _remembered(
 _BEGUN = (State.EXECUTING, State.DONE, State.FAILED, State.PARTLY)
 
 
-def _approved_here(reader: Reader, found: tuple[Line, ...]) -> tuple[Line, ...]:
-    """The lines with who approved them here, and whether that was begun."""
+def _approved_here(reader: Reader, found: tuple[Line, ...], at: datetime) -> tuple[Line, ...]:
+    """The lines with who approved them here, and whether that was begun; out of review where people are asked anew."""
     open_ = {line.key.ticket for line in found if line.says is Says.WAITING or not _is_at_ease(line)}
     if not open_:
         return found
     with reader.database.read() as session:
         newest = approvals.newest(session, reader.tenant, open_)
-    return tuple(_with_approvers(line, newest.get(line.key)) for line in found)
+    return tuple(_with_approvers(_asked_anew(line, newest.get(line.key), at), newest.get(line.key)) for line in found)
+
+
+def _asked_anew(line: Line, approval: Approval | None, at: datetime) -> Line:
+    """A line with a person is a new decision once somebody wants people asked again, also after a cycle that was cut
+    short between asking them and remembering it."""
+    state = line.state
+    if approval is None or state is None or state.phase is not Phase.REVIEW:
+        return line
+    is_asked = approval.state in OPEN and state.since is not None and approval.created_at > state.since
+    return replace(line, state=renewed(state, at)) if approval.is_renewed or is_asked else line
 
 
 def _is_at_ease(line: Line) -> bool:

@@ -190,6 +190,8 @@ class Wire:
             try:
                 status = response.status_code
                 request_id = cut(self.dialect.request_id(response.headers), limit=100)
+                if "Date" in response.headers:
+                    self.counts.dated(response.headers["Date"], self.clock.monotonic())
                 body = self._body(response)
             finally:
                 response.close()
