@@ -43,6 +43,7 @@ from reconciler.model import (
     SubscribedSku,
     Verdict,
 )
+from reconciler.question import Decided, Question
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +119,7 @@ class Line:
     is_unapproved: bool = False  # its item needs no approval and nobody gave one: only a rule can allow it
     is_approved: bool = False  # people approved it here, and it was begun: what the ticket waits for is given
     approved_by: tuple[str, ...] = ()  # names of who approved it here
+    decided: Decided | None = None  # what a person said about access that is not as it was granted
 
     @property
     def key(self) -> LineKey:
@@ -297,6 +299,8 @@ class Finding:
     aftermath: Aftermath | None = None  # what was there once is gone
     there: tuple[Given, ...] | None = None  # what we gave and is there now, newest first; None: not known
     heir: LineKey | None = None  # KEPT: the line that has the licence from now on
+    question: Question | None = None  # what only a person may decide
+    decided: Decided | None = None  # the answer that this finding follows
 
     @property
     def key(self) -> LineKey:

@@ -24,6 +24,7 @@ from reconciler.line import (
     Observed,
 )
 from reconciler.loop.bind import bind, look_up
+from reconciler.loop.deciding import with_answers
 from reconciler.loop.look import Eyes, look
 from reconciler.loop.pull import Reader, pull
 from reconciler.loop.shared import handed_on, others_of
@@ -84,7 +85,7 @@ def observe(reader: Reader, eyes: Eyes, *, scope: Scope, tenant_id: str, cycle: 
         )
         for key, standing in sorted(wanted.items())
     )
-    found = _approved_here(reader, found)
+    found = with_answers(reader.database, reader.tenant, _approved_here(reader, found))
     if any(_may_end(line) for line in found):
         found = _with_company(reader, found, at)
     skus = eyes.graph.subscribed_skus()
