@@ -95,6 +95,8 @@ class Other:
 
     key: LineKey
     product: Product
+    asked_at: datetime | None = None
+    given: tuple[Given, ...] = ()  # by us, as far as it is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,7 @@ class Line:
     is_by_us: bool = False  # the ledger says that we gave what it was granted
     given: tuple[Given, ...] = ()  # exactly what, as far as it is known
     siblings: tuple[Product, ...] = ()  # what else the same form can ask for
+    replaced: tuple[Product, ...] = ()  # what its product declares to take the place of
     priority: str = ""  # why it is served before older lines, "" when it is not
     granted_at: datetime | None = None  # when the access was first proven, by the ledger: periods run from here
     zone: tzinfo = UTC  # where the person's days begin and end

@@ -218,7 +218,7 @@ def _stuck(ending: Ending, cause: Cause) -> Matter | None:
     if cause is Cause.EXPIRED_NOT_REMOVED:
         is_proposed = ending.finding.closing is Closing.PROPOSED
         return Matter.ASKED if is_proposed or phase is Phase.REVIEW else None
-    if cause is Cause.REMOVED_LATER:
+    if cause is Cause.REMOVED_LATER or ending.finding.question is not None:
         return Matter.ASKED
     if phase is Phase.HELD and cause is Cause.HELD_BY_PERSON:
         return Matter.KEPT

@@ -87,6 +87,8 @@ def verdict(telling: Telling, ending: Ending) -> str:
             return f"Waiting for the requester: {what}."
         case "asked", Phase.DRIFTED | Phase.REVIEW if ending.state.cause == Cause.REMOVED_LATER:
             return f"Removed or changed after it was granted: {what}; was that meant?"
+        case "asked", _ if ending.state.cause == Cause.WRONG_PRODUCT:
+            return f"The licence that it takes the place of is still there: {what}; shall the two be exchanged?"
         case "asked", _:
             return f"The period is over and the licence is still there: {what}; shall it be taken back?"
         case "kept", _:
@@ -264,6 +266,8 @@ def task(telling: Telling, number: str, mine: Sequence[Ending], owner: str) -> t
         about = (
             "a licence was removed, was it meant" if first.state.cause == Cause.REMOVED_LATER else "a period is over"
         )
+    if telling.matter(first) == "asked" and first.state.cause == Cause.WRONG_PRODUCT:
+        about = "a larger licence was to be replaced"
     title = f"{number}: {about}, needs the {owner} ({_product(first)} for {_who(first)}{more})"
     paragraphs = ["\n".join([verdict(telling, e), *facts(telling, e)]) for e in mine]
     return title, "\n\n".join([*paragraphs, FOOT])

@@ -27,11 +27,12 @@ def keepers(
     observed: Observed,
 ) -> tuple[Other, ...]:
     """The other lines that would lose something: the same product, or one that is proven or carried only by it."""
-    left = _without(given, user, details, observed)
-    return tuple(o for o in others if o.product.key == product.key or _loses(o.product, details, left))
+    left = without(given, user, details, observed)
+    return tuple(o for o in others if o.product.key == product.key or loses(o.product, details, left))
 
 
-def _loses(product: Product, before: tuple[SkuDetail, ...], after: tuple[SkuDetail, ...]) -> bool:
+def loses(product: Product, before: tuple[SkuDetail, ...], after: tuple[SkuDetail, ...]) -> bool:
+    """Whether a product's proof, or what it builds on, is worse afterwards."""
     if prove(product, before).access is not prove(product, after).access:
         return True
     carried = [p for p in product.prerequisite_plans if _is_on(p, before)]
@@ -43,7 +44,7 @@ def _is_on(plan: object, details: Iterable[SkuDetail]) -> bool:
     return any(state is not PlanState.DISABLED for d in details for p, state in d.plans.items() if p == plan)
 
 
-def _without(
+def without(
     given: Given, user: ObservedUser, details: tuple[SkuDetail, ...], observed: Observed
 ) -> tuple[SkuDetail, ...]:
     """The plans that would be left. A licence that also comes another way stays as it is."""
