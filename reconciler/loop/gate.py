@@ -29,6 +29,7 @@ from reconciler.line import (
     Trip,
 )
 from reconciler.loop.approved import Approvals, approved
+from reconciler.loop.ending import is_unpermitted
 from reconciler.loop.guards.judge import judge
 from reconciler.loop.guards.scope import Side
 from reconciler.loop.guards.scope import judge as side_of
@@ -179,7 +180,7 @@ def _resting(proposal: Proposal, at: datetime) -> str:
     if state.phase is Phase.REVIEW and finding.decided is None and not _is_answered(proposal, state):
         return state.note or "A person has this line."
     tried = (Phase.CONVERGING, Phase.VERIFYING, Phase.WAITING_FOR_SEAT, Phase.REVOKING)
-    is_tried = state.phase in tried and finding.rest is Rest.ACT
+    is_tried = (state.phase in tried or is_unpermitted(state)) and finding.rest is Rest.ACT
     if is_tried and state.next_at is not None and state.next_at > at:
         return f"The last attempt had no effect yet; the next one is due at {state.next_at:%Y-%m-%d %H:%M:%S} UTC."
     return ""

@@ -68,3 +68,40 @@ def test_a_write_whose_reply_was_lost_keeps_our_own_name_for_it(day):
     (lost, *_) = [r for r in results(day, ANNA_S) if r["result"] == "failed"]
     assert re.fullmatch(UUID, lost["client_request_id"])
     assert lost["request_id"] == ""
+
+
+def test_a_closed_ticket_that_costs_more_than_was_approved_is_handed_back_once(tmp_path):
+    text = Path("config.toml").read_text("utf-8")
+    cheap = "[products.project-plan-3]\nprice = 28.10"
+    assert cheap in text
+    config = tmp_path / "config.toml"
+    config.write_text(text.replace(cheap, "[products.project-plan-3]\nprice = 99.00"), "utf-8")
+    with a_day(tmp_path, config=config) as day:
+        for _ in range(3):
+            day.cycle()
+            day.wait(24 * 60)
+
+        found = row(day, ANNA_S)
+        assert (found["phase"], found["cause"]) == ("review", "policy_refused")
+        assert not has(day, "anna.berger", PROJECT)
+        assert log(day, ANNA_S) == []
+        (note,), (task,) = day.notes(ANNA_S), day.tasks(ANNA_S)
+        assert "costs 99.00 a month and 28.10 was approved" in note
+        assert "have its price approved" in task["description"]
+        assert day.ticket(ANNA_S)["active"] == "true"  # reopened: it says what is not so
+
+
+def test_a_permission_that_is_missing_is_told_to_the_operator_once_and_only_when_it_lasts(tmp_path):
+    with a_day(tmp_path, may=lambda permission: "ReadWrite" not in permission) as day:
+        day.cycle()
+        assert (day.phase(ANNA_S), day.notes(ANNA_S)) == ("held", [])
+
+        for _ in range(4):
+            day.wait(90)
+            day.cycle()
+
+        assert row(day, ANNA_S)["cause"] == "permission_missing"
+        (note,), (task,) = day.notes(ANNA_S), day.tasks(ANNA_S)
+        assert "the reconciler may not" in note and "reconciler doctor" in note
+        assert "a permission is missing" in task["short_description"]
+        assert day.ticket(ANNA_S)["active"] == "false"  # it may be true: nothing is reopened for our own want
