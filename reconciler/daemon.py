@@ -23,7 +23,7 @@ from reconciler.loop.observe import Scope
 from reconciler.metrics.counting import cycle_result
 from reconciler.once import once
 from reconciler.report import CycleReport
-from reconciler.store import approvals
+from reconciler.store import approvals, questions
 from reconciler.wiring import App
 
 Say = Callable[[str], None]
@@ -39,7 +39,7 @@ class Service:
     log: Say
     tell_every_s: int = TELL_EVERY_S
     wall: Clock = field(default_factory=SystemClock)  # times cycles, whatever the sandbox's clock does
-    _answers: int = field(default=0, init=False)  # of people, when the last cycle began
+    _answers: object = field(default=None, init=False)  # of people, when the last cycle began
 
     def run(self, stop: threading.Event) -> None:
         """Run cycles until `stop` is set. What the pages put into the log since the last one is signed at the end."""
@@ -99,9 +99,9 @@ class Service:
             self.cycle()
         self.tell()
 
-    def _answered(self) -> int:
+    def _answered(self) -> object:
         with self.app.database.read() as session:
-            return approvals.answers(session, self.app.name)
+            return approvals.answers(session, self.app.name), questions.answers(session, self.app.name)
 
     def tell(self) -> None:
         """Tell people what they are owed, between cycles. The next cycle reports what could not be told."""

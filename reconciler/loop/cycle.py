@@ -32,6 +32,7 @@ from reconciler.loop.aftermath import to_ask
 from reconciler.loop.approving import Asking, ask, begin_round, conclude, consume, due_for, standing, tend
 from reconciler.loop.belonging import Belonging
 from reconciler.loop.confirm import SECOND_LOOK_S, confirmed, doubtful
+from reconciler.loop.deciding import keep
 from reconciler.loop.deliver import deliver
 from reconciler.loop.desk import Desk, Told
 from reconciler.loop.diff import Windows, diff
@@ -329,7 +330,9 @@ def _record(
     if d.notary is not None and (sender.sent.graph or sender.sent.servicenow):
         d.notary.seal()  # so that the evidence of these writes carries a checkpoint over them
     endings = record(endings, d.desk, plan_digest=gates.plan_digest, cycle=run.cycle, at=d.clock.now())
+    void = keep(d.database, d.tenant, endings, cycle=run.cycle, at=d.clock.now())
     told = deliver(d.desk, sender, post, plan_digest=gates.plan_digest, only=_tickets(run, endings))
+    told.problems.extend(void)
     if told.given:
         try:
             pull(d.reader, cycle=run.cycle)  # take in our own updates now, so that they are no news later (I6, I10)

@@ -156,6 +156,7 @@ class Wire:
                     self.budget.went_well()
                 return answer
             error_now = judgement.error or Malformed(self.dialect.system, "no reply")
+            error_now.client_request_id = sent["client-request-id"]
             if judgement.sign is Sign.STALE:
                 if has_renewed or not self._refresh(signed):
                     raise error_now
