@@ -9,8 +9,11 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Protocol
 
+from pydantic import SecretStr
+
 from desired_state.catalogue import Catalogue
 from reconciler.clock import Clock
+from reconciler.health import Pulse
 from reconciler.store.approvals import Tell
 from reconciler.store.database import Database
 from reconciler.web.identity import Expected
@@ -66,6 +69,9 @@ class Site:
     log: Callable[[str], None] = nobody_told
     mode: str = ""  # of the tenant, for people
     secret: Callable[[], str] = field(default=fresh_secret, repr=False)
+    pulse: Callable[[], Pulse] | None = None  # how the service is, where one runs
+    wake: Callable[[], None] | None = None  # lets it look at tickets at once
+    wake_token: Callable[[], SecretStr | None] = lambda: None  # whoever has it may do so
 
     @property
     def callback_url(self) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, time
 from decimal import Decimal
 from functools import cached_property
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from desired_state.catalogue import Catalogue
@@ -20,9 +21,7 @@ from desired_state.items import Item
 from desired_state.model import ProductKey, SkuId, Ticket
 from desired_state.plan_rules import PlanRules, load_plan_rules
 from reconciler.answers import Manners, Names
-from reconciler.clients.auth import (
-    EntraTokens,
-)
+from reconciler.clients.auth import EntraTokens, TokenSource
 from reconciler.clients.graph import GRAPH_DIALECT, Graph
 from reconciler.clients.servicenow import SERVICENOW_DIALECT, ServiceNow, TicketFields
 from reconciler.clients.wire import Budget, Counts, Patience, Wire
@@ -64,6 +63,29 @@ GRAPH_UNITS, GRAPH_WINDOW_S = 3500.0, 10.0  # the smallest tenant's allowance (g
 
 
 PATIENCE = Patience()
+UNLIMITED = 1e9  # requests: a system whose allowance nobody states; it may still say that it wants to be left alone
+
+
+def nothing() -> None:
+    """Nothing stands in the way."""
+
+
+@dataclass
+class Fence:
+    """Asked before each attempt to send a write; raises to stop it. Set while a cycle holds its tenant."""
+
+    check: Callable[[], None] = nothing
+
+    def __call__(self) -> None:
+        self.check()
+
+
+@dataclass
+class Kept:
+    """What one cycle leaves to the next: tokens that are good for a while, and which system wants to be left alone."""
+
+    tokens: dict[str, Any] = field(default_factory=dict)
+    budgets: dict[str, Budget] = field(default_factory=dict)
 
 
 @dataclass
@@ -80,6 +102,8 @@ class App:
     asked: Settings | None = None  # the configuration as it was read, where less of it may be used
     standing: Standing | None = None  # why that is so; None: it is used as it was read
     counts: dict[str, Counts] = field(default_factory=lambda: {"graph": Counts(), "servicenow": Counts()})
+    fence: Fence = field(default_factory=Fence)
+    kept: Kept = field(default_factory=Kept)
 
     port: int | None = None  # that the pages are on, where it is not the configured one
 
@@ -101,7 +125,17 @@ class App:
     def tokens(self) -> EntraTokens:
         s = self.systems
         scope = f"{s.graph_base.removesuffix('/v1.0')}/.default"
-        return EntraTokens(s.authority, s.tenant_id, s.client_id, s.credential(), s.graph_http, scope=scope)
+        if "graph" not in self.kept.tokens:
+            self.kept.tokens["graph"] = EntraTokens(
+                s.authority, s.tenant_id, s.client_id, s.credential(), s.graph_http, scope=scope
+            )
+        found: EntraTokens = self.kept.tokens["graph"]
+        return found
+
+    def _budget(self, system: str, units: float, window_s: float) -> Budget:
+        if system not in self.kept.budgets:
+            self.kept.budgets[system] = Budget(units, window_s, self.clock)
+        return self.kept.budgets[system]
 
     @cached_property
     def graph(self) -> Graph:
@@ -113,16 +147,19 @@ class App:
             self.tokens.fresh,
             self.clock,
             self._rng("graph"),
-            Budget(GRAPH_UNITS, GRAPH_WINDOW_S, self.clock),
+            self._budget("graph", GRAPH_UNITS, GRAPH_WINDOW_S),
             dialect=GRAPH_DIALECT,
             patience=self.patience,
             counts=self.counts["graph"],
+            before_write=self.fence,
         )
         return Graph(wire, self.clock)
 
     @cached_property
     def servicenow(self) -> ServiceNow:
-        tokens = self.systems.servicenow_tokens(self.systems.servicenow_http)
+        if "servicenow" not in self.kept.tokens:
+            self.kept.tokens["servicenow"] = self.systems.servicenow_tokens(self.systems.servicenow_http)
+        tokens: TokenSource = self.kept.tokens["servicenow"]
         wire = Wire(
             "servicenow",
             self.systems.servicenow_http,
@@ -131,9 +168,11 @@ class App:
             tokens.fresh,
             self.clock,
             self._rng("servicenow"),
+            self._budget("servicenow", UNLIMITED, 1.0),
             dialect=SERVICENOW_DIALECT,
             patience=self.patience,
             counts=self.counts["servicenow"],
+            before_write=self.fence,
         )
         return ServiceNow(wire, self.clock, TicketFields(country_field=self.tenant.servicenow.country_field))
 

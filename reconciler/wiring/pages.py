@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from starlette.types import ASGIApp
 
 from reconciler.clients.auth import Certificate, ClientSecret, ManagedIdentity, PeopleSignIn
 from reconciler.errors import UserError
+from reconciler.health import Pulse
 from reconciler.web import api
 from reconciler.web.app import create_app
 from reconciler.web.site import Site, StepUp
@@ -16,9 +18,19 @@ from reconciler.wiring.app import App
 from reconciler.wiring.proposing import counter
 
 
-def web_app(app: App, *, port: int, log: Callable[[str], None]) -> ASGIApp:
+@dataclass(frozen=True)
+class Loop:
+    """What the pages know of the service behind them: how it is, and how to let it look at tickets at once."""
+
+    pulse: Callable[[], Pulse]
+    wake: Callable[[], None]
+
+
+def web_app(app: App, *, port: int, log: Callable[[str], None], loop: Loop | None = None) -> ASGIApp:
     """The pages of a tenant that listen on this port. Contacts nobody. Raises UserError when nobody could sign in."""
     own = site(app, port=port, log=log)
+    if loop is not None:
+        own = replace(own, pulse=loop.pulse, wake=loop.wake)
     return create_app(own, further=[api.routes(own, counter(app))])
 
 
@@ -45,6 +57,7 @@ def site(app: App, *, port: int, log: Callable[[str], None]) -> Site:
         tell=app.tell,
         log=log,
         mode=app.tenant.mode,
+        wake_token=app.settings.schedule.read_wake_token,
     )
 
 

@@ -8,7 +8,6 @@ import signal
 import ssl
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -17,7 +16,6 @@ import pytest
 import trustme
 
 from reconciler.config import load
-from reconciler.daemon import Service
 from reconciler.errors import UserError
 from reconciler.web.server import WebServer
 from reconciler.wiring.serving import serving
@@ -51,27 +49,6 @@ def test_the_service_runs_a_cycle_serves_its_pages_and_stops_well(tmp_path: Path
     assert re.fullmatch(r"\S+Z cycle \S+: 36 lines, .*\n", line)
     assert (code, said) == (0, "")
     assert took_s < 15
-
-
-def test_a_cycle_that_fails_is_a_line_in_the_log_and_the_next_one_runs(tmp_path: Path):
-    settings = load(None, {**QUIET, "RECONCILER_STATE_DIR": str(tmp_path), "RECONCILER_SCHEDULE__EVERY": "1s"})
-    said: list[str] = []
-    stop = threading.Event()
-
-    def log(sentence: str) -> None:
-        said.append(sentence)
-        if len(said) == 2:
-            stop.set()
-
-    with serving(settings, "contoso", log=log) as up:
-        broken = Service(up.app, log)
-        up.app.database.close()
-        for file in tmp_path.glob("reconciler.db*"):
-            file.write_bytes(b"damaged" * 100)
-        broken.run(stop)
-
-    assert len(said) >= 2
-    assert all(line.startswith("the cycle failed: ") and "damaged" in line for line in said[:2])
 
 
 def test_a_port_that_is_taken_is_one_sentence(tmp_path: Path):

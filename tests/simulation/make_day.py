@@ -33,7 +33,7 @@ from reconciler.sandbox.server import Serving
 from reconciler.sandbox.stories import contoso, history
 from reconciler.sandbox.transport import SandboxTransport
 from reconciler.sandbox.world import World
-from reconciler.store.database import Database, open_database
+from reconciler.store.database import BUSY_TIMEOUT_S, Database, open_database
 from reconciler.wiring import App, Systems
 
 TENANT = "contoso"
@@ -156,7 +156,12 @@ def past_of(world: World) -> tuple[PastGrant, ...]:
 
 @contextmanager
 def a_day(
-    state: Path, world: World | None = None, *, config: Path | None = None, served: Serving | None = None
+    state: Path,
+    world: World | None = None,
+    *,
+    config: Path | None = None,
+    served: Serving | None = None,
+    busy_timeout_s: float = BUSY_TIMEOUT_S,
 ) -> Iterator[Day]:
     """Contoso, or another world, with the shipped configuration and a store under `state`.
 
@@ -165,7 +170,7 @@ def a_day(
     world = world or contoso()
     settings = load(config, {"RECONCILER_STATE_DIR": str(state)})
     with ExitStack() as held:
-        database = open_database(state / "reconciler.db")
+        database = open_database(state / "reconciler.db", busy_timeout_s=busy_timeout_s)
         held.callback(database.close)
         watch = Watch(database)
 
