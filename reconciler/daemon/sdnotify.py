@@ -12,6 +12,8 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 
+TELL_S = 0.5
+
 
 class Systemd:
     """The manager of this service, if there is one."""
@@ -28,6 +30,7 @@ class Systemd:
         if not self._address:
             return
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as to:
+            to.settimeout(TELL_S)  # a manager that does not read would hold us for ever
             to.sendto("\n".join(lines).encode(), self._address)
 
     @contextmanager
