@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import rfc8785
 from sqlmodel import Session, col, select
 
+from reconciler.digest import canonical
 from reconciler.store import journal
 from reconciler.store.tables import ConfigAcceptedRow, ConfigSeenRow, ConfigTextRow
 
@@ -105,7 +105,7 @@ def note(
 def keep(session: Session, digest: str, document: Mapping[str, Any], at: datetime) -> None:
     """Keep a document under its digest; nothing is written when it is there."""
     if session.get(ConfigTextRow, digest) is None:
-        session.add(ConfigTextRow(hash=digest, body=rfc8785.dumps(dict(document)).decode(), kept_at=at))
+        session.add(ConfigTextRow(hash=digest, body=canonical(dict(document)).decode(), kept_at=at))
         session.flush()
 
 

@@ -18,13 +18,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import rfc8785
 from sqlalchemy import insert, text
 from sqlmodel import Session, col, or_, select
 
 from reconciler.audit.chain import GENESIS, Head, Verification, read_export, row_hash, verify
 from reconciler.audit.conduct import CLOCK_WARNING, STEP_BACK
 from reconciler.audit.veil import revealed
+from reconciler.digest import canonical
 from reconciler.store import persons
 from reconciler.store.fit import fit, redact
 from reconciler.store.tables import AuditAbout, AuditRecord
@@ -94,11 +94,11 @@ def append(
     before, last_at = _last(session, tenant)
     if last_at and datetime.fromisoformat(last_at) - at > STEP_BACK:
         body = {**body, CLOCK_WARNING: last_at}
-    kept, canonical = fit(body)
+    kept, written = fit(body)
     subject, actor = redact(subject), redact(actor)
     if persons.veil_of(session) is not None:
         subject, actor, kept, about = persons.hide(session, tenant, subject, actor, kept, about)
-        canonical = rfc8785.dumps(kept).decode()
+        written = canonical(kept).decode()
     row: dict[str, Any] = {
         "tenant": tenant,
         "seq": before.size + 1,
@@ -110,7 +110,7 @@ def append(
         "body": kept,
     }
     row |= {"prev": before.hash, "hash": row_hash(row, before.hash)}
-    session.connection().execute(insert(AuditRecord), row | {"body": canonical})
+    session.connection().execute(insert(AuditRecord), row | {"body": written})
     further = _further(row["subject"], kept, (*about, *_told_of(session, tenant, kept.get("intent"))))
     if further:
         rows = [{"tenant": tenant, "seq": row["seq"], "subject": name} for name in further]
@@ -254,6 +254,6 @@ def _body(written: object) -> object:
         return written
     try:
         value = json.loads(written)
-        return value if isinstance(value, dict) and rfc8785.dumps(value).decode() == written else written
+        return value if isinstance(value, dict) and canonical(value).decode() == written else written
     except (ValueError, TypeError, RecursionError):
         return written

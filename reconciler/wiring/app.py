@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 
 from desired_state.catalogue import Catalogue
 from desired_state.items import Item
-from desired_state.model import ProductKey, SkuId, Ticket
+from desired_state.model import PlanId, ProductKey, SkuId, Ticket
 from desired_state.plan_rules import PlanRules, load_plan_rules
 from reconciler.answers import Manners, Names
 from reconciler.clients.auth import EntraTokens, TokenSource
@@ -27,6 +27,7 @@ from reconciler.clients.servicenow import SERVICENOW_DIALECT, ServiceNow, Ticket
 from reconciler.clients.wire import Budget, Counts, Patience, Wire
 from reconciler.clock import Clock
 from reconciler.config import Settings, Tenant
+from reconciler.config.effective import Effective
 from reconciler.digest import digest
 from reconciler.errors import UserError
 from reconciler.governance.standing import Standing
@@ -177,6 +178,11 @@ class App:
         return ServiceNow(wire, self.clock, TicketFields(country_field=self.tenant.servicenow.country_field))
 
     @cached_property
+    def effective(self) -> Effective:
+        """The configuration as it was read, whatever of it may be used, and its digest."""
+        return Effective(self.asked if self.asked is not None else self.settings, self.name)
+
+    @cached_property
     def catalogue(self) -> Catalogue:
         """The products of this site, with what is retired by today, and the names that were imported."""
         with self.database.read() as session:
@@ -255,7 +261,7 @@ class App:
             page_size=self.tenant.servicenow.page_size,
             priorities=guards.priorities,
             whole_every=self.settings.schedule.full_scan_every,
-            meaning=self._meaning(),
+            meaning=self._meaning,
         )
         policy = self.policy()
         names = Names(
@@ -378,9 +384,14 @@ class App:
             service_names={**self.plan_rules.names, **services},
             rules=self.plan_rules,
             products=self.catalogue.products,
-            known_plans=frozenset(self.settings.catalogue().plans),
+            known_plans=self._known_plans,
         )
 
+    @cached_property
+    def _known_plans(self) -> frozenset[PlanId]:
+        return frozenset(self.settings.catalogue().plans)
+
+    @cached_property
     def _meaning(self) -> str:
         """A digest of what decides how a ticket is read: change it, and every ticket is read anew."""
         return digest(

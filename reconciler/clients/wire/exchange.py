@@ -18,6 +18,7 @@ import httpx
 import msgspec
 
 from reconciler.backoff import delay
+from reconciler.clients.wire.addresses import address
 from reconciler.clients.wire.budget import Budget
 from reconciler.clients.wire.counts import Counts, Exchange
 from reconciler.clients.wire.links import leads_home
@@ -139,21 +140,20 @@ class Wire:
         content_type: str = "application/json",
         cost: float = 1.0,
     ) -> Answer:
-        waited, has_renewed = 0.0, False
+        waited, has_renewed, where = 0.0, False, address(url, params)
         for attempt in range(1, self.patience.attempts + 2):  # one more for a renewed token
             if self.budget is not None:
                 self._respect(self.budget)
                 wait_s = self.budget.take(cost)
-                if (
-                    wait_s > 0 or not is_write
-                ):  # where a clock may end a cycle, an announced write that need not wait goes out
+                # A clock may end a cycle where it is asked to wait: an announced write that need not wait goes out.
+                if wait_s > 0 or not is_write:
                     self.clock.sleep(wait_s)
             signed = self._authorize()
             sent = {**(headers or {}), **signed, "client-request-id": self._new_id()}
             if content is not None:
                 sent["Content-Type"] = content_type
             request = self._http.build_request(
-                method, url, params=params, headers=sent, content=content, extensions=self._limits(is_write)
+                method, where, headers=sent, content=content, extensions=self._limits(is_write)
             )
             if is_write:
                 self._before_write()
