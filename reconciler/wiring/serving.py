@@ -14,7 +14,7 @@ from reconciler.web.server import WebServer
 from reconciler.wiring.app import App, open_app
 from reconciler.wiring.governing import note_configuration, note_start
 from reconciler.wiring.pages import Loop, public_url, web_app
-from reconciler.wiring.twin import ServedTwin, served_sandbox
+from reconciler.wiring.twin import ServedTwin, followed_sandbox, served_sandbox
 
 
 @dataclass
@@ -129,5 +129,9 @@ def _twin(settings: Settings, tenant: str) -> Iterator[ServedTwin | None]:
     if not settings.tenants[tenant].sandbox:
         yield None
         return
+    with followed_sandbox(settings) as theirs:
+        if theirs is not None:
+            yield theirs
+            return
     with served_sandbox(settings) as twin:
         yield twin
