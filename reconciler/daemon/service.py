@@ -24,7 +24,7 @@ from reconciler.daemon.wishes import Stopping, Wishes
 from reconciler.errors import RemoteError, StoreUnusable, UserError
 from reconciler.health import Health, condition_of
 from reconciler.holding import NotDue, TenantBusy
-from reconciler.loop.observe import Scope
+from reconciler.loop.observe import Pace, Scope
 from reconciler.loop.pull import has_news
 from reconciler.once import CycleLost, once
 from reconciler.report import CycleReport
@@ -36,6 +36,7 @@ TELL_EVERY_S = 15.0  # what people decided is acted on, and told to others, so s
 LOOK_EVERY_S = 1.0
 LOOK_MIN_S = 0.02
 BUSY_S = 20.0  # after which a tenant that somebody else has is asked for again
+PACES = {Duty.FULL: Pace.SCAN, Duty.QUICK: Pace.QUICK}
 PARTLY_FROM = 3  # lines that a system fails for; fewer are about those lines, and told there
 SLOW_FROM_S = 60.0  # a cycle that takes no longer is never slow, however often cycles come
 
@@ -138,7 +139,9 @@ class Service:
         next_in_s = self.app.settings.schedule.every.total_seconds()
         try:
             answers = self._answered()
-            report = once(fresh, Scope(), stop=self.wishes.check, only_due=only_due, next_in_s=next_in_s)
+            report = once(
+                fresh, Scope(pace=PACES[duty]), stop=self.wishes.check, only_due=only_due, next_in_s=next_in_s
+            )
         except NotDue as early:
             self._stand_by(duty, early.in_s, "")
             return None

@@ -43,7 +43,7 @@ from reconciler.loop.guards.judge import FIGHT
 from reconciler.loop.learn import learn, taught
 from reconciler.loop.look import Eyes, look, look_back
 from reconciler.loop.notary import Notary
-from reconciler.loop.observe import Scope, Seen, observe
+from reconciler.loop.observe import Scope, Seen, mark_looked, observe
 from reconciler.loop.plan import Bounds, plan
 from reconciler.loop.pull import Reader, pull
 from reconciler.loop.record import begin, record
@@ -115,7 +115,7 @@ def cycle(d: Deps, run: Run) -> CycleReport:
         seen = replace(seen, observed=look_back(d.eyes, lost, seen.observed))
         findings = diff(seen.lines, seen.observed, at=at, windows=d.windows)
     round_ = begin_round(d.asking, run.cycle)
-    tend(round_, seen.lines, at, is_whole=run.scope == Scope())
+    tend(round_, seen.lines, at, is_whole=not run.scope.is_named)
     post = d.guarding.post(seen, cycle=run.cycle)
     gates, books = _decide(d, run, findings, seen, post, d.seating.load(), at)
     doubts = doubtful(g.proposal.finding for g in gates.gated if g.decision is Decision.CLEARED)
@@ -134,6 +134,8 @@ def cycle(d: Deps, run: Run) -> CycleReport:
         conclude(round_, endings, d.clock.now())
     endings, told = _record(d, run, sender, post, gates, endings, books)
     told.problems.extend(round_.problems)
+    if not run.is_dry and not run.scope.is_named:
+        mark_looked(d.reader, at)
     return _report(d, run, at, gates, endings, told, sender, post)
 
 
@@ -164,7 +166,7 @@ def _decide(
     wish = plan(findings, seen.observed, bounds, as_if_seats=True, naming=naming)
     wished = judged(wish)
     aside = frozenset(g.proposal.finding.key for g in wished.gated if steps_aside(g, at))
-    is_whole = not (run.scope.tickets or run.scope.users)
+    is_whole = run.scope == Scope()
     others = () if is_whole else elsewhere(before, (f.key for f in findings))
     gates = judged(plan(findings, seen.observed, bounds, aside=aside, elsewhere=others, naming=naming, wished=wish))
     told, books = seat(d.seating, before, gates.gated, seen.observed, at=at, is_whole=is_whole)
