@@ -7,15 +7,18 @@ import re
 import selectors
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
+
+from reconciler.store.database import open_database
 
 pytestmark = pytest.mark.tls
 TOKEN = "a-token-that-opens-nothing-else"
@@ -54,7 +57,7 @@ class Running:
 
 
 @contextmanager
-def running(state: Path, **more: str) -> Iterator[Running]:
+def running(state: Path, *, awaits: str = "Pages", **more: str) -> Iterator[Running]:
     place = state / "notify"
     place.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
@@ -73,7 +76,8 @@ def running(state: Path, **more: str) -> Iterator[Running]:
         with subprocess.Popen(command, env=env, cwd=state, **pipes) as process:
             try:
                 assert process.stdout is not None
-                url = re.fullmatch(r"Pages: +(http://localhost:\d+)\n", process.stdout.readline().decode())
+                line = process.stdout.readline().decode() if awaits else "Pages: http://localhost:0\n"
+                url = re.fullmatch(r"Pages: +(http://localhost:\d+)\n", line)
                 assert url is not None, process.stderr
                 yield Running(process, manager, url[1])
             finally:
@@ -128,6 +132,18 @@ def test_a_service_is_watched_woken_told_to_read_again_and_killed_and_goes_on(tm
 
     assert (code, left) == (0, b"")
     assert took_s < 15
+
+
+def test_a_store_that_is_locked_at_the_start_is_waited_for_and_said_once(tmp_path):
+    open_database(tmp_path / "var" / "reconciler.db").close()
+    with closing(sqlite3.connect(tmp_path / "var" / "reconciler.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with running(tmp_path, awaits="") as service:
+            assert "locked" in service.hears("not started yet")
+            other.execute("ROLLBACK")
+            service.hears("the store can be used again")
+            service.hears(r" cycle \S+: 36 lines")
+            assert sum("locked" in line for line in service.said) == 1
 
 
 def test_a_stop_in_the_middle_of_the_first_cycle_takes_seconds_and_the_next_start_takes_over_at_once(tmp_path):

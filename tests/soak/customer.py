@@ -45,14 +45,15 @@ class Customer:
 
     seed: int
     world: World = field(default_factory=contoso)
+    people: int = PEOPLE
     orders: list[Order] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._rng = random.Random(f"soak-{self.seed}")
         at = self.world.clock.now()
-        people = self.world.instance
-        self._manager = people.truth.user_id("laura.mcbride")
-        for n in range(PEOPLE):
+        desk = self.world.instance
+        self._manager = desk.truth.user_id("laura.mcbride")
+        for n in range(self.people):
             name = f"soak{n:03d}"
             self.world.directory.add_user(
                 self.upn(n),
@@ -64,11 +65,11 @@ class Customer:
                 employee_id=f"S{n:05d}",
                 created_at=at - timedelta(days=300),
             )
-            people.add_person(
-                name, email=self.upn(n), name=f"Soak Person {n}", employee_number=f"S{n:05d}", country="DE"
-            )
+            desk.add_person(name, email=self.upn(n), name=f"Soak Person {n}", employee_number=f"S{n:05d}", country="DE")
         for part_number in PRODUCTS.values():
-            self.world.at(at, {"kind": "buy_seats", "part_number": part_number, "seats": 5 * PEOPLE})
+            self.world.at(at, {"kind": "buy_seats", "part_number": part_number, "seats": 5 * self.people})
+        self._free = [(self.upn(n), product) for n in range(self.people) for product in PRODUCTS]
+        self._rng.shuffle(self._free)
         self._item = self._id("sc_cat_item", "Microsoft 365 licence")
         self._queue = self._id("sys_user_group", "M365 Licence Desk")
         for rule in BAD_DAY:
@@ -83,12 +84,10 @@ class Customer:
 
     def order(self) -> Order:
         """Somebody orders something that they do not have and never asked for."""
-        taken = {(o.upn, o.product) for o in self.orders}
-        free = [(self.upn(n), p) for n in range(PEOPLE) for p in PRODUCTS if (self.upn(n), p) not in taken]
-        upn, product = self._rng.choice(free)
+        upn, product = self._free.pop()
         at, closed = self.world.clock.now(), self._rng.random() < 0.4
         days = self._rng.choice((0, 0, 0, 2))
-        order = Order(f"RITM002{len(self.orders):04d}", upn, product, closed, days, at)
+        order = Order(f"RITM{20000 + len(self.orders):07d}", upn, product, closed, days, at)
         person = self.world.instance.truth.user_id(upn.partition("@")[0])
         self.world.instance.order(
             order.number,

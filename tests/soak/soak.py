@@ -1,9 +1,9 @@
 """A soak: a customer who orders, systems that fail, a process that is killed, and what must hold all the same.
 
-The sandbox lives in this process and its time runs by itself, but stands still while the service starts, however slow
-the machine is. The service is a process of its own that reaches it over TLS on loopback ports, as it would reach the
-real ones. In the end nothing fails any more, and after a few quiet hours every ticket has to be where an undisturbed
-service would have brought it.
+The sandbox lives in this process and its time runs by itself, but waits for the service where the machine is slow. The
+service is a process of its own that reaches it over TLS on loopback ports, as it would reach the real ones. In the end
+nothing fails any more, and after a few quiet hours every ticket has to be where an undisturbed service would have
+brought it.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from tests.soak.customer import Customer
 from tests.soak.process import Life, Process
 
 LOOK_S = 0.25
+WAIT_S = 12.0  # without a cycle, until time goes on all the same: one that fails
 PATIENCE_S = 60.0  # a start on a busy machine: until its first cycle is done, the world waits so long
 QUIET_H = 8.0  # at most; it ends as soon as everything has come to rest
 RSS_MAX_MB, FILES_MAX, THREADS_MAX = 400.0, 80, 60
@@ -47,15 +48,19 @@ class Plan:
     kills: int
     seed: int
     order_min: float = 30.0
-    every: str = "10m"
-    pull_every: str = "3m"
+    every_min: int = 10
+    pull_min: int = 3
+
+    @property
+    def interval(self) -> timedelta:
+        return timedelta(minutes=self.every_min)
 
     @classmethod
     def of(cls, hours: float, *, speed: float = 0.0, kills: int = 0, seed: int = 1) -> Plan:
         """Short ones are slower, so that a start does not take most of the time."""
         if hours <= 24:
             return cls(hours, speed or 360.0, kills or max(3, round(hours / 1.5)), seed)
-        return cls(hours, speed or 900.0, kills or round(hours / 8), seed, 110.0, "30m", "10m")
+        return cls(hours, speed or 900.0, kills or round(hours / 8), seed, 110.0, 30, 10)
 
 
 @dataclass
@@ -122,7 +127,8 @@ class _Soak:
         self.rng = random.Random(f"kills-{plan.seed}")
         self.began_at = owned.now()
         self.process: Process | None = None
-        self.started_s = 0.0
+        self.started_s = self.counted_s = 0.0
+        self.counted, self.counted_at = -1, self.began_at  # cycles of this process, and when the last one was new
 
     @property
     def hours(self) -> float:
@@ -155,6 +161,7 @@ class _Soak:
         life = Life(len(self.found.lives) + 1)
         self.found.lives.append(life)
         self.started_s = time.monotonic()
+        self.counted = -1
         self.process = Process(
             life,
             self.folder,
@@ -163,8 +170,8 @@ class _Soak:
                 "RECONCILER_WEB__PORT": "0",
                 "RECONCILER_SANDBOX__SPEED": str(self.plan.speed),
                 "RECONCILER_SANDBOX__FAULTS": "true",
-                "RECONCILER_SCHEDULE__EVERY": self.plan.every,
-                "RECONCILER_SCHEDULE__PULL_EVERY": self.plan.pull_every,
+                "RECONCILER_SCHEDULE__EVERY": f"{self.plan.every_min}m",
+                "RECONCILER_SCHEDULE__PULL_EVERY": f"{self.plan.pull_min}m",
             },
         )
 
@@ -178,21 +185,32 @@ class _Soak:
         assert self.process is not None
         before = time.monotonic()
         time.sleep(LOOK_S)
-        if self.process.life.cycles or before - self.started_s > PATIENCE_S:
-            by_s = min(time.monotonic() - before, 2 * LOOK_S) * self.plan.speed
-            self.owned.world.clock.advance(timedelta(seconds=by_s))
+        self._let_time_pass(time.monotonic() - before)
         self.process.measure(self.hours, time.monotonic() - self.started_s)
         if not self.process.is_running:
             self.found.wrong.append(f"the process ended by itself: {self.process.life.said[-3:]}")
             self._start()
 
+    def _let_time_pass(self, real_s: float) -> None:
+        """As much as `speed` says, but no more than two intervals without a cycle: a machine that is busy with other
+        things has as many cycles in a day as an idle one."""
+        assert self.process is not None
+        now, cycles = time.monotonic(), self.process.life.cycles
+        if cycles != self.counted:
+            self.counted, self.counted_s, self.counted_at = cycles, now, self.owned.now()
+        is_ahead = self.owned.now() - self.counted_at > 2 * self.plan.interval
+        patience_s = WAIT_S if cycles else PATIENCE_S  # for one that fails, or has just been started
+        if (cycles and not is_ahead) or now - max(self.counted_s, self.started_s) > patience_s:
+            by_s = min(real_s, 2 * LOOK_S) * self.plan.speed
+            self.owned.world.clock.advance(timedelta(seconds=by_s))
+
     def _settle(self) -> None:
         """Nothing fails any more: everything comes to rest, and the service says that it is well."""
-        until = self.hours + QUIET_H
+        until, ours = self.hours + QUIET_H, {order.number for order in self.customer.orders}
         while self.hours < until:
             for _ in range(8):
                 self._look()
-            restless = [n for n, line in self._lines().items() if line["phase"] in RESTLESS and n.startswith("RITM002")]
+            restless = [n for n, line in self._lines().items() if line["phase"] in RESTLESS and n in ours]
             if not restless and len(self._lines()) >= len(self.customer.orders) and not self._conditions():
                 break
         if self._conditions():
@@ -221,6 +239,8 @@ class _Soak:
         found, customer = self.found, self.customer
         assert self.process is not None
         found.hours = self.hours
+        for life in found.lives:
+            (self.folder / f"log-{life.number}.txt").write_text("\n".join(life.said) + "\n", "utf-8")
         if (code := self.process.stop()) != 0:
             found.wrong.append(f"the process ended with {code}: {self.process.life.said[-3:]}")
         lines = self._lines()
