@@ -11,10 +11,12 @@ from dataclasses import replace
 
 from reconciler.errors import RemoteError, UserError
 from reconciler.governance.standing import Standing
-from reconciler.holding import held
+from reconciler.holding import Hold, held
 from reconciler.line import Lane, Trip
+from reconciler.logs import about
 from reconciler.loop.cycle import Run, cycle
 from reconciler.loop.observe import Scope
+from reconciler.metrics import UNCOUNTED, counting
 from reconciler.report import CycleReport
 from reconciler.store import breakglass, heartbeat, journal, leases
 from reconciler.wiring import App, governed
@@ -46,36 +48,47 @@ def once(
     """
     app = governed(app)
     name = app.cycle_name()
-    if is_dry:
-        with app.database.dry() as rehearsal:
-            dry = replace(app, database=rehearsal)
-            dry.prepare(name)
-            report = cycle(dry.deps(), Run(name, scope, is_dry=True, guard=lambda *_: None))
-        with app.database.read() as session:  # what was rehearsed is gone: the log is the one before
-            head = journal.head(session, app.name)
-        return _seen(_told(app, replace(report, audit_head=head.hash, audit_size=head.size)), scope)
-    with held(app, stop=stop, only_due=only_due, next_in_s=next_in_s) as hold:
-        app.prepare(name)
-        with app.database.write() as session:
-            heartbeat.start(session, app.name, name, app.clock.now())
-        try:
-            found = cycle(app.deps(), Run(name, scope, is_dry=False, guard=lambda s, _: hold.guard(s)))
-            report = _announced(app, _told(app, found))
-        except leases.LeaseLost as lost:
-            _finish(app, name, None, str(lost))
-            raise CycleLost(f"the cycle stopped: {lost}; nothing more was written", exit_code=1) from None
-        except BaseException as error:
-            with suppress(Exception):  # the first error is the one to report
-                _finish(app, name, None, str(error) if isinstance(error, Exception) else "interrupted")
-                app.notary.seal()
-                if isinstance(error, RemoteError) and app.notifier is not None:
-                    app.notifier.deliver()
-            raise
-        app.notary.seal()
-        if app.notary.broken:
-            report = replace(report, problems=(*report.problems, *app.notary.broken))
-        _finish(app, name, report, "; ".join(report.problems))
-        return _seen(report, scope)
+    with about(tenant=app.name, cycle=name), app.tracer.span("cycle", tenant=app.name, cycle=name, is_dry=is_dry):
+        if is_dry:
+            return _rehearsed(app, name, scope)
+        with held(app, stop=stop, only_due=only_due, next_in_s=next_in_s) as hold:
+            return _once(app, name, scope, hold)
+
+
+def _rehearsed(app: App, name: str, scope: Scope) -> CycleReport:
+    with app.database.dry() as rehearsal:
+        dry = replace(app, database=rehearsal, meter=UNCOUNTED)
+        dry.prepare(name)
+        report = cycle(dry.deps(), Run(name, scope, is_dry=True, guard=lambda *_: None))
+    with app.database.read() as session:  # what was rehearsed is gone: the log is the one before
+        head = journal.head(session, app.name)
+    return _seen(_told(app, replace(report, audit_head=head.hash, audit_size=head.size)), scope)
+
+
+def _once(app: App, name: str, scope: Scope, hold: Hold) -> CycleReport:
+    app.prepare(name)
+    app.own_meter.modes(app.modes())
+    with app.database.write() as session:
+        heartbeat.start(session, app.name, name, app.clock.now())
+    try:
+        found = cycle(app.deps(), Run(name, scope, is_dry=False, guard=lambda s, _: hold.guard(s)))
+        report = _announced(app, _told(app, found))
+    except leases.LeaseLost as lost:
+        _finish(app, name, None, str(lost))
+        raise CycleLost(f"the cycle stopped: {lost}; nothing more was written", exit_code=1) from None
+    except BaseException as error:
+        with suppress(Exception):  # the first error is the one to report
+            _finish(app, name, None, str(error) if isinstance(error, Exception) else "interrupted")
+            app.notary.seal()
+            if isinstance(error, RemoteError) and app.notifier is not None:
+                app.notifier.deliver()
+        raise
+    app.notary.seal()
+    if app.notary.broken:
+        report = replace(report, problems=(*report.problems, *app.notary.broken))
+    _finish(app, name, report, "; ".join(report.problems))
+    counting.guards(app.own_meter, report)
+    return _seen(report, scope)
 
 
 def _told(app: App, report: CycleReport) -> CycleReport:

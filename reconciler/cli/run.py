@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import click
 
-from desired_state.text import one_line
 from reconciler.cli.main import Interrupted, Options, options
 
 if TYPE_CHECKING:
     from reconciler.daemon import Wishes
     from reconciler.daemon.sdnotify import Systemd
     from reconciler.health import Health
+    from reconciler.logs import Log
+    from reconciler.traces import Tracer
     from reconciler.wiring import App
     from reconciler.wiring.serving import Served
-
-    Log = Callable[[str], None]
 
 
 @click.command()
@@ -29,23 +29,27 @@ def run(ctx: click.Context) -> int:
 
     Stops within seconds on SIGTERM and Ctrl-C, reads its configuration again on SIGHUP. Standard error is the log.
     """
+    from importlib.metadata import version
+
     from reconciler.clock import SystemClock
     from reconciler.config import load
     from reconciler.daemon import Service, Wishes, signals
     from reconciler.daemon.sdnotify import Systemd
     from reconciler.health import Health
+    from reconciler.logs import configure
+    from reconciler.traces import collecting
 
     wall, manager = SystemClock(), Systemd(os.environ)
-
-    def log(sentence: str) -> None:
-        click.echo(f"{wall.now():%Y-%m-%dT%H:%M:%SZ} {one_line(sentence, 2000)}", err=True)
-
     given = options(ctx)
+    own = given.settings.log
+    log = configure(sys.stderr, wall, format=own.format, level=own.level)
+    traced = collecting(own.traces, service="license-reconciler", version=version("license-reconciler"))
     wishes, health = Wishes(), Health(log, wall.monotonic)
     with (
         suppress(KeyboardInterrupt, Interrupted),
+        traced as tracer,
         signals(wishes, Interrupted),
-        _served(given, wishes, health, manager, log) as up,
+        _served(given, wishes, health, manager, log, tracer) as up,
     ):
         click.echo(f"Pages:   {up.url}")
         if up.sandbox:
@@ -68,7 +72,9 @@ def run(ctx: click.Context) -> int:
 
 
 @contextmanager
-def _served(given: Options, wishes: Wishes, health: Health, manager: Systemd, log: Log) -> Iterator[Served]:
+def _served(
+    given: Options, wishes: Wishes, health: Health, manager: Systemd, log: Log, tracer: Tracer
+) -> Iterator[Served]:
     """The pages, as soon as the store can be used. What cannot mend itself is raised."""
     from reconciler.backoff import delay
     from reconciler.clock import SystemClock
@@ -82,7 +88,7 @@ def _served(given: Options, wishes: Wishes, health: Health, manager: Systemd, lo
     with ExitStack() as held:
         while True:
             try:
-                up = held.enter_context(serving(given.settings, given.tenant_name, log=log, loop=loop))
+                up = held.enter_context(serving(given.settings, given.tenant_name, log=log, tracer=tracer, loop=loop))
                 break
             except StoreUnusable as error:
                 attempt += 1

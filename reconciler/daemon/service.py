@@ -24,19 +24,20 @@ from reconciler.daemon.wishes import Stopping, Wishes
 from reconciler.errors import RemoteError, StoreUnusable, UserError
 from reconciler.health import Health, condition_of
 from reconciler.holding import NotDue, TenantBusy
+from reconciler.logs import Log
 from reconciler.loop.observe import Pace, Scope
 from reconciler.loop.pull import has_news
+from reconciler.metrics.counting import cycle_result
 from reconciler.once import CycleLost, once
 from reconciler.report import CycleReport
 from reconciler.store import agenda, approvals, leases
 from reconciler.wiring import App
 
-Say = Callable[[str], None]
 TELL_EVERY_S = 15.0  # what people decided is acted on, and told to others, so soon
 LOOK_EVERY_S = 1.0
 LOOK_MIN_S = 0.02
 BUSY_S = 20.0  # after which a tenant that somebody else has is asked for again
-PACES = {Duty.FULL: Pace.SCAN, Duty.QUICK: Pace.QUICK}
+BY_NAME_EVERY = 4  # full scans: the first one after a start, and each so many later, read everybody by name
 PARTLY_FROM = 3  # lines that a system fails for; fewer are about those lines, and told there
 SLOW_FROM_S = 60.0  # a cycle that takes no longer is never slow, however often cycles come
 
@@ -46,7 +47,7 @@ class Service:
     """One tenant's service. `log` takes one line; `reload` gives the tenant by the configuration as it is now."""
 
     app: App
-    log: Say
+    log: Log
     wishes: Wishes = field(default_factory=Wishes)
     health: Health | None = None
     reload: Callable[[], App] | None = None
@@ -54,6 +55,7 @@ class Service:
     rng: random.Random = field(default_factory=random.SystemRandom)
     table: Timetable = field(init=False)
     _answers: int = field(default=0, init=False)  # of people, when the last cycle began
+    _scans: int = field(default=0, init=False)
     _seen: tuple[datetime, float] = field(init=False)  # clock and stopwatch at the last look
     _last: App | None = field(default=None, init=False)  # of the last cycle, with the ids that it asked for
 
@@ -107,6 +109,9 @@ class Service:
     def _do(self, duty: Duty) -> None:
         match duty:
             case Duty.FULL | Duty.QUICK:
+                now_s = self._now_s()
+                waited_s = now_s - max(self.table.next_s[duty], self.table.closed_until_s)
+                self.app.own_meter.waited(max(0.0, waited_s) / self._pace())
                 is_for_its_time = self.table.is_for_its_time(duty, self._now_s())
                 self.cycle(duty, only_due=is_for_its_time and not self._is_sandbox())
             case Duty.PULL:
@@ -133,14 +138,18 @@ class Service:
 
         Nothing but an exit, a stop or a signal leaves here as an exception.
         """
-        at, began_s = self.app.clock.now(), self._now_s()
+        at, began_s, began = self.app.clock.now(), self._now_s(), self.wall.monotonic()
         self._pulse.state(words.CYCLE, at)
         fresh = self._fresh()
         next_in_s = self.app.settings.schedule.every.total_seconds()
         try:
             answers = self._answered()
             report = once(
-                fresh, Scope(pace=PACES[duty]), stop=self.wishes.check, only_due=only_due, next_in_s=next_in_s
+                fresh,
+                Scope(pace=self._scope_pace(duty)),
+                stop=self.wishes.check,
+                only_due=only_due,
+                next_in_s=next_in_s,
             )
         except NotDue as early:
             self._stand_by(duty, early.in_s, "")
@@ -150,13 +159,21 @@ class Service:
             return None
         except Exception as error:
             self._failed(duty, error)
+            self.app.own_meter.cycle_ended(cycle_result(None), self.wall.monotonic() - began)
             return None
+        self.app.own_meter.cycle_ended(cycle_result(report), self.wall.monotonic() - began)
         self._answers, self._last = answers, fresh
         self._ended(duty, report, at, self._now_s() - began_s)
         return report
 
+    def _scope_pace(self, duty: Duty) -> Pace:
+        if duty is Duty.QUICK:
+            return Pace.QUICK
+        return Pace.SCAN if self._scans % BY_NAME_EVERY else Pace.EVERY
+
     def _ended(self, duty: Duty, report: CycleReport, at: datetime, took_s: float) -> None:
         now = self.app.clock.now()
+        self._scans += duty is Duty.FULL
         self.table = self.table.done(duty, self._now_s(), self.rng.random())
         self._set_alarm(at)
         for name in (words.SERVICENOW, words.GRAPH, words.SIGN_IN, words.STORE, words.DEFECT, words.LEASE, words.CLOCK):
@@ -199,7 +216,12 @@ class Service:
     def _own(self, app: App) -> App:
         """The tenant with waits that end when the service has to."""
         clock = Stoppable(app.systems.clock, self.wishes, self._pulse.beat)
-        return replace(app, systems=replace(app.systems, clock=clock), progress=lambda _: self._pulse.beat())
+
+        def moves(_what: str) -> None:
+            self._pulse.beat()
+            app.own_meter.progress()
+
+        return replace(app, systems=replace(app.systems, clock=clock), progress=moves)
 
     def _fresh(self) -> App:
         return replace(self.app, counts={"graph": Counts(), "servicenow": Counts()})

@@ -27,14 +27,14 @@ from reconciler.line import (
 from reconciler.loop.bind import bind, look_up
 from reconciler.loop.look import Eyes, look
 from reconciler.loop.pull import Reader, pull
-from reconciler.loop.resting import at_rest, slot_of, sweep_pays, unless
+from reconciler.loop.resting import at_rest, sweep_pays, unless
 from reconciler.loop.shared import handed_on, others_of
 from reconciler.loop.sweep import Desired, sweep
 from reconciler.model import SubscribedSku
 from reconciler.store import approvals, guards, journal, lines, tickets, watermarks
 
 LOOKED = "looked"  # the mark up to which every ticket that was taken in has been looked at
-SCANS = "scans"  # the guards' fact: how many scans there were, and how many users the last one showed
+SCANS = "scans"  # the guards' fact: how many users the last one showed
 
 
 class Pace(StrEnum):
@@ -150,11 +150,10 @@ def _scanned(
     skus: tuple[SubscribedSku, ...],
     at: datetime,
 ) -> frozenset[LineKey]:
-    """Those at rest whom a scan of all users shows as they should be, and whose turn to be read by name it is not."""
+    """Those at rest whom a scan of all users shows as they should be."""
     people = {line.account for line in found if line.key in resting and not _is_over(line)} - {None}
     with reader.database.read() as session:
         kept = guards.fact(session, reader.tenant, SCANS)
-    scans = int(kept[0]["scans"]) if kept is not None else 0
     try:
         size = int(kept[0]["rows"]) if kept is not None else eyes.graph.licensed_people()
     except RemoteError:
@@ -165,8 +164,8 @@ def _scanned(
     if not seen.is_complete:  # a listing that was cut shows nobody to be well
         return frozenset(line.key for line in found if _is_over(line) and line.key in resting)
     with reader.database.write() as session:
-        guards.remember(session, reader.tenant, SCANS, {"rows": seen.rows, "scans": scans + 1}, at)
-    return unless(resting, found, seen.candidates | {u for u in people if u is not None and slot_of(u, scans)})
+        guards.remember(session, reader.tenant, SCANS, {"rows": seen.rows}, at)
+    return unless(resting, found, seen.candidates)
 
 
 def _remembered(

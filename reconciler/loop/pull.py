@@ -81,15 +81,17 @@ def pull(reader: Reader, *, cycle: str, numbers: Collection[str] = ()) -> int:
     known = marks.get(TASKS, mark)
     moved = _tasks_moved(reader, known) if mark is not None and known is not None else Moved(frozenset(), None)
     passed = {*unseen, *moved.numbers}
-    if passed:
-        found = reader.servicenow.tickets_by_number(sorted(passed))
-        # The ticket may be as it was, and what it points to readable now: a person, an answer, a task.
-        _take_in(reader, found, cycle, watermark=None, is_reread=True)
-        _keep_moved(reader, moved, found, marks.get(TASKS))
     since = Watermark(mark.at, mark.sys_id) if mark is not None and not is_whole else None
-    pages = reader.servicenow.tickets(items=tuple(sorted(reader.items)), watermark=since, page_size=reader.page_size)
+    pages = reader.servicenow.tickets(
+        items=tuple(sorted(reader.items)), watermark=since, page_size=reader.page_size, numbers=sorted(passed)
+    )
     for page in pages:
-        _take_in(reader, page.tickets, cycle, watermark=page.watermark, is_reread=is_reread)
+        if passed:
+            # The ticket may be as it was, and what it points to readable now: a person, an answer, a task.
+            _take_in(reader, page.named, cycle, watermark=None, is_reread=True, people=page.people)
+            _keep_moved(reader, moved, page.named, marks.get(TASKS))
+            passed = set()  # they came with the first page
+        _take_in(reader, page.tickets, cycle, watermark=page.watermark, is_reread=is_reread, people=page.people)
         count += len(page.tickets)
     if meant is None or is_reread or is_whole:  # only now: a crash before this reads them all once more
         with reader.database.write() as session:
@@ -172,19 +174,30 @@ def _is_unread(declaration: object) -> bool:
 
 
 def _take_in(
-    reader: Reader, found: Iterable[Ticket], cycle: str, watermark: Watermark | None, *, is_reread: bool = False
+    reader: Reader,
+    found: Iterable[Ticket],
+    cycle: str,
+    watermark: Watermark | None,
+    *,
+    is_reread: bool = False,
+    people: Mapping[str, Person] | None = None,
 ) -> None:
-    """Declare the tickets that do not read as they did, or all of them; what is declared so already adds no row."""
+    """Declare the tickets that do not read as they did, or all of them; what is declared so already adds no row.
+
+    `people` are those who were read with the tickets, by sys_id; who else is mentioned is asked for.
+    """
     read = tuple(t for t in found if t.item in reader.items and not is_number(t.number))
     with reader.database.read() as session:
         numbers = {t.number for t in read}
         copies = tickets.load(session, reader.tenant, numbers)
-        known = _by_ticket(lines.load(session, reader.tenant, numbers))
+        states = _by_ticket(lines.load(session, reader.tenant, numbers))
         stood = watermarks.load(session, reader.tenant, SOURCE) if watermark is not None else None
-    fresh = tuple(t for t in read if is_reread or t.number not in known or copies.get(t.number) != t)
+    fresh = tuple(t for t in read if is_reread or t.number not in states or copies.get(t.number) != t)
     if not fresh and (watermark is None or _is_at(stood, watermark)):
         return
-    people = reader.servicenow.people(sorted({sys_id for t in fresh for sys_id in _references(t)}))
+    mentioned = {sys_id for t in fresh for sys_id in _references(t)}
+    known = {sys_id: person for sys_id, person in (people or {}).items() if sys_id in mentioned}
+    people = known | reader.servicenow.people(sorted(mentioned - known.keys()))
     at = reader.clock.now()
     with reader.database.write() as session:
         before = ledger.standings(session, reader.tenant, {t.number for t in fresh})
@@ -192,7 +205,7 @@ def _take_in(
             if copies.get(ticket.number) != ticket:
                 tickets.save(session, reader.tenant, ticket, at)
                 copies[ticket.number] = ticket
-            _declare(reader, session, ticket, people, known.get(ticket.number, {}), before, cycle, at)
+            _declare(reader, session, ticket, people, states.get(ticket.number, {}), before, cycle, at)
         if watermark is not None:
             watermarks.save(session, reader.tenant, SOURCE, watermark)
 

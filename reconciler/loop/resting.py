@@ -1,8 +1,8 @@
 """Which lines a quick cycle leaves alone: what is proven, has nothing due and has not moved. Pure.
 
 A quick cycle costs what changed and not what was ever granted. What it leaves out is read again by a full scan, which
-compares every user of the tenant in pages (`sweep`) and reads by name who differs; and since a scan does not show what
-provisioning made of an assignment, each scan also reads a part of those at rest by name, all within SLOTS scans.
+compares every user of the tenant in pages (`sweep`) and reads by name who differs. A scan does not show what
+provisioning made of an assignment: for that, everybody is read by name now and then (`daemon.service.BY_NAME_EVERY`).
 A ticket is answered whole and a person is planned for whole: where one line of either is awake, all of them are.
 """
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
-from zlib import crc32
 
 from desired_state.model import LineKey, UserId
 from desired_state.periods import reminds_at
@@ -18,7 +17,6 @@ from reconciler.lifecycle import FINAL, Phase
 from reconciler.line import Line
 from reconciler.loop.takeback import end_of
 
-SLOTS = 4
 BY_NAME = 10  # people read by one request: batches of 20, one for accounts and one for plans
 A_PAGE = 999
 
@@ -39,11 +37,6 @@ def unless(resting: frozenset[LineKey], found: Iterable[Line], awake: Collection
 def sweep_pays(resting: int, people: int) -> bool:
     """Whether reading every user in pages takes fewer requests than reading those at rest by name."""
     return resting / BY_NAME > people / A_PAGE + 1
-
-
-def slot_of(user: UserId, scan: int) -> bool:
-    """Whether it is this user's turn to be read by name in the scan of this number."""
-    return crc32(user.encode()) % SLOTS == scan % SLOTS
 
 
 def _is_quiet(line: Line, at: datetime) -> bool:

@@ -35,7 +35,7 @@ def routes(site: Site) -> APIRouter:
                 last = heartbeat.last(session, site.tenant)
         except UserError as error:
             if site.pulse is None:  # a service says so itself, once
-                site.log(f"not ready: {error}")
+                site.log("not ready", why=str(error))
             return JSONResponse({"ready": False, "why": "the store cannot be read", **how}, 503)
         ended = last.last_finished_at if last is not None else None
         return JSONResponse(

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from desired_state.catalogue import Catalogue
 from reconciler.clock import Clock
 from reconciler.health import Pulse
+from reconciler.logs import Log
 from reconciler.store.approvals import Tell
 from reconciler.store.database import Database
 from reconciler.web.identity import Expected
@@ -42,7 +43,7 @@ class StepUp:
     above: Decimal = Decimal(0)
 
 
-def nobody_told(_sentence: str) -> None:
+def nobody_told(_message: str, /, **_fields: object) -> None:
     """Where no log is kept."""
 
 
@@ -54,7 +55,7 @@ def fresh_secret() -> str:
 @dataclass(frozen=True)
 class Site:
     """One tenant's pages. `public_url` is the address that browsers use; `proxies` are addresses whose
-    `X-Forwarded-For` counts; `log` takes one line about what went wrong."""
+    `X-Forwarded-For` counts; `log` takes what went wrong."""
 
     tenant: str
     database: Database
@@ -66,7 +67,7 @@ class Site:
     admits_guests: bool = False
     step_up: StepUp | None = None
     tell: Tell | None = None
-    log: Callable[[str], None] = nobody_told
+    log: Log = nobody_told
     mode: str = ""  # of the tenant, for people
     secret: Callable[[], str] = field(default=fresh_secret, repr=False)
     pulse: Callable[[], Pulse] | None = None  # how the service is, where one runs

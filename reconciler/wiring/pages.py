@@ -10,11 +10,13 @@ from starlette.types import ASGIApp
 from reconciler.clients.auth import Certificate, ClientSecret, ManagedIdentity, PeopleSignIn
 from reconciler.errors import UserError
 from reconciler.health import Pulse
-from reconciler.web import api
+from reconciler.logs import Log
+from reconciler.web import api, metrics
 from reconciler.web.app import create_app
 from reconciler.web.site import Site, StepUp
 from reconciler.web.trust import public_base
 from reconciler.wiring.app import App
+from reconciler.wiring.measuring import sign_ins
 from reconciler.wiring.proposing import counter
 
 
@@ -26,12 +28,15 @@ class Loop:
     wake: Callable[[], None]
 
 
-def web_app(app: App, *, port: int, log: Callable[[str], None], loop: Loop | None = None) -> ASGIApp:
+def web_app(app: App, *, port: int, log: Log, loop: Loop | None = None) -> ASGIApp:
     """The pages of a tenant that listen on this port. Contacts nobody. Raises UserError when nobody could sign in."""
     own = site(app, port=port, log=log)
     if loop is not None:
         own = replace(own, pulse=loop.pulse, wake=loop.wake)
-    return create_app(own, further=[api.routes(own, counter(app))])
+    further = [api.routes(own, counter(app))]
+    if app.meter.registry is not None:
+        further.append(metrics.routes(app.meter.registry.exposition))
+    return create_app(own, further=further)
 
 
 def public_url(app: App, port: int) -> str:
@@ -40,7 +45,7 @@ def public_url(app: App, port: int) -> str:
     return public_base(web.public_url, web.host, port, is_tls=web.tls_certificate_file is not None)
 
 
-def site(app: App, *, port: int, log: Callable[[str], None]) -> Site:
+def site(app: App, *, port: int, log: Log) -> Site:
     """What the pages work with. Raises UserError when nobody could sign in."""
     web, sign_in = app.settings.web, app.tenant.sign_in
     fresh = sign_in.fresh_within
@@ -77,4 +82,12 @@ def _people(app: App) -> PeopleSignIn:
             if own.certificate_file is not None
             else ClientSecret(own.read_client_secret().get_secret_value())
         )
-    return PeopleSignIn(systems.authority, systems.tenant_id, client_id, credential, systems.graph_http, systems.clock)
+    return PeopleSignIn(
+        systems.authority,
+        systems.tenant_id,
+        client_id,
+        credential,
+        systems.graph_http,
+        systems.clock,
+        watch=sign_ins(app.meter),
+    )

@@ -10,10 +10,15 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from reconciler.config import Settings
 from reconciler.errors import UserError
+from reconciler.logs import Log
+from reconciler.metrics import Meter
+from reconciler.traces import UNTRACED, Tracer
 from reconciler.web.server import WebServer
 from reconciler.wiring.app import App, open_app
 from reconciler.wiring.governing import note_configuration, note_start
+from reconciler.wiring.measuring import registry
 from reconciler.wiring.pages import Loop, public_url, web_app
+from reconciler.wiring.stock import taking_stock
 from reconciler.wiring.twin import ServedTwin, followed_sandbox, served_sandbox
 
 
@@ -32,7 +37,7 @@ class Served:
 
 @contextmanager
 def serving(
-    settings: Settings, tenant: str, *, log: Callable[[str], None], loop: Loop | None = None
+    settings: Settings, tenant: str, *, log: Log, tracer: Tracer = UNTRACED, loop: Loop | None = None
 ) -> Iterator[Served]:
     """The pages of one tenant, and its sandbox on its ports, for a block. `log` takes one line.
 
@@ -49,12 +54,23 @@ def serving(
         _twin(settings, tenant) as twin,
         ExitStack() as held,
     ):
-        rig = _Rig(settings, tenant, log, loop, server.port, twin)
+        measured = _Measured(Meter(registry(settings, [tenant])), tracer)
+        rig = _Rig(settings, tenant, log, loop, server.port, twin, measured)
         held.callback(rig.close)
         app = rig.open(settings)
+        held.enter_context(taking_stock(app, log=log))
         with server.serving(rig):
             note_start(app)
             yield Served(app, public_url(app, server.port), twin.line if twin is not None else {}, rig.swap)
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What holds for the process, whichever configuration is in use. Products that come later count as others do that
+    the registry does not know."""
+
+    meter: Meter
+    tracer: Tracer
 
 
 class _Rig:
@@ -64,13 +80,14 @@ class _Rig:
         self,
         settings: Settings,
         tenant: str,
-        log: Callable[[str], None],
+        log: Log,
         loop: Loop | None,
         port: int,
         twin: ServedTwin | None,
+        measured: _Measured,
     ) -> None:
         self._settings, self._tenant, self._log, self._loop = settings, tenant, log, loop
-        self._port, self._twin = port, twin
+        self._port, self._twin, self._measured = port, twin, measured
         self._pages: ASGIApp | None = None
         self._held: list[ExitStack] = []
 
@@ -82,7 +99,10 @@ class _Rig:
         """Take this configuration into use. Raises UserError, and then the one before is still in use."""
         with ExitStack() as held:
             clock = self._twin.clock if self._twin is not None else None
-            app = held.enter_context(open_app(settings, self._tenant, clock=clock, port=self._port))
+            own = self._measured
+            app = held.enter_context(
+                open_app(settings, self._tenant, clock=clock, port=self._port, meter=own.meter, tracer=own.tracer)
+            )
             pages = web_app(app, port=self._port, log=self._log, loop=self._loop)
             self._pages, self._settings = pages, settings
             self._held.append(held.pop_all())

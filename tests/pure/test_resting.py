@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from desired_state.model import LineKey, Period, UserId
 from reconciler.lifecycle import FINAL, Phase
 from reconciler.line import Line, LineState
-from reconciler.loop.resting import SLOTS, at_rest, slot_of, sweep_pays, unless
+from reconciler.loop.resting import at_rest, sweep_pays, unless
 from tests.make import ADA, BOB, DAY, MONDAY, a_line
 
 
@@ -96,13 +94,6 @@ def test_whom_a_scan_names_is_awake_with_whatever_is_theirs():
 
     assert {str(k) for k in unless(every, lines, {BOB})} == set()
     assert unless(every, lines, set()) == every
-
-
-@given(st.integers(0, 2**32), st.integers(0, 1000))
-def test_everybody_has_a_turn_within_a_few_scans(n, first):
-    user = UserId(f"{n:08x}-0000-4000-8000-000000000000")
-
-    assert sum(slot_of(user, scan) for scan in range(first, first + SLOTS)) == 1
 
 
 def test_pages_pay_when_many_rest_in_a_tenant_that_is_not_much_larger():
