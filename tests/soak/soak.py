@@ -93,7 +93,7 @@ class Found:
             f"orders {self.orders}, answers {self.answers}, writes announced {self.intents}, "
             f"of them without a known result {self.unresolved}",
             "lines: " + ", ".join(f"{k} {n}" for k, n in sorted(self.phases.items())),
-            f"log lines about trouble {sum(len(life.troubles) for life in self.lives)}",
+            f"log lines beside those of cycles {sum(len(life.troubles) for life in self.lives)}",
             f"memory at most {max(s.rss_mb for s in every):.0f} MiB; longest life ({len(longest.samples)} samples, "
             f"{longest.cycles} cycles): first quarter {first:.0f} MiB, last {last:.0f} MiB",
             f"open files at most {max(s.files for s in every)}, threads at most {max(s.threads for s in every)}",
