@@ -170,21 +170,43 @@ class Set:
         self.inner.sleep(seconds)
 
 
-@pytest.mark.parametrize("hours", [-1, 1, -30])
-def test_a_clock_that_is_set_stops_nothing_and_answers_nobody_twice(served, hours):
+def set_clock(served) -> Set:
     clock = Set(served.day.app.systems.clock)
     app = replace(served.day.app, systems=replace(served.day.app.systems, clock=clock))
-    service = served.service = Service(app, served.said.append)
+    served.service = Service(app, served.said.append)
     served.go(15)
+    return clock
+
+
+@pytest.mark.parametrize("minutes", [-4, 4])
+def test_a_clock_that_is_set_a_little_stops_nothing_and_answers_nobody_twice(served, minutes):
+    clock = set_clock(served)
     cycles = len(served.of_cycles())
 
-    clock.by = timedelta(hours=hours)
+    clock.by = timedelta(minutes=minutes)
     served.go(31)
 
     assert len(served.of_cycles()) >= cycles + 5
     assert [line for line in served.said if "the clock was set" in line] != []
     assert len(notes(served)) == len(set(notes(served)))
-    assert service.table.failures == 0
+    assert served.service.table.failures == 0
+
+
+@pytest.mark.parametrize("hours", [-1, 1, -30])
+def test_a_clock_that_both_systems_contradict_stops_the_cycles_until_it_is_right(served, hours):
+    clock = set_clock(served)
+    cycles, writes = len(served.of_cycles()), len(served.day.watch.writes)
+
+    clock.by = timedelta(hours=hours)
+    served.go(31)
+
+    assert served.conditions() == ["clock"]
+    assert (len(served.of_cycles()), len(served.day.watch.writes)) == (cycles, writes)
+    clock.by = timedelta(0)
+    served.go(31)
+    assert served.conditions() == []
+    assert len(served.of_cycles()) >= cycles + 3
+    assert len(notes(served)) == len(set(notes(served)))
 
 
 def test_a_full_disk_stops_writes_and_the_service_goes_on_when_there_is_room_again(served):
