@@ -35,9 +35,11 @@ __all__ = [
     "Head",
     "Verification",
     "append",
+    "broken",
     "export",
     "head",
     "note_read",
+    "page",
     "read_export",
     "rows_for",
     "rows_of_cycle",
@@ -46,6 +48,7 @@ __all__ = [
     "verify",
 ]
 
+NAMES = ("tenant", "seq", "at", "kind", "subject", "actor", "cycle", "body", "prev", "hash")
 US = "reconciler"  # the actor of what no person did
 
 
@@ -163,8 +166,7 @@ def export(
     changed by hand comes out as it is; it is for `verify` to find. Nothing is loaded at once.
     """
     columns = AuditRecord.__table__.c  # type: ignore[attr-defined]
-    names = ("tenant", "seq", "at", "kind", "subject", "actor", "cycle", "body", "prev", "hash")
-    query = select(*(columns[name] for name in names)).order_by(columns.tenant, columns.seq)
+    query = select(*(columns[name] for name in NAMES)).order_by(columns.tenant, columns.seq)
     if tenant is not None:
         query = query.where(columns.tenant == tenant)
     if after:
@@ -176,7 +178,7 @@ def export(
     if kinds:
         query = query.where(columns.kind.in_(sorted(kinds)))
     for row in session.connection().execution_options(yield_per=1000).execute(query):
-        found = dict(zip(names, row, strict=True))
+        found = dict(zip(NAMES, row, strict=True))
         yield found | {"body": _body(found["body"])}
 
 
@@ -194,9 +196,54 @@ def row(session: Session, tenant: str, seq: int) -> dict[str, Any] | None:
 
 def rows_for(session: Session, tenant: str, subject: str) -> list[AuditRow]:
     """Everything about a line, a ticket with all its lines, or an object id, oldest first."""
+    return _rows(session, tenant, _about(session, tenant, subject))
+
+
+def _about(session: Session, tenant: str, subject: str) -> Any:
     signs = persons.signs_for(session, tenant, subject)
     further = select(AuditAbout.seq).where(AuditAbout.tenant == tenant, col(AuditAbout.subject).in_(signs))
-    return _rows(session, tenant, or_(col(AuditRecord.subject).in_(signs), col(AuditRecord.seq).in_(further)))
+    return or_(col(AuditRecord.subject).in_(signs), col(AuditRecord.seq).in_(further))
+
+
+def page(
+    session: Session, tenant: str, *, before: int | None = None, kind: str = "", subject: str = "", limit: int = 50
+) -> list[AuditRow]:
+    """The newest rows, newest first: those before row `before`, of one kind, about a line, a ticket or an object id."""
+    seq, at, mine = col(AuditRecord.seq), col(AuditRecord.at), col(AuditRecord.tenant) == tenant
+    query = select(seq).where(mine)
+    if subject:
+        query = query.where(_about(session, tenant, subject))
+    if kind:
+        query = query.where(col(AuditRecord.kind) == kind)
+    if before is not None:
+        query = query.where(seq < before)
+        if kind and not subject:
+            edge = session.exec(select(at).where(mine, seq <= before).order_by(seq.desc()).limit(1)).first()
+            query = query.where(at <= edge) if edge is not None else query
+    order = (at.desc(), seq.desc()) if kind and not subject else (seq.desc(),)  # as an index has them
+    chosen = list(session.exec(query.order_by(*order).limit(limit)))
+    return _rows(session, tenant, seq.in_(chosen))[::-1]
+
+
+def broken(session: Session, tenant: str, seqs: Collection[int]) -> list[int]:
+    """Which of these rows do not say what their hash is over, or do not follow the row before them."""
+    columns = AuditRecord.__table__.c  # type: ignore[attr-defined]
+    wanted = sorted({*seqs, *(seq - 1 for seq in seqs)})
+    query = select(*(columns[name] for name in NAMES)).where(columns.tenant == tenant, columns.seq.in_(wanted))
+    rows = {row.seq: row for row in session.connection().execute(query)}
+    found = []
+    for seq in sorted(seqs):
+        row, before = rows.get(seq), rows.get(seq - 1)
+        if row is None:
+            continue
+        told = dict(zip(NAMES, row, strict=True)) | {"body": _body(row.body)}
+        try:
+            is_whole = row_hash(told, row.prev) == row.hash
+        except (ValueError, TypeError):
+            is_whole = False
+        if not is_whole or (before is not None and before.hash != row.prev):
+            found.append(seq)
+    return found
 
 
 def rows_of_cycle(session: Session, tenant: str, cycle: str) -> list[AuditRow]:

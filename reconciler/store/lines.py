@@ -32,6 +32,13 @@ def load(session: Session, tenant: str, tickets: Collection[str] | None = None) 
     return {state.key: state for q in queries for state in map(_state, session.exec(q))}
 
 
+def ending(session: Session, tenant: str, phases: Collection[Phase], before: datetime) -> list[LineState]:
+    """The states of lines in some phases whose period ends before an instant."""
+    is_so = col(LineRow.phase).in_([phase.value for phase in phases])
+    query = select(LineRow).where(LineRow.tenant == tenant, is_so, col(LineRow.ends_at) < before)
+    return [_state(row) for row in session.exec(query)]
+
+
 def save(session: Session, tenant: str, state: LineState, at: datetime) -> bool:
     """Keep the state; False, and nothing written, when it is remembered so already.
 
@@ -67,7 +74,7 @@ def save(session: Session, tenant: str, state: LineState, at: datetime) -> bool:
     row.user, row.attempts, row.next_at, row.since = state.user, state.attempts, state.next_at, state.since
     row.granted_at, row.ends_at, row.episode, row.note = state.granted_at, state.ends_at, state.episode, state.note
     row.given, row.reversals = msgspec.json.encode(state.given).decode(), state.reversals
-    row.told = state.told
+    row.told, row.product, row.person = state.told, state.product, state.person
     row.changed_at = at
     session.flush()
     return True
@@ -92,4 +99,6 @@ def _state(row: LineRow) -> LineState:
         given=msgspec.json.decode(row.given, type=tuple[Given, ...]) if row.given != "[]" else (),
         reversals=row.reversals,
         told=row.told,
+        product=row.product,
+        person=row.person,
     )
