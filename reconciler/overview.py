@@ -10,8 +10,10 @@ from typing import Any
 from desired_state.catalogue import Catalogue
 from desired_state.model import ProductKey, SkuId
 from desired_state.text import one_line
+from reconciler.answers import owner
 from reconciler.causes import CAUSES, Cause
 from reconciler.inventory import Board, Row, Trend, board, shown_days
+from reconciler.lifecycle import Phase
 from reconciler.seats.book import Book, position
 from reconciler.seats.forecast import likely
 from reconciler.store import guards as kept_guards
@@ -67,6 +69,13 @@ def cause_facts(cause: str) -> tuple[str, str]:
     return (known.owner.value, known.step) if known is not None else ("", "")
 
 
+def whose_move(line: Listed, catalogue: Catalogue) -> str:
+    """Whose move a line is, as the tickets are told; "" where nobody has to do anything."""
+    product = catalogue.product(ProductKey(line.product)) if line.product else None
+    cause = Cause(line.cause) if line.cause in set(Cause) else None
+    return owner(Phase(line.phase), cause, product)
+
+
 def board_json(found: Overview, catalogue: Catalogue) -> dict[str, Any]:
     """The board as the API has it. Nobody is named."""
     shown, beat = found.board, found.beat
@@ -109,7 +118,7 @@ def _trend(trend: Trend) -> dict[str, Any]:
 
 
 def _row(row: Row, catalogue: Catalogue) -> dict[str, Any]:
-    owner, step = cause_facts(row.cause)
+    mover, step = cause_facts(row.cause)
     return {
         "product": row.product or None,
         "product_name": product_name(catalogue, row.product) if row.product else None,
@@ -117,7 +126,7 @@ def _row(row: Row, catalogue: Catalogue) -> dict[str, Any]:
         "lines": row.lines,
         "fulfilled": row.closed,
         "oldest_since": row.oldest.isoformat() if row.oldest is not None else None,
-        "whose_move": owner or None,
+        "whose_move": mover or None,
         "step": step or None,
         "trend": _trend(row.trend),
     }
@@ -125,7 +134,6 @@ def _row(row: Row, catalogue: Catalogue) -> dict[str, Any]:
 
 def listed_json(line: Listed, catalogue: Catalogue, *, is_named: bool) -> dict[str, Any]:
     """One line of a list. Without `is_named` nobody is named, and no sentence is shown that could name somebody."""
-    owner, _ = cause_facts(line.cause)
     return {
         "ticket": line.key.ticket,
         "line": line.key.line,
@@ -135,7 +143,7 @@ def listed_json(line: Listed, catalogue: Catalogue, *, is_named: bool) -> dict[s
         "since": line.since.isoformat(),
         "verdict": line.verdict or None,
         "cause": line.cause or None,
-        "whose_move": owner or None,
+        "whose_move": whose_move(line, catalogue) or None,
         "ends_at": line.ends_at.isoformat() if line.ends_at is not None else None,
         "next_at": line.next_at.isoformat() if line.next_at is not None else None,
         "person": line.person or None if is_named else None,

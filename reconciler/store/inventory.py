@@ -138,8 +138,12 @@ def page(session: Session, tenant: str, wanted: Wanted, *, after: Place | None =
     since, ticket, line = col(LineRow.since), col(LineRow.ticket), col(LineRow.line)
     query = select(LineRow).where(LineRow.tenant == tenant, *_conditions(wanted))
     number, name = number_of(wanted.text), wanted.text.strip().lower()
+    begins = (ticket >= number, ticket < number + LAST)
+    if number:  # an account may be called so too
+        known = select(ticket).where(LineRow.tenant == tenant, *begins).limit(1)
+        number = number if session.exec(known).first() is not None else ""
     if number:
-        query = query.where(ticket >= number, ticket < number + LAST).order_by(ticket, line)
+        query = query.where(*begins).order_by(ticket, line)
     else:
         query = query.order_by(since, ticket, line)
         if name:

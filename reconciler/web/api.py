@@ -30,6 +30,7 @@ from reconciler.proposing import (
 from reconciler.reading import inert, seats, standing
 from reconciler.store import agents, journal
 from reconciler.store.agents import Agent
+from reconciler.web.board import api as board_api
 from reconciler.web.problems import API, ApiRoute, Problem, too_many
 from reconciler.web.site import Site
 from reconciler.web.trust import TICKET_NUMBER
@@ -204,6 +205,8 @@ def routes(site: Site, counter: Counter) -> APIRouter:
     def status(caller: Caller) -> dict[str, Any]:  # noqa: ARG001
         """Lines by phase and cause, and the last cycle."""
         return standing(site.database, site.tenant)
+
+    board_api.add(router, site, api.agent, guarded, _says_no)
 
     @cache
     def described() -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from reconciler.web.visits import Visitor
 
@@ -26,7 +27,7 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._templates.filters |= {"typed": typed, "when": when, "words": words, "much": much}
+        self._templates.filters |= {"typed": typed, "when": when, "words": words, "much": much, "address": address}
 
     def page(
         self,
@@ -73,6 +74,11 @@ def typed(text: object) -> str:
     """
     shown = "".join(_visible(char) for char in str(text)[:TYPED_MAX])
     return shown + (" […]" if len(str(text)) > TYPED_MAX else "")
+
+
+def address(name: object) -> Markup:
+    """A sign-in name that breaks behind its @ where it does not fit."""
+    return Markup("@<wbr>").join(escape(part) for part in typed(name).split("@"))
 
 
 def words(name: object) -> str:

@@ -13,7 +13,7 @@ from desired_state.text import one_line
 from reconciler.causes import Cause
 from reconciler.lifecycle import Phase
 from reconciler.model import Verdict
-from reconciler.overview import cause_facts, overview, product_name, seat_books
+from reconciler.overview import cause_facts, overview, product_name, seat_books, whose_move
 from reconciler.store import checkpoints, inventory, journal, sinks
 from reconciler.store.inventory import Wanted
 from reconciler.web.board.access import reader, turned_away
@@ -56,8 +56,6 @@ def routes(site: Site, pages: Pages) -> APIRouter:
             change=change,
             told=told,
             age=lambda since: age(since, at),
-            choices=_choices(site),
-            wanted=Wanted(),
         )
 
     @router.get("/tickets")
@@ -98,7 +96,7 @@ def routes(site: Site, pages: Pages) -> APIRouter:
             first=_address("/tickets", given),
             names=asks.sees_people,
             product=lambda key: product_name(catalogue, key),
-            facts=cause_facts,
+            owner=lambda line: whose_move(line, catalogue),
             age=lambda since: age(since, at),
             choices=_choices(site),
             wanted=wanted,
