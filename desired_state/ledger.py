@@ -10,16 +10,17 @@ The functions work on a session they are handed; the caller decides what else be
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 import msgspec
-from sqlalchemy import Index
-from sqlmodel import Field, Session, col, select
+from sqlalchemy import Index, Select, bindparam, insert, select
+from sqlmodel import Field, Session
 
 from desired_state.model import Claim, Entitlement, Given, LineKey, Refusal, Request, Why
-from desired_state.rows import Row, RowId, UtcDateTime
+from desired_state.rows import Row, RowId, UtcDateTime, table_of
 
 CHUNK = 400  # tickets in one IN list: SQLite takes at least 999 parameters
 
@@ -37,6 +38,17 @@ class LedgerRow(Row, table=True):
     kind: str
     body: str
     at: datetime = Field(sa_type=UtcDateTime)
+
+
+_TABLE = table_of(LedgerRow)
+_OF_TENANT = (
+    select(_TABLE.c.kind, _TABLE.c.body, _TABLE.c.at)
+    .where(_TABLE.c.tenant == bindparam("tenant"))
+    .order_by(_TABLE.c.id)
+)
+_NAMED = _OF_TENANT.where(_TABLE.c.ticket.in_(bindparam("tickets", expanding=True)))
+_ANY = select(_TABLE.c.id).where(_TABLE.c.tenant == bindparam("tenant")).limit(1)
+_ADD = insert(_TABLE).inline()
 
 
 # --- changes ------------------------------------------------------------------------------------------------
@@ -118,6 +130,8 @@ KINDS: dict[str, type[LedgerChange]] = {
     "withdrawn": Withdrawn,
 }
 _KIND_OF = {cls: kind for kind, cls in KINDS.items()}
+_ENCODE = msgspec.json.Encoder(order="deterministic").encode
+_DECODE = {kind: msgspec.json.Decoder(cls).decode for kind, cls in KINDS.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +148,7 @@ class Entry:
 
 def encode(change: LedgerChange) -> tuple[str, str]:
     """The kind and the JSON text of a change. `decode` gives back an equal value."""
-    return _KIND_OF[type(change)], msgspec.json.encode(change, order="deterministic").decode()
+    return _KIND_OF[type(change)], _ENCODE(change).decode()
 
 
 def decode(kind: str, body: str) -> LedgerChange:
@@ -145,7 +159,8 @@ def decode(kind: str, body: str) -> LedgerChange:
     """
     if kind not in KINDS:
         raise ValueError(f"the ledger knows no change of kind {kind!r}")
-    return msgspec.json.decode(body, type=KINDS[kind])
+    change: LedgerChange = _DECODE[kind](body)
+    return change
 
 
 # --- standing: the fold ---------------------------------------------------------------------------------------
@@ -258,16 +273,24 @@ def append_all(session: Session, tenant: str, news: Iterable[LedgerChange], at: 
     added = 0
     for change in news:
         before = known.get(change.key, Standing(change.key))
-        after = fold(before, change)
-        if after == before:
-            continue
-        known[change.key] = after
-        kind, body = encode(change)
-        key = change.key
-        session.add(LedgerRow(tenant=tenant, ticket=key.ticket, line=key.line, kind=kind, body=body, at=at))
-        session.flush()  # one at a time: ids give the order of changes
-        added += 1
+        known[change.key] = append_to(session, tenant, before, change, at)
+        added += known[change.key] is not before
     return added
+
+
+def append_to(session: Session, tenant: str, before: Standing, change: LedgerChange, at: datetime) -> Standing:
+    """Record one change of a line that stands as `before`, which was read in this transaction.
+
+    Returns how it stands now: `before` itself when the change says nothing new and no row was added.
+    """
+    key, after = change.key, fold(before, change)
+    if after == before:
+        return before
+    kind, body = encode(change)
+    # One statement a change: ids give their order.
+    values = {"tenant": tenant, "ticket": key.ticket, "line": key.line, "kind": kind, "body": body, "at": at}
+    session.connection().execute(_ADD, values)
+    return after
 
 
 def changes(session: Session, tenant: str, ticket: str | None = None) -> list[Entry]:
@@ -294,7 +317,7 @@ def current(session: Session, tenant: str, tickets: Collection[str] | None = Non
 
 def is_empty(session: Session, tenant: str) -> bool:
     """Nothing was ever declared for this tenant."""
-    return session.exec(select(LedgerRow.id).where(LedgerRow.tenant == tenant).limit(1)).first() is None
+    return session.connection().execute(_ANY, {"tenant": tenant}).first() is None
 
 
 def import_history(session: Session, tenant: str, past: Sequence[tuple[LedgerChange, datetime]]) -> int:
@@ -308,13 +331,13 @@ def import_history(session: Session, tenant: str, past: Sequence[tuple[LedgerCha
 
 
 def _entries(session: Session, tenant: str, tickets: Collection[str] | None) -> Iterator[Entry]:
-    query = select(LedgerRow.kind, LedgerRow.body, LedgerRow.at).where(LedgerRow.tenant == tenant)
-    query = query.order_by(col(LedgerRow.id))
     if tickets is None:
-        chunks = [query]
-    else:
-        ordered = sorted(tickets)
-        chunks = [query.where(col(LedgerRow.ticket).in_(ordered[i : i + CHUNK])) for i in range(0, len(ordered), CHUNK)]
-    for chunk in chunks:
-        for kind, body, at in session.exec(chunk):
-            yield Entry(decode(kind, body), at)
+        yield from _read(session, _OF_TENANT, {"tenant": tenant})
+        return
+    ordered = sorted(tickets)
+    for i in range(0, len(ordered), CHUNK):
+        yield from _read(session, _NAMED, {"tenant": tenant, "tickets": ordered[i : i + CHUNK]})
+
+
+def _read(session: Session, query: Select[Any], values: Mapping[str, Any]) -> Iterator[Entry]:
+    return (Entry(decode(kind, body), at) for kind, body, at in session.connection().execute(query, values))

@@ -9,7 +9,18 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import BigInteger, DateTime, Dialect, Integer, MetaData, TypeDecorator
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    DateTime,
+    Dialect,
+    Integer,
+    MetaData,
+    Table,
+    TypeDecorator,
+    and_,
+    bindparam,
+)
 from sqlalchemy.types import TypeEngine
 from sqlmodel import SQLModel
 
@@ -26,6 +37,20 @@ class Row(SQLModel):
     """The base of all rows. Rows never leave the modules that declare and store them."""
 
     metadata: ClassVar[MetaData] = MetaData(naming_convention=NAMES)
+
+
+def table_of(row: type[Row]) -> Table:
+    """The table of a row, for statements that are built once, at import, and load values instead of objects.
+
+    Building a statement anew costs several times what running it does, and so does tracking the objects it loads.
+    """
+    table: Table = row.__table__  # type: ignore[attr-defined]
+    return table
+
+
+def is_row(table: Table) -> ColumnElement[bool]:
+    """The condition of one row by its key; the values are bound as `of_` and the column's name."""
+    return and_(*(column == bindparam(f"of_{column.name}") for column in table.primary_key))
 
 
 class UtcDateTime(TypeDecorator[datetime]):

@@ -12,17 +12,17 @@ from desired_state.model import ProductKey, SkuId
 from desired_state.text import one_line
 from reconciler.answers import owner
 from reconciler.causes import CAUSES, Cause
-from reconciler.inventory import Board, Row, Trend, board, shown_days
 from reconciler.lifecycle import Phase
 from reconciler.seats.book import Book, position
 from reconciler.seats.forecast import likely
 from reconciler.store import guards as kept_guards
-from reconciler.store import heartbeat, inventory, leases, switches
+from reconciler.store import heartbeat, leases, switches, tallies
 from reconciler.store import seats as kept_seats
 from reconciler.store.database import Database
 from reconciler.store.guards import FORECAST
 from reconciler.store.heartbeat import Heartbeat
-from reconciler.store.inventory import Listed
+from reconciler.store.tallies import Listed
+from reconciler.tallies import Board, Row, Trend, board, shown_days
 
 NAME_MAX = 200
 
@@ -41,14 +41,14 @@ class Overview:
 def overview(database: Database, tenant: str, at: datetime) -> Overview:
     """Everything of the page `/`."""
     with database.read() as session:
-        counts = inventory.counts(session, tenant)
+        counts = tallies.counts(session, tenant)
         found = board(
             counts,
-            inventory.moves(session, tenant, shown_days(at)[0]),
+            tallies.moves(session, tenant, shown_days(at)[0]),
             at=at,
-            known_since=inventory.known_since(session, tenant),
-            by_phase=inventory.ages(session, tenant, at),
-            by_cause=inventory.oldest_by_cause(session, tenant),
+            known_since=tallies.known_since(session, tenant),
+            by_phase=tallies.ages(session, tenant, at),
+            by_cause=tallies.oldest_by_cause(session, tenant),
         )
         beat = heartbeat.last(session, tenant)
         is_running = leases.holder(session, tenant) is not None

@@ -9,7 +9,7 @@ from typing import Any, cast
 from desired_state.catalogue import Catalogue
 from desired_state.text import one_line
 from reconciler.seats.book import position
-from reconciler.store import heartbeat, inventory
+from reconciler.store import heartbeat, tallies
 from reconciler.store import seats as kept
 from reconciler.store.database import Database
 
@@ -47,7 +47,7 @@ def standing(database: Database, tenant: str) -> dict[str, Any]:
     phases: Counter[str] = Counter()
     causes: Counter[str] = Counter()
     with database.read() as session:
-        for count in inventory.counts(session, tenant):
+        for count in tallies.counts(session, tenant):
             phases[count.kind.phase] += count.lines
             if count.kind.cause:
                 causes[count.kind.cause] += count.lines

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import rfc8785
+from reconciler.digest import canonical
 
 TAG = b"license-reconciler/audit/1\n"
 GENESIS = "0" * 64
@@ -90,7 +90,7 @@ def row_hash(row: Mapping[str, Any], prev: str) -> str:
     Raises:
         ValueError, TypeError: the row has no canonical form.
     """
-    content = hashlib.sha256(rfc8785.dumps({name: row[name] for name in COVERED})).digest()
+    content = hashlib.sha256(canonical({name: row[name] for name in COVERED})).digest()
     return hashlib.sha256(TAG + bytes.fromhex(prev) + row["seq"].to_bytes(8, "big") + content).hexdigest()
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
+from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
@@ -28,6 +29,10 @@ _SECTIONS = ("schedule", "web", "notify", "audit")
 
 def document(settings: Settings, tenant: str) -> dict[str, Any]:
     """What a tenant runs by. Raises UserError for a list of signers that cannot be read."""
+    return _without_signers(settings, tenant) | {"signers": _signer_lines(settings, tenant)}
+
+
+def _without_signers(settings: Settings, tenant: str) -> dict[str, Any]:
     own = settings.tenants[tenant]
     found: dict[str, Any] = {name: as_json(getattr(settings, name)) for name in _SECTIONS}
     if own.sandbox:
@@ -37,11 +42,31 @@ def document(settings: Settings, tenant: str) -> dict[str, Any]:
         "products": as_json(settings.products),
         "items": {item.sys_id or item.name: _without(as_json(item), "tenants") for item in settings.items_for(tenant)},
         "rules": {rule.id: _without(as_json(rule), "tenants", "id") for rule in settings.rules_for(tenant).rules},
-        "signers": [signer.line() for signer in signers(settings, tenant)],
     }
 
 
-def defaults() -> dict[str, Any]:
+def _signer_lines(settings: Settings, tenant: str) -> list[str]:
+    return [signer.line() for signer in signers(settings, tenant)]
+
+
+class Effective:
+    """What a tenant runs by, with its digest. Settings never change, so only the file of signers is read each time."""
+
+    def __init__(self, settings: Settings, tenant: str) -> None:
+        self._settings, self._tenant = settings, tenant
+        self._last: tuple[list[str], dict[str, Any], str] | None = None
+
+    def read(self) -> tuple[Mapping[str, Any], str]:
+        """The document and its digest, as they are now. Raises UserError for a list of signers that cannot be read."""
+        lines = _signer_lines(self._settings, self._tenant)
+        if self._last is None or self._last[0] != lines:
+            found = _without_signers(self._settings, self._tenant) | {"signers": lines}
+            self._last = (lines, found, digest_of(found))
+        return self._last[1:]
+
+
+@cache
+def defaults() -> Mapping[str, Any]:
     """The document of a tenant that sets nothing: what keys mean that an older document does not have."""
     empty = Settings(tenants={"any": Tenant(sandbox=True)})
     found = document(empty, "any")

@@ -33,19 +33,20 @@ class Basis:
     is_new: bool = False
 
 
-def basis(last: Basis | None, document: Document, elsewhere: Iterable[Basis] = ()) -> Basis:
+def basis(last: Basis | None, document: Document, elsewhere: Iterable[Basis] = (), *, named: str = "") -> Basis:
     """What this document is compared with, `last` being the last accepted configuration (None on an empty store).
 
-    `elsewhere` are those of other tenant names in the store, the newest first: where a directory was governed under
-    another name, those who were accepted there decide, so nobody gets rid of them by a new name; and as its switches
-    and budgets are kept by name, the new one begins with mode observe as any other.
+    `named` is the document's digest, where it is known. `elsewhere` are those of other tenant names in the store, the
+    newest first: where a directory was governed under another name, those who were accepted there decide, so nobody
+    gets rid of them by a new name; and as its switches and budgets are kept by name, the new one begins with mode
+    observe as any other.
     A tenant of the sandbox has nothing to lose: its first configuration counts as accepted, and later ones do until
     the accepted one names signers. A real tenant's first one counts as accepted with mode observe and silent answers.
     """
     tenant = document["tenant"]
     if tenant["sandbox"]:
         if last is None or (last.document["tenant"]["sandbox"] and not last.document["signers"]):
-            found = digest(document)
+            found = named or digest(document)
             return Basis(found, document, "sandbox", is_new=last is None or last.digest != found)
         return last
     if last is None or last.document["tenant"]["sandbox"]:

@@ -26,9 +26,9 @@ from reconciler.approvals.values import (
     Human,
     Refusal,
     State,
-    among,
     same,
 )
+from reconciler.store import approval_reading as reading
 from reconciler.store import journal
 from reconciler.store.tables import ApprovalDecisionRow, ApprovalDelegationRow, ApprovalRow
 
@@ -79,36 +79,29 @@ def open_(session: Session, approval: Approval, *, cycle: str = "", tell: Tell |
 def load(session: Session, tenant: str, id: str) -> Approval | None:
     """One request with all its answers, None when there is none of this id."""
     row = session.get(ApprovalRow, (tenant, id))
-    return _read(session, [row])[0] if row is not None else None
+    return reading.read(session, [row])[0] if row is not None else None
 
 
 def of_line(session: Session, tenant: str, key: LineKey) -> tuple[Approval, ...]:
     """Every request there ever was for a line, the newest first."""
     where = (ApprovalRow.tenant == tenant, ApprovalRow.ticket == key.ticket, ApprovalRow.line == key.line)
     order = (col(ApprovalRow.created_at).desc(), col(ApprovalRow.id))
-    return tuple(_read(session, session.exec(select(ApprovalRow).where(*where).order_by(*order)).all()))
+    return tuple(reading.read(session, session.exec(select(ApprovalRow).where(*where).order_by(*order)).all()))
 
 
 def newest(session: Session, tenant: str, tickets: Collection[str]) -> dict[LineKey, Approval]:
     """The newest request of each line of these tickets (numbers) that has one."""
-    order = (col(ApprovalRow.created_at), col(ApprovalRow.id))
-    last: dict[LineKey, ApprovalRow] = {}
-    some = sorted(set(tickets))
-    for start in range(0, len(some), 500):
-        where = (ApprovalRow.tenant == tenant, col(ApprovalRow.ticket).in_(some[start : start + 500]))
-        for row in session.exec(select(ApprovalRow).where(*where).order_by(*order)):
-            last[LineKey(row.ticket, row.line)] = row
-    return {a.line: a for a in _read(session, list(last.values()))}
+    return reading.newest(session, tenant, tickets)
 
 
 def pending(session: Session, tenant: str) -> tuple[Approval, ...]:
     """Requests that wait for an answer, the oldest first."""
-    return _in_states(session, tenant, (State.PENDING,))
+    return reading.in_states(session, tenant, (State.PENDING,))
 
 
 def unfinished(session: Session, tenant: str) -> tuple[Approval, ...]:
     """Requests that can still move: pending, approved, executing; the oldest first."""
-    return _in_states(session, tenant, tuple(OPEN))
+    return reading.in_states(session, tenant, tuple(OPEN))
 
 
 def inbox(session: Session, tenant: str, human: Human, at: datetime) -> tuple[Approval, ...]:
@@ -136,7 +129,7 @@ def decide(
     ).first()
     if row is None:
         return Refusal(Code.NOT_FOUND, "There is no such request for you.")
-    before = _read(session, [row])[0]
+    before = reading.read(session, [row])[0]
     decision = _trimmed(decision)
     if decision.key and any(same(d.actor, decision.actor) and d.key == decision.key for d in before.decisions):
         return before
@@ -187,7 +180,7 @@ def change(
     row = session.exec(
         select(ApprovalRow).where(ApprovalRow.tenant == tenant, ApprovalRow.id == id).with_for_update()
     ).first()
-    before = _read(session, [row])[0] if row is not None else None
+    before = reading.read(session, [row])[0] if row is not None else None
     after = changed(before) if before is not None else None
     if row is None or before is None or after is None or after == before:
         return None
@@ -248,13 +241,6 @@ def delegate(session: Session, tenant: str, delegation: Delegation, at: datetime
     )
 
 
-def delegations(session: Session, tenant: str) -> tuple[Delegation, ...]:
-    """Everything that was arranged here, in the order of its beginning."""
-    rows = session.exec(select(ApprovalDelegationRow).where(ApprovalDelegationRow.tenant == tenant))
-    found = (msgspec.json.decode(row.body, type=Delegation) for row in rows)
-    return tuple(sorted(found, key=lambda d: (d.starts_at, d.of.one, d.to.one)))
-
-
 def changers(session: Session, tenant: str, approval: Approval, at: datetime) -> frozenset[str]:
     """Who changed the configuration so recently that they may not approve this request: names, lower case (A4).
 
@@ -275,44 +261,6 @@ def changers(session: Session, tenant: str, approval: Approval, at: datetime) ->
 
 def _listed(by: object) -> Collection[object]:
     return by if isinstance(by, list | tuple) else [by] if by else []
-
-
-def _in_states(session: Session, tenant: str, states: Collection[State]) -> tuple[Approval, ...]:
-    where = (ApprovalRow.tenant == tenant, col(ApprovalRow.state).in_(sorted(s.value for s in states)))
-    rows = session.exec(select(ApprovalRow).where(*where).order_by(col(ApprovalRow.created_at), ApprovalRow.id)).all()
-    return tuple(_read(session, rows))
-
-
-def _read(session: Session, rows: Collection[ApprovalRow]) -> list[Approval]:
-    """The rows as values, with their answers, and with who stands in for whom as it is arranged now."""
-    if not rows:
-        return []
-    tenant, ids = next(iter(rows)).tenant, [row.id for row in rows]
-    answers: dict[str, list[ApprovalDecisionRow]] = {}
-    for start in range(0, len(ids), 500):
-        where = (ApprovalDecisionRow.tenant == tenant, col(ApprovalDecisionRow.approval).in_(ids[start : start + 500]))
-        for answer in session.exec(select(ApprovalDecisionRow).where(*where)):
-            answers.setdefault(answer.approval, []).append(answer)
-    arranged = delegations(session, tenant) if any(row.state == State.PENDING.value for row in rows) else ()
-    found = []
-    for row in rows:
-        given = sorted(answers.get(row.id, ()), key=lambda a: a.number)
-        decisions = tuple(msgspec.json.decode(a.body, type=Decision) for a in given)
-        approval = msgspec.json.decode(row.body, type=Approval)
-        found.append(replace(_with_deputies(approval, arranged), decisions=decisions))
-    return found
-
-
-def _with_deputies(approval: Approval, arranged: tuple[Delegation, ...]) -> Approval:
-    stage = approval.stage
-    if stage is None or not arranged:
-        return approval
-    ours = tuple(d for d in arranged if among(d.of, stage.everyone) and d not in stage.delegations)
-    if not ours:
-        return approval
-    stages = list(approval.stages)
-    stages[approval.at] = replace(stage, delegations=(*stage.delegations, *ours))
-    return replace(approval, stages=tuple(stages))
 
 
 def _text(approval: Approval) -> str:

@@ -6,13 +6,23 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlmodel import Session, col, select
+from sqlalchemy import Row, bindparam, select
+from sqlmodel import Session
 
 from desired_state.model import LineKey
+from desired_state.rows import table_of
 from reconciler.approvals.values import Approval
 from reconciler.store import journal
 from reconciler.store.tables import BreakGlassRow
+
+_TABLE = table_of(BreakGlassRow)
+_OWED = (
+    select(_TABLE)
+    .where(_TABLE.c.tenant == bindparam("tenant"), _TABLE.c.reviewed_by == "")
+    .order_by(_TABLE.c.used_at, _TABLE.c.approval)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +113,10 @@ def load(session: Session, tenant: str, id: str) -> BreakGlass | None:
 
 def owed(session: Session, tenant: str) -> tuple[BreakGlass, ...]:
     """Every use that nobody has looked at yet, the oldest first."""
-    where = (BreakGlassRow.tenant == tenant, BreakGlassRow.reviewed_by == "")
-    order = (col(BreakGlassRow.used_at), col(BreakGlassRow.approval))
-    return tuple(_read(row) for row in session.exec(select(BreakGlassRow).where(*where).order_by(*order)))
+    return tuple(map(_read, session.connection().execute(_OWED, {"tenant": tenant})))
 
 
-def _read(row: BreakGlassRow) -> BreakGlass:
+def _read(row: BreakGlassRow | Row[Any]) -> BreakGlass:
     return BreakGlass(
         row.approval,
         LineKey(row.line_ticket, row.line),

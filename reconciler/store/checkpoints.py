@@ -11,9 +11,11 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import insert
+from sqlalchemy import Row, bindparam, func, insert
+from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 
+from desired_state.rows import table_of
 from reconciler.audit import chain
 from reconciler.audit.chain import GENESIS, Head
 from reconciler.audit.checkpoints import Checkpoint, read, sign
@@ -22,6 +24,11 @@ from reconciler.audit.notes import Signer
 from reconciler.audit.verify import Marks, Segment
 from reconciler.store import journal
 from reconciler.store.tables import CheckpointRow, SegmentRow
+
+_TABLE = table_of(CheckpointRow)
+_LAST = select_columns(_TABLE).where(_TABLE.c.tenant == bindparam("tenant")).order_by(_TABLE.c.size.desc()).limit(1)
+_SIZE = select_columns(func.max(_TABLE.c.size)).where(_TABLE.c.tenant == bindparam("tenant"))
+_ADD = insert(_TABLE)
 
 
 class Inconsistent(Exception):
@@ -32,6 +39,12 @@ def last(session: Session, tenant: str) -> Checkpoint | None:
     """The newest checkpoint of a tenant; None when nothing was signed yet."""
     row = _last(session, tenant)
     return read(row.note) if row is not None else None
+
+
+def is_current(session: Session, tenant: str) -> bool:
+    """Whether the newest checkpoint covers every row that there is."""
+    signed: int | None = session.connection().execute(_SIZE, {"tenant": tenant}).scalar()
+    return (signed or 0) == journal.head(session, tenant).size
 
 
 def take(
@@ -65,7 +78,7 @@ def take(
         "frontier": json.dumps([node.hex() for node in tree.nodes]),
         "note": taken.note,
     }
-    session.connection().execute(insert(CheckpointRow), values)
+    session.connection().execute(_ADD, values)
     return taken
 
 
@@ -169,7 +182,7 @@ def _compare(session: Session, end: Head, start: Head, elsewhere: Head | None) -
             )
 
 
-def _frontier(row: CheckpointRow | None) -> Frontier:
+def _frontier(row: CheckpointRow | Row[Any] | None) -> Frontier:
     return Frontier(row.size, [bytes.fromhex(n) for n in json.loads(row.frontier)]) if row is not None else Frontier()
 
 
@@ -186,9 +199,8 @@ def sizes(session: Session, tenant: str, above: int, up_to: int) -> Iterable[int
     return session.exec(bounded.order_by(col(CheckpointRow.size))).all()
 
 
-def _last(session: Session, tenant: str) -> CheckpointRow | None:
-    query = select(CheckpointRow).where(CheckpointRow.tenant == tenant)
-    return session.exec(query.order_by(col(CheckpointRow.size).desc()).limit(1)).first()
+def _last(session: Session, tenant: str) -> Row[Any] | None:
+    return session.connection().execute(_LAST, {"tenant": tenant}).first()
 
 
 def _segment(row: SegmentRow) -> Segment:

@@ -12,11 +12,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import rfc8785
-from sqlmodel import Session, col, select
+from sqlalchemy import bindparam, select
+from sqlmodel import Session
 
+from desired_state.rows import is_row, table_of
+from reconciler.digest import canonical
 from reconciler.store import journal
 from reconciler.store.tables import ConfigAcceptedRow, ConfigSeenRow, ConfigTextRow
+
+_TEXTS, _SEEN_IN, _ACCEPTED = table_of(ConfigTextRow), table_of(ConfigSeenRow), table_of(ConfigAcceptedRow)
+_OF_TENANT = select(_ACCEPTED).where(_ACCEPTED.c.tenant == bindparam("tenant"))
+_LAST = _OF_TENANT.order_by(_ACCEPTED.c.number.desc()).limit(1)
+_OTHERS = select(_ACCEPTED.c.tenant).where(_ACCEPTED.c.tenant != bindparam("tenant")).distinct()
+_TEXT = select(_TEXTS.c.body).where(is_row(_TEXTS))
+_SEEN = select(_SEEN_IN.c.hash).where(is_row(_SEEN_IN))
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,18 +42,16 @@ class Accepted:
 
 def accepted(session: Session, tenant: str) -> Accepted | None:
     """The last accepted configuration, None before the first start."""
-    query = select(ConfigAcceptedRow).where(ConfigAcceptedRow.tenant == tenant)
-    row = session.exec(query.order_by(col(ConfigAcceptedRow.number).desc()).limit(1)).first()
+    row = session.connection().execute(_LAST, {"tenant": tenant}).first()
     if row is None:
         return None
-    text = session.get(ConfigTextRow, row.hash)
-    document = json.loads(text.body) if text is not None else {}
-    return Accepted(row.hash, document, row.how, tuple(json.loads(row.by)), row.at, row.number)
+    document = text_of(session, row.hash)
+    return Accepted(row.hash, document or {}, row.how, tuple(json.loads(row.by)), row.at, row.number)
 
 
 def elsewhere(session: Session, tenant: str) -> tuple[Accepted, ...]:
     """The last accepted configuration of every other tenant name in the store, the newest first."""
-    names = session.exec(select(ConfigAcceptedRow.tenant).where(ConfigAcceptedRow.tenant != tenant).distinct())
+    names = session.connection().execute(_OTHERS, {"tenant": tenant}).scalars()
     found = (accepted(session, name) for name in sorted(names))
     return tuple(sorted((a for a in found if a is not None), key=lambda a: a.at, reverse=True))
 
@@ -79,8 +86,8 @@ def accept(
 
 def seen(session: Session, tenant: str) -> str:
     """The digest of the configuration that the tenant last ran by, "" when it never did."""
-    row = session.get(ConfigSeenRow, tenant)
-    return row.hash if row is not None else ""
+    digest: str | None = session.connection().execute(_SEEN, {"of_tenant": tenant}).scalar()
+    return digest or ""
 
 
 def note(
@@ -104,13 +111,13 @@ def note(
 
 def keep(session: Session, digest: str, document: Mapping[str, Any], at: datetime) -> None:
     """Keep a document under its digest; nothing is written when it is there."""
-    if session.get(ConfigTextRow, digest) is None:
-        session.add(ConfigTextRow(hash=digest, body=rfc8785.dumps(dict(document)).decode(), kept_at=at))
+    if session.connection().execute(_TEXT, {"of_hash": digest}).first() is None:
+        session.add(ConfigTextRow(hash=digest, body=canonical(dict(document)).decode(), kept_at=at))
         session.flush()
 
 
 def text_of(session: Session, digest: str) -> Mapping[str, Any] | None:
     """The document that has this digest, None when it was never kept."""
-    row = session.get(ConfigTextRow, digest)
-    found: dict[str, Any] | None = json.loads(row.body) if row is not None else None
+    body = session.connection().execute(_TEXT, {"of_hash": digest}).scalar()
+    found: dict[str, Any] | None = json.loads(body) if body is not None else None
     return found

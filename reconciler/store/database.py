@@ -29,6 +29,7 @@ from reconciler.store.sentences import placing, sentences
 from reconciler.store.tables import METADATA
 
 BUSY_TIMEOUT_S = 10.0
+_IS_WRITING = "is_writing"  # what a connection was last told by PRAGMA query_only
 
 
 class Database:
@@ -231,9 +232,13 @@ def _prepare(engine: Engine, *, read_only: bool) -> None:
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         is_write = connection.get_execution_options().get("immediate", False)
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, sqlite3.Connection)
         # A write in a read transaction would be rolled back in silence; so it is refused at once.
-        connection.exec_driver_sql(f"PRAGMA query_only={'OFF' if is_write else 'ON'}")
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if is_write else "BEGIN")
+        if connection.info.get(_IS_WRITING) is not is_write:
+            driver.execute(f"PRAGMA query_only={'OFF' if is_write else 'ON'}")
+            connection.info[_IS_WRITING] = is_write
+        driver.execute("BEGIN IMMEDIATE" if is_write else "BEGIN")
 
 
 # --- rehearsal ----------------------------------------------------------------------------------------------

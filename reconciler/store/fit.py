@@ -13,7 +13,7 @@ from typing import Any
 
 import rfc8785
 
-from reconciler.digest import plain
+from reconciler.digest import canonical, plain
 
 REDACTED = "[redacted]"
 TEXT_MAX = 4000  # characters of one text; more is other people's, and a log is no place to fill up
@@ -41,7 +41,7 @@ def fit(body: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     """
     try:
         value = _clean(plain(body))
-        return value, rfc8785.dumps(value).decode()
+        return value, canonical(value).decode()
     except (rfc8785.CanonicalizationError, TypeError) as error:
         raise UnfitBody(f"an audit body cannot be kept: {error}") from error
 

@@ -12,14 +12,23 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlmodel import Session, col, delete, select
+from sqlalchemy import Row, bindparam, insert, select, update
+from sqlmodel import Session, col, delete
+from sqlmodel import select as select_rows
 
+from desired_state.rows import is_row, table_of
 from reconciler.store import journal
 from reconciler.store.tables import GuardFactRow, GuardPlanRow
 
 RELEASE = timedelta(hours=1)
 KEPT = timedelta(days=30)
 FORECAST = "forecast"  # the guard's name of a plan that is let through before it comes
+
+_PLANS, _FACTS = table_of(GuardPlanRow), table_of(GuardFactRow)
+_OF_TENANT = select(_PLANS).where(_PLANS.c.tenant == bindparam("tenant")).order_by(_PLANS.c.at.desc())
+_FACT = select(_FACTS.c.body, _FACTS.c.at).where(is_row(_FACTS))
+_ADD_FACT, _CHANGE_FACT = insert(_FACTS), update(_FACTS).where(is_row(_FACTS))
+_FORGET = delete(_FACTS).where(is_row(_FACTS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +92,7 @@ def put(session: Session, tenant: str, plan: GuardPlan) -> None:
 
 def plans(session: Session, tenant: str) -> list[GuardPlan]:
     """Every plan that is kept, newest first."""
-    query = select(GuardPlanRow).where(GuardPlanRow.tenant == tenant).order_by(col(GuardPlanRow.at).desc())
-    return [_plan(row) for row in session.exec(query)]
+    return [_plan(row) for row in session.connection().execute(_OF_TENANT, {"tenant": tenant})]
 
 
 def released(session: Session, tenant: str, at: datetime) -> list[GuardPlan]:
@@ -104,7 +112,7 @@ def release(
         raise ValueError("a release needs a name and a reason")
     if until <= at:
         raise ValueError("a release ends after it begins")
-    query = select(GuardPlanRow).where(GuardPlanRow.tenant == tenant, col(GuardPlanRow.digest).startswith(digest))
+    query = select_rows(GuardPlanRow).where(GuardPlanRow.tenant == tenant, col(GuardPlanRow.digest).startswith(digest))
     found = session.exec(query).all() if digest.strip() else []
     if len(found) != 1:
         what = "several plans begin with" if found else "no guard has stopped a plan that is named"
@@ -130,21 +138,20 @@ def use(session: Session, tenant: str, digest: str, *, cycle: str, at: datetime)
 
 def fact(session: Session, tenant: str, name: str) -> tuple[Mapping[str, Any], datetime] | None:
     """What is remembered under a name, and since when; None for nothing."""
-    row = session.get(GuardFactRow, (tenant, name))
+    row = session.connection().execute(_FACT, {"of_tenant": tenant, "of_name": name}).first()
     return (json.loads(row.body), row.at) if row is not None else None
 
 
 def remember(session: Session, tenant: str, name: str, body: Mapping[str, Any], at: datetime) -> None:
     """Remember under a name, in place of what was there."""
-    session.merge(GuardFactRow(tenant=tenant, name=name, body=json.dumps(dict(body), sort_keys=True), at=at))
-    session.flush()
+    values = {"body": json.dumps(dict(body), sort_keys=True), "at": at}
+    key = {"of_tenant": tenant, "of_name": name}
+    if session.connection().execute(_CHANGE_FACT, key | values).rowcount == 0:
+        session.connection().execute(_ADD_FACT, {"tenant": tenant, "name": name} | values)
 
 
 def forget(session: Session, tenant: str, name: str) -> None:
-    row = session.get(GuardFactRow, (tenant, name))
-    if row is not None:
-        session.delete(row)
-        session.flush()
+    session.connection().execute(_FORGET, {"of_tenant": tenant, "of_name": name})
 
 
 def _row(tenant: str, plan: GuardPlan) -> GuardPlanRow:
@@ -167,7 +174,7 @@ def _row(tenant: str, plan: GuardPlan) -> GuardPlanRow:
     )
 
 
-def _plan(row: GuardPlanRow) -> GuardPlan:
+def _plan(row: GuardPlanRow | Row[Any]) -> GuardPlan:
     return GuardPlan(
         digest=row.digest,
         guard=row.guard,

@@ -9,11 +9,19 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlmodel import Session, select
+from sqlalchemy import Row, bindparam, insert, select, update
+from sqlmodel import Session
 
+from desired_state.rows import is_row, table_of
 from reconciler.audit.chain import Head
 from reconciler.store.tables import CycleRow
+
+_TABLE = table_of(CycleRow)
+_ONE, _ADD, _CHANGE = select(_TABLE).where(is_row(_TABLE)), insert(_TABLE), update(_TABLE).where(is_row(_TABLE))
+_START = _CHANGE.values(number=_TABLE.c.number + 1)
+_FINISH = _CHANGE.where(_TABLE.c.cycle == bindparam("of_cycle"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +45,17 @@ class Heartbeat:
 
 def start(session: Session, tenant: str, cycle: str, at: datetime) -> None:
     """A cycle begins."""
-    row = session.get(CycleRow, tenant)
-    if row is None:
-        row = CycleRow(tenant=tenant, cycle=cycle, number=0, started_at=at)
-        session.add(row)
-    row.cycle, row.number, row.started_at = cycle, row.number + 1, at
-    row.finished_at, row.is_converged, row.counts, row.error = None, None, "{}", ""
-    session.flush()
+    values = {
+        "cycle": cycle,
+        "started_at": at,
+        "finished_at": None,
+        "is_converged": None,
+        "counts": "{}",
+        "error": "",
+    }
+    if session.connection().execute(_START, {"of_tenant": tenant} | values).rowcount == 0:
+        first = {"tenant": tenant, "number": 1, "audit_size": 0, "audit_head": "", "last_finished_at": None}
+        session.connection().execute(_ADD, first | values)
 
 
 def finish(
@@ -58,30 +70,32 @@ def finish(
     error: str = "",
 ) -> bool:
     """A cycle has ended; False when another one has begun since, whose heartbeat this is now."""
-    row = session.get(CycleRow, tenant)
-    if row is None or row.cycle != cycle:
-        return False
-    row.finished_at = row.last_finished_at = at
-    row.is_converged, row.error = is_converged, error
-    row.counts = json.dumps(dict(counts), sort_keys=True)
-    row.audit_size, row.audit_head = head.size, head.hash
-    session.flush()
-    return True
+    values = {
+        "finished_at": at,
+        "last_finished_at": at,
+        "is_converged": is_converged,
+        "counts": json.dumps(dict(counts), sort_keys=True),
+        "error": error,
+        "audit_size": head.size,
+        "audit_head": head.hash,
+    }
+    finished = session.connection().execute(_FINISH, {"of_tenant": tenant, "of_cycle": cycle} | values)
+    return bool(finished.rowcount == 1)
 
 
 def last(session: Session, tenant: str) -> Heartbeat | None:
     """The last cycle of a tenant, running or over; None when there was none."""
-    row = session.get(CycleRow, tenant)
+    row = session.connection().execute(_ONE, {"of_tenant": tenant}).first()
     return _heartbeat(row) if row is not None else None
 
 
 def heads(session: Session) -> list[Head]:
     """The heads of the audit log that the last finished cycles saw, for `journal.verify`."""
-    beats = (_heartbeat(row) for row in session.exec(select(CycleRow)))
+    beats = (_heartbeat(row) for row in session.connection().execute(select(_TABLE)))
     return [beat.head for beat in beats if beat.head is not None]
 
 
-def _heartbeat(row: CycleRow) -> Heartbeat:
+def _heartbeat(row: Row[Any]) -> Heartbeat:
     return Heartbeat(
         tenant=row.tenant,
         cycle=row.cycle,

@@ -18,13 +18,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import rfc8785
-from sqlalchemy import insert, text
-from sqlmodel import Session, col, or_, select
+from sqlalchemy import BindParameter, Row, Select, bindparam, insert, or_, select, text
+from sqlmodel import Session
 
+from desired_state.rows import table_of
 from reconciler.audit.chain import GENESIS, Head, Verification, read_export, row_hash, verify
 from reconciler.audit.conduct import CLOCK_WARNING, STEP_BACK
 from reconciler.audit.veil import revealed
+from reconciler.digest import canonical
 from reconciler.store import persons
 from reconciler.store.fit import fit, redact
 from reconciler.store.tables import AuditAbout, AuditRecord
@@ -48,8 +49,25 @@ __all__ = [
     "verify",
 ]
 
-NAMES = ("tenant", "seq", "at", "kind", "subject", "actor", "cycle", "body", "prev", "hash")
 US = "reconciler"  # the actor of what no person did
+
+_TABLE, _ABOUT = table_of(AuditRecord), table_of(AuditAbout)
+_NAMES = ("tenant", "seq", "at", "kind", "subject", "actor", "cycle", "body", "prev", "hash")
+_C = _TABLE.c
+_OF_TENANT = _C.tenant == bindparam("tenant")
+_ROWS = select(*(_C[name] for name in _NAMES)).order_by(_C.tenant, _C.seq)
+_LAST = select(_C.seq, _C.hash, _C.at).where(_OF_TENANT).order_by(_C.seq.desc()).limit(1)
+_HASHES = select(_C.hash).where(_OF_TENANT).order_by(_C.seq)
+_ALL = _ROWS.where(_OF_TENANT)
+_BEHIND = _ALL.where(_C.seq > bindparam("after"))
+_ONE = _ALL.where(_C.seq == bindparam("seq"))
+_OF_CYCLE = _ALL.where(_C.cycle == bindparam("cycle"))
+_OF_KIND = _ALL.where(_C.kind == bindparam("kind"), _C.at >= bindparam("since"))
+_SIGNS: BindParameter[Any] = bindparam("signs", expanding=True)
+_FURTHER = select(_ABOUT.c.seq).where(_ABOUT.c.tenant == bindparam("tenant"), _ABOUT.c.subject.in_(_SIGNS))
+_OF_SUBJECT = _ALL.where(or_(_C.subject.in_(_SIGNS), _C.seq.in_(_FURTHER)))
+_TOLD_OF = select(_ABOUT.c.subject).where(_ABOUT.c.tenant == bindparam("tenant"), _ABOUT.c.seq == bindparam("seq"))
+_ADD, _ADD_ABOUT = insert(_TABLE), insert(_ABOUT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +115,11 @@ def append(
     before, last_at = _last(session, tenant)
     if last_at and datetime.fromisoformat(last_at) - at > STEP_BACK:
         body = {**body, CLOCK_WARNING: last_at}
-    kept, canonical = fit(body)
+    kept, written = fit(body)
     subject, actor = redact(subject), redact(actor)
     if persons.veil_of(session) is not None:
         subject, actor, kept, about = persons.hide(session, tenant, subject, actor, kept, about)
-        canonical = rfc8785.dumps(kept).decode()
+        written = canonical(kept).decode()
     row: dict[str, Any] = {
         "tenant": tenant,
         "seq": before.size + 1,
@@ -113,11 +131,11 @@ def append(
         "body": kept,
     }
     row |= {"prev": before.hash, "hash": row_hash(row, before.hash)}
-    session.connection().execute(insert(AuditRecord), row | {"body": canonical})
+    session.connection().execute(_ADD, row | {"body": written})
     further = _further(row["subject"], kept, (*about, *_told_of(session, tenant, kept.get("intent"))))
     if further:
         rows = [{"tenant": tenant, "seq": row["seq"], "subject": name} for name in further]
-        session.connection().execute(insert(AuditAbout), rows)
+        session.connection().execute(_ADD_ABOUT, rows)
     return _frozen(row)
 
 
@@ -141,14 +159,13 @@ def head(session: Session, tenant: str) -> Head:
 
 def _last(session: Session, tenant: str) -> tuple[Head, str]:
     """The end of the chain, and the instant of its last row, "" when there is none."""
-    query = select(AuditRecord.seq, AuditRecord.hash, AuditRecord.at).where(AuditRecord.tenant == tenant)
-    last = session.exec(query.order_by(col(AuditRecord.seq).desc()).limit(1)).first()
+    last = session.connection().execute(_LAST, {"tenant": tenant}).first()
     return (Head(tenant, last[0], last[1]), last[2]) if last is not None else (Head(tenant, 0, GENESIS), "")
 
 
 def tenants(session: Session) -> list[str]:
     """Whose chains there are."""
-    return sorted(session.exec(select(AuditRecord.tenant).distinct()))
+    return sorted(session.connection().execute(select(_C.tenant).distinct()).scalars())
 
 
 def export(
@@ -165,80 +182,68 @@ def export(
     `after` leaves out the rows up to that one; `since`, `until` (not included) and `kinds` choose. What somebody
     changed by hand comes out as it is; it is for `verify` to find. Nothing is loaded at once.
     """
-    columns = AuditRecord.__table__.c  # type: ignore[attr-defined]
-    query = select(*(columns[name] for name in NAMES)).order_by(columns.tenant, columns.seq)
-    if tenant is not None:
-        query = query.where(columns.tenant == tenant)
-    if after:
-        query = query.where(columns.seq > after)
+    query = _ROWS if tenant is None else _BEHIND if after else _ALL
+    if tenant is None and after:
+        query = query.where(_C.seq > after)
     if since is not None:
-        query = query.where(columns.at >= _written(since))
+        query = query.where(_C.at >= _written(since))
     if until is not None:
-        query = query.where(columns.at < _written(until))
+        query = query.where(_C.at < _written(until))
     if kinds:
-        query = query.where(columns.kind.in_(sorted(kinds)))
-    for row in session.connection().execution_options(yield_per=1000).execute(query):
-        found = dict(zip(NAMES, row, strict=True))
-        yield found | {"body": _body(found["body"])}
+        query = query.where(_C.kind.in_(sorted(kinds)))
+    values = {"tenant": tenant, "after": after}
+    for found in session.connection().execute(query, values, execution_options={"yield_per": 1000}):
+        yield _exported(found)
 
 
 def hashes(session: Session, tenant: str) -> list[bytes]:
     """The hashes of the rows that are there, oldest first: the leaves of the tree."""
-    query = select(AuditRecord.hash).where(AuditRecord.tenant == tenant).order_by(col(AuditRecord.seq))
-    return [bytes.fromhex(written) for written in session.exec(query)]
+    return [bytes.fromhex(h) for h in session.connection().execute(_HASHES, {"tenant": tenant}).scalars()]
 
 
 def row(session: Session, tenant: str, seq: int) -> dict[str, Any] | None:
     """One row as it is exported; None when there is none."""
-    found = next(export(session, tenant, after=seq - 1), None)
-    return found if found is not None and found["seq"] == seq else None
+    found = session.connection().execute(_ONE, {"tenant": tenant, "seq": seq}).first()
+    return _exported(found) if found is not None else None
 
 
 def rows_for(session: Session, tenant: str, subject: str) -> list[AuditRow]:
     """Everything about a line, a ticket with all its lines, or an object id, oldest first."""
-    return _rows(session, tenant, _about(session, tenant, subject))
-
-
-def _about(session: Session, tenant: str, subject: str) -> Any:
     signs = persons.signs_for(session, tenant, subject)
-    further = select(AuditAbout.seq).where(AuditAbout.tenant == tenant, col(AuditAbout.subject).in_(signs))
-    return or_(col(AuditRecord.subject).in_(signs), col(AuditRecord.seq).in_(further))
+    return _rows(session, _OF_SUBJECT, tenant, signs=list(signs))
 
 
 def page(
     session: Session, tenant: str, *, before: int | None = None, kind: str = "", subject: str = "", limit: int = 50
 ) -> list[AuditRow]:
     """The newest rows, newest first: those before row `before`, of one kind, about a line, a ticket or an object id."""
-    seq, at, mine = col(AuditRecord.seq), col(AuditRecord.at), col(AuditRecord.tenant) == tenant
-    query = select(seq).where(mine)
+    query, signs = select(_C.seq).where(_OF_TENANT), persons.signs_for(session, tenant, subject)
     if subject:
-        query = query.where(_about(session, tenant, subject))
+        query = query.where(or_(_C.subject.in_(_SIGNS), _C.seq.in_(_FURTHER)))
     if kind:
-        query = query.where(col(AuditRecord.kind) == kind)
+        query = query.where(_C.kind == kind)
     if before is not None:
-        query = query.where(seq < before)
-        if kind and not subject:
-            edge = session.exec(select(at).where(mine, seq <= before).order_by(seq.desc()).limit(1)).first()
-            query = query.where(at <= edge) if edge is not None else query
-    order = (at.desc(), seq.desc()) if kind and not subject else (seq.desc(),)  # as an index has them
-    chosen = list(session.exec(query.order_by(*order).limit(limit)))
-    return _rows(session, tenant, seq.in_(chosen))[::-1]
+        query = query.where(_C.seq < before)
+        if kind and not subject:  # the index of kinds is by instant, so the walk begins at that of `before`
+            edge = select(_C.at).where(_OF_TENANT, _C.seq <= before).order_by(_C.seq.desc()).limit(1)
+            query = query.where(_C.at <= edge.scalar_subquery())
+    order = (_C.at.desc(), _C.seq.desc()) if kind and not subject else (_C.seq.desc(),)
+    values: dict[str, Any] = {"tenant": tenant} | ({"signs": list(signs)} if subject else {})
+    chosen = session.connection().execute(query.order_by(*order).limit(limit), values).scalars().all()
+    return _rows(session, _ALL.where(_C.seq.in_(chosen)), tenant)[::-1]
 
 
 def broken(session: Session, tenant: str, seqs: Collection[int]) -> list[int]:
     """Which of these rows do not say what their hash is over, or do not follow the row before them."""
-    columns = AuditRecord.__table__.c  # type: ignore[attr-defined]
     wanted = sorted({*seqs, *(seq - 1 for seq in seqs)})
-    query = select(*(columns[name] for name in NAMES)).where(columns.tenant == tenant, columns.seq.in_(wanted))
-    rows = {row.seq: row for row in session.connection().execute(query)}
+    rows = {row.seq: row for row in session.connection().execute(_ALL.where(_C.seq.in_(wanted)), {"tenant": tenant})}
     found = []
     for seq in sorted(seqs):
         row, before = rows.get(seq), rows.get(seq - 1)
         if row is None:
             continue
-        told = dict(zip(NAMES, row, strict=True)) | {"body": _body(row.body)}
         try:
-            is_whole = row_hash(told, row.prev) == row.hash
+            is_whole = row_hash(_exported(row), row.prev) == row.hash
         except (ValueError, TypeError):
             is_whole = False
         if not is_whole or (before is not None and before.hash != row.prev):
@@ -248,12 +253,12 @@ def broken(session: Session, tenant: str, seqs: Collection[int]) -> list[int]:
 
 def rows_of_cycle(session: Session, tenant: str, cycle: str) -> list[AuditRow]:
     """Everything one cycle wrote, oldest first."""
-    return _rows(session, tenant, col(AuditRecord.cycle) == cycle)
+    return _rows(session, _OF_CYCLE, tenant, cycle=cycle)
 
 
 def rows_since(session: Session, tenant: str, since: datetime, kind: str) -> list[AuditRow]:
     """Rows of one kind from `since` on, oldest first."""
-    return _rows(session, tenant, col(AuditRecord.kind) == kind, col(AuditRecord.at) >= _written(since))
+    return _rows(session, _OF_KIND, tenant, kind=kind, since=_written(since))
 
 
 def subjects_since(session: Session, tenant: str, lane: str, since: datetime) -> int:
@@ -265,10 +270,9 @@ def subjects_since(session: Session, tenant: str, lane: str, since: datetime) ->
     return len({row.subject for row in rows if row.body.get("lane") == lane})
 
 
-def _rows(session: Session, tenant: str, *conditions: Any) -> list[AuditRow]:
-    query = select(AuditRecord).where(col(AuditRecord.tenant) == tenant, *conditions)
-    found = session.exec(query.order_by(col(AuditRecord.seq)))
-    rows = [record.model_dump() | {"body": json.loads(record.body)} for record in found]
+def _rows(session: Session, query: Select[Any], tenant: str, **values: Any) -> list[AuditRow]:
+    found = session.connection().execute(query, {"tenant": tenant} | values)
+    rows: list[dict[str, Any]] = [{**record._mapping, "body": json.loads(record.body)} for record in found]
     if rows and persons.veil_of(session) is not None:
         known = persons.known(session, tenant, rows)
         rows = [revealed(row, known) for row in rows]
@@ -292,7 +296,11 @@ def _further(subject: str, body: Mapping[str, Any], about: Sequence[str]) -> lis
 def _told_of(session: Session, tenant: str, seq: object) -> Sequence[str]:
     if type(seq) is not int:
         return ()
-    return session.exec(select(AuditAbout.subject).where(AuditAbout.tenant == tenant, AuditAbout.seq == seq)).all()
+    return session.connection().execute(_TOLD_OF, {"tenant": tenant, "seq": seq}).scalars().all()
+
+
+def _exported(found: Row[Any]) -> dict[str, Any]:
+    return {**found._mapping, "body": _body(found.body)}
 
 
 def _body(written: object) -> object:
@@ -301,6 +309,6 @@ def _body(written: object) -> object:
         return written
     try:
         value = json.loads(written)
-        return value if isinstance(value, dict) and rfc8785.dumps(value).decode() == written else written
+        return value if isinstance(value, dict) and canonical(value).decode() == written else written
     except (ValueError, TypeError, RecursionError):
         return written

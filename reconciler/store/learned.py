@@ -10,16 +10,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlmodel import Session, col, select
+from sqlalchemy import Row, bindparam, select
+from sqlmodel import Session
 
 from desired_state.model import PlanId
 from desired_state.plan_rules import Enforcement, Exclusion, Need, Rule, exclusion
+from desired_state.rows import table_of
 from reconciler.store.tables import LearnedRow
 
 LESSON_HOLDS = timedelta(days=180)
 WORDS_MAX = 500
 _EXCLUSION, _NEED = "exclusion", "need"
+_TABLE = table_of(LearnedRow)
+_OF_TENANT = select(_TABLE).where(_TABLE.c.tenant == bindparam("tenant")).order_by(_TABLE.c.kind, _TABLE.c.plans)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +52,7 @@ def remember(session: Session, tenant: str, rule: Rule, words: str, at: datetime
 
 def lessons(session: Session, tenant: str) -> tuple[Lesson, ...]:
     """Everything that refusals taught, in the order of kinds and plans."""
-    query = select(LearnedRow).where(LearnedRow.tenant == tenant)
-    return tuple(map(_lesson, session.exec(query.order_by(col(LearnedRow.kind), col(LearnedRow.plans)))))
+    return tuple(map(_lesson, session.connection().execute(_OF_TENANT, {"tenant": tenant})))
 
 
 def rules(known: Iterable[Lesson], at: datetime) -> tuple[Rule, ...]:
@@ -62,7 +66,7 @@ def _named(rule: Rule) -> tuple[str, str]:
     return _NEED, " ".join((rule.plan, *sorted(rule.any_of)))
 
 
-def _lesson(row: LearnedRow) -> Lesson:
+def _lesson(row: LearnedRow | Row[Any]) -> Lesson:
     first, *others = (PlanId(plan) for plan in row.plans.split())
     rule: Rule
     if row.kind == _EXCLUSION:

@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 from sqlmodel import Session
 
 from reconciler.store.database import Database
@@ -150,7 +151,12 @@ def _run(session: Session, sql: str, now_s: float | None, **values: Any) -> Any:
     now = ":now" if now_s is not None else _NOW[session.get_bind().dialect.name]
     if now_s is not None and "{now}" in sql:
         values["now"] = now_s
-    return session.connection().execute(text(sql.replace("{now}", now)), values)
+    return session.connection().execute(_statement(sql, now), values)
+
+
+@cache
+def _statement(sql: str, now: str) -> TextClause:
+    return text(sql.replace("{now}", now))
 
 
 def _instant(seconds: float) -> datetime:

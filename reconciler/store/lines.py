@@ -9,34 +9,46 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 import msgspec
-from sqlmodel import Session, col, select
+from sqlalchemy import Row, bindparam, insert, select, update
+from sqlmodel import Session
 
 from desired_state.ledger import CHUNK
 from desired_state.model import Given, LineKey, UserId
+from desired_state.rows import is_row, table_of
 from reconciler.lifecycle import Phase, move
 from reconciler.line import LineState
 from reconciler.model import Verdict
 from reconciler.store.tables import LineRow
 
+_TABLE = table_of(LineRow)
+_ONE = select(_TABLE).where(is_row(_TABLE))
+_OF_TENANT = select(_TABLE).where(_TABLE.c.tenant == bindparam("tenant"))
+_NAMED = _OF_TENANT.where(_TABLE.c.ticket.in_(bindparam("tickets", expanding=True)))
+_ENDING = _OF_TENANT.where(
+    _TABLE.c.phase.in_(bindparam("phases", expanding=True)), _TABLE.c.ends_at < bindparam("before")
+)
+_ADD, _CHANGE = insert(_TABLE), update(_TABLE).where(is_row(_TABLE))
+_GIVEN = msgspec.json.Decoder(tuple[Given, ...]).decode
+
 
 def load(session: Session, tenant: str, tickets: Collection[str] | None = None) -> dict[LineKey, LineState]:
     """The states of all lines of a tenant, or of the lines of some tickets (numbers)."""
-    query = select(LineRow).where(LineRow.tenant == tenant)
     if tickets is None:
-        queries = [query]
+        rows = list(session.connection().execute(_OF_TENANT, {"tenant": tenant}))
     else:
         some = sorted(tickets)
-        queries = [query.where(col(LineRow.ticket).in_(some[i : i + CHUNK])) for i in range(0, len(some), CHUNK)]
-    return {state.key: state for q in queries for state in map(_state, session.exec(q))}
+        parts = (some[i : i + CHUNK] for i in range(0, len(some), CHUNK))
+        rows = [r for part in parts for r in session.connection().execute(_NAMED, {"tenant": tenant, "tickets": part})]
+    return {state.key: state for state in map(_state, rows)}
 
 
 def ending(session: Session, tenant: str, phases: Collection[Phase], before: datetime) -> list[LineState]:
     """The states of lines in some phases whose period ends before an instant."""
-    is_so = col(LineRow.phase).in_([phase.value for phase in phases])
-    query = select(LineRow).where(LineRow.tenant == tenant, is_so, col(LineRow.ends_at) < before)
-    return [_state(row) for row in session.exec(query)]
+    values = {"tenant": tenant, "phases": [phase.value for phase in phases], "before": before}
+    return [_state(row) for row in session.connection().execute(_ENDING, values)]
 
 
 def save(session: Session, tenant: str, state: LineState, at: datetime) -> bool:
@@ -47,40 +59,47 @@ def save(session: Session, tenant: str, state: LineState, at: datetime) -> bool:
     Raises:
         IllegalMove: a line cannot go from its phase to this one; nothing was written.
     """
-    row = session.get(LineRow, (tenant, state.key.ticket, state.key.line))
+    key = {"of_tenant": tenant, "of_ticket": state.key.ticket, "of_line": state.key.line}
+    row = session.connection().execute(_ONE, key).first()
     old = _state(row) if row is not None else None
     move(old.phase if old is not None else None, state.phase)
     if state.since is None:
         state = replace(state, since=old.since if old is not None and old.phase is state.phase else at)
     if old == state:
         return False
-    assert state.since is not None
-    if row is None:
-        row = LineRow(
-            tenant=tenant,
-            ticket=state.key.ticket,
-            line=state.key.line,
-            phase=state.phase.value,
-            since=state.since,
-            first_seen_at=at,
-            changed_at=at,
-        )
-        session.add(row)
-    row.phase = state.phase.value
-    row.verdict = state.verdict.value if state.verdict is not None else None
-    row.first_verdict = state.first_verdict.value if state.first_verdict is not None else None
-    row.cause = str(state.cause) if state.cause is not None else None
-    row.tier = str(state.tier) if state.tier is not None else None
-    row.user, row.attempts, row.next_at, row.since = state.user, state.attempts, state.next_at, state.since
-    row.granted_at, row.ends_at, row.episode, row.note = state.granted_at, state.ends_at, state.episode, state.note
-    row.given, row.reversals = msgspec.json.encode(state.given).decode(), state.reversals
-    row.told, row.product, row.person = state.told, state.product, state.person
-    row.changed_at = at
-    session.flush()
+    values = _values(state) | {"changed_at": at}
+    if old is None:
+        first = {"tenant": tenant, "ticket": state.key.ticket, "line": state.key.line, "first_seen_at": at}
+        session.connection().execute(_ADD, first | values)
+    else:
+        session.connection().execute(_CHANGE, key | values)
     return True
 
 
-def _state(row: LineRow) -> LineState:
+def _values(state: LineState) -> dict[str, Any]:
+    return {
+        "phase": state.phase.value,
+        "verdict": state.verdict.value if state.verdict is not None else None,
+        "first_verdict": state.first_verdict.value if state.first_verdict is not None else None,
+        "cause": str(state.cause) if state.cause is not None else None,
+        "tier": str(state.tier) if state.tier is not None else None,
+        "user": state.user,
+        "attempts": state.attempts,
+        "next_at": state.next_at,
+        "since": state.since,
+        "granted_at": state.granted_at,
+        "ends_at": state.ends_at,
+        "episode": state.episode,
+        "note": state.note,
+        "given": msgspec.json.encode(state.given).decode(),
+        "reversals": state.reversals,
+        "told": state.told,
+        "product": state.product,
+        "person": state.person,
+    }
+
+
+def _state(row: Row[Any]) -> LineState:
     return LineState(
         key=LineKey(row.ticket, row.line),
         phase=Phase(row.phase),
@@ -96,7 +115,7 @@ def _state(row: LineRow) -> LineState:
         ends_at=row.ends_at,
         episode=row.episode,
         note=row.note,
-        given=msgspec.json.decode(row.given, type=tuple[Given, ...]) if row.given != "[]" else (),
+        given=_GIVEN(row.given) if row.given != "[]" else (),
         reversals=row.reversals,
         told=row.told,
         product=row.product,

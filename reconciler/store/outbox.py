@@ -11,11 +11,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 import msgspec
-from sqlalchemy import func, update
-from sqlmodel import Session, col, select
+from sqlalchemy import Row, Select, bindparam, func, insert, select, update
+from sqlmodel import Session
 
+from desired_state.rows import table_of
 from reconciler.answers import Answer
 from reconciler.backoff import delay
 from reconciler.model import AnswerKind
@@ -44,6 +46,32 @@ _BEFORE: dict[State, tuple[State, ...]] = {
 }
 
 
+_TABLE = table_of(AnswerRow)
+_C = _TABLE.c
+_OF_TENANT, _SINCE = _C.tenant == bindparam("tenant"), _C.sent_at >= bindparam("since")
+_ALL = select(_TABLE).where(_OF_TENANT).order_by(_C.id)
+_ONE = _ALL.where(_C.op_key == bindparam("key"))
+_OF_TICKET = _ALL.where(_C.ticket == bindparam("ticket"))
+_IN_STATES = _ALL.where(_C.state.in_(bindparam("states", expanding=True)))
+_TICKETS_SINCE = select(_C.ticket).where(_OF_TENANT, _SINCE).distinct()
+_GROUPS_SINCE = (
+    select(_C.group, func.count(func.distinct(_C.ticket))).where(_OF_TENANT, _C.group != "", _SINCE).group_by(_C.group)
+)
+_NOTES_SINCE = select(_C.ticket, func.count()).where(_OF_TENANT, _C.kind.in_(_NOTES), _SINCE).group_by(_C.ticket)
+_ADD = insert(_TABLE).inline()
+_CHANGE = update(_TABLE).where(_C.tenant == bindparam("of_tenant"), _C.op_key == bindparam("of_key"))
+_CLAIM = _CHANGE.where(_C.state.in_(bindparam("before", expanding=True)))
+_COUNTING = {State.SENT: _CLAIM.values(tries=_C.tries + 1), State.INTENDED: _CLAIM.values(tries=_C.tries - 1)}
+_DROP = (
+    update(_TABLE)
+    .where(_C.tenant == bindparam("of_tenant"), _C.ticket == bindparam("of_ticket"))
+    .where(_C.state == State.INTENDED.value, _C.tries == 0)
+    .values(state=State.DROPPED.value)
+)
+_ENCODE = msgspec.json.Encoder(order="deterministic").encode
+_DECODE = msgspec.json.Decoder(Answer).decode
+
+
 @dataclass(frozen=True, slots=True)
 class Owed:
     """One answer and what became of it so far. `tries` counts how often it was sent, `failures` how often in vain."""
@@ -67,27 +95,19 @@ def intend(session: Session, tenant: str, answer: Answer, at: datetime) -> bool:
     known = get(session, tenant, answer.key)
     if known is not None and known.state is not State.DROPPED:
         return False
-    body = msgspec.json.encode(answer, order="deterministic").decode()
+    values = {
+        "state": State.INTENDED.value,
+        "body": _ENCODE(answer).decode(),
+        "intended_at": at,
+        "changed_at": at,
+        "next_at": None,
+    }
     if known is not None:
-        again = update(AnswerRow).where(col(AnswerRow.tenant) == tenant, col(AnswerRow.op_key) == answer.key)
-        session.connection().execute(
-            again.values(state=State.INTENDED.value, body=body, intended_at=at, changed_at=at, next_at=None)
-        )
+        session.connection().execute(_CHANGE, {"of_tenant": tenant, "of_key": answer.key} | values)
         return True
-    session.add(
-        AnswerRow(
-            tenant=tenant,
-            op_key=answer.key,
-            ticket=answer.ticket,
-            kind=answer.kind.value,
-            group=answer.group,
-            body=body,
-            state=State.INTENDED.value,
-            intended_at=at,
-            changed_at=at,
-        )
-    )
-    session.flush()  # one at a time: ids give the order of giving
+    named = {"op_key": answer.key, "ticket": answer.ticket, "kind": answer.kind.value, "group": answer.group}
+    # One statement an answer: ids give the order of giving.
+    session.connection().execute(_ADD, {"tenant": tenant, "remote_id": "", "tries": 0, "failures": 0} | named | values)
     return True
 
 
@@ -100,16 +120,11 @@ def mark(session: Session, tenant: str, key: str, state: State, remote_id: str, 
     values: dict[str, object] = {"state": state.value, "changed_at": at}
     if remote_id:
         values["remote_id"] = remote_id
-    if state is State.SENT:
-        values |= {"tries": AnswerRow.tries + 1, "sent_at": at}
-    if state is State.INTENDED:
-        values |= {"tries": AnswerRow.tries - 1, "sent_at": None}
-    claim = update(AnswerRow).where(
-        col(AnswerRow.tenant) == tenant,
-        col(AnswerRow.op_key) == key,
-        col(AnswerRow.state).in_([s.value for s in _BEFORE[state]]),
-    )
-    if session.connection().execute(claim.values(values)).rowcount != 1:
+    if state in (State.SENT, State.INTENDED):
+        values["sent_at"] = at if state is State.SENT else None
+    named = {"of_tenant": tenant, "of_key": key, "before": [s.value for s in _BEFORE[state]]}
+    claim = _COUNTING.get(state, _CLAIM)
+    if session.connection().execute(claim, named | values).rowcount != 1:
         found = get(session, tenant, key)
         stands = f"stands at {found.state}" if found is not None else "is not in the outbox"
         raise UnknownAnswer(f"answer {key} cannot become {state}: it {stands}")
@@ -122,73 +137,59 @@ def postpone(session: Session, tenant: str, key: str, at: datetime) -> None:
         return
     failures = found.failures + 1
     wait_s = delay(failures - 1, base_s=RETRY_BASE_S, cap_s=RETRY_CAP_S, chance=1.0) if failures > 1 else 0.0
-    claim = update(AnswerRow).where(col(AnswerRow.tenant) == tenant, col(AnswerRow.op_key) == key)
-    session.connection().execute(claim.values(failures=failures, next_at=at + timedelta(seconds=wait_s)))
+    values = {"failures": failures, "next_at": at + timedelta(seconds=wait_s)}
+    session.connection().execute(_CHANGE, {"of_tenant": tenant, "of_key": key} | values)
 
 
 def drop_unsent(session: Session, tenant: str, ticket: str, at: datetime) -> None:
     """Drop what a ticket is owed and was never sent: what it is told now says how things stand now."""
-    unsent_ones = update(AnswerRow).where(
-        col(AnswerRow.tenant) == tenant,
-        col(AnswerRow.ticket) == ticket,
-        col(AnswerRow.state) == State.INTENDED.value,
-        col(AnswerRow.tries) == 0,
-    )
-    session.connection().execute(unsent_ones.values(state=State.DROPPED.value, changed_at=at))
+    session.connection().execute(_DROP, {"of_tenant": tenant, "of_ticket": ticket, "changed_at": at})
 
 
 def get(session: Session, tenant: str, key: str) -> Owed | None:
     """The answer with this key; None when it was never owed."""
-    found = _find(session, tenant, AnswerRow.op_key == key)
+    found = _find(session, _ONE, tenant, key=key)
     return found[0] if found else None
 
 
 def unsent(session: Session, tenant: str) -> tuple[Owed, ...]:
     """What is owed and not known to be given, in the order in which it was decided."""
-    return _find(session, tenant, col(AnswerRow.state).in_([State.INTENDED.value, State.SENT.value]))
+    return _find(session, _IN_STATES, tenant, states=[State.INTENDED.value, State.SENT.value])
 
 
 def failed(session: Session, tenant: str) -> tuple[Owed, ...]:
     """What could not be given and is not tried again: a person has to look."""
-    return _find(session, tenant, AnswerRow.state == State.FAILED.value)
+    return _find(session, _IN_STATES, tenant, states=[State.FAILED.value])
 
 
 def of_ticket(session: Session, tenant: str, ticket: str) -> tuple[Owed, ...]:
     """Every answer of one ticket, in the order in which they were decided."""
-    return _find(session, tenant, AnswerRow.ticket == ticket)
+    return _find(session, _OF_TICKET, tenant, ticket=ticket)
 
 
 def tickets_answered_since(session: Session, tenant: str, since: datetime) -> frozenset[str]:
     """Tickets that were sent something at `since` or later, landed or not: what the answers' budget counts."""
-    query = select(AnswerRow.ticket).where(AnswerRow.tenant == tenant, col(AnswerRow.sent_at) >= since)
-    return frozenset(session.exec(query.distinct()))
+    return frozenset(session.connection().execute(_TICKETS_SINCE, {"tenant": tenant, "since": since}).scalars())
 
 
 def groups_answered_since(session: Session, tenant: str, since: datetime) -> dict[str, int]:
     """How many tickets of each assignment group (sys_id) were sent something at `since` or later."""
-    tickets = func.count(func.distinct(AnswerRow.ticket))
-    query = select(AnswerRow.group, tickets).where(
-        AnswerRow.tenant == tenant, AnswerRow.group != "", col(AnswerRow.sent_at) >= since
-    )
-    return dict(session.exec(query.group_by(AnswerRow.group)).all())
+    found = session.connection().execute(_GROUPS_SINCE, {"tenant": tenant, "since": since})
+    return {row[0]: row[1] for row in found}
 
 
 def notes_since(session: Session, tenant: str, since: datetime) -> dict[str, int]:
     """How many notes and questions each ticket was sent at `since` or later."""
-    query = select(AnswerRow.ticket, func.count()).where(
-        AnswerRow.tenant == tenant, col(AnswerRow.kind).in_(_NOTES), col(AnswerRow.sent_at) >= since
-    )
-    return dict(session.exec(query.group_by(AnswerRow.ticket)).all())
+    found = session.connection().execute(_NOTES_SINCE, {"tenant": tenant, "since": since})
+    return {row[0]: row[1] for row in found}
 
 
-def _find(session: Session, tenant: str, condition: object) -> tuple[Owed, ...]:
-    query = select(AnswerRow).where(AnswerRow.tenant == tenant, condition)  # type: ignore[arg-type]
-    fresh = query.order_by(col(AnswerRow.id)).execution_options(populate_existing=True)  # `mark` goes around rows
-    return tuple(_owed(row) for row in session.exec(fresh))
+def _find(session: Session, query: Select[Any], tenant: str, **values: Any) -> tuple[Owed, ...]:
+    return tuple(_owed(row) for row in session.connection().execute(query, {"tenant": tenant} | values))
 
 
-def _owed(row: AnswerRow) -> Owed:
-    answer = msgspec.json.decode(row.body, type=Answer)
+def _owed(row: Row[Any]) -> Owed:
+    answer = _DECODE(row.body)
     return Owed(
         answer,
         State(row.state),

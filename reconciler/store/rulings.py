@@ -12,14 +12,23 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from sqlalchemy import bindparam
+from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 
 from desired_state.model import LineKey
+from desired_state.rows import is_row, table_of
 from desired_state.rules import Ruling, replay
 from reconciler.store import journal
 from reconciler.store.tables import AutoApprovalRow, RuleTextRow
 
 RULED_KINDS = ("line_moved",)  # audit rows that carry a ruling
+_TEXTS = table_of(RuleTextRow)
+_TEXT = select_columns(_TEXTS.c.body).where(is_row(_TEXTS))
+_C = table_of(AutoApprovalRow).c
+_SINCE = select_columns(_C.rule, _C.ticket, _C.line, _C.cost).where(
+    _C.tenant == bindparam("tenant"), _C.at > bindparam("since")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +47,15 @@ class AutoApproval:
 
 def keep_text(session: Session, named: str, text: str, at: datetime) -> None:
     """Keep the text of rules under its hash; nothing is written when it is there."""
-    if session.get(RuleTextRow, named) is None:
+    if text_of(session, named) is None:
         session.add(RuleTextRow(hash=named, body=text, kept_at=at))
         session.flush()
 
 
 def text_of(session: Session, named: str) -> str | None:
     """The text that has this hash, None when it was never kept."""
-    row = session.get(RuleTextRow, named)
-    return row.body if row is not None else None
+    text: str | None = session.connection().execute(_TEXT, {"of_hash": named}).scalar()
+    return text
 
 
 def replayed(session: Session, row: journal.AuditRow) -> Ruling:
@@ -91,8 +100,7 @@ def approve(session: Session, tenant: str, approval: AutoApproval) -> bool:
 def approved_since(session: Session, tenant: str, since: datetime) -> dict[str, dict[LineKey, Decimal]]:
     """What each rule approved since then: by line, what it costs more a month."""
     found: dict[str, dict[LineKey, Decimal]] = {}
-    query = select(AutoApprovalRow).where(AutoApprovalRow.tenant == tenant, col(AutoApprovalRow.at) > since)
-    for row in session.exec(query):
+    for row in session.connection().execute(_SINCE, {"tenant": tenant, "since": since}):
         found.setdefault(row.rule, {})[LineKey(row.ticket, row.line)] = Decimal(row.cost)
     return found
 

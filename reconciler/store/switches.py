@@ -12,13 +12,17 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlmodel import Session, col, select
+from sqlalchemy import Row, bindparam, select
+from sqlmodel import Session
 
+from desired_state.rows import table_of
 from reconciler.store import journal
 from reconciler.store.tables import EVERYONE, SwitchRow
 
 KILL = "kill-switch"
 EVERYTHING = "*"
+_TABLE = table_of(SwitchRow)
+_ON = select(_TABLE).where(_TABLE.c.tenant.in_([bindparam("tenant"), EVERYONE]), _TABLE.c.is_on.is_(True))
 
 
 class SwitchKind(StrEnum):
@@ -97,8 +101,8 @@ def freeze(
 
 def stops(session: Session, tenant: str) -> list[Switch]:
     """Every stop that is on for a tenant, its own and everyone's, planned ones included; by name."""
-    query = select(SwitchRow).where(col(SwitchRow.tenant).in_([tenant, EVERYONE]), col(SwitchRow.is_on).is_(True))
-    return sorted(map(_switch, session.exec(query)), key=lambda s: (s.name, s.tenant))
+    found = session.connection().execute(_ON, {"tenant": tenant})
+    return sorted(map(_switch, found), key=lambda s: (s.name, s.tenant))
 
 
 def stopping(session: Session, tenant: str, lane: str, at: datetime) -> Switch | None:
@@ -159,7 +163,7 @@ def _effect(switch: Switch) -> tuple[object, ...]:
     return (switch.scope, switch.is_on, switch.from_at, switch.until_at)
 
 
-def _switch(row: SwitchRow) -> Switch:
+def _switch(row: SwitchRow | Row[Any]) -> Switch:
     return Switch(
         tenant=row.tenant,
         name=row.name,

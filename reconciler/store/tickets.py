@@ -6,34 +6,45 @@ from collections.abc import Collection
 from datetime import datetime
 
 import msgspec
-from sqlmodel import Session, col, select
+from sqlalchemy import bindparam, insert, select, update
+from sqlmodel import Session
 
 from desired_state.ledger import CHUNK
 from desired_state.model import Ticket
+from desired_state.rows import is_row, table_of
 from reconciler.store.tables import TicketRow
+
+_TABLE = table_of(TicketRow)
+_ONE = select(_TABLE.c.body).where(is_row(_TABLE))
+_OF_TENANT = select(_TABLE.c.body).where(_TABLE.c.tenant == bindparam("tenant"))
+_NAMED = _OF_TENANT.where(_TABLE.c.number.in_(bindparam("numbers", expanding=True)))
+_ADD, _CHANGE = insert(_TABLE), update(_TABLE).where(is_row(_TABLE))
+_ENCODE = msgspec.json.Encoder(order="deterministic").encode
+_DECODE = msgspec.json.Decoder(Ticket).decode
 
 
 def save(session: Session, tenant: str, ticket: Ticket, at: datetime) -> bool:
     """Keep the ticket as it was read at `at`; False, and nothing written, when the copy says the same already."""
-    body = msgspec.json.encode(ticket, order="deterministic").decode()
-    row = session.get(TicketRow, (tenant, ticket.sys_id))
-    if row is None:
-        row = TicketRow(tenant=tenant, sys_id=ticket.sys_id, number="", mod_count=0, body="", read_at=at)
-        session.add(row)
-    elif row.body == body:
+    body = _ENCODE(ticket).decode()
+    key = {"of_tenant": tenant, "of_sys_id": ticket.sys_id}
+    known = session.connection().execute(_ONE, key).scalar()
+    if known == body:
         return False
-    row.number, row.mod_count, row.body, row.read_at = ticket.number, ticket.mod_count, body, at
-    session.flush()
+    values = {"number": ticket.number, "mod_count": ticket.mod_count, "body": body, "read_at": at}
+    if known is None:
+        session.connection().execute(_ADD, {"tenant": tenant, "sys_id": ticket.sys_id} | values)
+    else:
+        session.connection().execute(_CHANGE, key | values)
     return True
 
 
 def load(session: Session, tenant: str, numbers: Collection[str] | None = None) -> dict[str, Ticket]:
     """All copies of a tenant by ticket number, or the named ones; a number without a copy is not in it."""
-    query = select(TicketRow.body).where(TicketRow.tenant == tenant)
     if numbers is None:
-        queries = [query]
+        bodies = list(session.connection().execute(_OF_TENANT, {"tenant": tenant}).scalars())
     else:
         some = sorted(numbers)
-        queries = [query.where(col(TicketRow.number).in_(some[i : i + CHUNK])) for i in range(0, len(some), CHUNK)]
-    decode = msgspec.json.Decoder(Ticket).decode
-    return {ticket.number: ticket for q in queries for ticket in map(decode, session.exec(q))}
+        parts = (some[i : i + CHUNK] for i in range(0, len(some), CHUNK))
+        found = (session.connection().execute(_NAMED, {"tenant": tenant, "numbers": part}) for part in parts)
+        bodies = [body for rows in found for body in rows.scalars()]
+    return {ticket.number: ticket for ticket in map(_DECODE, bodies)}

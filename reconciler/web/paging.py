@@ -11,7 +11,7 @@ import json
 from datetime import UTC, datetime
 
 from desired_state.model import LineKey
-from reconciler.store.inventory import Listed, Place
+from reconciler.store.tallies import Listed, Place
 
 CURSOR_MAX = 200
 

@@ -17,17 +17,16 @@ from zoneinfo import ZoneInfo
 
 from desired_state.catalogue import Catalogue
 from desired_state.items import Item
-from desired_state.model import ProductKey, SkuId, Ticket
+from desired_state.model import PlanId, ProductKey, SkuId, Ticket
 from desired_state.plan_rules import PlanRules, load_plan_rules
 from reconciler.answers import Manners, Names
-from reconciler.clients.auth import (
-    EntraTokens,
-)
+from reconciler.clients.auth import EntraTokens, OAuthClientCredentials
 from reconciler.clients.graph import GRAPH_DIALECT, Graph
 from reconciler.clients.servicenow import SERVICENOW_DIALECT, ServiceNow, TicketFields
 from reconciler.clients.wire import Budget, Counts, Patience, Wire
 from reconciler.clock import Clock
 from reconciler.config import Settings, Tenant
+from reconciler.config.effective import Effective
 from reconciler.digest import digest
 from reconciler.errors import UserError
 from reconciler.governance.standing import Standing
@@ -44,14 +43,17 @@ from reconciler.loop.notify import Notifier
 from reconciler.loop.plan import Bounds
 from reconciler.loop.pull import Reader
 from reconciler.loop.seating import Seating
+from reconciler.metrics import UNCOUNTED, Meter
 from reconciler.probes import probes
 from reconciler.store import published_names, watermarks
 from reconciler.store.approvals import Tell
 from reconciler.store.database import Database
+from reconciler.traces import UNTRACED, Tracer
 from reconciler.wiring.asking import route_book
 from reconciler.wiring.audit import build_notary
 from reconciler.wiring.governing import governed, note_configuration
 from reconciler.wiring.guards import limits, scope, windows
+from reconciler.wiring.measuring import decisions, exchanges, sign_ins
 from reconciler.wiring.notify import notifier
 from reconciler.wiring.stops import outside_stop
 from reconciler.wiring.stores import open_store
@@ -82,6 +84,8 @@ class App:
     counts: dict[str, Counts] = field(default_factory=lambda: {"graph": Counts(), "servicenow": Counts()})
 
     port: int | None = None  # that the pages are on, where it is not the configured one
+    meter: Meter = UNCOUNTED  # of the process; counts nothing unless it serves
+    tracer: Tracer = UNTRACED
 
     @property
     def clock(self) -> Clock:
@@ -90,21 +94,40 @@ class App:
     @cached_property
     def notifier(self) -> Notifier | None:
         """How people are told, None where nothing says how. Contacts nobody."""
-        return notifier(self.settings, self.name, self.systems, self.database, rng=self._rng("notices"), port=self.port)
+        return notifier(
+            self.settings,
+            self.name,
+            self.systems,
+            self.database,
+            rng=self._rng("notices"),
+            port=self.port,
+            on_exchange=exchanges(self.meter, tracer=self.tracer),
+        )
 
     @property
     def tell(self) -> Tell | None:
         """Queues what people have to be told about requests for approval."""
-        return self.notifier.tell() if self.notifier is not None else None
+        return decisions(self.meter, self.notifier.tell() if self.notifier is not None else None)
+
+    @property
+    def own_meter(self) -> Meter:
+        """The meter, told of this tenant and of what it may do now."""
+        ours = frozenset({self.tenant.servicenow.username, self.systems.servicenow_user} - {""})
+        flows = frozenset(self.tenant.servicenow.agents)
+        return self.meter.of(self.name, self.tenant.mode, ours=ours, flows=flows)
 
     @cached_property
     def tokens(self) -> EntraTokens:
         s = self.systems
         scope = f"{s.graph_base.removesuffix('/v1.0')}/.default"
-        return EntraTokens(s.authority, s.tenant_id, s.client_id, s.credential(), s.graph_http, scope=scope)
+        watch = sign_ins(self.meter)
+        return EntraTokens(
+            s.authority, s.tenant_id, s.client_id, s.credential(), s.graph_http, scope=scope, watch=watch
+        )
 
     @cached_property
     def graph(self) -> Graph:
+        budget = Budget(GRAPH_UNITS, GRAPH_WINDOW_S, self.clock)
         wire = Wire(
             "graph",
             self.systems.graph_http,
@@ -113,8 +136,9 @@ class App:
             self.tokens.fresh,
             self.clock,
             self._rng("graph"),
-            Budget(GRAPH_UNITS, GRAPH_WINDOW_S, self.clock),
+            budget,
             dialect=GRAPH_DIALECT,
+            on_exchange=exchanges(self.meter, budget, self.tracer),
             patience=self.patience,
             counts=self.counts["graph"],
         )
@@ -123,6 +147,8 @@ class App:
     @cached_property
     def servicenow(self) -> ServiceNow:
         tokens = self.systems.servicenow_tokens(self.systems.servicenow_http)
+        if isinstance(tokens, OAuthClientCredentials):
+            tokens.watched_by(sign_ins(self.meter))
         wire = Wire(
             "servicenow",
             self.systems.servicenow_http,
@@ -132,10 +158,16 @@ class App:
             self.clock,
             self._rng("servicenow"),
             dialect=SERVICENOW_DIALECT,
+            on_exchange=exchanges(self.meter, tracer=self.tracer),
             patience=self.patience,
             counts=self.counts["servicenow"],
         )
         return ServiceNow(wire, self.clock, TicketFields(country_field=self.tenant.servicenow.country_field))
+
+    @cached_property
+    def effective(self) -> Effective:
+        """The configuration as it was read, whatever of it may be used, and its digest."""
+        return Effective(self.asked if self.asked is not None else self.settings, self.name)
 
     @cached_property
     def catalogue(self) -> Catalogue:
@@ -216,16 +248,15 @@ class App:
             page_size=self.tenant.servicenow.page_size,
             priorities=guards.priorities,
             whole_every=self.settings.schedule.full_scan_every,
-            meaning=self._meaning(),
+            meaning=self._meaning,
         )
         policy = self.policy()
         names = Names(
             {sku: name for sku, (_, name) in self.catalogue.skus.items()},
             {plan: name for plan, (name, _) in self.catalogue.plans.items()},
         )
-        desk = Desk(
-            self.name, self.database, self.servicenow, self.clock, limits(guards), self._manners(our_groups), names
-        )
+        manners, meter = self._manners(our_groups), self.own_meter
+        desk = Desk(self.name, self.database, self.servicenow, self.clock, limits(guards), manners, names, meter)
         return Deps(
             tenant=self.name,
             tenant_id=self.systems.tenant_id,
@@ -248,12 +279,14 @@ class App:
             watch=self.tenant.watch,
             retry_window=self.tenant.retry_window,
             rng=self._rng("cycle"),
-            progress=self.progress,
+            progress=self._step,
             requests=lambda: {system: count.requests for system, count in self.counts.items()},
             asking=self.asking(),
             seating=Seating(self.name, self.database, self.graph, self.servicenow, guards.use_grace_seats),
             guarding=self.guarding(),
             notary=self.notary,
+            meter=meter,
+            tracer=self.tracer,
         )
 
     def guarding(self) -> Guarding:
@@ -299,6 +332,16 @@ class App:
         prices = {str(key): product.price for key, product in self.catalogue.products.items()}
         return build_notary(self.settings, self.name, self.database, self.clock, prices)
 
+    def _step(self, what: str) -> None:
+        self.own_meter.progress()
+        self.progress(what)
+
+    def modes(self) -> dict[str, str]:
+        """What may be written now, by product that is configured."""
+        policy, registry = self.policy(), self.meter.registry
+        offered = registry.known.configured if registry is not None else {}
+        return {key: policy.mode_of(ProductKey(key)) for key in offered}
+
     def cycle_name(self) -> str:
         """A name for one cycle: when it began, and a part that no other has."""
         return f"{self.clock.now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
@@ -339,9 +382,14 @@ class App:
             service_names={**self.plan_rules.names, **services},
             rules=self.plan_rules,
             products=self.catalogue.products,
-            known_plans=frozenset(self.settings.catalogue().plans),
+            known_plans=self._known_plans,
         )
 
+    @cached_property
+    def _known_plans(self) -> frozenset[PlanId]:
+        return frozenset(self.settings.catalogue().plans)
+
+    @cached_property
     def _meaning(self) -> str:
         """A digest of what decides how a ticket is read: change it, and every ticket is read anew."""
         return digest(
@@ -416,6 +464,8 @@ def open_app(
     patience: Patience = PATIENCE,
     clock: Clock | None = None,
     port: int | None = None,
+    meter: Meter = UNCOUNTED,
+    tracer: Tracer = UNTRACED,
 ) -> Iterator[App]:
     """One tenant with its store and its systems, for a block. `clock` is the systems' own where that is at hand."""
     tenant = settings.tenants[name]
@@ -423,7 +473,18 @@ def open_app(
     try:
         with systems(settings, tenant) as found:
             reached = replace(found, clock=clock) if clock is not None else found
-            app = App(name, settings, tenant, reached, database, progress or (lambda _: None), patience, port=port)
+            app = App(
+                name,
+                settings,
+                tenant,
+                reached,
+                database,
+                progress or (lambda _: None),
+                patience,
+                port=port,
+                meter=meter,
+                tracer=tracer,
+            )
             yield governed(app)
     finally:
         database.close()

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import getpass
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from reconciler.config import Settings, Tenant
-from reconciler.config.effective import approvals_of, defaults, digest_of, document
+from reconciler.config.effective import approvals_of, defaults
 from reconciler.config.tenants import Guards
 from reconciler.errors import UserError
 from reconciler.governance.payloads import CONFIGURATION, acceptance
@@ -44,27 +44,28 @@ def governed(app: App) -> App:
 
 def standing_of(app: App) -> Standing:
     """The configuration against the accepted one. Reads the store, changes nothing."""
-    current, now = _document(app)
-    kept = basis_of(app, current)
+    current, now = app.effective.read()
+    with app.database.read() as session:
+        kept = _basis(session, app.name, current, now)
     return standing(now, current, kept.digest, kept.document, defaults())
 
 
-def basis_of(app: App, current: Mapping[str, Any] | None = None) -> Basis:
+def basis_of(app: App) -> Basis:
     """What this tenant's configuration is compared with."""
     with app.database.read() as session:
-        return _basis(session, app.name, _document(app)[0] if current is None else current)
+        return _basis(session, app.name, *app.effective.read())
 
 
 def note_configuration(app: App) -> None:
     """Keep what counts as accepted at a first start, and tell the audit log when the configuration is another one."""
-    current, now = _document(app)
+    current, now = app.effective.read()
     with app.database.read() as session:
-        is_known = configs.seen(session, app.name) == now and not _basis(session, app.name, current).is_new
+        is_known = configs.seen(session, app.name) == now and not _basis(session, app.name, current, now).is_new
     if is_known:
         return
     at = app.clock.now()
     with app.database.write() as session:
-        kept = _basis(session, app.name, current)
+        kept = _basis(session, app.name, current, now)
         if kept.is_new:
             configs.accept(session, app.name, kept.digest, kept.document, how=kept.how, at=at)
         found = standing(now, current, kept.digest, kept.document, defaults())
@@ -106,7 +107,7 @@ def lifting_takes_two(app: App) -> bool:
 
 def to_accept(app: App) -> bytes:
     """The bytes that people sign to accept the configuration as it is now."""
-    _, now = _document(app)
+    _, now = app.effective.read()
     return acceptance(app.name, now, basis_of(app).digest)
 
 
@@ -116,10 +117,10 @@ def accept(app: App, signatures: Sequence[str]) -> tuple[str, ...]:
     Raises:
         UserError: nobody may accept, a signature is none or somebody else's, or more people have to sign.
     """
-    current, now = _document(app)
+    current, now = app.effective.read()
     at = app.clock.now()
     with app.database.write() as session:
-        kept = _basis(session, app.name, current)
+        kept = _basis(session, app.name, current, now)
         if kept.digest == now:
             raise UserError("this configuration is accepted already; there is nothing to sign")
         says = acceptors(kept, current)
@@ -160,19 +161,18 @@ def _signed(payload: bytes, signatures: Sequence[str], keys: Mapping[str, tuple[
     return tuple(sorted(who))
 
 
-def _basis(session: Session, tenant: str, current: Mapping[str, Any]) -> Basis:
+def _basis(session: Session, tenant: str, current: Mapping[str, Any], now: str) -> Basis:
     last = _kept(configs.accepted(session, tenant))
-    others = [kept for found in configs.elsewhere(session, tenant) if (kept := _kept(found)) is not None]
-    return basis(last, current, others)
+    return basis(last, current, _elsewhere(session, tenant), named=now)
+
+
+def _elsewhere(session: Session, tenant: str) -> Iterator[Basis]:
+    """Read only where somebody asks: once in the life of a tenant."""
+    yield from (kept for found in configs.elsewhere(session, tenant) if (kept := _kept(found)) is not None)
 
 
 def _kept(last: configs.Accepted | None) -> Basis | None:
     return Basis(last.digest, last.document, last.how) if last is not None and last.document else None
-
-
-def _document(app: App) -> tuple[dict[str, Any], str]:
-    found = document(_all(app), app.name)
-    return found, digest_of(found)
 
 
 def _all(app: App) -> Settings:

@@ -13,7 +13,7 @@ import pytest
 
 from reconciler.cli.main import run
 from reconciler.store import journal, seats
-from tests.simulation.make_day import TENANT, Day, a_day
+from tests.simulation.make_day import TENANT, Day, a_day, a_played_day
 
 VISIO, POWER_BI = "VISIOONLINE_PLAN1", "POWER_BI_PRO"
 ONE, TEAM = "RITM0010008", "RITM0010032"
@@ -22,6 +22,13 @@ ONE, TEAM = "RITM0010008", "RITM0010032"
 @pytest.fixture
 def day(tmp_path: Path) -> Iterator[Day]:
     with a_day(tmp_path) as found:
+        yield found
+
+
+@pytest.fixture
+def played(tmp_path: Path) -> Iterator[Day]:
+    """A day after its first cycle."""
+    with a_played_day(tmp_path) as found:
         yield found
 
 
@@ -46,9 +53,8 @@ def holds(day: Day, name: str, part_number: str) -> bool:
     return any(held == sku for held, _, _ in day.licences(f"{name}@contoso.example"))
 
 
-def test_a_closed_ticket_without_a_seat_waits_in_the_queue_and_is_served_when_one_frees(day: Day) -> None:
-    day.cycle()
-
+def test_a_closed_ticket_without_a_seat_waits_in_the_queue_and_is_served_when_one_frees(played: Day) -> None:
+    day = played
     phase, note = told(day)[f"{ONE}/1"]
     assert phase == "waiting_for_seat"
     assert note == (
@@ -76,9 +82,8 @@ def test_a_closed_ticket_without_a_seat_waits_in_the_queue_and_is_served_when_on
     ]
 
 
-def test_three_people_and_two_seats_are_one_answer_and_the_third_is_served_when_one_is_bought(day: Day) -> None:
-    day.cycle()
-
+def test_three_people_and_two_seats_are_one_answer_and_the_third_is_served_when_one_is_bought(played: Day) -> None:
+    day = played
     assert [told(day)[f"{TEAM}/{n}"][0] for n in (1, 2, 3)] == ["granted", "granted", "waiting_for_seat"]
     assert [holds(day, n, POWER_BI) for n in ("dora.meier", "emil.koch", "fiona.byrne")] == [True, True, False]
     (note,) = day.notes(TEAM)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from reconciler.cli.main import run
+from tests.edges.make_contoso import after_a_first_cycle
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def test_before_the_first_cycle_nothing_is_owed(state, capsys):
 
 
 def test_every_end_is_listed_soonest_first_with_what_was_given_and_who_approved(state, capsys):
-    run(["reconcile", "--output", "json"])
+    after_a_first_cycle(state)
 
     found = owed(capsys)
 
@@ -46,7 +47,7 @@ def test_every_end_is_listed_soonest_first_with_what_was_given_and_who_approved(
 
 
 def test_what_was_taken_back_or_never_ends_is_owed_to_nobody(state, capsys):
-    run(["reconcile", "--output", "json"])
+    after_a_first_cycle(state)
 
     numbers = {row["ticket"] for rows in (owed(capsys)["ends"], owed(capsys)["promises"]) for row in rows}
 
@@ -55,8 +56,7 @@ def test_what_was_taken_back_or_never_ends_is_owed_to_nobody(state, capsys):
 
 
 def test_people_read_it_as_sentences(state, capsys):
-    run(["reconcile", "--output", "json"])
-    capsys.readouterr()
+    after_a_first_cycle(state)
 
     assert run(["obligations"]) == 0
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import re
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,7 @@ from reconciler.sandbox.transport import SandboxTransport
 from reconciler.sandbox.world import World
 from reconciler.store.database import Database, open_database
 from reconciler.wiring import App, Systems
+from tests.make_folder import Folder, folder_of, put
 
 TENANT = "contoso"
 MARK = re.compile(r"\[m365r:([A-Za-z0-9:._-]+)\]")
@@ -189,3 +192,42 @@ def a_day(
             past=lambda: past_of(world),
         )
         yield Day(world, App(TENANT, settings, settings.tenants[TENANT], reached, database), watch)
+
+
+@dataclass(frozen=True)
+class _Played:
+    """Contoso after one cycle: the world and the folder as they are kept between two starts, and what was seen."""
+
+    world: str  # JSON
+    folder: Folder
+    report: CycleReport
+    writes: tuple[str, ...]
+    removals: tuple[str, ...]
+    unannounced: tuple[str, ...]
+
+
+@cache
+def _played() -> _Played:
+    with tempfile.TemporaryDirectory() as name:
+        with a_day(Path(name)) as day:
+            report = day.cycle()
+        assert report is not None
+        watch = day.watch
+        seen = tuple(watch.writes), tuple(watch.removals), tuple(watch.unannounced)
+        return _Played(json.dumps(day.world.to_json()), folder_of(Path(name)), report, *seen)
+
+
+@contextmanager
+def a_played_day(state: Path) -> Iterator[Day]:
+    """`a_day` whose first cycle is over: played once in each test process, and started again from what was kept.
+
+    Nothing was touched before that cycle; where a test touches something, it plays it itself.
+    """
+    played = _played()
+    put(played.folder, state)
+    with a_day(state, World.from_json(json.loads(played.world))) as day:
+        day.reports.append(played.report)
+        day.watch.writes += played.writes
+        day.watch.removals += played.removals
+        day.watch.unannounced += played.unannounced
+        yield day

@@ -15,7 +15,7 @@ from reconciler.explain import as_json, explain
 from reconciler.line import Ending
 from reconciler.sandbox.faults import FaultRule
 from reconciler.store import journal
-from tests.simulation.make_day import TENANT, Day, a_day
+from tests.simulation.make_day import TENANT, Day, a_day, a_played_day
 
 TICKET, QUENTIN, SKU = "RITM0010017", "quentin.moreau@contoso.example", "PROJECT_P1"
 Site = Callable[[str], AbstractContextManager[Day]]
@@ -72,9 +72,7 @@ def give_by_hand(day: Day) -> None:
 
 
 def test_a_removal_is_not_undone_and_the_actor_is_in_the_ticket_line_and_the_audit_log(tmp_path):
-    with a_day(tmp_path) as day:
-        day.cycle()
-
+    with a_played_day(tmp_path) as day:
         state = ending(day).state
         assert (state.phase, state.cause) == ("drifted", "removed_later")
         assert (holds(day), writes_about_quentin(day)) == (False, [])
@@ -89,9 +87,7 @@ def test_a_removal_is_not_undone_and_the_actor_is_in_the_ticket_line_and_the_aud
 
 
 def test_explain_names_the_loss_the_actor_and_how_often_it_happened(tmp_path):
-    with a_day(tmp_path) as day:
-        day.cycle()
-
+    with a_played_day(tmp_path) as day:
         (chain,) = explain(day.app.database, TENANT, TICKET)
         (line,) = as_json(chain, day.app.catalogue)["lines"]
 
@@ -102,9 +98,8 @@ def test_explain_names_the_loss_the_actor_and_how_often_it_happened(tmp_path):
 
 
 def test_the_next_cycles_ask_the_log_no_more_and_change_nothing(tmp_path):
-    with a_day(tmp_path) as day:
-        for _ in range(2):  # the first one remembers what it found, the second what the ticket was told
-            day.cycle()
+    with a_played_day(tmp_path) as day:  # the first cycle remembers what it found, the second what the ticket was told
+        day.cycle()
         before, said = ending(day).state, len(moves(day))
         asked: list[str] = []
         day.watch.meddle = lambda request: asked.append(request.url.path)
@@ -119,8 +114,7 @@ def test_the_next_cycles_ask_the_log_no_more_and_change_nothing(tmp_path):
 
 
 def test_a_licence_that_a_person_puts_back_is_granted_again_by_itself(tmp_path):
-    with a_day(tmp_path) as day:
-        day.cycle()
+    with a_played_day(tmp_path) as day:
         give_by_hand(day)
         day.wait(60)
         day.cycle()

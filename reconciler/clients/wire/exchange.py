@@ -18,6 +18,7 @@ import httpx
 import msgspec
 
 from reconciler.backoff import delay
+from reconciler.clients.wire.addresses import address
 from reconciler.clients.wire.budget import Budget
 from reconciler.clients.wire.counts import Counts, Exchange
 from reconciler.clients.wire.links import leads_home
@@ -133,7 +134,7 @@ class Wire:
         content_type: str = "application/json",
         cost: float = 1.0,
     ) -> Answer:
-        waited, has_renewed = 0.0, False
+        waited, has_renewed, where = 0.0, False, address(url, params)
         for attempt in range(1, self.patience.attempts + 2):  # one more for a renewed token
             if self.budget is not None:
                 self.clock.sleep(self.budget.take(cost))
@@ -141,9 +142,7 @@ class Wire:
             sent = {**(headers or {}), **signed, "client-request-id": self._new_id()}
             if content is not None:
                 sent["Content-Type"] = content_type
-            request = self._http.build_request(
-                method, url, params=params, headers=sent, content=content, extensions=self._limits()
-            )
+            request = self._http.build_request(method, where, headers=sent, content=content, extensions=self._limits())
             try:
                 answer, judgement = self._send(request, operation, attempt, is_write)
             except NOT_SENT as error:
@@ -198,8 +197,7 @@ class Wire:
             left_us = False
             raise
         finally:
-            if left_us:
-                self._note(request, operation, attempt, status, started, request_id, is_write=is_write)
+            self._note(request, operation, attempt, status, started, request_id, is_write=is_write, is_sent=left_us)
         answer = Answer(
             status, response.headers, body, request_id, request.headers["client-request-id"], request.method
         )
@@ -235,14 +233,25 @@ class Wire:
         request_id: str,
         *,
         is_write: bool,
+        is_sent: bool,
     ) -> None:
-        self.counts.add(is_write=is_write)
+        if is_sent:
+            self.counts.add(is_write=is_write)
         if self._on_exchange is not None:
             seconds = self.clock.monotonic() - started
-            client_id = request.headers["client-request-id"]
+            client_id, method = request.headers["client-request-id"], request.method
             self._on_exchange(
                 Exchange(
-                    self.system, operation, request.method, status, seconds, request_id, client_id, attempt, is_write
+                    system=self.system,
+                    operation=operation,
+                    method=method,
+                    status=status,
+                    seconds=seconds,
+                    request_id=request_id,
+                    client_request_id=client_id,
+                    attempt=attempt,
+                    is_write=is_write,
+                    is_sent=is_sent,
                 )
             )
 

@@ -7,7 +7,6 @@ and does nothing when a session is busy (servicenow.md section 13). HTTP/1.1 wit
 from __future__ import annotations
 
 import ssl
-from http.cookiejar import CookieJar
 from pathlib import Path
 
 import httpx
@@ -18,14 +17,28 @@ from reconciler.clock import Clock, SystemClock
 USER_AGENT = "license-reconciler"
 
 
-class _NoCookies(CookieJar):
+class _NoCookies(httpx.Cookies):
     """Takes none and gives none, without looking at a reply."""
 
-    def extract_cookies(self, response: object, request: object) -> None:
+    def extract_cookies(self, response: httpx.Response) -> None:
         """Nothing is kept."""
 
-    def add_cookie_header(self, request: object) -> None:
+    def set_cookie_header(self, request: httpx.Request) -> None:
         """Nothing is sent."""
+
+
+class _Client(httpx.Client):
+    """A client that knows no cookies."""
+
+    _none = _NoCookies()
+
+    @property
+    def cookies(self) -> httpx.Cookies:
+        return self._none
+
+    @cookies.setter
+    def cookies(self, cookies: object) -> None:
+        """Nothing is kept."""
 
 
 def make_http(
@@ -50,11 +63,10 @@ def make_http(
     if transport is None:
         verify: ssl.SSLContext | bool = ssl.create_default_context(cafile=str(ca_file)) if ca_file else True
         transport = DeadlineTransport(verify=verify, limits=limits, stopwatch=stopwatch or SystemClock())
-    return httpx.Client(
+    return _Client(
         transport=transport,
         trust_env=False,
         follow_redirects=False,
-        cookies=_NoCookies(),
         timeout=httpx.Timeout(
             connect=connect_timeout_s, read=read_timeout_s, write=write_timeout_s, pool=pool_timeout_s
         ),

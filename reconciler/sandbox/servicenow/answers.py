@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any
 
 import httpx
+import msgspec
 
 from reconciler.sandbox.servicenow.access import Caller
 
@@ -42,7 +43,7 @@ def answer(status: int, payload: Any = None, headers: Mapping[str, str] | None =
     """A JSON response; without a payload the body is empty."""
     if payload is None:
         return httpx.Response(status, headers=dict(headers or {}))
-    content = json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode()
+    content = msgspec.json.encode(payload)
     return httpx.Response(status, headers={"Content-Type": JSON_TYPE, **(headers or {})}, content=content)
 
 

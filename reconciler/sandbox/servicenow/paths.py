@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from reconciler.sandbox.servicenow.records import Records
 from reconciler.sandbox.servicenow.schema import REFERENCES, Column, Row
 
+REMEMBERED = 1024
+
 
 @dataclass(frozen=True)
 class Path:
@@ -31,6 +33,15 @@ class Path:
 
 def resolve(records: Records, table: str, text: str) -> Path | None:
     """The path named by `text` from `table`, or None when a part of it does not exist."""
+    key = (records.schema.revision, table, text)
+    if key not in records.paths:
+        while len(records.paths) >= REMEMBERED:
+            del records.paths[next(iter(records.paths))]
+        records.paths[key] = _resolved(records, table, text)
+    return records.paths[key]
+
+
+def _resolved(records: Records, table: str, text: str) -> Path | None:
     names = text.split(".")
     steps: list[tuple[str, str]] = []
     hops: list[tuple[str, str]] = []

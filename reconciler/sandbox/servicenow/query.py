@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 # Longest first, so that `NOT IN` is not read as `IN`, nor `>=` as `>`. Words must follow the column name directly.
 OPERATORS = (
@@ -96,6 +97,7 @@ class Query:
     order: tuple[Order, ...] = ()
 
 
+@lru_cache(maxsize=256)
 def parse(text: str) -> Query:
     """Read an encoded query.
 

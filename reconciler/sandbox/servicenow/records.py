@@ -10,6 +10,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from reconciler.sandbox.servicenow import rules
 from reconciler.sandbox.servicenow.refusals import AclDenied, PolicyFailed, RuleAborted
@@ -17,6 +18,9 @@ from reconciler.sandbox.servicenow.rows import RowStore
 from reconciler.sandbox.servicenow.schema import JOURNALS, Kind, Row, Schema
 from reconciler.sandbox.servicenow.stamps import stamp
 from reconciler.sandbox.servicenow.switches import InstanceSwitches
+
+if TYPE_CHECKING:
+    from reconciler.sandbox.servicenow.paths import Path
 
 FIRST_NUMBER = 20001  # automatic numbers start here; stories use lower ones
 SEQUENCE = "_sequence"  # kept with a journal entry, no column of it: seconds are too coarse to order entries
@@ -38,6 +42,8 @@ class Records:
         self.numbers: dict[str, int] = {}
         self.entries = 0
         """Journal entries written so far: their order within one second."""
+        self.paths: dict[tuple[int, str, str], Path | None] = {}
+        """Dot-walked columns by revision of the schema, table and text; `paths.resolve` keeps it."""
         self.version = 0
         """Grows with each write; what was counted at one version holds until the next."""
 

@@ -78,7 +78,10 @@ class RowStore:
 
     def table(self, name: str) -> Rows:
         """The rows of a table, possibly none."""
-        return self._tables.setdefault(name, Rows())
+        found = self._tables.get(name)
+        if found is None:
+            found = self._tables[name] = Rows()
+        return found
 
     def get(self, table: str, sys_id: str) -> Row | None:
         """One row, or None."""

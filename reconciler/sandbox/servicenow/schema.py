@@ -84,6 +84,8 @@ class Schema:
     tables: dict[str, Table]
     _columns: dict[str, dict[str, Column]] = field(default_factory=dict)
     _children: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    revision: int = 0
+    """Grows with each column that is added; what was looked up at one revision holds until the next."""
 
     def has(self, table: str) -> bool:
         """Whether the table exists."""
@@ -129,6 +131,7 @@ class Schema:
             spec.name, spec.label, own, spec.display, spec.parent, spec.prefix, spec.system_columns
         )
         self._columns.clear()
+        self.revision += 1
 
 
 def columns(*made: Column) -> dict[str, Column]:

@@ -16,6 +16,7 @@ from reconciler.sandbox.servicenow.schema import JOURNALS, REFERENCES, TIMES, Co
 from reconciler.sandbox.servicenow.stamps import shown
 
 Mode = Literal["false", "true", "all"]
+Cell = Callable[[Row], Any]
 
 
 class Shaper:
@@ -32,39 +33,62 @@ class Shaper:
             fields = [name.strip() for name in call.param("sysparm_fields").split(",") if name.strip()]
         self._fields = tuple(dict.fromkeys(fields))
         self._table = table
-        self._paths: dict[str, tuple[tuple[str, Path], ...]] = {}
+        self._cells: dict[str, tuple[tuple[str, Cell], ...]] = {}
 
     def shape(self, table: str, row: Row) -> dict[str, Any]:
         """One row of the concrete `table`."""
-        return {name: self._value(path, row) for name, path in self._columns(table)}
+        cells = self._cells.get(table)
+        if cells is None:
+            cells = self._cells[table] = self._columns(table)
+        return {name: cell(row) for name, cell in cells}
 
-    def _columns(self, table: str) -> tuple[tuple[str, Path], ...]:
-        found = self._paths.get(table)
-        if found is None:
-            # A read of task shows the columns of task only.
-            names = self._fields or tuple(self._instance.schema.columns(self._table))
-            resolved = [(name, resolve(self._instance.truth, table, name)) for name in names]
-            found = tuple((name, path) for name, path in resolved if path is not None and self._readable(path))
-            self._paths[table] = found
-        return found
+    def _columns(self, table: str) -> tuple[tuple[str, Cell], ...]:
+        # A read of task shows the columns of task only.
+        names = self._fields or tuple(self._instance.schema.columns(self._table))
+        resolved = [(name, resolve(self._instance.truth, table, name)) for name in names]
+        return tuple((name, self._cell(path)) for name, path in resolved if path is not None and self._readable(path))
 
     def _readable(self, path: Path) -> bool:
         access = self._instance.access
         return all(access.can_read_column(self._caller, table, column) for table, column in path.steps)
 
-    def _value(self, path: Path, row: Row) -> Any:
-        column = path.column
-        end = path.end(row) if path.is_walked else (row.get("sys_class_name", self._table), row)
-        if end is not None and path.is_walked and not self._instance.access.can_read(self._caller, *end):
-            end = None
-        if end is None:
-            return self._shaped("", "", "")
-        _, holder = end
-        stored = holder.get(column.name, "")
+    def _cell(self, path: Path) -> Cell:
+        """How this column of a row is shown: decided once for all rows of the call."""
+        stored_cell = self._stored_cell(path.column)
+        if not path.is_walked:
+            return stored_cell
+        end, can_read, caller = path.end, self._instance.access.can_read, self._caller
+
+        def walked(row: Row) -> Any:
+            found = end(row)
+            if found is None or not can_read(caller, *found):
+                return self._shaped("", "", "")
+            return stored_cell(found[1])
+
+        return walked
+
+    def _stored_cell(self, column: Column) -> Cell:
+        """How the column is shown of the row that holds it."""
+        name, shaped = column.name, self._shaped
         if column.kind in REFERENCES:
-            target = holder.get("source_table", "") if column.kind is Kind.DOCUMENT else column.reference
-            return self._shaped(stored, self._instance.truth.display(target, stored) if stored else "", target)
-        return self._shaped(stored, self._display(column, stored, holder), "")
+            display, is_document = self._instance.truth.display, column.kind is Kind.DOCUMENT
+
+            def referring(row: Row) -> Any:
+                stored = row.get(name, "")
+                target = row.get("source_table", "") if is_document else column.reference
+                return shaped(stored, display(target, stored) if stored else "", target)
+
+            return referring
+        if _is_shown_as_stored(column):
+            if self._mode == "all":
+                return lambda row: {"display_value": (stored := row.get(name, "")), "value": stored}
+            return lambda row: row.get(name, "")
+
+        def told(row: Row) -> Any:
+            stored = row.get(name, "")
+            return shaped(stored, self._display(column, stored, row), "")
+
+        return told
 
     def _shaped(self, stored: str, display: str | None, target: str) -> Any:
         link = f"{self._base}/api/now/table/{target}/{stored}" if target and stored and not self._without_link else ""
@@ -94,3 +118,9 @@ class Shaper:
         entries = reversed(self._instance.truth.journal(row["sys_id"], *names))
         at: Callable[[Row], str] = lambda entry: shown(entry["sys_created_on"], self._caller.time_zone)  # noqa: E731
         return "".join(f"{at(e)} - {e['sys_created_by']} ({e['element']})\n{e['value']}\n\n" for e in entries)
+
+
+def _is_shown_as_stored(column: Column) -> bool:
+    """Whether people read what is stored: no choice, time, number or journal."""
+    told = column.kind in TIMES or column.kind in JOURNALS or column.kind in (Kind.DUE, Kind.INTEGER)
+    return not column.is_choice and not told

@@ -6,10 +6,12 @@ Source: servicenow.md section 6.
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 FORMAT = "%Y-%m-%d %H:%M:%S"
 DATE_FORMAT = "%Y-%m-%d"
+REMEMBERED = 4096  # a listing shows the same few stamps in every row of it
 
 
 def stamp(at: datetime) -> str:
@@ -19,6 +21,7 @@ def stamp(at: datetime) -> str:
     return at.astimezone(UTC).strftime(FORMAT)
 
 
+@lru_cache(maxsize=REMEMBERED)
 def instant(value: str) -> datetime | None:
     """The instant of a stored value (or of a bare date: its midnight), or None when it is no date."""
     for form in (FORMAT, DATE_FORMAT):
@@ -37,6 +40,7 @@ def zone(name: str) -> ZoneInfo:
         return ZoneInfo("UTC")
 
 
+@lru_cache(maxsize=REMEMBERED)
 def shown(value: str, time_zone: str, form: str = FORMAT) -> str:
     """A stored value as a user of that zone reads it; what is no date stays as it is."""
     at = instant(value)

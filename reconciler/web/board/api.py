@@ -18,9 +18,9 @@ from reconciler.loop.releasing import overview_json as guards_json
 from reconciler.model import Verdict
 from reconciler.overview import board_json, listed_json, overview, seat_books
 from reconciler.reading import inert
-from reconciler.store import checkpoints, inventory, journal, sinks, switches
+from reconciler.store import checkpoints, journal, sinks, switches, tallies
 from reconciler.store.agents import Agent
-from reconciler.store.inventory import PAGE_MAX, SEARCH_MAX, Wanted
+from reconciler.store.tallies import PAGE_MAX, SEARCH_MAX, Wanted
 from reconciler.web.paging import CURSOR_MAX, BadCursor, line_cursor, place_of
 from reconciler.web.problems import Problem
 from reconciler.web.site import Site
@@ -250,7 +250,7 @@ def add(
         except BadCursor as bad:
             raise Problem(422, f"cursor: {bad}.", errors=[{"field": "cursor", "detail": str(bad)}]) from None
         with site.database.read() as session:
-            found = inventory.page(session, site.tenant, wanted, after=after, limit=limit)
+            found = tallies.page(session, site.tenant, wanted, after=after, limit=limit)
         _note(site, caller, "tickets, by a list")
         catalogue = site.catalogue()
         return inert(

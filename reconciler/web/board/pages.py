@@ -14,8 +14,8 @@ from reconciler.causes import Cause
 from reconciler.lifecycle import Phase
 from reconciler.model import Verdict
 from reconciler.overview import cause_facts, overview, product_name, seat_books, whose_move
-from reconciler.store import checkpoints, inventory, journal, sinks
-from reconciler.store.inventory import Wanted
+from reconciler.store import checkpoints, journal, sinks, tallies
+from reconciler.store.tallies import Wanted
 from reconciler.web.board.access import reader, turned_away
 from reconciler.web.board.drawing import age, change, drawn, told
 from reconciler.web.pages import Pages
@@ -78,7 +78,7 @@ def routes(site: Site, pages: Pages) -> APIRouter:
         except BadCursor:
             start = None  # an address that somebody cut: the first page
         with site.database.read() as session:
-            lines = inventory.page(session, site.tenant, wanted, after=start, limit=PAGE + 1)
+            lines = tallies.page(session, site.tenant, wanted, after=start, limit=PAGE + 1)
         if asks.sees_people and wanted.text and asks.who is not None:
             by = f"{asks.who.human.tid}/{asks.who.human.oid}"
             with site.database.write() as session:
@@ -192,8 +192,8 @@ def _choices(site: Site) -> Choices:
 
 def _wanted(text: str, phase: str, cause: str, product: str, verdict: str, *, is_named: bool) -> Wanted:
     """What is looked for; what is no value of ours is left out. People are found only by who sees their names."""
-    text = one_line(text, inventory.SEARCH_MAX)
-    if not is_named and not inventory.number_of(text):
+    text = one_line(text, tallies.SEARCH_MAX)
+    if not is_named and not tallies.number_of(text):
         text = ""
     return Wanted(
         text=text,

@@ -236,7 +236,7 @@ def _act(
     except UserError as error:
         if otherwise is None:
             raise
-        site.log(f"the kill switch is thrown by a file, as the store cannot be written: {error}")
+        site.log("the kill switch is thrown by a file, as the store cannot be written", why=str(error))
         try:
             done = otherwise(who)
         except OSError as failure:

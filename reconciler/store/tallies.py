@@ -16,10 +16,10 @@ from sqlalchemy import select as sql_select
 from sqlmodel import Session, col, select
 
 from desired_state.model import LineKey
-from reconciler.inventory import DAY, WEEK, Ages, Count, Kind, Move
 from reconciler.lifecycle import FINAL, Phase
 from reconciler.model import Verdict
 from reconciler.store.tables import LineDayRow, LineKindRow, LineRow
+from reconciler.tallies import DAY, WEEK, Ages, Count, Kind, Move
 
 PAGE_MAX = 200
 PEOPLE_MAX = 200  # whom one search may mean

@@ -11,13 +11,13 @@ import pytest
 from sqlalchemy import text
 
 from desired_state.model import LineKey
-from reconciler.inventory import DAY, Kind, board, shown_days
 from reconciler.lifecycle import MOVES, Phase
 from reconciler.line import LineState
 from reconciler.model import Verdict
-from reconciler.store import inventory, lines
+from reconciler.store import lines, tallies
 from reconciler.store.database import row_counts
-from reconciler.store.inventory import AT_REST, Wanted
+from reconciler.store.tallies import AT_REST, Wanted
+from reconciler.tallies import DAY, Kind, board, shown_days
 from tests.make import MONDAY
 from tests.make_store import TENANT
 
@@ -45,7 +45,7 @@ def read(database, question, *args, **more):
 
 
 def counted(database) -> dict[Kind, int]:
-    return {count.kind: count.lines for count in read(database, inventory.counts)}
+    return {count.kind: count.lines for count in read(database, tallies.counts)}
 
 
 def test_counts_and_history_stay_exact_through_months_of_moves(database):
@@ -73,10 +73,10 @@ def test_counts_and_history_stay_exact_through_months_of_moves(database):
 
     assert counted(database) == dict(by_day[at.date()])
     found = board(
-        read(database, inventory.counts),
-        read(database, inventory.moves, shown_days(at)[0]),
+        read(database, tallies.counts),
+        read(database, tallies.moves, shown_days(at)[0]),
         at=at,
-        known_since=read(database, inventory.known_since),
+        known_since=read(database, tallies.known_since),
         by_phase={},
         by_cause={},
     )
@@ -108,7 +108,7 @@ def test_another_tenants_lines_count_for_nobody_else(database):
         lines.save(session, "elsewhere", a_state(1), MONDAY)
 
     assert counted(database) == {}
-    assert read(database, inventory.page, Wanted()) == []
+    assert read(database, tallies.page, Wanted()) == []
 
 
 def test_ages_by_phase_and_the_oldest_by_cause(database):
@@ -122,11 +122,11 @@ def test_ages_by_phase_and_the_oldest_by_cause(database):
         a_state(5, Phase.GRANTED, since=MONDAY),
     )
 
-    ages = read(database, inventory.ages, at)
+    ages = read(database, tallies.ages, at)
 
     assert (ages["held"].oldest, ages["held"].over_day, ages["held"].over_week) == (MONDAY, 2, 1)
     assert (ages["granted"].oldest, ages["granted"].over_day) == (MONDAY, None)
-    assert read(database, inventory.oldest_by_cause) == {"policy_refused": MONDAY}  # what is over waits for nobody
+    assert read(database, tallies.oldest_by_cause) == {"policy_refused": MONDAY}  # what is over waits for nobody
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_pages_hold_every_line_once_in_one_order(database, wanted):
     keep(database, *states)
 
     seen, after = [], None
-    while found := read(database, inventory.page, wanted, after=after, limit=7):
+    while found := read(database, tallies.page, wanted, after=after, limit=7):
         seen += found
         after = found[-1].place
 
@@ -181,7 +181,7 @@ def test_a_search_takes_what_somebody_types_literally(database):
     keep(database, a_state(1, person="100%_sure@contoso.example"), a_state(2, person="ada@contoso.example"))
 
     def found(typed: str) -> list[str]:
-        return [line.person for line in read(database, inventory.page, Wanted(text=typed))]
+        return [line.person for line in read(database, tallies.page, Wanted(text=typed))]
 
     assert found("%") == found("0%_S") == ["100%_sure@contoso.example"]
     assert found("ADA") == ["ada@contoso.example"]
@@ -192,7 +192,7 @@ def test_a_number_is_looked_for_by_its_beginning(database):
     keep(database, a_state(12), a_state(123), a_state(2))
 
     def found(typed: str) -> list[str]:
-        return [line.key.ticket for line in read(database, inventory.page, Wanted(text=typed))]
+        return [line.key.ticket for line in read(database, tallies.page, Wanted(text=typed))]
 
     assert found(" ritm00000 ") == ["RITM0000002", "RITM0000012"]
     assert found("RITM0000123") == ["RITM0000123"]
@@ -201,6 +201,4 @@ def test_a_number_is_looked_for_by_its_beginning(database):
 def test_a_name_that_looks_like_a_number_is_found_where_no_ticket_begins_so(database):
     keep(database, a_state(1, person="adm1234@contoso.example"))
 
-    assert [line.person for line in read(database, inventory.page, Wanted(text="adm1234"))] == [
-        "adm1234@contoso.example"
-    ]
+    assert [line.person for line in read(database, tallies.page, Wanted(text="adm1234"))] == ["adm1234@contoso.example"]

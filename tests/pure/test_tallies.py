@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.inventory import DAY, Ages, Count, Kind, Move, Trend, board, shown_days
 from reconciler.lifecycle import Phase
+from reconciler.tallies import DAY, Ages, Count, Kind, Move, Trend, board, shown_days
 from reconciler.web.board.drawing import age, change, drawn, told
 
 NOW = datetime(2026, 11, 30, 15, tzinfo=UTC)
