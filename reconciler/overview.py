@@ -22,7 +22,7 @@ from reconciler.store.database import Database
 from reconciler.store.guards import FORECAST
 from reconciler.store.heartbeat import Heartbeat
 from reconciler.store.tallies import Listed
-from reconciler.tallies import Board, Row, Trend, board, shown_days
+from reconciler.tallies import Board, Row, Trend, board, crossed, shown_days
 
 NAME_MAX = 200
 
@@ -59,6 +59,13 @@ def overview(database: Database, tenant: str, at: datetime) -> Overview:
     return Overview(found, beat, is_running, tuple(s.name for s in stops), waiting)
 
 
+def drift(database: Database, tenant: str, at: datetime) -> tuple[Row, ...]:
+    """Drift by product and cause, in the order of their names."""
+    with database.read() as session:
+        counts, moves = tallies.counts(session, tenant), tallies.moves(session, tenant, shown_days(at)[0])
+        return crossed(counts, moves, at=at, known_since=tallies.known_since(session, tenant))
+
+
 def product_name(catalogue: Catalogue, key: str) -> str:
     return one_line(catalogue.product_name(ProductKey(key)), NAME_MAX) if key else "not understood"
 
@@ -87,9 +94,8 @@ def board_json(found: Overview, catalogue: Catalogue) -> dict[str, Any]:
         "days": [day.isoformat() for day in shown.days],
         "fulfilled_without_access": _trend(shown.false),
         "drift": _trend(shown.drift),
-        "drift_by_cause": [_row(row, catalogue) for row in shown.causes],
-        "drift_by_product": [_row(row, catalogue) for row in shown.products],
-        "drift_by_product_and_cause": [_row(row, catalogue) for row in shown.cross],
+        "drift_by_cause": [row_json(row, catalogue) for row in shown.causes],
+        "drift_by_product": [row_json(row, catalogue) for row in shown.products],
         "phases": [
             {
                 "phase": row.phase,
@@ -117,7 +123,8 @@ def _trend(trend: Trend) -> dict[str, Any]:
     return {"now": trend.now, "week": trend.week, "by_day": list(trend.days)}
 
 
-def _row(row: Row, catalogue: Catalogue) -> dict[str, Any]:
+def row_json(row: Row, catalogue: Catalogue) -> dict[str, Any]:
+    """One row of drift. Nobody is named."""
     mover, step = cause_facts(row.cause)
     return {
         "product": row.product or None,

@@ -108,7 +108,7 @@ class PhaseRow:
 @dataclass(frozen=True, slots=True)
 class Board:
     """Where everything stands. `verdicts` counts lines of tickets that say fulfilled, by verdict; `false` are those
-    whose access is not there. `cross` is drift by product and cause; `days` are those of every trend."""
+    whose access is not there. `days` are those of every trend."""
 
     at: datetime
     lines: int
@@ -117,7 +117,6 @@ class Board:
     drift: Trend
     causes: tuple[Row, ...]
     products: tuple[Row, ...]
-    cross: tuple[Row, ...]
     phases: tuple[PhaseRow, ...]
     known_since: date | None
     days: tuple[date, ...]
@@ -148,7 +147,9 @@ def board(
         if count.kind.verdict and count.kind.phase not in FINAL:
             verdicts[count.kind.verdict] += count.lines
     false = [c for c in counts if c.kind.is_false]
-    cross = _rows(drifting, changed, trends, lambda kind: (kind.product, kind.cause))
+    by_both: dict[str, Counter[str]] = {}
+    for count in drifting:
+        by_both.setdefault(count.kind.product, Counter())[count.kind.cause] += count.lines
     causes = _rows(drifting, changed, trends, lambda kind: ("", kind.cause))
     return Board(
         at=at,
@@ -158,14 +159,23 @@ def board(
         drift=trends.of(sum(c.lines for c in drifting), changed),
         causes=tuple(replace(row, oldest=by_cause.get(row.cause)) for row in causes),
         products=tuple(
-            replace(row, causes=tuple((r.cause, r.lines) for r in cross if r.product == row.product))
+            replace(row, causes=tuple(sorted(by_both[row.product].items(), key=lambda found: (-found[1], found[0]))))
             for row in _rows(drifting, changed, trends, lambda kind: (kind.product, ""))
         ),
-        cross=cross,
         phases=_phases(counts, by_phase),
         known_since=known_since,
         days=days,
     )
+
+
+def crossed(
+    counts: Sequence[Count], moves: Sequence[Move], *, at: datetime, known_since: date | None
+) -> tuple[Row, ...]:
+    """Drift by product and cause, in the order of their names: what `board` shows of each alone."""
+    trends = _Trends(shown_days(at), known_since)
+    drifting, changed = [c for c in counts if c.kind.drifts], [m for m in moves if m.kind.drifts]
+    rows = _rows(drifting, changed, trends, lambda kind: (kind.product, kind.cause))
+    return tuple(sorted(rows, key=lambda row: (row.product, row.cause)))
 
 
 def _rows(

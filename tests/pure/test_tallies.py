@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.lifecycle import Phase
-from reconciler.tallies import DAY, Ages, Count, Kind, Move, Trend, board, shown_days
+from reconciler.tallies import DAY, Ages, Count, Kind, Move, Trend, board, crossed, shown_days
 from reconciler.web.board.drawing import age, change, drawn, told
 
 NOW = datetime(2026, 11, 30, 15, tzinfo=UTC)
@@ -104,10 +104,11 @@ def test_every_day_of_a_trend_is_what_a_count_on_that_day_would_have_been(births
         ]
         assert found.drift.days[n] == sum(k.drifts for k in then)
         assert found.false.days[n] == sum(k.is_false for k in then)
-    for row in found.cross:
+    cross = crossed([Count(k, n) for k, n in standing.items()], moves, at=NOW, known_since=TODAY - 61 * DAY)
+    for row in cross:
         mine = [(k if moved is None or moved > TODAY else other) for _, k, moved, other in lives]
         assert row.lines == sum(k.drifts and (k.product, k.cause) == (row.product, row.cause) for k in mine)
-    assert sum(row.lines for row in found.cross) == found.drift.now == sum(row.lines for row in found.causes)
+    assert sum(row.lines for row in cross) == found.drift.now == sum(row.lines for row in found.causes)
 
 
 def test_a_drawing_stays_in_its_box_and_says_in_words_what_it_shows():

@@ -35,7 +35,7 @@ def test_every_token_reads_counts_and_nobody_is_named(pages):
 
     assert found["verdicts"] == {"true": 0, "false": 5, "pending": 0, "unknown": 0}
     assert found["fulfilled_without_access"]["now"] == 5
-    (row,) = found["drift_by_product_and_cause"]
+    (row,) = agent.get("/drift").json()["rows"]
     assert (row["product"], row["product_name"], row["cause"], row["lines"], row["whose_move"]) == (
         "visio-plan-1",
         "Visio Plan 1",
@@ -48,6 +48,26 @@ def test_every_token_reads_counts_and_nobody_is_named(pages):
     assert agent.get("/audit/head").json()["size"] > 0
 
 
+def test_drift_by_product_and_cause_is_read_page_by_page(pages):
+    with pages.database.write() as session:
+        for n, cause in enumerate(["no_seat", "plan_conflict", "user_missing"] * 2, 1):
+            product = "project-plan-3" if n > 3 else "visio-plan-1"
+            state = LineState(LineKey(f"RITM{n:07d}", 1), Phase.REVIEW, cause=cause, product=product, since=MONDAY)
+            lines.save(session, TENANT, state, MONDAY)
+    agent, cursor, seen = caller(pages, reads="own"), "", []
+
+    for _ in range(6):
+        page = agent.get(f"/drift?limit=2&cursor={cursor}").json()
+        seen += [(row["product"], row["cause"]) for row in page["rows"]]
+        cursor = page["next"]
+        if cursor is None:
+            break
+
+    assert len(seen) == 6
+    assert seen == sorted(set(seen))
+    assert len(agent.get("/drift?cause=no_seat&product=visio-plan-1").json()["rows"]) == 1
+
+
 @pytest.mark.parametrize("path", NAMING)
 def test_a_token_that_may_not_read_tickets_reads_no_names(pages, path):
     answer = caller(pages, reads="own").get(path)
@@ -56,7 +76,7 @@ def test_a_token_that_may_not_read_tickets_reads_no_names(pages, path):
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-@pytest.mark.parametrize("path", [*NAMING, "/board", "/audit/head"])
+@pytest.mark.parametrize("path", [*NAMING, "/board", "/drift", "/audit/head"])
 def test_without_a_token_nothing_is_read(pages, path):
     assert caller(pages, reads="all").send("GET", f"/api/v1{path}", headers={"authorization": ""}).status_code == 401
 

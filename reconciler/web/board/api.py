@@ -5,7 +5,7 @@ Nothing here changes anything. A token that may read tickets reads what names pe
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, Path, Query, Request
 from pydantic import BaseModel
@@ -16,16 +16,18 @@ from reconciler.lifecycle import Phase
 from reconciler.loop.releasing import overview as guards_overview
 from reconciler.loop.releasing import overview_json as guards_json
 from reconciler.model import Verdict
-from reconciler.overview import board_json, listed_json, overview, seat_books
+from reconciler.overview import board_json, drift, listed_json, overview, row_json, seat_books
 from reconciler.reading import inert
 from reconciler.store import checkpoints, journal, sinks, switches, tallies
 from reconciler.store.agents import Agent
 from reconciler.store.tallies import PAGE_MAX, SEARCH_MAX, Wanted
-from reconciler.web.paging import CURSOR_MAX, BadCursor, line_cursor, place_of
+from reconciler.tallies import shown_days
+from reconciler.web.paging import CURSOR_MAX, BadCursor, line_cursor, names_cursor, names_of, place_of
 from reconciler.web.problems import Problem
 from reconciler.web.site import Site
 
 SEQ_MAX = 2**62
+Where = TypeVar("Where")
 
 
 class TrendView(BaseModel):
@@ -79,11 +81,18 @@ class BoardView(BaseModel):
     drift: TrendView
     drift_by_cause: list[DriftRow]
     drift_by_product: list[DriftRow]
-    drift_by_product_and_cause: list[DriftRow]
     phases: list[PhaseView]
     stops: list[str]
     stopped_plans: int
     last_cycle: CycleView | None
+
+
+class DriftPage(BaseModel):
+    """`next` is the cursor of the following page, null at the end."""
+
+    days: list[str]
+    rows: list[DriftRow]
+    next: str | None
 
 
 class LineView(BaseModel):
@@ -224,6 +233,29 @@ def add(
         """Drift by cause and product with its trend, lines by phase with their ages. Nobody is named."""
         return inert(board_json(overview(site.database, site.tenant, site.now()), site.catalogue()))
 
+    @router.get("/drift", dependencies=guarded, response_model=DriftPage, responses=says_no(401, 422, 429))
+    def drift_(
+        caller: Caller,  # noqa: ARG001
+        product: Annotated[str, Query(max_length=SEARCH_MAX)] = "",
+        cause: Cause | None = None,
+        cursor: Annotated[str, Query(max_length=CURSOR_MAX)] = "",
+        limit: Limit = 50,
+    ) -> Any:
+        """Drift by product and cause, in the order of their names, each with its trend. Nobody is named."""
+        at, catalogue = site.now(), site.catalogue()
+        after = _after(names_of, cursor)
+        rows = [
+            row
+            for row in drift(site.database, site.tenant, at)
+            if (not product or row.product == product)
+            and (cause is None or row.cause == cause)
+            and (after is None or (row.product, row.cause) > after)
+        ]
+        shown = rows[:limit]
+        further = names_cursor(shown[-1].product, shown[-1].cause) if len(rows) > limit else None
+        days = [day.isoformat() for day in shown_days(at)]
+        return inert({"days": days, "rows": [row_json(r, catalogue) for r in shown]}) | {"next": further}
+
     @router.get("/tickets", dependencies=guarded, response_model=LinePage, responses=says_no(401, 403, 422, 429))
     def tickets(
         caller: Caller,
@@ -245,10 +277,7 @@ def add(
             product=_clean(product),
             verdict=verdict.value if verdict is not None else "",
         )
-        try:
-            after = place_of(cursor) if cursor else None
-        except BadCursor as bad:
-            raise Problem(422, f"cursor: {bad}.", errors=[{"field": "cursor", "detail": str(bad)}]) from None
+        after = _after(place_of, cursor)
         with site.database.read() as session:
             found = tallies.page(session, site.tenant, wanted, after=after, limit=limit)
         _note(site, caller, "tickets, by a list")
@@ -363,6 +392,13 @@ def add(
                 ],
             }
         )
+
+
+def _after(read: Callable[[str], Where], cursor: str) -> Where | None:
+    try:
+        return read(cursor) if cursor else None
+    except BadCursor as bad:
+        raise Problem(422, f"cursor: {bad}.", errors=[{"field": "cursor", "detail": str(bad)}]) from None
 
 
 def _reads_all(caller: Agent) -> None:

@@ -39,7 +39,7 @@ DONE = {
     "outside": "The store could not be written, so a file in the state directory stops every tenant instead.",
     "lifted": "The kill switch of this tenant is off.",
     "asked": "You ask to lift the kill switch. It stays on until another admin does the same, within an hour.",
-    "frozen": "The freeze holds.",
+    "frozen": "The freeze is set.",
     "was-frozen": "That freeze stood already.",
     "unfrozen": "The freeze is lifted.",
     "released": "The plan is let through by the next cycle, once.",
