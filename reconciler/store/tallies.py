@@ -139,7 +139,7 @@ def page(session: Session, tenant: str, wanted: Wanted, *, after: Place | None =
     since, ticket, line = col(LineRow.since), col(LineRow.ticket), col(LineRow.line)
     query = select(LineRow).where(LineRow.tenant == tenant, *_conditions(wanted))
     number, name = number_of(wanted.text), wanted.text.strip().lower()
-    begins = (ticket >= number, ticket < number + LAST)
+    begins = _begins(session, number)
     if number:  # an account may be called so too
         known = select(ticket).where(LineRow.tenant == tenant, *begins).limit(1)
         number = number if session.exec(known).first() is not None else ""
@@ -173,6 +173,14 @@ def _phases(wanted: Wanted) -> list[str]:
 
 def _in(query: SelectOfScalar[LineRow], phases: Collection[str]) -> SelectOfScalar[LineRow]:
     return query.where(col(LineRow.phase).in_(phases)) if phases else query
+
+
+def _begins(session: Session, number: str) -> tuple[ColumnElement[bool], ...]:
+    """SQLite compares bytes and walks its index; elsewhere an order of letters may be anybody's."""
+    ticket = col(LineRow.ticket)
+    if session.get_bind().dialect.name == "sqlite":
+        return ticket >= number, ticket < number + LAST
+    return (ticket.startswith(number, autoescape=True),)
 
 
 def number_of(text: str) -> str:
