@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 from desired_state.text import one_line
 from reconciler.errors import UserError
 from reconciler.logs import logger
-from reconciler.web import deciding, health, looking, signing_in
+from reconciler.web import deciding, health, looking, signing_in, standing_in
 from reconciler.web.board import pages as board
 from reconciler.web.board import stopping
 from reconciler.web.guarding import Guarding
@@ -31,6 +31,7 @@ def create_app(site: Site, *, further: Iterable[APIRouter] = ()) -> ASGIApp:
     for router in (
         signing_in.routes(site, pages),
         deciding.routes(site, pages),
+        standing_in.routes(site, pages),
         looking.routes(site, pages),
         board.routes(site, pages),
         stopping.routes(site, pages),
