@@ -29,6 +29,7 @@ from desired_state.model import (
     UserId,
 )
 from desired_state.rules import Ruling
+from desired_state.text import one_line
 from reconciler.causes import Cause
 from reconciler.lifecycle import Phase
 from reconciler.model import (
@@ -44,6 +45,8 @@ from reconciler.model import (
     Verdict,
 )
 from reconciler.question import Decided, Question
+
+NAME_MAX = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,8 @@ class LineState:
     given: tuple[Given, ...] = ()  # what we added for it in this episode, oldest first, and did not take back yet
     reversals: int = 0  # how often others undid what we did
     told: str = ""  # what the ticket was last told about it, in short (`answers.told`)
+    product: str = ""  # the catalogue key that the ticket asks for, "" while none is understood
+    person: str = ""  # whom it names, as `Line.names` says; for lists and for finding it
 
 
 class Known(StrEnum):
@@ -137,6 +142,24 @@ class Line:
         """The account it is bound to; or, where the ticket asks for nothing now, the one that we gave something to."""
         kept = self.state.user if self.state is not None and self.state.given else None
         return self.binding.user or kept
+
+    @property
+    def asks_for(self) -> str:
+        """The catalogue key that its ticket asks for, "" while none is understood."""
+        return str(self.declared.product or "")
+
+    @property
+    def names(self) -> str:
+        """Whom its ticket names: by sign-in name where it says one, on one line and in small letters; "" for nobody.
+
+        It says nothing that was looked up, so a reading that fails never makes a line look changed.
+        """
+        if isinstance(self.declared, Refusal):
+            return one_line(self.declared.person, NAME_MAX).lower()
+        claim = self.declared.claim
+        person = claim.person
+        said = claim.upn or (person.email or person.user_name or "" if person is not None else "")
+        return one_line(said, NAME_MAX).lower()
 
 
 @dataclass(frozen=True, slots=True)

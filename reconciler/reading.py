@@ -9,7 +9,7 @@ from typing import Any, cast
 from desired_state.catalogue import Catalogue
 from desired_state.text import one_line
 from reconciler.seats.book import position
-from reconciler.store import heartbeat, lines
+from reconciler.store import heartbeat, tallies
 from reconciler.store import seats as kept
 from reconciler.store.database import Database
 
@@ -44,14 +44,19 @@ def seats(database: Database, tenant: str, catalogue: Catalogue) -> list[dict[st
 
 def standing(database: Database, tenant: str) -> dict[str, Any]:
     """How many lines are in which phase and why, and when a cycle ended last."""
+    phases: Counter[str] = Counter()
+    causes: Counter[str] = Counter()
     with database.read() as session:
-        states = list(lines.load(session, tenant).values())
+        for count in tallies.counts(session, tenant):
+            phases[count.kind.phase] += count.lines
+            if count.kind.cause:
+                causes[count.kind.cause] += count.lines
         beat = heartbeat.last(session, tenant)
     return {
         "tenant": tenant,
-        "lines": len(states),
-        "phases": dict(sorted(Counter(s.phase.value for s in states).items())),
-        "causes": dict(sorted(Counter(s.cause for s in states if s.cause).items())),
+        "lines": phases.total(),
+        "phases": dict(sorted(phases.items())),
+        "causes": dict(sorted(causes.items())),
         "last_cycle_ended_at": beat.finished_at.isoformat() if beat is not None and beat.finished_at else None,
     }
 

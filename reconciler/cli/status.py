@@ -11,10 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from desired_state.model import SkuId
 from reconciler.cli.main import options
-from reconciler.seats.book import Book, position
-from reconciler.seats.forecast import likely
 from reconciler.suggested import FATES, measured
 
 if TYPE_CHECKING:
@@ -151,15 +148,15 @@ def _status(app: Any) -> dict[str, Any]:
     from reconciler.guesses import guesses
     from reconciler.line import Lane
     from reconciler.loop.releasing import overview, overview_json
+    from reconciler.overview import seat_books
     from reconciler.proposing import selections, views
-    from reconciler.store import breakglass, heartbeat, journal, leases, lines, notices, outbox, seats, switches, tally
+    from reconciler.store import breakglass, heartbeat, journal, leases, lines, notices, outbox, switches, tally
     from reconciler.wiring.governing import standing_of
 
     now, guarding = app.clock.now(), app.guarding()
     with app.database.read() as session:
         guessed = guesses(*_recorded(session, app.name, now - GUESSES_OVER))
         states = list(lines.load(session, app.name).values())
-        books = seats.load(session, app.name)
         since = now - timedelta(hours=24)
         touched = tally.touched_since(session, app.name, since).users
         used = {lane: len(touched.get(lane.value, ())) for lane in Lane}
@@ -197,7 +194,7 @@ def _status(app: Any) -> dict[str, Any]:
         "lines": len(states),
         "phases": [{"phase": p.value, "lines": n, "oldest_h": oldest[p]} for p, n in sorted(phases.items())],
         "causes": dict(sorted(Counter(s.cause for s in states if s.cause).items())),
-        "seats": _seats(app, books, now),
+        "seats": seat_books(app.database, app.name, app.catalogue, now),
         "budgets": {lane.value: {"used": n, "per_day": limits.of_day(lane)} for lane, n in sorted(used.items())},
         "guessed": [{"product": g.product, "guessed": g.guessed, "of": g.of} for g in guessed],
         "proposals": suggested,
@@ -258,43 +255,3 @@ def _recorded(session: Session, tenant: str, since: datetime) -> tuple[list[dict
         moves.append({**row.body, "key": LineKey(ticket, int(line))})
     standings = ledger.standings(session, tenant, tickets={m["key"].ticket for m in moves})
     return moves, {key: s.request.product for key, s in standings.items() if s.request is not None}
-
-
-def _seats(app: Any, books: Mapping[SkuId, Book], now: datetime) -> list[dict[str, Any]]:
-    """The SKUs that products of the catalogue are given from, as the last cycle left them."""
-    ours = {sku for product in app.catalogue.products.values() for sku in product.candidate_skus}
-    return [
-        {
-            "sku": sku,
-            "name": app.catalogue.skus.get(sku, ("", book.part_number or sku))[1],
-            "part_number": book.part_number,
-            "capability": book.capability,
-            "owned": book.enabled,
-            "consumed": book.consumed,
-            "grace": book.warning,
-            "free": book.free,
-            "waiting": position(book, None)[1],
-            "kept": len(book.kept),
-            "queue": [_place(book, n, now) for n in range(len(book.queue))],
-            "idle": [
-                {"user": i.upn, "why": i.why, "department": i.department or None, "cost_center": i.cost_center or None}
-                for i in book.idle
-                if book.queue
-            ],
-        }
-        for sku, book in sorted(books.items())
-        if sku in ours
-    ]
-
-
-def _place(book: Book, n: int, now: datetime) -> dict[str, Any]:
-    waiting = book.queue[n]
-    place, _ = position(book, waiting.turn.key)
-    free_at = likely(place, book.ends, book.sku, now)
-    return {
-        "line": str(waiting.turn.key),
-        "place": place,
-        "since": waiting.since.isoformat() if waiting.since is not None else None,
-        "has_priority": not waiting.turn.is_ordinary,
-        "likely_on": free_at.date().isoformat() if free_at is not None else None,
-    }

@@ -74,6 +74,8 @@ class Web(Section):
     tls_certificate_file: File | None = None
     tls_key_file: File | None = None
     proxies: tuple[Network, ...] = ()  # whose X-Forwarded-For is believed; nobody else's
+    open_to: tuple[Network, ...] = ()  # from where the open pages are read without sign-in
+    open_pages: tuple[Literal["board", "tickets", "seats", "guards"], ...] = ("board", "seats")
 
     @model_validator(mode="after")
     def _has_both_halves(self) -> Web:

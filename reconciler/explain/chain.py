@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from sqlmodel import Session
+
 from desired_state import ledger
 from desired_state.model import LineKey, Refusal, SkuId, Ticket
 from desired_state.proposals import Proposal
@@ -56,7 +58,7 @@ class Chain:
 def explain(database: Database, tenant: str, subject: str) -> tuple[Chain, ...]:
     """The chains of a ticket number, or of every ticket of a person by sign-in name; () when none is known."""
     with database.read() as session:
-        numbers = _tickets_of(ledger.standings(session, tenant), subject)
+        numbers = _tickets_of(session, tenant, subject)
         copies = tickets.load(session, tenant, numbers=numbers)
         standings = ledger.standings(session, tenant, tickets=numbers)
         states = lines.load(session, tenant, tickets=numbers)
@@ -92,10 +94,10 @@ def _ruling(found: tuple[Ruling, str] | None) -> tuple[Ruling | None, str | None
     return found if found is not None else (None, None)
 
 
-def _tickets_of(standings: Mapping[LineKey, ledger.Standing], subject: str) -> set[str]:
+def _tickets_of(session: Session, tenant: str, subject: str) -> set[str]:
     if "@" not in subject:
         return {subject.upper().partition("/")[0]}
-    wanted = subject.lower()
+    wanted, standings = subject.lower(), ledger.standings(session, tenant)
     return {key.ticket for key, standing in standings.items() if wanted in _names(standing)}
 
 

@@ -182,7 +182,7 @@ def observations_of(events: Sequence[Event]) -> list[dict[str, Any]]:
             "at": e.at.isoformat(),
             "phase": e.facts.get("to"),
             "verdict": e.facts.get("verdict"),
-            "found": e.facts.get("found"),
+            "found": e.facts.get("found", e.facts.get("cause")),
             "tier": e.facts.get("tier"),
             "proof": e.facts.get("proof"),
         }

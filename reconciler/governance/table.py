@@ -152,6 +152,8 @@ TABLE: tuple[tuple[tuple[str, ...], Judge], ...] = tuple(
         ("web.tls_certificate_file", nothing),
         ("web.tls_key_file", nothing),
         ("web.proxies", listed),
+        ("web.open_to", listed),
+        ("web.open_pages", listed),
         ("audit.key_file", nothing),
         ("sandbox.**", nothing),
     )

@@ -91,6 +91,8 @@ def end(
         note=stand.note,
         reversals=_reversals(first),
         told=old.told if old is not None else "",
+        product=first.line.asks_for,
+        person=first.line.names,
     )
     return Ending(gated, state, last, (*undo.rolled_back(gated, last, outcomes), *outcomes))
 
@@ -302,6 +304,8 @@ def started(gated: Gated, at: datetime) -> LineState:
         note=first.sentence,
         reversals=_reversals(first),
         given=undo.about_to_give(old.given, gated.proposal.actions),
+        product=first.line.asks_for,
+        person=first.line.names,
     )
 
 

@@ -218,8 +218,11 @@ def _keep(
     old = remembered.phase if remembered is not None else None
     if not lines.save(session, tenant, state, at):
         return False
-    if remembered is not None and state == replace(remembered, told=state.told) and not ending.outcomes:
-        return False  # only what the ticket is told has moved, and the answers say that themselves
+    is_moved = remembered is None or state != replace(
+        remembered, told=state.told, product=state.product, person=state.person
+    )
+    if not is_moved and not ending.outcomes:
+        return False  # only how it is listed, or what the ticket is told, has moved: the answers say that themselves
     if state.phase in (Phase.GRANTED, Phase.EXPIRING):  # says nothing new, and adds no row, unless the end has moved
         by_us = any(o.result is Result.APPLIED or o.is_unsure for o in ending.outcomes) or was_sent
         granted = ledger.Granted(state.key, state.granted_at or at, state.ends_at, by_us, state.given)

@@ -14,7 +14,7 @@ from typing import Any
 from sqlmodel import Session
 
 from reconciler.loop.guarding import CIRCUITS, PEOPLE
-from reconciler.loop.guards.forecast import EndingDay, forecast
+from reconciler.loop.guards.forecast import AHEAD, STANDING, EndingDay, forecast
 from reconciler.loop.guards.judge import SHORT
 from reconciler.loop.pull import TICKETS
 from reconciler.store import directories, guards, lines, switches
@@ -39,7 +39,7 @@ def overview(session: Session, tenant: str, at: datetime) -> Overview:
     """Everything that `guards show` shows."""
     kept = guards.plans(session, tenant)
     by_digest = {plan.digest: plan for plan in kept}
-    days = forecast(lines.load(session, tenant).values(), at)
+    days = _ahead(session, tenant, at)
     facts = {system: guards.fact(session, tenant, name) for system, name in CIRCUITS.items()}
     open_ = {
         system: dict(found[0])
@@ -55,6 +55,10 @@ def overview(session: Session, tenant: str, at: datetime) -> Overview:
     )
 
 
+def _ahead(session: Session, tenant: str, at: datetime) -> tuple[EndingDay, ...]:
+    return forecast(lines.ending(session, tenant, STANDING, at + AHEAD), at)
+
+
 def release(
     session: Session, tenant: str, digest: str, *, by: str, reason: str, at: datetime, lasts: timedelta = RELEASE
 ) -> GuardPlan:
@@ -63,7 +67,7 @@ def release(
     Raises:
         ValueError: no such plan, no name, or no reason.
     """
-    days = [day for day in forecast(lines.load(session, tenant).values(), at) if day.digest.startswith(digest)]
+    days = [day for day in _ahead(session, tenant, at) if day.digest.startswith(digest)]
     until = at + lasts
     if digest.strip() and len(days) == 1:
         (day,) = days
@@ -88,8 +92,12 @@ class Lifted:
     sentence: str
 
 
-def lift(session: Session, tenant: str, *, by: str, reason: str, at: datetime, takes_two: bool) -> Lifted:
+def lift(
+    session: Session, tenant: str, *, by: str, reason: str, at: datetime, takes_two: bool, who: str = ""
+) -> Lifted:
     """Lift the kill switch of the store; with `takes_two` the first person asks and another one agrees.
+
+    `who` tells people apart where it is known better than by the name `by`.
 
     Raises:
         ValueError: no name or no reason.
@@ -104,9 +112,11 @@ def lift(session: Session, tenant: str, *, by: str, reason: str, at: datetime, t
         guards.forget(session, tenant, ASKED)
         return Lifted(True, "The kill switch was not thrown.")
     asked = guards.fact(session, tenant, ASKED)
-    first = str(asked[0]["by"]) if asked is not None and at - asked[1] < AGREE_WITHIN else ""
-    if takes_two and _plain(first) in ("", _plain(by)):
-        guards.remember(session, tenant, ASKED, {"by": by, "reason": reason}, at)
+    kept = asked[0] if asked is not None and at - asked[1] < AGREE_WITHIN else {}
+    first = str(kept.get("by", ""))
+    is_same = _plain(first) == _plain(by) or (who != "" and who == kept.get("who"))
+    if takes_two and (not first or is_same):
+        guards.remember(session, tenant, ASKED, {"by": by, "reason": reason, "who": who}, at)
         switches.tell(session, tenant, ASKED, {"asked": True, "reason": reason}, by=by, at=at)
         until = at + AGREE_WITHIN
         return Lifted(False, f"{by} asks to lift it; another person has to say the same until {until:%H:%M} UTC.")

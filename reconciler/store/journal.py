@@ -36,9 +36,11 @@ __all__ = [
     "Head",
     "Verification",
     "append",
+    "broken",
     "export",
     "head",
     "note_read",
+    "page",
     "read_export",
     "rows_for",
     "rows_of_cycle",
@@ -210,6 +212,44 @@ def rows_for(session: Session, tenant: str, subject: str) -> list[AuditRow]:
     """Everything about a line, a ticket with all its lines, or an object id, oldest first."""
     signs = persons.signs_for(session, tenant, subject)
     return _rows(session, _OF_SUBJECT, tenant, signs=list(signs))
+
+
+def page(
+    session: Session, tenant: str, *, before: int | None = None, kind: str = "", subject: str = "", limit: int = 50
+) -> list[AuditRow]:
+    """The newest rows, newest first: those before row `before`, of one kind, about a line, a ticket or an object id."""
+    query, signs = select(_C.seq).where(_OF_TENANT), persons.signs_for(session, tenant, subject)
+    if subject:
+        query = query.where(or_(_C.subject.in_(_SIGNS), _C.seq.in_(_FURTHER)))
+    if kind:
+        query = query.where(_C.kind == kind)
+    if before is not None:
+        query = query.where(_C.seq < before)
+        if kind and not subject:  # the index of kinds is by instant, so the walk begins at that of `before`
+            edge = select(_C.at).where(_OF_TENANT, _C.seq <= before).order_by(_C.seq.desc()).limit(1)
+            query = query.where(_C.at <= edge.scalar_subquery())
+    order = (_C.at.desc(), _C.seq.desc()) if kind and not subject else (_C.seq.desc(),)
+    values: dict[str, Any] = {"tenant": tenant} | ({"signs": list(signs)} if subject else {})
+    chosen = session.connection().execute(query.order_by(*order).limit(limit), values).scalars().all()
+    return _rows(session, _ALL.where(_C.seq.in_(chosen)), tenant)[::-1]
+
+
+def broken(session: Session, tenant: str, seqs: Collection[int]) -> list[int]:
+    """Which of these rows do not say what their hash is over, or do not follow the row before them."""
+    wanted = sorted({*seqs, *(seq - 1 for seq in seqs)})
+    rows = {row.seq: row for row in session.connection().execute(_ALL.where(_C.seq.in_(wanted)), {"tenant": tenant})}
+    found = []
+    for seq in sorted(seqs):
+        row, before = rows.get(seq), rows.get(seq - 1)
+        if row is None:
+            continue
+        try:
+            is_whole = row_hash(_exported(row), row.prev) == row.hash
+        except (ValueError, TypeError):
+            is_whole = False
+        if not is_whole or (before is not None and before.hash != row.prev):
+            found.append(seq)
+    return found
 
 
 def rows_of_cycle(session: Session, tenant: str, cycle: str) -> list[AuditRow]:

@@ -27,6 +27,9 @@ _TABLE = table_of(LineRow)
 _ONE = select(_TABLE).where(is_row(_TABLE))
 _OF_TENANT = select(_TABLE).where(_TABLE.c.tenant == bindparam("tenant"))
 _NAMED = _OF_TENANT.where(_TABLE.c.ticket.in_(bindparam("tickets", expanding=True)))
+_ENDING = _OF_TENANT.where(
+    _TABLE.c.phase.in_(bindparam("phases", expanding=True)), _TABLE.c.ends_at < bindparam("before")
+)
 _ADD, _CHANGE = insert(_TABLE), update(_TABLE).where(is_row(_TABLE))
 _GIVEN = msgspec.json.Decoder(tuple[Given, ...]).decode
 
@@ -40,6 +43,12 @@ def load(session: Session, tenant: str, tickets: Collection[str] | None = None) 
         parts = (some[i : i + CHUNK] for i in range(0, len(some), CHUNK))
         rows = [r for part in parts for r in session.connection().execute(_NAMED, {"tenant": tenant, "tickets": part})]
     return {state.key: state for state in map(_state, rows)}
+
+
+def ending(session: Session, tenant: str, phases: Collection[Phase], before: datetime) -> list[LineState]:
+    """The states of lines in some phases whose period ends before an instant."""
+    values = {"tenant": tenant, "phases": [phase.value for phase in phases], "before": before}
+    return [_state(row) for row in session.connection().execute(_ENDING, values)]
 
 
 def save(session: Session, tenant: str, state: LineState, at: datetime) -> bool:
@@ -85,6 +94,8 @@ def _values(state: LineState) -> dict[str, Any]:
         "given": msgspec.json.encode(state.given).decode(),
         "reversals": state.reversals,
         "told": state.told,
+        "product": state.product,
+        "person": state.person,
     }
 
 
@@ -107,4 +118,6 @@ def _state(row: Row[Any]) -> LineState:
         given=_GIVEN(row.given) if row.given != "[]" else (),
         reversals=row.reversals,
         told=row.told,
+        product=row.product,
+        person=row.person,
     )

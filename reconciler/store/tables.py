@@ -34,9 +34,17 @@ class WatermarkRow(Row, table=True):
 
 
 class LineRow(Row, table=True):
-    """What is remembered of one line between cycles."""
+    """What is remembered of one line between cycles. `product` and `person` are there to count and to find it by."""
 
     __tablename__ = "line"
+    __table_args__ = (
+        Index(None, "tenant", "phase", "since", "ticket", "line"),
+        Index(None, "tenant", "cause", "since", "ticket", "line"),
+        Index(None, "tenant", "product", "since", "ticket", "line"),
+        Index(None, "tenant", "verdict", "since", "ticket", "line"),
+        Index(None, "tenant", "person"),
+        Index(None, "tenant", "phase", "ends_at"),
+    )
 
     tenant: str = Field(primary_key=True)
     ticket: str = Field(primary_key=True)
@@ -59,6 +67,37 @@ class LineRow(Row, table=True):
     told: str = ""
     first_seen_at: datetime = Field(sa_type=UtcDateTime)
     changed_at: datetime = Field(sa_type=UtcDateTime)
+    product: str = ""
+    person: str = ""
+
+
+class LineKindRow(Row, table=True):
+    """How many lines of one kind there are. Triggers on `line` keep it, in the same transaction, whoever writes them;
+    a cycle that changes no line changes nothing here (I10). `cause` and `verdict` are "" for none."""
+
+    __tablename__ = "line_kind"
+
+    tenant: str = Field(primary_key=True)
+    product: str = Field(primary_key=True)
+    phase: str = Field(primary_key=True)
+    cause: str = Field(primary_key=True)
+    verdict: str = Field(primary_key=True)
+    lines: int
+
+
+class LineDayRow(Row, table=True):
+    """By how many the lines of one kind grew on one day (UTC), kept as `line_kind` is: with it, what the number was at
+    the end of any day."""
+
+    __tablename__ = "line_day"
+
+    tenant: str = Field(primary_key=True)
+    day: str = Field(primary_key=True)  # as 2026-11-30
+    product: str = Field(primary_key=True)
+    phase: str = Field(primary_key=True)
+    cause: str = Field(primary_key=True)
+    verdict: str = Field(primary_key=True)
+    change: int
 
 
 class AnswerRow(Row, table=True):

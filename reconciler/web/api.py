@@ -31,6 +31,7 @@ from reconciler.reading import inert, seats, standing
 from reconciler.store import agents, journal
 from reconciler.store.agents import Agent
 from reconciler.web import waking
+from reconciler.web.board import api as board_api
 from reconciler.web.problems import API, ApiRoute, Problem, too_many
 from reconciler.web.site import Site
 from reconciler.web.trust import TICKET_NUMBER
@@ -238,6 +239,8 @@ def routes(site: Site, counter: Counter) -> APIRouter:
         if site.wake is not None:
             site.wake()
         return {"woken": True}
+
+    board_api.add(router, site, api.agent, guarded, _says_no)
 
     @cache
     def described() -> dict[str, Any]:

@@ -7,19 +7,21 @@ from importlib.resources import files
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import PlainTextResponse, RedirectResponse
+from fastapi.responses import PlainTextResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from desired_state.text import one_line
 from reconciler.errors import UserError
 from reconciler.logs import logger
-from reconciler.web import deciding, health, looking, signing_in, standing_in, stopped
+from reconciler.web import deciding, health, looking, signing_in, standing_in
+from reconciler.web.board import pages as board
+from reconciler.web.board import stopping
 from reconciler.web.guarding import Guarding
 from reconciler.web.pages import Pages
 from reconciler.web.problems import API, Problem, answer
 from reconciler.web.site import Site
-from reconciler.web.trust import HOME, security_headers
+from reconciler.web.trust import security_headers
 
 
 def create_app(site: Site, *, further: Iterable[APIRouter] = ()) -> ASGIApp:
@@ -31,7 +33,8 @@ def create_app(site: Site, *, further: Iterable[APIRouter] = ()) -> ASGIApp:
         deciding.routes(site, pages),
         standing_in.routes(site, pages),
         looking.routes(site, pages),
-        stopped.routes(site, pages),
+        board.routes(site, pages),
+        stopping.routes(site, pages),
         health.routes(site),
         _rest(),
         *further,
@@ -77,10 +80,6 @@ def create_app(site: Site, *, further: Iterable[APIRouter] = ()) -> ASGIApp:
 def _rest() -> APIRouter:
     router = APIRouter()
     style = (files("reconciler.web") / "static" / "style.css").read_text("utf-8")
-
-    @router.get("/")
-    def home() -> Response:
-        return RedirectResponse(HOME, 302)
 
     @router.get("/static/style.css")
     def stylesheet() -> Response:

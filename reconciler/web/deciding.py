@@ -52,7 +52,7 @@ def routes(site: Site, pages: Pages) -> APIRouter:
         with site.database.read() as session:
             waiting = approvals.inbox(session, site.tenant, who.human, at)
         shown = [show(approval, who.human, at) for approval in waiting]
-        return pages.page("inbox.html", who, waiting=shown, lacks_role=not who.has(Role.APPROVER))
+        return pages.page("inbox.html", who, here="inbox", waiting=shown, lacks_role=not who.has(Role.APPROVER))
 
     @router.get("/approvals/{id}")
     def approval(request: Request, id: str) -> Response:

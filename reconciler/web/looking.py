@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from fastapi import APIRouter, Request, Response
 
 from reconciler.approvals.judge import may_see
 from reconciler.explain import Chain, as_json, explain, obstacles
 from reconciler.store import approvals, journal
-from reconciler.web.identity import Role
+from reconciler.web.board.access import opened
 from reconciler.web.pages import Pages
 from reconciler.web.signing_in import begin
 from reconciler.web.site import Site
@@ -39,12 +42,29 @@ def routes(site: Site, pages: Pages) -> APIRouter:
         catalogue, at = site.catalogue(), site.now()
         told = as_json(chain, catalogue)
         in_the_way = {line.key.line: obstacles(chain, line, catalogue, at, mode=site.mode) for line in chain.lines}
-        return pages.page("ticket.html", who, ticket=told, chain=chain, in_the_way=in_the_way)
+        return pages.page(
+            "ticket.html",
+            who,
+            here="ticket",
+            opened=opened(site, request),
+            ticket=told,
+            chain=chain,
+            in_the_way=in_the_way,
+            paths={line["line"]: _path(line) for line in told["lines"]},
+        )
 
     return router
 
 
+def _path(line: Mapping[str, Any]) -> list[str]:
+    """The phases that a line went through, as the log has them; the last one is where it is."""
+    seen = [str(look["phase"]) for look in line["observations"] if look["phase"]]
+    if line["phase"]:
+        seen.append(line["phase"])
+    return [phase for n, phase in enumerate(seen) if n == 0 or phase != seen[n - 1]]
+
+
 def _may_see(site: Site, who: Visitor, chain: Chain) -> bool:
-    if who.has(Role.AUDITOR, Role.ADMIN):
+    if who.reads_all:
         return True
     return any(may_see(approval, who.human, site.now()) for line in chain.lines for approval in line.approvals)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any
 
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from reconciler.web.visits import Visitor
 
@@ -25,11 +27,26 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._templates.filters |= {"typed": typed, "when": when}
+        self._templates.filters |= {"typed": typed, "when": when, "words": words, "much": much, "address": address}
 
-    def page(self, template: str, who: Visitor | None, *, status: int = 200, **facts: Any) -> HTMLResponse:
-        """One page. A fact that a template needs and does not get is a defect and raises."""
-        text = self._templates.get_template(template).render(who=who, **facts)
+    def page(
+        self,
+        template: str,
+        who: Visitor | None,
+        *,
+        status: int = 200,
+        here: str = "",
+        opened: Collection[str] = (),
+        refresh: int = 0,
+        **facts: Any,
+    ) -> HTMLResponse:
+        """One page. A fact that a template needs and does not get is a defect and raises.
+
+        `here` is the page's name in the navigation, `opened` are those that are read without sign-in from where the
+        browser is. With `refresh`, the browser asks for it again after so many seconds.
+        """
+        shown = self._templates.get_template(template)
+        text = shown.render(who=who, here=here, opened=opened, refresh=refresh, **facts)
         return HTMLResponse(text, status_code=status)
 
     def message(
@@ -57,6 +74,21 @@ def typed(text: object) -> str:
     """
     shown = "".join(_visible(char) for char in str(text)[:TYPED_MAX])
     return shown + (" […]" if len(str(text)) > TYPED_MAX else "")
+
+
+def address(name: object) -> Markup:
+    """A sign-in name that breaks behind its @ where it does not fit."""
+    return Markup("@<wbr>").join(escape(part) for part in typed(name).split("@"))
+
+
+def words(name: object) -> str:
+    """A name of ours as people read it: `waiting_for_seat` is "waiting for seat"."""
+    return str(name).replace("_", " ")
+
+
+def much(number: int) -> str:
+    """A number with its thousands apart, by a space that does not break."""
+    return f"{number:,}".replace(",", "\u202f")
 
 
 def _visible(char: str) -> str:

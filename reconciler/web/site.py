@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -60,6 +60,26 @@ def fresh_secret() -> str:
     return secrets.token_urlsafe(32)
 
 
+class Controls(Protocol):
+    """What stops writes beside the store's own switches, as `wiring` knows it."""
+
+    def takes_two(self) -> bool:
+        """Whether lifting the kill switch takes a second person."""
+        ...
+
+    def outside(self) -> str:
+        """Why everything is stopped from outside the store, "" when nothing does."""
+        ...
+
+    def windows(self, at: datetime) -> Sequence[tuple[str, tuple[str, ...], str]]:
+        """Freezes of the configuration that hold now: name, lanes, why."""
+        ...
+
+    def throw_outside(self, why: str) -> None:
+        """Stop everything by a file, for when the store cannot be written. Raises OSError."""
+        ...
+
+
 @dataclass(frozen=True)
 class Site:
     """One tenant's pages. `public_url` is the address that browsers use; `proxies` are addresses whose
@@ -81,6 +101,9 @@ class Site:
     wake: Callable[[], None] | None = None  # lets the service look at once, where one runs
     log: Log = nobody_told
     mode: str = ""  # of the tenant, for people
+    open_to: Collection[str] = ()  # networks that read the open pages without sign-in
+    open_pages: Collection[str] = ()
+    controls: Controls | None = None  # what stops writes outside of the store
     secret: Callable[[], str] = field(default=fresh_secret, repr=False)
     pulse: Callable[[], Pulse] | None = None  # how the service is, where one runs
     wake_token: Callable[[], SecretStr | None] = lambda: None  # whoever has it may do so

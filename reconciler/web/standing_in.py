@@ -114,6 +114,7 @@ def _page(
     return pages.page(
         "delegation.html",
         who,
+        here="delegation",
         status=status if fault else 200,
         mine=[(d, _called(d.to), delegations.name_of(d), d.starts_at <= at) for d in every if same(d.of, who.human)],
         others=[(d, _called(d.of), d.starts_at <= at) for d in every if same(d.to, who.human)],

@@ -16,7 +16,10 @@ from urllib.parse import urlsplit
 
 APPROVAL_ID = re.compile(r"LR-[A-Z2-7]{26}")
 TICKET_NUMBER = re.compile(r"[A-Z]{2,8}[0-9]{4,20}")
-_PLACES = re.compile(rf"/(?:inbox|inbox/delegation|approvals/{APPROVAL_ID.pattern}|tickets/{TICKET_NUMBER.pattern})")
+_PLACES = re.compile(
+    r"/(?:(?:inbox|inbox/delegation|tickets|seats|guards|audit)?"
+    rf"|approvals/{APPROVAL_ID.pattern}|tickets/{TICKET_NUMBER.pattern})"
+)
 HOME = "/inbox"
 
 
@@ -86,6 +89,26 @@ def client_address(peer: str, forwarded_for: str | None, proxies: Collection[str
         if not _is_listed(hop, proxies):
             return hop
     return peer
+
+
+def is_open_to(
+    peer: str, forwarded: Collection[str | None], proxies: Collection[str], networks: Collection[str], *, hop: str
+) -> bool:
+    """Whether a request comes from a network that reads the open pages without sign-in.
+
+    `hop` is what `client_address` makes of the connection; `forwarded` are the headers that a proxy sets. A connection
+    that was forwarded by somebody who is no proxy of ours could come from anywhere, so it does not count.
+    """
+    was_forwarded = any(forwarded)
+    if was_forwarded and not _is_listed(peer, proxies):
+        return False
+    return _is_listed(hop, networks)
+
+
+def is_our_name(host: str | None, public_url: str) -> bool:
+    """Whether the `Host` of a request is the public address: a page of somebody else, whose name was made to lead here
+    (DNS rebinding), cannot claim that."""
+    return host is not None and host.lower() == urlsplit(public_url).netloc.lower()
 
 
 def public_base(public_url: str | None, host: str, port: int, *, is_tls: bool) -> str:

@@ -41,6 +41,11 @@ class Visitor:
     def form_token(self) -> str:
         return form_token(self.secret)
 
+    @property
+    def reads_all(self) -> bool:
+        """Whether the board, every ticket and the log are shown to them, with names."""
+        return self.has(Role.AUDITOR, Role.ADMIN)
+
     def has(self, *roles: Role) -> bool:
         return any(role.value in self.session.roles for role in roles)
 

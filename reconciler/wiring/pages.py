@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import cached_property
 
 from starlette.types import ASGIApp
@@ -17,14 +19,17 @@ from reconciler.errors import NotFound, RemoteError, UserError
 from reconciler.health import Pulse
 from reconciler.logs import Log
 from reconciler.loop.approvers import candidate_of
+from reconciler.loop.guards.judge import FREEZE
 from reconciler.model import ObservedUser
 from reconciler.web import api, metrics
 from reconciler.web.app import create_app
 from reconciler.web.site import Site, StepUp
 from reconciler.web.trust import public_base
 from reconciler.wiring.app import App
+from reconciler.wiring.governing import lifting_takes_two
 from reconciler.wiring.measuring import sign_ins
 from reconciler.wiring.proposing import counter
+from reconciler.wiring.stops import outside_stop, throw_outside
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,30 @@ def site(app: App, *, port: int, log: Log) -> Site:
         log=log,
         mode=app.tenant.mode,
         wake_token=app.settings.schedule.read_wake_token,
+        open_to=web.open_to,
+        open_pages=web.open_pages,
+        controls=_Controls(app),
     )
+
+
+@dataclass(frozen=True)
+class _Controls:
+    """What stops writes outside of the store's switches."""
+
+    app: App
+
+    def takes_two(self) -> bool:
+        return lifting_takes_two(self.app)
+
+    def outside(self) -> str:
+        return outside_stop(self.app.settings.state_dir, os.environ)
+
+    def windows(self, at: datetime) -> Sequence[tuple[str, tuple[str, ...], str]]:
+        found = self.app.guarding().stops(None, at)
+        return [(s.name, tuple(sorted(s.lanes)), s.why) for s in found if s.guard == FREEZE]
+
+    def throw_outside(self, why: str) -> None:
+        throw_outside(self.app.settings.state_dir, why)
 
 
 class Directory:

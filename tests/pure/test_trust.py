@@ -79,7 +79,7 @@ def test_a_key_that_somebody_made_up_is_not_ours(key):
     assert shown_at(key, "secret", ID) is None
 
 
-@pytest.mark.parametrize("path", ["/inbox", f"/approvals/{ID}", "/tickets/RITM0010012"])
+@pytest.mark.parametrize("path", ["/inbox", f"/approvals/{ID}", "/tickets/RITM0010012", "/", "/guards"])
 def test_after_sign_in_a_page_of_ours_follows(path):
     assert place(path) == path
 
@@ -88,7 +88,8 @@ def test_after_sign_in_a_page_of_ours_follows(path):
     "path",
     [
         "",
-        "/",
+        "/board",
+        "/tickets?q=ada",
         "//evil.example",
         "https://evil.example",
         f"/approvals/{ID}/decision",

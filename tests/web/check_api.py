@@ -23,6 +23,7 @@ from schemathesis.specs.openapi.checks import (
 from reconciler.store.database import open_database
 from tests.web.make_api import TOKEN, caller
 from tests.web.make_web import pages_of
+from tests.web.test_board_api import keep
 
 _FOLDER = tempfile.TemporaryDirectory()
 PAGES = pages_of(open_database(Path(_FOLDER.name) / "reconciler.db"))
@@ -52,8 +53,9 @@ CHECKS = [
 
 
 @pytest.fixture(scope="module", autouse=True)
-def a_known_proposal():
+def a_known_proposal_and_lines():
     assert CALLER.propose().status_code == 201
+    keep(PAGES, 120)
 
 
 @schema.parametrize()

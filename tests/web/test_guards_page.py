@@ -20,7 +20,7 @@ def test_an_auditor_reads_what_guards_stopped_and_nobody_else_does(pages):
     refused = pages.signed_in("Thomas Brandt").get("/guards")
 
     assert page.status_code == 200
-    assert all(said in page.text for said in ("d" * 64, "60 are more than 50.", "is stopped", "kill-switch"))
+    assert all(said in page.text for said in ("d" * 64, "60 are more than 50.", "is stopped", "Kill switch"))
     assert ("<script" in page.text, "<img" in page.text, "[U+202E]" in page.text) == (False, False, True)
     assert refused.status_code == 404
     assert "d" * 64 not in refused.text

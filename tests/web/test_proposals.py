@@ -293,8 +293,15 @@ def test_the_description_of_the_api_is_served_without_a_token(pages):
         "/api/v1/tickets/{number}",
         "/api/v1/tickets/{number}/why-not",
         "/api/v1/seats",
+        "/api/v1/seats/{sku}",
         "/api/v1/status",
         "/api/v1/wake",
+        "/api/v1/board",
+        "/api/v1/drift",
+        "/api/v1/tickets",
+        "/api/v1/guards",
+        "/api/v1/audit",
+        "/api/v1/audit/head",
     }
 
 

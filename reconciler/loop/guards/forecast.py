@@ -11,7 +11,7 @@ from reconciler.lifecycle import FINAL, Phase
 from reconciler.line import LineState
 
 AHEAD = timedelta(days=7)
-_STANDING = frozenset({Phase.GRANTED, Phase.DRIFTED, Phase.EXPIRING, Phase.REVOKING})
+STANDING = frozenset({Phase.GRANTED, Phase.DRIFTED, Phase.EXPIRING, Phase.REVOKING})
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ def forecast(states: Iterable[LineState], at: datetime) -> tuple[EndingDay, ...]
     """The days of the next week on which something ends that we know of, what is overdue among today's."""
     days: dict[date, list[LineState]] = {}
     for state in states:
-        is_standing = state.phase in _STANDING and state.phase not in FINAL
+        is_standing = state.phase in STANDING and state.phase not in FINAL
         if is_standing and state.ends_at is not None and state.ends_at < at + AHEAD:
             days.setdefault(max(state.ends_at, at).date(), []).append(state)
     found = []
