@@ -16,8 +16,10 @@ from datetime import timedelta
 import schedule
 
 from reconciler.clients.wire import Counts
+from reconciler.clock import Clock, SystemClock
 from reconciler.errors import RemoteError, UserError
 from reconciler.loop.observe import Scope
+from reconciler.metrics.counting import cycle_result
 from reconciler.once import once
 from reconciler.report import CycleReport
 from reconciler.store import approvals
@@ -34,6 +36,7 @@ class Service:
 
     app: App
     log: Say
+    wall: Clock = field(default_factory=SystemClock)  # times cycles, whatever the sandbox's clock does
     _answers: int = field(default=0, init=False)  # of people, when the last cycle began
 
     def run(self, stop: threading.Event) -> None:
@@ -60,6 +63,12 @@ class Service:
         Nothing but an exit or a signal leaves here as an exception: `schedule` would never plan the next one.
         """
         fresh = replace(self.app, counts={"graph": Counts(), "servicenow": Counts()})
+        began = self.wall.monotonic()
+        report = self._cycle(fresh)
+        self.app.own_meter.cycle_ended(cycle_result(report), self.wall.monotonic() - began)
+        return report
+
+    def _cycle(self, fresh: App) -> CycleReport | None:
         try:
             self._answers = self._answered()
             report = once(fresh, Scope())

@@ -17,9 +17,11 @@ from sqlmodel import Session
 from reconciler.errors import RemoteError, UserError
 from reconciler.governance.standing import Standing
 from reconciler.line import Lane, Trip
+from reconciler.logs import about
 from reconciler.loop.cycle import Run, cycle
 from reconciler.loop.observe import Scope
 from reconciler.loop.send import Write
+from reconciler.metrics import UNCOUNTED, counting
 from reconciler.report import CycleReport
 from reconciler.store import breakglass, heartbeat, journal, leases
 from reconciler.wiring import App, governed, owner_name
@@ -36,9 +38,14 @@ def once(app: App, scope: Scope, *, is_dry: bool = False) -> CycleReport:
     """
     app = governed(app)
     name = app.cycle_name()
+    with about(tenant=app.name, cycle=name), app.tracer.span("cycle", tenant=app.name, cycle=name, is_dry=is_dry):
+        return _once(app, name, scope, is_dry=is_dry)
+
+
+def _once(app: App, name: str, scope: Scope, *, is_dry: bool) -> CycleReport:
     if is_dry:
         with app.database.dry() as rehearsal:
-            dry = replace(app, database=rehearsal)
+            dry = replace(app, database=rehearsal, meter=UNCOUNTED)
             dry.prepare(name)
             report = cycle(dry.deps(), Run(name, scope, is_dry=True, guard=lambda *_: None))
         with app.database.read() as session:  # what was rehearsed is gone: the log is the one before
@@ -46,6 +53,7 @@ def once(app: App, scope: Scope, *, is_dry: bool = False) -> CycleReport:
         return _seen(_told(app, replace(report, audit_head=head.hash, audit_size=head.size)), scope)
     with _lease(app) as guard:
         app.prepare(name)
+        app.own_meter.modes(app.modes())
         with app.database.write() as session:
             heartbeat.start(session, app.name, name, app.clock.now())
         try:
@@ -64,6 +72,7 @@ def once(app: App, scope: Scope, *, is_dry: bool = False) -> CycleReport:
         if app.notary.broken:
             report = replace(report, problems=(*report.problems, *app.notary.broken))
         _finish(app, name, report, "; ".join(report.problems))
+        counting.guards(app.own_meter, report)
         return _seen(report, scope)
 
 

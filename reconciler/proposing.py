@@ -21,6 +21,7 @@ from desired_state.model import Period, Product, ProductKey
 from desired_state.proposals import NUMBER, Proposal, is_number
 from desired_state.text import one_line
 from reconciler.digest import digest
+from reconciler.metrics import UNCOUNTED, Meter
 from reconciler.offering import COST_CENTER_MAX, REASON_MAX
 from reconciler.store import approvals, journal, lines, proposals
 from reconciler.store.agents import Agent
@@ -76,6 +77,7 @@ class Counter:
     database: Database
     catalogue: Callable[[], Catalogue]
     admits: Callable[[str], str]
+    meter: Meter = UNCOUNTED
 
     def take(self, agent: Agent, offer: Offer, *, key: str, at: datetime) -> proposals.Filed | Refused:
         """Keep one proposal of an agent, once per `key`; or say why not, in one sentence that is also logged."""
@@ -84,7 +86,9 @@ class Counter:
             taken = self._take(session, agent, offer, key, at)
             if isinstance(taken, Refused):
                 proposals.note_refused(session, self.tenant, agent.name, taken.sentence, at)
-            return taken
+        if isinstance(taken, Refused) or taken.is_new:
+            self.meter.proposed("ai", "refused" if isinstance(taken, Refused) else "filed")
+        return taken
 
     def _take(self, session: Session, agent: Agent, offer: Offer, key: str, at: datetime) -> proposals.Filed | Refused:
         said = _said(offer)

@@ -160,7 +160,9 @@ def _defect(error: Exception) -> int:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         path.touch(mode=0o600)
-        path.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+        from reconciler.secrecy import PROCESS
+
+        path.write_text(PROCESS.scrub("".join(traceback.format_exception(error))), encoding="utf-8")
         where = f"; details are in {path}"
     except OSError:
         where = ""

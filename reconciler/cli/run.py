@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from contextlib import suppress
 
 import click
 
-from desired_state.text import one_line
 from reconciler.cli.main import Interrupted, options
 
 
@@ -18,17 +18,23 @@ def run(ctx: click.Context) -> int:
 
     Stops within seconds on SIGTERM and Ctrl-C. Standard error is the log.
     """
+    from importlib.metadata import version
+
     from reconciler.clock import SystemClock
     from reconciler.daemon import Service
+    from reconciler.logs import configure
+    from reconciler.traces import collecting
     from reconciler.wiring.serving import serving
 
-    wall = SystemClock()
-
-    def log(sentence: str) -> None:
-        click.echo(f"{wall.now():%Y-%m-%dT%H:%M:%SZ} {one_line(sentence, 2000)}", err=True)
-
     given = options(ctx)
-    with suppress(KeyboardInterrupt, Interrupted), serving(given.settings, given.tenant_name, log=log) as up:
+    own = given.settings.log
+    log = configure(sys.stderr, SystemClock(), format=own.format, level=own.level)
+    traced = collecting(own.traces, service="license-reconciler", version=version("license-reconciler"))
+    with (
+        suppress(KeyboardInterrupt, Interrupted),
+        traced as tracer,
+        serving(given.settings, given.tenant_name, log=log, tracer=tracer) as up,
+    ):
         click.echo(f"Pages:   {up.url}")
         if up.sandbox:
             click.echo(f"Sandbox: Graph {up.sandbox['graph']}, ServiceNow {up.sandbox['servicenow']}")

@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import random
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlsplit
 
@@ -21,10 +21,11 @@ import httpx
 import msgspec
 from pydantic import SecretStr
 
-from reconciler.clients.wire import FINE, Answer, Counts, Judgement, Patience, Sign, Wire
+from reconciler.clients.wire import FINE, Answer, Counts, Exchange, Judgement, Patience, Sign, Wire
 from reconciler.clients.wire.words import cut
 from reconciler.clock import Clock
 from reconciler.errors import Forbidden, NotFound, OutcomeUnknown, Rejected, Throttled, Unavailable, UserError
+from reconciler.secrecy import keep
 
 SYSTEM = "Teams"
 HOSTS = ("*.logic.azure.com", "*.api.powerplatform.com")  # of Microsoft's flows; the old connectors' host is not one
@@ -89,9 +90,11 @@ class Teams:
         hosts: Collection[str] = (),
         counts: Counts | None = None,
         patience: Patience = BRIEF,
+        on_exchange: Callable[[Exchange], None] | None = None,
     ) -> None:
         logging.getLogger("httpx").addFilter(NO_ADDRESSES)  # the same filter again is no second one
         self._http, self._clock, self._rng = http, clock, rng
+        self._on_exchange = on_exchange
         self._hosts, self._counts, self._patience = (*HOSTS, *hosts), counts or Counts(), patience
 
     def post(self, address: SecretStr, message: bytes) -> Posted:
@@ -107,6 +110,7 @@ class Teams:
         fault = address_fault(address.get_secret_value(), self._hosts)
         if fault:
             raise UserError(f"nothing is posted to this webhook address: {fault}")
+        keep(address.get_secret_value())
         parts = urlsplit(address.get_secret_value())
         dialect = TeamsDialect(_secrets_of(address))
         wire = Wire(
@@ -120,6 +124,7 @@ class Teams:
             dialect=dialect,
             patience=self._patience,
             counts=self._counts,
+            on_exchange=self._on_exchange,
             deadline_s=DEADLINE_S,
             size_max=1_000_000,
         )

@@ -21,7 +21,19 @@ from desired_state.overlays import ProductOverlay
 from desired_state.rules import Rule, Rules
 from reconciler.config.secrets import read_secret
 from reconciler.config.tenants import Tenant
-from reconciler.config.values import File, HostName, Hours, HttpsUrl, KeyName, Network, Place, Port, Section, Span
+from reconciler.config.values import (
+    CollectorUrl,
+    File,
+    HostName,
+    Hours,
+    HttpsUrl,
+    KeyName,
+    Network,
+    Place,
+    Port,
+    Section,
+    Span,
+)
 
 
 class Store(Section):
@@ -115,6 +127,14 @@ class Audit(Section):
     legal_hold: str = ""  # why nothing may be removed or erased; "" when it may
 
 
+class Logging(Section):
+    """The log of the service, on standard error, and traces for whoever collects them."""
+
+    format: Literal["console", "json"] = "console"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    traces: CollectorUrl | None = None  # an OTLP endpoint over HTTP; needs the extra [otel]
+
+
 class Sandbox(Section):
     """The embedded twin of both remote systems."""
 
@@ -136,6 +156,7 @@ class Settings(BaseSettings):
     web: Web = Web()
     notify: Notify = Notify()
     audit: Audit = Audit()
+    log: Logging = Logging()
     sandbox: Sandbox = Sandbox()
     tenants: dict[KeyName, Tenant] = Field(default_factory=dict)
     products: dict[KeyName, ProductOverlay] = Field(default_factory=dict)

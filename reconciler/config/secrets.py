@@ -11,6 +11,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from reconciler.errors import UserError
+from reconciler.secrecy import keep
 
 _SECRET_BYTES_MAX = 65_536
 
@@ -22,6 +23,7 @@ def read_secret(inline: SecretStr | None, file: Path | None, *, what: str) -> Se
         UserError: neither is there, or the file cannot be read, is empty or is no text. Its contents are not shown.
     """
     if inline is not None:
+        keep(inline.get_secret_value())
         return inline
     if file is None:
         raise UserError(f"{what} is not configured")
@@ -34,4 +36,5 @@ def read_secret(inline: SecretStr | None, file: Path | None, *, what: str) -> Se
         raise UserError(f"{what}: the file {file} is not text") from None
     if not text or len(data) > _SECRET_BYTES_MAX:
         raise UserError(f"{what}: the file {file} is {'too long for a secret' if text else 'empty'}")
+    keep(text)
     return SecretStr(text)

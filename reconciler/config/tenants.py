@@ -81,6 +81,7 @@ class ServiceNow(Section):
     password_file: File | None = None
     api_key: SecretStr | None = None
     api_key_file: File | None = None
+    credential_expires: date | None = None  # of whatever is used to sign in there
     our_groups: tuple[str, ...] = ()  # names of the groups whose tasks are ours
     agents: tuple[str, ...] = ()  # user names of integration and agent accounts: what they order is a proposal
     queues: dict[OwnerName, str] = Field(default_factory=dict)  # owner -> name of the group that gets its tasks
@@ -146,6 +147,7 @@ class Graph(Section):
     client_secret: SecretStr | None = None
     client_secret_file: File | None = None
     certificate_file: File | None = None  # PEM with private key and certificate
+    credential_expires: date | None = None  # of a client secret, which does not tell; a certificate does
     federated_token_file: File | None = None  # workload identity; read anew each time, it rotates
     managed_identity: bool = False  # system-assigned, or user-assigned when client_id is set
     cloud: Literal["global", "usgov_l4", "usgov_l5", "china"] = "global"
@@ -324,6 +326,7 @@ class SignIn(Section):
     client_secret: SecretStr | None = None
     client_secret_file: File | None = None
     certificate_file: File | None = None  # PEM with private key and certificate
+    credential_expires: date | None = None  # of a client secret, which does not tell
     guests: bool = False  # whether guest accounts of the directory are let in
     fresh_within: Span | None = None  # a dear decision needs credentials given this recently; None: never asked for
     fresh_above: Annotated[Decimal, Field(ge=0)] = Decimal(0)  # from which monthly cost a decision is dear

@@ -139,6 +139,14 @@ def _wall_time(value: Any) -> time:
     return found
 
 
+def _collector(text: str) -> str:
+    """Plain HTTP is allowed: a collector is most often on the same machine."""
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
+        raise ValueError('is an address such as "http://localhost:4318/v1/traces", without a name or password in it')
+    return text
+
+
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 Weekdays = Annotated[tuple[str, ...], BeforeValidator(_weekdays)]
 WallTime = Annotated[time, PlainValidator(_wall_time)]
@@ -146,6 +154,7 @@ Allowed = Annotated[Allowance, PlainValidator(allowance), PlainSerializer(str)]
 Money = Annotated[Decimal, Field(ge=0, le=100_000_000, decimal_places=2)]
 Zone = Annotated[str, AfterValidator(_zone)]
 HttpsUrl = Annotated[str, AfterValidator(_https)]
+CollectorUrl = Annotated[str, AfterValidator(_collector)]
 Network = Annotated[str, AfterValidator(_network)]
 Place = Annotated[str, AfterValidator(_place)]
 Guid = Annotated[str, AfterValidator(_guid)]

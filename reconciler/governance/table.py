@@ -81,6 +81,7 @@ TABLE: tuple[tuple[tuple[str, ...], Judge], ...] = tuple(
         *((f"tenant.servicenow.{key}_file", nothing) for key in ("client_secret", "password", "api_key")),
         *((f"tenant.graph.{key}_file", nothing) for key in ("client_secret", "certificate", "federated_token")),
         *((f"tenant.sign_in.{key}_file", nothing) for key in ("client_secret", "certificate")),
+        *((f"tenant.{section}.credential_expires", nothing) for section in ("servicenow", "graph", "sign_in")),
         ("tenant.sign_in.guests", TRUE_IS_WIDER),
         ("tenant.sign_in.fresh_within", more),
         ("tenant.sign_in.fresh_above", more),

@@ -51,12 +51,14 @@ from reconciler.loop.seating import Seating, seat
 from reconciler.loop.send import Sender, Write
 from reconciler.loop.subject import Naming
 from reconciler.loop.verify import verify
+from reconciler.metrics import UNCOUNTED, Meter, counting
 from reconciler.model import Outcome, Result
 from reconciler.report import CycleReport
 from reconciler.seats.book import Book, Books, elsewhere
 from reconciler.seats.queue import steps_aside
-from reconciler.store import journal, rulings
+from reconciler.store import journal, outbox, rulings
 from reconciler.store.database import Database
+from reconciler.traces import UNTRACED, Tracer
 
 Progress = Callable[[str], None]
 
@@ -88,6 +90,8 @@ class Deps:
     guarding: Guarding
     asking: Asking
     notary: Notary | None = None
+    meter: Meter = UNCOUNTED
+    tracer: Tracer = UNTRACED
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +110,7 @@ def cycle(d: Deps, run: Run) -> CycleReport:
     Raises:
         RemoteError: a system could not be read at all; nothing was written.
     """
-    at = d.clock.now()
+    at, was_owed = d.clock.now(), _owes_answers(d)
     d.progress("reading tickets and accounts")
     seen = observe(d.reader, d.eyes, scope=run.scope, tenant_id=d.tenant_id, cycle=run.cycle, at=at)
     findings = diff(seen.lines, seen.observed, at=at, windows=d.windows)
@@ -134,7 +138,15 @@ def cycle(d: Deps, run: Run) -> CycleReport:
         conclude(round_, endings, d.clock.now())
     endings, told = _record(d, run, sender, post, gates, endings, books)
     told.problems.extend(round_.problems)
+    if not run.is_dry and run.scope == Scope():
+        writes = sender.sent.graph + sender.sent.servicenow
+        counting.whole_cycle(d.meter, endings, books, d.bounds.sku_prices, writes=writes, was_owed=was_owed)
     return _report(d, run, at, gates, endings, told, sender, post)
+
+
+def _owes_answers(d: Deps) -> bool:
+    with d.database.read() as session:
+        return bool(outbox.unsent(session, d.tenant))
 
 
 def _second_look(d: Deps, seen: Seen, doubts: tuple[Line, ...], findings: tuple[Finding, ...]) -> Observed:
@@ -189,7 +201,9 @@ def _sender(d: Deps, run: Run, post: Post, gates: Gates) -> Sender:
         if write.system == "graph":
             consume(d.asking, session, write, needed, run.cycle)
 
-    return Sender(d.database, d.tenant, run.cycle, d.clock, lease, refuse, post, notary=d.notary)
+    return Sender(
+        d.database, d.tenant, run.cycle, d.clock, lease, refuse, post, notary=d.notary, meter=d.meter, tracer=d.tracer
+    )
 
 
 def _execute(

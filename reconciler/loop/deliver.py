@@ -86,12 +86,14 @@ def _give_all(owed: Sequence[outbox.Owed], giver: Giver, desk: Desk, told: Told)
         try:
             given = giver.give(item)
         except Stopped as stopped:
+            _count(desk, item.answer.kind, "stopped")
             if stopped.trip is None:
                 told.problems.append(f"{ticket} was not answered: {stopped}")
             elif stopped.trip.guard in (KILL, FREEZE, CIRCUIT):  # nothing more can be told now; it all stays owed
                 return
             failed.add(ticket)
         except RemoteError as error:
+            _count(desk, item.answer.kind, "failed")
             told.problems.append(f"{ticket} was not answered yet: {error}")
             _postpone(desk, item)
             if item.answer.kind is not AnswerKind.EVIDENCE or error.then is not Next.BLOCK:
@@ -101,8 +103,15 @@ def _give_all(owed: Sequence[outbox.Owed], giver: Giver, desk: Desk, told: Told)
         else:
             for kind in given.kinds:
                 told.add(ticket, kind)
+            for kind in given.kinds or (item.answer.kind,):  # none: it was there already, and its reply was lost
+                _count(desk, kind, "given")
             if given.explanation:
                 items.appendleft(_explain(desk, item.answer, given.explanation))
+
+
+def _count(desk: Desk, kind: AnswerKind, result: str) -> None:
+    if kind is not AnswerKind.EVIDENCE:  # it goes with another answer
+        desk.meter.answered(kind.value, result)
 
 
 def _postpone(desk: Desk, item: outbox.Owed) -> None:

@@ -11,6 +11,7 @@ from reconciler.clients.servicenow import ServiceNow
 from reconciler.clock import Clock
 from reconciler.line import Trip
 from reconciler.loop.guards import Limits
+from reconciler.metrics import UNCOUNTED, Meter
 from reconciler.model import AnswerKind
 from reconciler.store.database import Database
 
@@ -26,6 +27,7 @@ class Desk:
     limits: Limits
     manners: Callable[[Ticket], Manners]
     names: Names
+    meter: Meter = UNCOUNTED
 
 
 @dataclass(slots=True)

@@ -26,6 +26,8 @@ from reconciler.loop.desk import Desk
 from reconciler.loop.ending import started
 from reconciler.loop.gate import Gates
 from reconciler.loop.shared import REVOKED, kept_by
+from reconciler.metrics import counting
+from reconciler.metrics.facts import Move
 from reconciler.model import Result
 from reconciler.store import checkpoints, journal, lines, outbox, rulings
 
@@ -67,15 +69,33 @@ def _record(
     kept = [replace(e, state=replace(e.state, told=memory[e.state.key])) for e in group]
     if not owed and all(e.state == _before(e) for e in kept):
         return kept
+    news: list[tuple[Ending, tuple[Move, ...]]] = []
     with desk.database.write() as session:
         for ending in kept:
             was_sent = any(d.is_done for d in deeds.get(ending.state.key, ()))
-            _keep(session, desk.tenant, ending, plan_digest, cycle, at, was_sent=was_sent)
+            if _keep(session, desk.tenant, ending, plan_digest, cycle, at, was_sent=was_sent):
+                news.append((ending, _moves(session, desk.tenant, ending)))
         if owed:
             outbox.drop_unsent(session, desk.tenant, ticket.number, at)
         for answer in owed:
             outbox.intend(session, desk.tenant, answer, at)
+    for ending, moves in news:
+        counting.ended(desk.meter, ending, moves, at, is_begun=_is_begun(ending.gated))
     return kept
+
+
+def _is_begun(gated: Gated) -> bool:
+    """Whether `begin` has kept the line's state before anything was sent."""
+    return gated.decision is Decision.CLEARED and bool(gated.proposal.actions)
+
+
+def _moves(session: Session, tenant: str, ending: Ending) -> tuple[Move, ...]:
+    """How a line came to its first grant, oldest first; () for one that was not granted just now."""
+    if not counting.is_first_grant(ending):
+        return ()
+    key = str(ending.state.key)
+    rows = (r for r in journal.rows_for(session, tenant, key) if r.kind == "line_moved" and r.subject == key)
+    return tuple(Move(row.at, Phase(str(row.body["to"]))) for row in rows)
 
 
 def _deeds(group: Sequence[Ending], desk: Desk) -> dict[LineKey, tuple[Deed, ...]]:
@@ -104,14 +124,16 @@ def begin(gates: Gates, desk: Desk, *, cycle: str, at: datetime) -> None:
 
     Should this process die, the next cycle knows that a change was under way, and the ticket is told all the same.
     """
-    starting = [g for g in gates.gated if g.decision is Decision.CLEARED and g.proposal.actions]
+    starting = [g for g in gates.gated if _is_begun(g)]
     if not starting:
         return
+    kept: list[tuple[Gated, LineState]] = []
     with desk.database.write() as session:
         for gated in starting:
             state = started(gated, at)
             _keep_approval(session, desk.tenant, gated, cycle=cycle, at=at)
             if lines.save(session, desk.tenant, state, at):
+                kept.append((gated, state))
                 body = {
                     "from": gated.proposal.finding.line.state.phase.value
                     if gated.proposal.finding.line.state
@@ -130,6 +152,8 @@ def begin(gates: Gates, desk: Desk, *, cycle: str, at: datetime) -> None:
                 journal.append(
                     session, desk.tenant, kind="line_moved", subject=str(state.key), body=body, at=at, cycle=cycle
                 )
+    for gated, state in kept:
+        counting.begun(desk.meter, gated.proposal.finding, state)
 
 
 def ruled(gated: Gated) -> dict[str, Any]:
@@ -166,14 +190,15 @@ def _keep(
     at: datetime,
     *,
     was_sent: bool,
-) -> None:
+) -> bool:
+    """Keep a line's state and tell of it; False when it says nothing new."""
     state, first = ending.state, ending.gated.proposal.finding
     remembered = _before(ending)
     old = remembered.phase if remembered is not None else None
     if not lines.save(session, tenant, state, at):
-        return
+        return False
     if remembered is not None and state == replace(remembered, told=state.told):
-        return  # only what the ticket is told has moved, and the answers say that themselves
+        return False  # only what the ticket is told has moved, and the answers say that themselves
     if state.phase in (Phase.GRANTED, Phase.EXPIRING):  # says nothing new, and adds no row, unless the end has moved
         by_us = any(o.result is Result.APPLIED or o.is_unsure for o in ending.outcomes) or was_sent
         granted = ledger.Granted(state.key, state.granted_at or at, state.ends_at, by_us, state.given)
@@ -206,3 +231,4 @@ def _keep(
         "plan": plan_digest,
     }
     journal.append(session, tenant, kind="line_moved", subject=str(state.key), body=body, at=at, cycle=cycle)
+    return True

@@ -19,9 +19,12 @@ from reconciler.clients.graph.refusals import RefusalReason, read_refusal
 from reconciler.clock import Clock
 from reconciler.errors import Forbidden, OutcomeUnknown, Rejected, RemoteError, SignInFailed, Unavailable
 from reconciler.line import Lane, Trip
-from reconciler.model import Reply
+from reconciler.logs import about, logger
+from reconciler.metrics import UNCOUNTED, Meter
+from reconciler.model import Reply, Result
 from reconciler.store import journal
 from reconciler.store.database import Database
+from reconciler.traces import UNTRACED, Tracer
 
 
 class Stopped(Exception):
@@ -100,14 +103,22 @@ class Sender:
     guards: Guards
     sent: Sent = field(default_factory=Sent)
     notary: Witness | None = None
+    meter: Meter = UNCOUNTED
+    tracer: Tracer = UNTRACED
 
     def send(self, write: Write, call: Callable[[], Reply]) -> Reply:
-        """Commit the intent, call once, commit the result.
+        """Commit the intent, call once, commit the result. All that is logged meanwhile names the line.
 
         Raises:
             Stopped: a check failed, or the intent did not reach a second place that has to have it; nothing was sent.
             RemoteError: whatever the remote system said; its result is in the audit log.
         """
+        first = write.keys[0] if write.keys else None
+        which = {"ticket": first.ticket, "line": first.line} if first is not None else {"ticket": write.subject}
+        with about(write=write.kind, **which), self.tracer.span("write", kind=write.kind, **which):
+            return self._send(write, call)
+
+    def _send(self, write: Write, call: Callable[[], Reply]) -> Reply:
         self.check(write)
         if self.notary is not None and (why := self.notary.ready()):
             raise Stopped(why)
@@ -133,6 +144,8 @@ class Sender:
                 "request_id": error.request_id,
             }
             self._result(write, intent, told, trouble_in(error, write.system))
+            self._count(write, Result.FAILED)
+            logger("write").warning("write failed", why=str(error), request_id=error.request_id)
             raise
         self._result(
             write,
@@ -146,6 +159,9 @@ class Sender:
             },
             "",
         )
+        self._count(write, Result.APPLIED)
+        ids = {"request_id": reply.request_id, "client_request_id": reply.client_request_id}
+        logger("write").info("write accepted", system=write.system, status=reply.status, **ids)
         return reply
 
     def check(self, write: Write) -> None:
@@ -153,6 +169,10 @@ class Sender:
         why = self.refuse(write)
         if why:
             raise Stopped(why)
+
+    def _count(self, write: Write, result: Result) -> None:
+        if write.system == "graph":  # answers are counted by whoever gives them: one may take several writes
+            self.meter.acted(write.kind, result.value)
 
     def _result(self, write: Write, intent: int, body: Mapping[str, Any], trouble: str) -> None:
         against = {"trouble": trouble} if trouble else {}

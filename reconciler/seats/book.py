@@ -41,6 +41,7 @@ class Book:
     ends: tuple[End, ...] = ()
     idle: tuple[Idle, ...] = ()
     idle_at: datetime | None = None
+    suspended: int = 0
 
 
 Books = Mapping[SkuId, Book]
@@ -99,7 +100,16 @@ def _counted(sku: SkuId, owned: SubscribedSku | None, use_grace: bool, spent: in
         return Book(sku, "", "not owned", 0, 0, 0, 0)
     owned = replace(owned, consumed=owned.consumed + spent)
     free = count(owned, use_grace=use_grace).free
-    return Book(sku, owned.part_number, owned.capability, owned.enabled, owned.warning, owned.consumed, free)
+    return Book(
+        sku,
+        owned.part_number,
+        owned.capability,
+        owned.enabled,
+        owned.warning,
+        owned.consumed,
+        free,
+        suspended=owned.suspended,
+    )
 
 
 def _queued(gated: Iterable[Gated], before: Books, at: datetime) -> Iterable[Place]:

@@ -126,9 +126,8 @@ class Api:
             found = agents.find(session, site.tenant, token.strip())
         if found is None or found.standing(at) != "active":
             if found is not None:
-                site.log(
-                    f"{one_line(request.url.path, 200)}: agent {found.name} is {found.standing(at)} and was not let in"
-                )
+                path, standing_ = one_line(request.url.path, 200), found.standing(at)
+                site.log("an agent was not let in", agent=found.name, standing=standing_, path=path)
             raise unknown
         with site.database.write() as session:
             wait = agents.spend(session, found, at)

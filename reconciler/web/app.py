@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 
 from desired_state.text import one_line
 from reconciler.errors import UserError
+from reconciler.logs import logger
 from reconciler.web import deciding, health, looking, signing_in, stopped
 from reconciler.web.guarding import Guarding
 from reconciler.web.pages import Pages
@@ -48,7 +49,7 @@ def create_app(site: Site, *, further: Iterable[APIRouter] = ()) -> ASGIApp:
 
     @app.exception_handler(UserError)
     def unusable(request: Request, error: UserError) -> Response:
-        site.log(f"{one_line(request.url.path, 200)}: {error}")  # the store: locked, full, damaged
+        site.log("the store cannot be used", path=one_line(request.url.path, 200), why=str(error))
         sentence = "The store cannot be used at the moment; nothing was changed. Try again in a minute."
         if request.url.path.startswith(API):
             return answer(Problem(503, sentence, headers={"Retry-After": "60"}))
@@ -56,7 +57,8 @@ def create_app(site: Site, *, further: Iterable[APIRouter] = ()) -> ASGIApp:
 
     @app.exception_handler(Exception)
     def broken(request: Request, error: Exception) -> Response:
-        site.log(f"{one_line(request.url.path, 200)}: a defect of the reconciler ({type(error).__name__})")
+        site.log("a page failed by a defect", path=one_line(request.url.path, 200), error=type(error).__name__)
+        logger("web").error("a page failed by a defect", exc_info=error)
         sentence = "This is a defect of the reconciler. Whoever operates it finds it in its log."
         if request.url.path.startswith(API):
             return answer(Problem(500, sentence))

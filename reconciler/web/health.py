@@ -24,7 +24,7 @@ def routes(site: Site) -> APIRouter:
             with site.database.read() as session:
                 last = heartbeat.last(session, site.tenant)
         except UserError as error:
-            site.log(f"not ready: {error}")
+            site.log("not ready", why=str(error))
             return JSONResponse({"ready": False, "why": "the store cannot be read"}, 503)
         ended = last.last_finished_at if last is not None else None
         return JSONResponse({"ready": True, "last_cycle_ended_at": ended.isoformat() if ended is not None else None})

@@ -54,7 +54,7 @@ def begin(
     try:
         flow = site.people.begin(redirect_uri=site.callback_url, prompt=prompt, max_age=max_age)
     except RemoteError as error:
-        site.log(f"sign-in cannot begin: {error}")
+        site.log("sign-in cannot begin", why=str(error))
         return pages.message(NOT_NOW, UNREACHED, status=503)
     known = request.cookies.get(LOGIN_COOKIE, "")
     browser = known if 32 <= len(known) <= 100 else site.secret()  # one browser may open two links at once
@@ -116,7 +116,7 @@ def routes(site: Site, pages: Pages) -> APIRouter:
         except (SignInRefused, TokenRefused) as refused:
             return _refused(site, pages, request, refused)
         except RemoteError as failure:
-            site.log(f"sign-in cannot end: {failure}")
+            site.log("sign-in cannot end", why=str(failure))
             return pages.message(NOT_NOW, UNREACHED, status=503, link=(HOME, "Try again"))
         secret = site.secret()
         with site.database.write() as session:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from desired_state.catalogue import Catalogue
 from reconciler.clock import Clock
+from reconciler.logs import Log
 from reconciler.store.approvals import Tell
 from reconciler.store.database import Database
 from reconciler.web.identity import Expected
@@ -39,7 +40,7 @@ class StepUp:
     above: Decimal = Decimal(0)
 
 
-def nobody_told(_sentence: str) -> None:
+def nobody_told(_message: str, /, **_fields: object) -> None:
     """Where no log is kept."""
 
 
@@ -51,7 +52,7 @@ def fresh_secret() -> str:
 @dataclass(frozen=True)
 class Site:
     """One tenant's pages. `public_url` is the address that browsers use; `proxies` are addresses whose
-    `X-Forwarded-For` counts; `log` takes one line about what went wrong."""
+    `X-Forwarded-For` counts; `log` takes what went wrong."""
 
     tenant: str
     database: Database
@@ -63,7 +64,7 @@ class Site:
     admits_guests: bool = False
     step_up: StepUp | None = None
     tell: Tell | None = None
-    log: Callable[[str], None] = nobody_told
+    log: Log = nobody_told
     mode: str = ""  # of the tenant, for people
     secret: Callable[[], str] = field(default=fresh_secret, repr=False)
 

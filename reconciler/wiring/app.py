@@ -20,9 +20,7 @@ from desired_state.items import Item
 from desired_state.model import PlanId, ProductKey, SkuId, Ticket
 from desired_state.plan_rules import PlanRules, load_plan_rules
 from reconciler.answers import Manners, Names
-from reconciler.clients.auth import (
-    EntraTokens,
-)
+from reconciler.clients.auth import EntraTokens, OAuthClientCredentials
 from reconciler.clients.graph import GRAPH_DIALECT, Graph
 from reconciler.clients.servicenow import SERVICENOW_DIALECT, ServiceNow, TicketFields
 from reconciler.clients.wire import Budget, Counts, Patience, Wire
@@ -45,14 +43,17 @@ from reconciler.loop.notify import Notifier
 from reconciler.loop.plan import Bounds
 from reconciler.loop.pull import Reader
 from reconciler.loop.seating import Seating
+from reconciler.metrics import UNCOUNTED, Meter
 from reconciler.probes import probes
 from reconciler.store import published_names, watermarks
 from reconciler.store.approvals import Tell
 from reconciler.store.database import Database
+from reconciler.traces import UNTRACED, Tracer
 from reconciler.wiring.asking import route_book
 from reconciler.wiring.audit import build_notary
 from reconciler.wiring.governing import governed, note_configuration
 from reconciler.wiring.guards import limits, scope, windows
+from reconciler.wiring.measuring import decisions, exchanges, sign_ins
 from reconciler.wiring.notify import notifier
 from reconciler.wiring.stops import outside_stop
 from reconciler.wiring.stores import open_store
@@ -83,6 +84,8 @@ class App:
     counts: dict[str, Counts] = field(default_factory=lambda: {"graph": Counts(), "servicenow": Counts()})
 
     port: int | None = None  # that the pages are on, where it is not the configured one
+    meter: Meter = UNCOUNTED  # of the process; counts nothing unless it serves
+    tracer: Tracer = UNTRACED
 
     @property
     def clock(self) -> Clock:
@@ -91,21 +94,40 @@ class App:
     @cached_property
     def notifier(self) -> Notifier | None:
         """How people are told, None where nothing says how. Contacts nobody."""
-        return notifier(self.settings, self.name, self.systems, self.database, rng=self._rng("notices"), port=self.port)
+        return notifier(
+            self.settings,
+            self.name,
+            self.systems,
+            self.database,
+            rng=self._rng("notices"),
+            port=self.port,
+            on_exchange=exchanges(self.meter, tracer=self.tracer),
+        )
 
     @property
     def tell(self) -> Tell | None:
         """Queues what people have to be told about requests for approval."""
-        return self.notifier.tell() if self.notifier is not None else None
+        return decisions(self.meter, self.notifier.tell() if self.notifier is not None else None)
+
+    @property
+    def own_meter(self) -> Meter:
+        """The meter, told of this tenant and of what it may do now."""
+        ours = frozenset({self.tenant.servicenow.username, self.systems.servicenow_user} - {""})
+        flows = frozenset(self.tenant.servicenow.agents)
+        return self.meter.of(self.name, self.tenant.mode, ours=ours, flows=flows)
 
     @cached_property
     def tokens(self) -> EntraTokens:
         s = self.systems
         scope = f"{s.graph_base.removesuffix('/v1.0')}/.default"
-        return EntraTokens(s.authority, s.tenant_id, s.client_id, s.credential(), s.graph_http, scope=scope)
+        watch = sign_ins(self.meter)
+        return EntraTokens(
+            s.authority, s.tenant_id, s.client_id, s.credential(), s.graph_http, scope=scope, watch=watch
+        )
 
     @cached_property
     def graph(self) -> Graph:
+        budget = Budget(GRAPH_UNITS, GRAPH_WINDOW_S, self.clock)
         wire = Wire(
             "graph",
             self.systems.graph_http,
@@ -114,8 +136,9 @@ class App:
             self.tokens.fresh,
             self.clock,
             self._rng("graph"),
-            Budget(GRAPH_UNITS, GRAPH_WINDOW_S, self.clock),
+            budget,
             dialect=GRAPH_DIALECT,
+            on_exchange=exchanges(self.meter, budget, self.tracer),
             patience=self.patience,
             counts=self.counts["graph"],
         )
@@ -124,6 +147,8 @@ class App:
     @cached_property
     def servicenow(self) -> ServiceNow:
         tokens = self.systems.servicenow_tokens(self.systems.servicenow_http)
+        if isinstance(tokens, OAuthClientCredentials):
+            tokens.watched_by(sign_ins(self.meter))
         wire = Wire(
             "servicenow",
             self.systems.servicenow_http,
@@ -133,6 +158,7 @@ class App:
             self.clock,
             self._rng("servicenow"),
             dialect=SERVICENOW_DIALECT,
+            on_exchange=exchanges(self.meter, tracer=self.tracer),
             patience=self.patience,
             counts=self.counts["servicenow"],
         )
@@ -229,9 +255,8 @@ class App:
             {sku: name for sku, (_, name) in self.catalogue.skus.items()},
             {plan: name for plan, (name, _) in self.catalogue.plans.items()},
         )
-        desk = Desk(
-            self.name, self.database, self.servicenow, self.clock, limits(guards), self._manners(our_groups), names
-        )
+        manners, meter = self._manners(our_groups), self.own_meter
+        desk = Desk(self.name, self.database, self.servicenow, self.clock, limits(guards), manners, names, meter)
         return Deps(
             tenant=self.name,
             tenant_id=self.systems.tenant_id,
@@ -254,12 +279,14 @@ class App:
             watch=self.tenant.watch,
             retry_window=self.tenant.retry_window,
             rng=self._rng("cycle"),
-            progress=self.progress,
+            progress=self._step,
             requests=lambda: {system: count.requests for system, count in self.counts.items()},
             asking=self.asking(),
             seating=Seating(self.name, self.database, self.graph, self.servicenow, guards.use_grace_seats),
             guarding=self.guarding(),
             notary=self.notary,
+            meter=meter,
+            tracer=self.tracer,
         )
 
     def guarding(self) -> Guarding:
@@ -304,6 +331,16 @@ class App:
         """Who signs the audit log and brings it to its second places."""
         prices = {str(key): product.price for key, product in self.catalogue.products.items()}
         return build_notary(self.settings, self.name, self.database, self.clock, prices)
+
+    def _step(self, what: str) -> None:
+        self.own_meter.progress()
+        self.progress(what)
+
+    def modes(self) -> dict[str, str]:
+        """What may be written now, by product that is configured."""
+        policy, registry = self.policy(), self.meter.registry
+        offered = registry.known.configured if registry is not None else {}
+        return {key: policy.mode_of(ProductKey(key)) for key in offered}
 
     def cycle_name(self) -> str:
         """A name for one cycle: when it began, and a part that no other has."""
@@ -427,6 +464,8 @@ def open_app(
     patience: Patience = PATIENCE,
     clock: Clock | None = None,
     port: int | None = None,
+    meter: Meter = UNCOUNTED,
+    tracer: Tracer = UNTRACED,
 ) -> Iterator[App]:
     """One tenant with its store and its systems, for a block. `clock` is the systems' own where that is at hand."""
     tenant = settings.tenants[name]
@@ -434,7 +473,18 @@ def open_app(
     try:
         with systems(settings, tenant) as found:
             reached = replace(found, clock=clock) if clock is not None else found
-            app = App(name, settings, tenant, reached, database, progress or (lambda _: None), patience, port=port)
+            app = App(
+                name,
+                settings,
+                tenant,
+                reached,
+                database,
+                progress or (lambda _: None),
+                patience,
+                port=port,
+                meter=meter,
+                tracer=tracer,
+            )
             yield governed(app)
     finally:
         database.close()

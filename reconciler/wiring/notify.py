@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from reconciler.cards.links import Links
 from reconciler.cards.telling import DESK, PERSON, Ways
 from reconciler.clients.teams import Teams
+from reconciler.clients.wire import Exchange
 from reconciler.config import Settings
 from reconciler.config.model import Notify
 from reconciler.errors import UserError
@@ -26,7 +27,14 @@ AddressOf = Callable[[str], SecretStr | None]
 
 
 def notifier(
-    settings: Settings, name: str, systems: Systems, database: Database, *, rng: random.Random, port: int | None
+    settings: Settings,
+    name: str,
+    systems: Systems,
+    database: Database,
+    *,
+    rng: random.Random,
+    port: int | None,
+    on_exchange: Callable[[Exchange], None] | None = None,
 ) -> Notifier | None:
     """How people of this tenant are told, None where nothing is configured. Contacts nobody."""
     web, tenant, own = settings.web, settings.tenants[name], settings.notify
@@ -44,7 +52,7 @@ def notifier(
     except ValueError as error:
         raise UserError(f"{settings.source}: cards cannot link to {public}: {error}; set web.public_url") from None
     ways = Ways(links, has_desk, has_chat)
-    teams = Teams(systems.teams_http(), systems.clock, rng, hosts=hosts)
+    teams = Teams(systems.teams_http(), systems.clock, rng, hosts=hosts, on_exchange=on_exchange)
     quiet = _quiet(own.quiet_hours, tenant.timezone)
     return Notifier(name, database, systems.clock, rng, ways, teams, address_of, quiet)
 

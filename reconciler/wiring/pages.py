@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from starlette.types import ASGIApp
 
 from reconciler.clients.auth import Certificate, ClientSecret, ManagedIdentity, PeopleSignIn
 from reconciler.errors import UserError
-from reconciler.web import api
+from reconciler.logs import Log
+from reconciler.web import api, metrics
 from reconciler.web.app import create_app
 from reconciler.web.site import Site, StepUp
 from reconciler.web.trust import public_base
 from reconciler.wiring.app import App
+from reconciler.wiring.measuring import sign_ins
 from reconciler.wiring.proposing import counter
 
 
-def web_app(app: App, *, port: int, log: Callable[[str], None]) -> ASGIApp:
+def web_app(app: App, *, port: int, log: Log) -> ASGIApp:
     """The pages of a tenant that listen on this port. Contacts nobody. Raises UserError when nobody could sign in."""
     own = site(app, port=port, log=log)
-    return create_app(own, further=[api.routes(own, counter(app))])
+    further = [api.routes(own, counter(app))]
+    if app.meter.registry is not None:
+        further.append(metrics.routes(app.meter.registry.exposition))
+    return create_app(own, further=further)
 
 
 def public_url(app: App, port: int) -> str:
@@ -28,7 +31,7 @@ def public_url(app: App, port: int) -> str:
     return public_base(web.public_url, web.host, port, is_tls=web.tls_certificate_file is not None)
 
 
-def site(app: App, *, port: int, log: Callable[[str], None]) -> Site:
+def site(app: App, *, port: int, log: Log) -> Site:
     """What the pages work with. Raises UserError when nobody could sign in."""
     web, sign_in = app.settings.web, app.tenant.sign_in
     fresh = sign_in.fresh_within
@@ -64,4 +67,12 @@ def _people(app: App) -> PeopleSignIn:
             if own.certificate_file is not None
             else ClientSecret(own.read_client_secret().get_secret_value())
         )
-    return PeopleSignIn(systems.authority, systems.tenant_id, client_id, credential, systems.graph_http, systems.clock)
+    return PeopleSignIn(
+        systems.authority,
+        systems.tenant_id,
+        client_id,
+        credential,
+        systems.graph_http,
+        systems.clock,
+        watch=sign_ins(app.meter),
+    )

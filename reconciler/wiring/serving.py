@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from reconciler.config import Settings
+from reconciler.logs import Log
+from reconciler.metrics import Meter
+from reconciler.traces import UNTRACED, Tracer
 from reconciler.web.server import WebServer
 from reconciler.wiring.app import App, open_app
 from reconciler.wiring.governing import note_start
+from reconciler.wiring.measuring import registry
 from reconciler.wiring.pages import public_url, web_app
+from reconciler.wiring.stock import taking_stock
 from reconciler.wiring.twin import ServedTwin, served_sandbox
 
 
@@ -24,7 +29,7 @@ class Served:
 
 
 @contextmanager
-def serving(settings: Settings, tenant: str, *, log: Callable[[str], None]) -> Iterator[Served]:
+def serving(settings: Settings, tenant: str, *, log: Log, tracer: Tracer = UNTRACED) -> Iterator[Served]:
     """The pages of one tenant, and its sandbox on its ports, for a block. `log` takes one line.
 
     Raises UserError when a port is taken, the store cannot be opened or nobody could sign in.
@@ -38,7 +43,15 @@ def serving(settings: Settings, tenant: str, *, log: Callable[[str], None]) -> I
             tls_key_file=web.tls_key_file,
         ) as server,
         _twin(settings, tenant) as twin,
-        open_app(settings, tenant, clock=twin.clock if twin is not None else None, port=server.port) as app,
+        open_app(
+            settings,
+            tenant,
+            clock=twin.clock if twin is not None else None,
+            port=server.port,
+            meter=Meter(registry(settings, [tenant])),
+            tracer=tracer,
+        ) as app,
+        taking_stock(app, log=log),
         server.serving(web_app(app, port=server.port, log=log)),
     ):
         note_start(app)

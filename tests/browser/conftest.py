@@ -21,6 +21,7 @@ from reconciler.daemon import Service
 from reconciler.store import approvals, lines
 from reconciler.wiring import sandbox_twin
 from reconciler.wiring.serving import Served, serving
+from tests.make_logs import into
 
 CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
 PICTURES = Path(__file__).parents[2] / "var" / "browser"
@@ -67,7 +68,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     }
     settings = load(None, given)
     said: list[str] = []
-    with serving(settings, "contoso", log=said.append) as served:
+    with serving(settings, "contoso", log=into(said)) as served:
         stage = Stage(settings, served, said)
         stage.cycle()
         yield stage

@@ -38,7 +38,9 @@ def test_the_service_runs_a_cycle_serves_its_pages_and_stops_well(tmp_path: Path
             with httpx.Client(trust_env=False, timeout=30) as http:
                 health = http.get(f"{url[1]}/healthz")
                 inbox = http.get(f"{url[1]}/inbox")
-            line = service.stderr.readline()
+            line = next(said for said in service.stderr if " cycle " in said)
+            with httpx.Client(trust_env=False, timeout=30) as http:
+                metrics = http.get(f"{url[1]}/metrics")
         finally:
             began = time.monotonic()
             service.send_signal(signal.SIGTERM)
@@ -48,6 +50,8 @@ def test_the_service_runs_a_cycle_serves_its_pages_and_stops_well(tmp_path: Path
 
     assert health.text == "ok\n"
     assert inbox.status_code == 302
+    assert metrics.headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert 'reconciler_inventory_ok{tenant="contoso"} 1.0\n' in metrics.text
     assert re.fullmatch(r"\S+Z cycle \S+: 36 lines, .*\n", line)
     assert (code, said) == (0, "")
     assert took_s < 15

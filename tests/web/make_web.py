@@ -29,6 +29,7 @@ from reconciler.web.app import create_app
 from reconciler.web.site import Site
 from reconciler.web.visits import SESSION_COOKIE
 from tests.make_approvals import a_draft, a_stage
+from tests.make_logs import into
 from tests.make_sign_in import Form, answer_of, forms_of, pick
 
 OURS = "https://localhost:8443"
@@ -207,7 +208,7 @@ def pages_of(database: Database, **changes: Any) -> Pages:
         world.clock,
     )
     said: list[str] = []
-    settled = {"public_url": OURS, "catalogue": load_builtin, "log": said.append, **changes}
+    settled = {"public_url": OURS, "catalogue": load_builtin, "log": into(said), **changes}
     site = Site(tenant=TENANT, database=database, clock=world.clock, people=people, **settled)
     return Pages(world, site, create_app(site), login, between, said)
 

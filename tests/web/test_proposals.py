@@ -152,7 +152,7 @@ def test_a_token_ends_with_its_day_and_at_once_when_it_is_revoked(pages):
     with pages.database.write() as session:
         agents.revoke(session, TENANT, "copilot", by="tester", why="leaked", at=pages.world.clock.now())
     assert_refused(pages, agent.propose(), 401, "token of an agent")
-    assert "agent copilot is revoked" in pages.said[-1]
+    assert "agent=copilot standing=revoked" in pages.said[-1]
 
     late = caller(pages, name="late", token="lra_late", expires_at=pages.world.clock.now())
     assert late.get("/proposals").status_code == 401
@@ -240,7 +240,7 @@ def test_an_address_that_is_hostile_text_is_one_harmless_line_of_the_log(pages):
     agent.get("/tickets/RITM1%1b%5b2J%0d%0aall%20is%20well%e2%80%ae")
 
     (line,) = [said for said in pages.said if "copilot" in said]
-    assert "revoked and was not let in" in line
+    assert line.startswith("an agent was not let in agent=copilot standing=revoked")
     assert all(char.isprintable() for char in line)
 
 

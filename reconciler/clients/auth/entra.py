@@ -11,6 +11,7 @@ import base64
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,8 +21,10 @@ import msal
 import msgspec
 from msal.exceptions import MsalError
 
+from reconciler.clients.auth.watch import Watch, unwatched
 from reconciler.clients.wire.words import cut
 from reconciler.errors import SignInFailed, Unavailable
+from reconciler.secrecy import keep
 
 SYSTEM = "Microsoft Entra sign-in"
 LIMIT = {"deadline_s": 60.0}  # of a whole exchange; see wire.sockets
@@ -74,16 +77,21 @@ Credential = ClientSecret | Certificate | Federation | ManagedIdentity
 
 
 class HttpxForMsal:
-    """What msal wants of an HTTP client: get, post, close, giving status_code, text, headers, raise_for_status."""
+    """What msal wants of an HTTP client: get, post, close, giving status_code, text, headers, raise_for_status.
 
-    def __init__(self, http: httpx.Client) -> None:
-        self._http = http
+    `watch` is told of every request.
+    """
+
+    def __init__(self, http: httpx.Client, watch: Watch = unwatched) -> None:
+        self._http, self._watch = http, watch
 
     def get(self, url: str, params: Any = None, headers: Any = None, **_: object) -> httpx.Response:
-        return self._http.get(url, params=params, headers=headers, extensions=LIMIT)
+        call = partial(self._http.get, url, params=params, headers=headers, extensions=LIMIT)
+        return self._watch("discovery", call)
 
     def post(self, url: str, params: Any = None, data: Any = None, headers: Any = None, **_: object) -> httpx.Response:
-        return self._http.post(url, params=params, data=_form(data), headers=headers, extensions=LIMIT)
+        call = partial(self._http.post, url, params=params, data=_form(data), headers=headers, extensions=LIMIT)
+        return self._watch("token", call)
 
     def close(self) -> None:
         """The client belongs to whoever made it."""
@@ -108,13 +116,14 @@ class EntraTokens:
         http: httpx.Client,
         *,
         scope: str,
+        watch: Watch = unwatched,
     ) -> None:
         """`authority` is the base (https://login.microsoftonline.com), `scope` ends in "/.default"."""
         if urlsplit(authority).scheme != "https":
             raise ValueError("the sign-in authority must be reached over https")
         self._authority = f"{authority.rstrip('/')}/{tenant_id}"
         self._client_id, self._credential, self._scope = client_id, credential, scope
-        self._http = HttpxForMsal(http)
+        self._http = HttpxForMsal(http, watch)
         self._lock = threading.Lock()
         self._app: Any = None
         self._last = ""
@@ -132,6 +141,7 @@ class EntraTokens:
             if not isinstance(token, str) or not token:
                 raise _refused(answer)
             self._last = token
+            keep(token)
             return token
 
     def headers(self) -> dict[str, str]:

@@ -9,15 +9,18 @@ import base64
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import msgspec
 
+from reconciler.clients.auth.watch import Watch, unwatched
 from reconciler.clients.wire.words import cut, looks_like_html
 from reconciler.clock import Clock
 from reconciler.errors import SignInFailed, Unavailable
+from reconciler.secrecy import keep
 
 SYSTEM = "ServiceNow sign-in"
 EARLY_S = 60.0  # a token with less than this left is renewed before it is used
@@ -71,16 +74,28 @@ class OAuthClientCredentials:
     help when the token was revoked or ran out.
     """
 
-    def __init__(self, base_url: str, client_id: str, client_secret: str, http: httpx.Client, clock: Clock) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        client_id: str,
+        client_secret: str,
+        http: httpx.Client,
+        clock: Clock,
+    ) -> None:
         if urlsplit(base_url).scheme != "https":
             raise ValueError("the ServiceNow instance must be reached over https")
         self._url = f"{base_url.rstrip('/')}/oauth_token.do"
         self._form = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": client_secret}
         self._http, self._clock, self._lock = http, clock, threading.Lock()
         self._token, self._good_until = "", 0.0
+        self._watch: Watch = unwatched
 
     def __repr__(self) -> str:
         return "OAuthClientCredentials(…)"
+
+    def watched_by(self, watch: Watch) -> None:
+        """Let somebody see how its requests go from now on."""
+        self._watch = watch
 
     def headers(self) -> dict[str, str]:
         """Raises SignInFailed with a checklist, or Unavailable."""
@@ -98,7 +113,8 @@ class OAuthClientCredentials:
     def _ask(self) -> tuple[str, float]:
         asked_at = self._clock.monotonic()
         try:
-            reply = self._http.post(self._url, data=self._form, extensions={"deadline_s": 60.0})
+            call = partial(self._http.post, self._url, data=self._form, extensions={"deadline_s": 60.0})
+            reply = self._watch("token", call)
         except httpx.HTTPError as error:
             raise Unavailable(SYSTEM, f"{type(error).__name__} {cut(error, limit=160)}".rstrip()) from None
         if reply.status_code in (202, 429) or reply.status_code >= 500 or reply.status_code in range(300, 400):
@@ -109,6 +125,7 @@ class OAuthClientCredentials:
         if reply.status_code == 200:
             try:
                 token = msgspec.json.decode(reply.content, type=_Token)
+                keep(token.access_token)
                 return token.access_token, asked_at + max(0.0, float(token.expires_in) - EARLY_S)
             except (msgspec.DecodeError, ValueError):
                 pass  # a 200 that carries an error is a refusal like any other

@@ -12,6 +12,7 @@ import re
 import threading
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -29,6 +30,7 @@ from reconciler.clients.auth.entra import (
     HttpxForMsal,
     confidential_app,
 )
+from reconciler.clients.auth.watch import Watch, unwatched
 from reconciler.clients.wire.words import cut
 from reconciler.clock import Clock
 from reconciler.errors import SignInFailed, Unavailable
@@ -77,6 +79,7 @@ class PeopleSignIn:
         clock: Clock,
         *,
         key_hosts: Collection[str] = MICROSOFT_HOSTS,
+        watch: Watch = unwatched,
     ) -> None:
         """`authority` is the base (https://login.microsoftonline.com). Raises ValueError when it is not https."""
         if urlsplit(authority).scheme != "https":
@@ -84,7 +87,7 @@ class PeopleSignIn:
         self.login_url = authority.rstrip("/")
         self.tenant_id, self.client_id = tenant_id.lower(), client_id
         self.issuer = f"{self.login_url}/{self.tenant_id}/v2.0"
-        self._credential, self._http, self._clock = credential, http, clock
+        self._credential, self._http, self._clock, self._watch = credential, http, clock, watch
         self._key_hosts = {urlsplit(self.login_url).netloc.lower(), *key_hosts}
         self._building, self._fetching = threading.Lock(), threading.Lock()
         self._app: Any = None
@@ -163,7 +166,7 @@ class PeopleSignIn:
 
     def _read(self, url: str, shape: type[Any]) -> Any:
         try:
-            reply = self._http.get(url, extensions=LIMIT)
+            reply = self._watch("discovery", partial(self._http.get, url, extensions=LIMIT))
         except httpx.HTTPError as error:
             raise Unavailable(SYSTEM, f"{type(error).__name__} {cut(error, limit=160)}".rstrip()) from None
         if reply.status_code != 200:
@@ -182,7 +185,7 @@ class PeopleSignIn:
                         self.client_id,
                         self._credential,
                         f"{self.login_url}/{self.tenant_id}",
-                        HttpxForMsal(self._http),
+                        HttpxForMsal(self._http, self._watch),
                         token_cache=_Forgetful(),
                     )
             return ask(self._app)

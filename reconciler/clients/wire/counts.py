@@ -8,7 +8,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One request that was sent and what came of it. `status` 0: no reply. Holds no address, body or secret."""
+    """One try of a request and what came of it. `status` 0: no reply. Holds no address, body or secret.
+
+    `is_sent` False: nothing of it left this machine, so it counts for the system's health and not as a request.
+    """
 
     system: str
     operation: str
@@ -19,6 +22,7 @@ class Exchange:
     client_request_id: str
     attempt: int
     is_write: bool
+    is_sent: bool = True
 
 
 class Counts:

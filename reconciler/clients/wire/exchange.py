@@ -199,8 +199,7 @@ class Wire:
             left_us = False
             raise
         finally:
-            if left_us:
-                self._note(request, operation, attempt, status, started, request_id, is_write=is_write)
+            self._note(request, operation, attempt, status, started, request_id, is_write=is_write, is_sent=left_us)
         answer = Answer(
             status, response.headers, body, request_id, request.headers["client-request-id"], request.method
         )
@@ -236,14 +235,25 @@ class Wire:
         request_id: str,
         *,
         is_write: bool,
+        is_sent: bool,
     ) -> None:
-        self.counts.add(is_write=is_write)
+        if is_sent:
+            self.counts.add(is_write=is_write)
         if self._on_exchange is not None:
             seconds = self.clock.monotonic() - started
-            client_id = request.headers["client-request-id"]
+            client_id, method = request.headers["client-request-id"], request.method
             self._on_exchange(
                 Exchange(
-                    self.system, operation, request.method, status, seconds, request_id, client_id, attempt, is_write
+                    system=self.system,
+                    operation=operation,
+                    method=method,
+                    status=status,
+                    seconds=seconds,
+                    request_id=request_id,
+                    client_request_id=client_id,
+                    attempt=attempt,
+                    is_write=is_write,
+                    is_sent=is_sent,
                 )
             )
 

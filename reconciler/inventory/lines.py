@@ -1,0 +1,94 @@
+"""The lines of one tenant, added up: by phase, by cause, by when they end. Pure.
+
+Added up once per change of the store; ages are worked out from kept instants at each scrape.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from reconciler.causes import Cause
+from reconciler.lifecycle import FINAL, Phase
+from reconciler.metrics.facts import is_drift
+from reconciler.metrics.labels import NONE
+from reconciler.model import Verdict
+
+HELD = frozenset({Phase.GRANTED, Phase.EXPIRING})  # the access is there and is meant to be
+STILL = HELD | {Phase.REVOKING, Phase.DRIFTED}  # past its end, the licence may still be there
+
+
+@dataclass(frozen=True, slots=True)
+class LineFact:
+    """One line as it is remembered. `product` is a catalogue key, "none" where it has none."""
+
+    product: str
+    phase: Phase
+    since: datetime
+    cause: str | None = None
+    verdict: Verdict | None = None
+    user: str | None = None
+    ends_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """All lines of a tenant together. Instants are those of the oldest line."""
+
+    tickets: dict[tuple[str, str], int] = field(default_factory=dict)  # product, phase -> lines
+    oldest: dict[str, datetime] = field(default_factory=dict)  # phase -> since when
+    drift: dict[tuple[str, str], int] = field(default_factory=dict)  # product, cause -> lines
+    drift_oldest: dict[str, datetime] = field(default_factory=dict)  # cause -> since when
+    ends: tuple[datetime, ...] = ()  # of grants, in order
+    overdue: tuple[tuple[str, datetime], ...] = ()  # product and end of whatever is still held
+    granted: Decimal | None = None  # a month; None: no price is configured
+
+    def expiring(self, at: datetime, days: int) -> int:
+        """Grants that end within so many days from now."""
+        return bisect_right(self.ends, at + timedelta(days=days)) - bisect_right(self.ends, at)
+
+    def expired(self, at: datetime) -> Counter[str]:
+        """Lines by product whose period is over and whose licence is still there."""
+        return Counter(product for product, end in self.overdue if end <= at)
+
+
+def sums(facts: Iterable[LineFact], price: Callable[[str], Decimal | None]) -> Sums:
+    """Add them up. A product with lines and no drift has a drift of 0 for the cause "none"."""
+    tickets: Counter[tuple[str, str]] = Counter()
+    drift: Counter[tuple[str, str]] = Counter()
+    oldest: dict[str, datetime] = {}
+    drift_oldest: dict[str, datetime] = {}
+    ends: list[datetime] = []
+    overdue: list[tuple[str, datetime]] = []
+    held: set[tuple[str, str]] = set()
+    for fact in facts:
+        tickets[fact.product, fact.phase.value] += 1
+        drift[fact.product, NONE] += 0
+        if fact.phase not in FINAL and fact.phase is not Phase.GRANTED:
+            oldest[fact.phase.value] = min(fact.since, oldest.get(fact.phase.value, fact.since))
+        if is_drift(fact.phase, fact.cause, fact.verdict):
+            cause = fact.cause or NONE
+            drift[fact.product, cause] += 1
+            drift_oldest[cause] = min(fact.since, drift_oldest.get(cause, fact.since))
+        if fact.phase in HELD and fact.ends_at is not None:
+            ends.append(fact.ends_at)
+        is_known = fact.cause == Cause.EXPIRED_NOT_REMOVED.value and fact.phase not in FINAL
+        if is_known or (fact.phase in STILL and fact.ends_at is not None):
+            overdue.append((fact.product, fact.since if is_known or fact.ends_at is None else fact.ends_at))
+        if fact.phase in HELD and fact.user is not None:
+            held.add((fact.user, fact.product))
+    prices = [known for _, product in held if (known := price(product)) is not None]
+    has_prices = any(price(product) is not None for product, _ in tickets)
+    return Sums(
+        dict(tickets),
+        oldest,
+        dict(drift),
+        drift_oldest,
+        tuple(sorted(ends)),
+        tuple(overdue),
+        sum(prices, Decimal(0)) if has_prices else None,
+    )

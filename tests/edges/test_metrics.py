@@ -1,0 +1,308 @@
+"""What the service says about itself while Contoso's stories play: its numbers are those of world and report."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+from sqlalchemy import text
+
+from desired_state import ledger
+from desired_state.model import LineKey, ProductKey, UserId
+from reconciler.approvals.values import Decision, State, Verdict
+from reconciler.lifecycle import Phase
+from reconciler.line import LineState
+from reconciler.metrics import Meter, Registry
+from reconciler.metrics import series as s
+from reconciler.metrics.series import SERIES, Kind
+from reconciler.sandbox.faults import FaultRule
+from reconciler.store import approvals, journal, lines
+from reconciler.web import metrics as route
+from reconciler.wiring.measuring import registry as a_registry
+from reconciler.wiring.stock import taking_stock
+from tests.make_logs import into
+from tests.make_metrics import Samples, promtool, samples, total
+from tests.make_store import a_wish
+from tests.simulation.make_day import TENANT, Day, a_day
+
+COUNTING = {
+    f"{series.name}{ending}"
+    for series in SERIES.values()
+    if series.kind is not Kind.GAUGE
+    for ending in (("",) if series.kind is Kind.COUNTER else ("_count", "_sum", "_bucket"))
+}
+
+
+class Seen:
+    """A day whose service counts. `said` is its log."""
+
+    def __init__(self, day: Day, registry: Registry, said: list[str]) -> None:
+        self.day, self.registry, self.said = day, registry, said
+
+    def scrape(self) -> Samples:
+        return samples(self.registry)
+
+
+def counted(day: Day) -> Registry:
+    registry = a_registry(day.app.settings, [TENANT])
+    day.app.meter = Meter(registry)
+    return registry
+
+
+def confirmed(day: Day, *kinds: str) -> int:
+    """Answers of these kinds that the tickets have, by the outbox."""
+    said = ", ".join(f"'{kind}'" for kind in kinds)
+    with day.app.database.read() as session:
+        query = text(f"SELECT count(*) FROM answer WHERE state = 'confirmed' AND kind IN ({said})")
+        return int(session.connection().execute(query).scalar_one())
+
+
+@pytest.fixture
+def seen(tmp_path: Path) -> Iterator[Seen]:
+    said: list[str] = []
+    with a_day(tmp_path) as day:
+        registry = counted(day)
+        with taking_stock(day.app, log=into(said)):
+            yield Seen(day, registry, said)
+
+
+def test_before_the_first_cycle_every_counter_is_there_and_no_line_is_claimed(seen: Seen):
+    found = seen.scrape()
+
+    assert {series.name for series in SERIES.values() if series.kind is Kind.COUNTER} <= {name for name, _ in found}
+    assert sum(value for (name, _), value in found.items() if name in COUNTING) == 0
+    assert not {s.TICKETS.name, s.DRIFT.name, s.SEATS.name, s.LAST_SUCCESS.name} & {name for name, _ in found}
+    assert total(found, s.INVENTORY_OK.name) == 1
+
+
+def test_the_numbers_of_a_cycle_are_those_of_its_report(seen: Seen):
+    report = seen.day.cycle()
+    assert report is not None
+
+    found, counts, rows = seen.scrape(), report.counts(), report.as_json()["tickets"]
+    assert total(found, s.TICKETS.name) == counts["lines"]
+    for phase in {row["phase"] for row in rows}:
+        assert total(found, s.TICKETS.name, phase=phase) == sum(1 for row in rows if row["phase"] == phase)
+    assert total(found, s.VERDICTS.name, verdict="false") == counts["false"]
+    assert total(found, s.VERDICTS.name, verdict="true") + total(found, s.VERDICTS.name, verdict="unknown") == (
+        counts["true"] + counts["unknown"]
+    )
+    sent = total(found, s.ACTIONS.name, result="applied") + total(found, s.ACTIONS.name, result="failed")
+    assert sent == report.writes["graph"]
+    for kinds in (("note", "question"), ("task",), ("reopened",), ("closed",)):
+        assert total(found, s.ANSWERS.name, kind=kinds[0], result="given") == confirmed(seen.day, *kinds)
+    for api in ("graph", "servicenow"):
+        assert total(found, s.API_REQUESTS.name, api=api) == report.requests[api]
+    assert total(found, s.IDLE_WRITES.name) == 0
+    assert total(found, s.AUDIT_OK.name) == 1
+
+
+def test_over_weeks_no_counter_appears_that_was_not_there_at_zero(seen: Seen):
+    before = {key for key in seen.scrape() if key[0] in COUNTING}
+
+    for minutes in (0, 20, 2 * 60, 24 * 60, 20 * 24 * 60, 12 * 24 * 60):
+        seen.day.wait(minutes)
+        seen.day.cycle()
+
+    found = seen.scrape()
+    assert {key for key in found if key[0] in COUNTING} - before == set()
+    assert total(found, s.TIME_TO_ACCESS.name + "_count", part="technical") > 0
+    assert total(found, s.SEAT_WAIT.name + "_count") > 0
+    assert total(found, s.IDLE_WRITES.name) == 0
+    assert total(found, s.EXPIRED_LICENSED.name) >= 0
+
+
+def test_a_converged_world_is_counted_and_nothing_is_written_for_it(seen: Seen):
+    for minutes in (0, 30, 0):
+        seen.day.wait(minutes)
+        seen.day.cycle()
+    before = seen.scrape()
+
+    seen.day.cycle()
+
+    after = seen.scrape()
+    changing = {s.API_REQUESTS.name, s.API_SECONDS.name, *(f"{s.API_SECONDS.name}_{x}" for x in ("count", "sum"))}
+    moved = {
+        key[0]
+        for key, value in after.items()
+        if key[0] in COUNTING and value != before.get(key) and "_bucket" not in key[0]
+    }
+    assert moved <= changing
+
+
+def test_a_failing_system_shows_in_its_codes_and_in_what_was_not_done(seen: Seen):
+    seen.day.world.faults.add(FaultRule("server_error", route="GET /users"))
+
+    seen.day.cycle()
+
+    found = seen.scrape()
+    assert total(found, s.API_REQUESTS.name, api="graph", code="5xx") > 0
+    assert total(found, s.API_RETRIES.name, api="graph") > 0
+
+
+def test_a_rehearsal_counts_nothing(seen: Seen):
+    from reconciler.loop.observe import Scope
+    from reconciler.once import once
+
+    once(seen.day.app, Scope(), is_dry=True)
+
+    assert sum(value for (name, _), value in seen.scrape().items() if name == s.VERDICTS.name) == 0
+    assert s.TICKETS.name not in {name for name, _ in seen.scrape()}
+
+
+# --- people
+
+
+def decide(day: Day, number: str, verdict: Verdict) -> None:
+    """The first approver of the open stage answers on the page."""
+    with day.app.database.read() as session:
+        (asked,) = [a for a in approvals.pending(session, TENANT) if a.line.ticket == number]
+    assert asked.stage is not None
+    who, now = asked.stage.approvers[0], day.app.clock.now()
+    decision = Decision(asked.stage.name, verdict, who, asked.digest, now, comment="The budget of this year is spent.")
+    with day.app.database.write() as session:
+        approvals.decide(session, TENANT, asked.id, decision, now, tell=day.app.tell)
+
+
+def test_a_decision_counts_once_it_is_kept_under_who_had_asked(seen: Seen):
+    seen.day.cycle()
+    seen.day.wait(90)
+
+    decide(seen.day, "RITM0010023", Verdict.REJECT)  # opened by an agent's account
+    decide(seen.day, "RITM0010012", Verdict.REJECT)
+
+    found = seen.scrape()
+    assert total(found, s.PROPOSALS.name, source="api", outcome="rejected") == 1
+    assert total(found, s.PROPOSALS.name, source="human", outcome="rejected") == 1
+    assert total(found, s.PROPOSALS.name, outcome="filed") == 4
+    assert total(found, f"{s.APPROVAL_SECONDS.name}_count", product="m365-e5") == 2
+    assert total(found, f"{s.APPROVAL_SECONDS.name}_sum", product="m365-e5") >= 2 * 90 * 60
+    assert total(found, s.APPROVALS.name, state="rejected") == 2
+
+
+def test_a_decision_that_is_not_kept_is_not_counted(seen: Seen):
+    seen.day.cycle()
+    with seen.day.app.database.read() as session:
+        asked = approvals.pending(session, TENANT)[0]
+    tell = seen.day.app.tell
+    assert tell is not None
+
+    with pytest.raises(ZeroDivisionError), seen.day.app.database.write() as session:
+        tell(session, "approval.outcome", replace(asked, state=State.APPROVED), asked.created_at)
+        raise ZeroDivisionError
+
+    assert total(seen.scrape(), s.PROPOSALS.name, outcome="approved") == 0
+
+
+# --- the store
+
+
+def fill(seen: Seen, people: int) -> None:
+    """So many lines of so many people, a third of them waiting for a seat."""
+    app, phases = seen.day.app, (Phase.RECEIVED, Phase.WAITING_FOR_SEAT, Phase.REVIEW)
+    now = app.clock.now()
+    with app.database.write() as session:
+        for n in range(people):
+            key = LineKey(f"RITM09{n:05}", 1)
+            ledger.append(session, TENANT, ledger.Declared(a_wish(key=key, product=ProductKey("visio-plan-1"))), now)
+            state = LineState(
+                key, phases[n % 3], cause="no_seat" if n % 3 else None, user=UserId(f"user-{n}"), since=now
+            )
+            lines.save(session, TENANT, state, now)
+        journal.append(session, TENANT, kind="line_moved", subject="RITM0900000/1", body={}, at=now)
+
+
+def test_a_thousand_people_are_as_many_series_as_ten(seen: Seen):
+    seen.day.cycle()
+    fill(seen, 10)
+    few = seen.scrape()
+
+    fill(seen, 1000)
+
+    many = seen.scrape()
+    assert set(many) == set(few)
+    assert total(many, s.TICKETS.name, phase="waiting_for_seat", product="visio-plan-1") >= 333
+    assert not any("user-" in value or "RITM" in value or "@" in value for _, labels in many for _, value in labels)
+
+
+def test_a_store_that_cannot_be_read_costs_its_gauges_and_is_told_once(seen: Seen):
+    seen.day.cycle()
+    with seen.day.app.database.write() as session:  # as in the middle of a migration to another version
+        session.connection().execute(text("ALTER TABLE line RENAME COLUMN phase TO stage"))
+        journal.append(session, TENANT, kind="config", subject="x", body={}, at=seen.day.app.clock.now())
+
+    found = [seen.scrape() for _ in range(2)][-1]
+
+    assert total(found, s.INVENTORY_OK.name) == 0
+    assert s.TICKETS.name not in {name for name, _ in found}
+    assert total(found, s.CYCLES_TOTAL.name) == 0  # what the process counts is served as ever
+    assert total(found, s.VERDICTS.name) > 0
+    assert len(seen.said) == 1
+
+
+def test_a_row_of_the_log_that_was_changed_is_seen_by_the_next_scrapes(seen: Seen):
+    seen.day.cycle()
+    assert total(seen.scrape(), s.AUDIT_OK.name) == 1
+    with seen.day.app.database.write() as session:
+        for trigger in (
+            session.connection()
+            .execute(text("SELECT name FROM sqlite_master WHERE type='trigger' AND tbl_name='audit'"))
+            .scalars()
+            .all()
+        ):
+            session.connection().execute(text(f"DROP TRIGGER {trigger}"))
+        session.connection().execute(text("UPDATE audit SET actor = 'somebody' WHERE seq = 3"))
+
+    found = [seen.scrape() for _ in range(4)]
+
+    assert total(found[-1], s.AUDIT_OK.name) == 0
+
+
+# --- the formats
+
+
+def test_promtool_finds_nothing_to_say(seen: Seen):
+    seen.day.cycle()
+    body, _ = seen.registry.exposition("")
+
+    checked = subprocess.run([promtool(), "check", "metrics"], input=body, capture_output=True, timeout=60)
+
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
+
+
+def test_openmetrics_is_given_to_whoever_asks_for_it(seen: Seen):
+    async def get(accept: str) -> httpx.Response:
+        from fastapi import FastAPI
+
+        app = FastAPI()
+        app.include_router(route.routes(seen.registry.exposition))
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as http:
+            return await http.get("/metrics", headers={"Accept": accept})
+
+    modern = asyncio.run(get("application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"))
+    plain = asyncio.run(get("*/*"))
+
+    assert modern.headers["content-type"].startswith("application/openmetrics-text")
+    assert modern.text.endswith("# EOF\n")
+    assert plain.headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert "# EOF" not in plain.text
+
+
+def test_a_secret_that_ends_on_a_known_day_counts_down(seen: Seen):
+    from datetime import UTC, datetime
+
+    from reconciler.wiring.stock import first_end
+
+    day = seen.day.app.clock.now().date() + timedelta(days=10)
+    own = seen.day.app.tenant
+    told = own.model_copy(update={"graph": own.graph.model_copy(update={"credential_expires": day})})
+    settings = seen.day.app.settings.model_copy(update={"tenants": {TENANT: told}})
+
+    assert first_end(settings, TENANT) == datetime(day.year, day.month, day.day, tzinfo=UTC)
+    assert first_end(seen.day.app.settings, TENANT) is None
