@@ -121,8 +121,8 @@ class Notary:
         try:
             elsewhere = self._elsewhere(tenant)
             with self.database.read() as session:
-                before, end = checkpoints.last(session, tenant), journal.head(session, tenant)
-            if end.size == (before.size if before is not None else 0) and elsewhere is None:
+                is_signed = checkpoints.is_current(session, tenant)
+            if is_signed and elsewhere is None:
                 self.alarms.pop(alarm, None)
                 return
             signer = self.signer(tenant)

@@ -70,25 +70,28 @@ def pull(reader: Reader, *, cycle: str, numbers: Collection[str] = ()) -> int:
         _take_in(reader, found, cycle, watermark=None)
         return len(found)
     with reader.database.read() as session:
-        mark = watermarks.load(session, reader.tenant, SOURCE)
-        meant = watermarks.load(session, reader.tenant, MEANING)
-        whole = watermarks.load(session, reader.tenant, WHOLE)
+        marks = watermarks.load_all(session, reader.tenant)
+        unseen = _passed(session, reader.tenant)
+    mark, meant, whole = marks.get(SOURCE), marks.get(MEANING), marks.get(WHOLE)
     at = reader.clock.now()
     is_whole = mark is None or whole is None or at - whole.at >= reader.whole_every
     is_reread = meant is not None and meant.sys_id != reader.meaning
     if is_reread:
         mark = None
-    moved = _tasks_moved(reader, Watermark(mark.at, mark.sys_id)) if mark is not None else Moved(frozenset(), None)
-    passed = {*_passed(reader), *moved.numbers}
-    if passed:
-        found = reader.servicenow.tickets_by_number(sorted(passed))
-        # The ticket may be as it was, and what it points to readable now: a person, an answer, a task.
-        _take_in(reader, found, cycle, watermark=None, is_reread=True)
-        _keep_moved(reader, moved, found)
+    known = marks.get(TASKS, mark)
+    moved = _tasks_moved(reader, known) if mark is not None and known is not None else Moved(frozenset(), None)
+    passed = {*unseen, *moved.numbers}
     since = Watermark(mark.at, mark.sys_id) if mark is not None and not is_whole else None
-    pages = reader.servicenow.tickets(items=tuple(sorted(reader.items)), watermark=since, page_size=reader.page_size)
+    pages = reader.servicenow.tickets(
+        items=tuple(sorted(reader.items)), watermark=since, page_size=reader.page_size, numbers=sorted(passed)
+    )
     for page in pages:
-        _take_in(reader, page.tickets, cycle, watermark=page.watermark, is_reread=is_reread)
+        if passed:
+            # The ticket may be as it was, and what it points to readable now: a person, an answer, a task.
+            _take_in(reader, page.named, cycle, watermark=None, is_reread=True, people=page.people)
+            _keep_moved(reader, moved, page.named, marks.get(TASKS))
+            passed = set()  # they came with the first page
+        _take_in(reader, page.tickets, cycle, watermark=page.watermark, is_reread=is_reread, people=page.people)
         count += len(page.tickets)
     if meant is None or is_reread or is_whole:  # only now: a crash before this reads them all once more
         with reader.database.write() as session:
@@ -106,32 +109,33 @@ def _keep_count(session: Session, tenant: str, count: int, at: datetime, *, is_a
     guards.remember(session, tenant, TICKETS, {"usual": now.usual, "last": now.last}, at)
 
 
-def _tasks_moved(reader: Reader, mark: Watermark) -> Moved:
+def _tasks_moved(reader: Reader, known: watermarks.Watermark) -> Moved:
     """Tickets of which a task was taken, given back or closed: that does not change the ticket itself."""
-    with reader.database.read() as session:
-        known = watermarks.load(session, reader.tenant, TASKS)
-    since = Watermark(known.at, known.sys_id) if known is not None else mark
+    since = Watermark(known.at, known.sys_id)
     return reader.servicenow.tickets_with_changed_tasks(items=tuple(sorted(reader.items)), since=since)
 
 
-def _keep_moved(reader: Reader, moved: Moved, found: Iterable[Ticket]) -> None:
+def _keep_moved(reader: Reader, moved: Moved, found: Iterable[Ticket], known: watermarks.Watermark | None) -> None:
     """Only once every one of them was read: what is not shown now is asked for again."""
-    if moved.until is None or moved.numbers - {t.number for t in found}:
+    if moved.until is None or moved.numbers - {t.number for t in found} or _is_at(known, moved.until):
         return
     with reader.database.write() as session:
         watermarks.save(session, reader.tenant, TASKS, moved.until)
 
 
-def _passed(reader: Reader) -> list[str]:
+def _is_at(known: watermarks.Watermark | None, mark: Watermark) -> bool:
+    return known is not None and (known.at, known.sys_id) == (mark.at, mark.sys_id)
+
+
+def _passed(session: Session, tenant: str) -> list[str]:
     """Tickets that the watermark has passed and that may read differently now, so they are read by number.
 
     Of some, something was not shown. Of others a person holds the task: giving it back touches the task alone. Whose
     account is not found may have had a name corrected, which touches the person alone.
     """
-    with reader.database.read() as session:
-        copies = tickets.load(session, reader.tenant)
-        standings = ledger.standings(session, reader.tenant)
-        states = lines.load(session, reader.tenant)
+    copies = tickets.load(session, tenant)
+    standings = ledger.standings(session, tenant)
+    states = lines.load(session, tenant)
     unread = {key.ticket for key, s in standings.items() if s.held or _may_change_unseen(s.declaration)}
     hidden = {n for n, t in copies.items() if None in (t.variables, t.opened_by, t.requested_for)}
     lost = {key.ticket for key, s in states.items() if s.cause == Cause.USER_MISSING and s.phase in _SOUGHT}
@@ -152,23 +156,38 @@ def _is_unread(declaration: object) -> bool:
 
 
 def _take_in(
-    reader: Reader, found: Iterable[Ticket], cycle: str, watermark: Watermark | None, *, is_reread: bool = False
+    reader: Reader,
+    found: Iterable[Ticket],
+    cycle: str,
+    watermark: Watermark | None,
+    *,
+    is_reread: bool = False,
+    people: Mapping[str, Person] | None = None,
 ) -> None:
-    """Declare the tickets that do not read as they did, or all of them; what is declared so already adds no row."""
+    """Declare the tickets that do not read as they did, or all of them; what is declared so already adds no row.
+
+    `people` are those who were read with the tickets, by sys_id; who else is mentioned is asked for.
+    """
     read = tuple(t for t in found if t.item in reader.items and not is_number(t.number))
     with reader.database.read() as session:
         numbers = {t.number for t in read}
         copies = tickets.load(session, reader.tenant, numbers)
-        known = _by_ticket(lines.load(session, reader.tenant, numbers))
-    fresh = tuple(t for t in read if is_reread or t.number not in known or copies.get(t.number) != t)
-    if not fresh and watermark is None:
+        states = _by_ticket(lines.load(session, reader.tenant, numbers))
+        stood = watermarks.load(session, reader.tenant, SOURCE) if watermark is not None else None
+    fresh = tuple(t for t in read if is_reread or t.number not in states or copies.get(t.number) != t)
+    if not fresh and (watermark is None or _is_at(stood, watermark)):
         return
-    people = reader.servicenow.people(sorted({sys_id for t in fresh for sys_id in _references(t)}))
+    mentioned = {sys_id for t in fresh for sys_id in _references(t)}
+    known = {sys_id: person for sys_id, person in (people or {}).items() if sys_id in mentioned}
+    people = known | reader.servicenow.people(sorted(mentioned - known.keys()))
     at = reader.clock.now()
     with reader.database.write() as session:
+        before = ledger.standings(session, reader.tenant, {t.number for t in fresh})
         for ticket in fresh:
-            tickets.save(session, reader.tenant, ticket, at)
-            _declare(reader, session, ticket, people, known.get(ticket.number, {}), cycle, at)
+            if copies.get(ticket.number) != ticket:
+                tickets.save(session, reader.tenant, ticket, at)
+                copies[ticket.number] = ticket
+            _declare(reader, session, ticket, people, states.get(ticket.number, {}), before, cycle, at)
         if watermark is not None:
             watermarks.save(session, reader.tenant, SOURCE, watermark)
 
@@ -192,9 +211,11 @@ def _declare(
     ticket: Ticket,
     people: Mapping[str, Person],
     known: Mapping[LineKey, LineState],
+    before: dict[LineKey, ledger.Standing],
     cycle: str,
     at: datetime,
 ) -> None:
+    """Declare one ticket; `before` is how its lines stand, and is kept up to date."""
     taken = intake(
         ticket,
         reader.items[ticket.item],
@@ -206,7 +227,6 @@ def _declare(
         words=reader.words,
         zone=reader.zone,
     )
-    before = ledger.standings(session, reader.tenant, tickets={ticket.number})
     is_ours = _is_our_reopening(taken.says, known) and _was_reopened(reader, session, ticket)
     for line in taken.lines:
         standing = before.get(line.key)
@@ -217,7 +237,9 @@ def _declare(
             continue  # what was read once stands until it is read again (I4)
         change = ledger.Declared(line) if isinstance(line, Request) else ledger.Refused(line)
         is_news = standing is None or _asks_something_else(standing, line) or _is_settled_anew(standing, line)
-        if ledger.append(session, reader.tenant, change, at) and is_news:
+        stood = standing if standing is not None else ledger.Standing(line.key)
+        before[line.key] = ledger.append_to(session, reader.tenant, stood, change, at)
+        if before[line.key] is not stood and is_news:
             _renew(reader, session, known.get(line.key), cycle, at)
 
 

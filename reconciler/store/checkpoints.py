@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Row, bindparam, insert
+from sqlalchemy import Row, bindparam, func, insert
 from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 
@@ -27,6 +27,7 @@ from reconciler.store.tables import CheckpointRow, SegmentRow
 
 _TABLE = table_of(CheckpointRow)
 _LAST = select_columns(_TABLE).where(_TABLE.c.tenant == bindparam("tenant")).order_by(_TABLE.c.size.desc()).limit(1)
+_SIZE = select_columns(func.max(_TABLE.c.size)).where(_TABLE.c.tenant == bindparam("tenant"))
 _ADD = insert(_TABLE)
 
 
@@ -38,6 +39,12 @@ def last(session: Session, tenant: str) -> Checkpoint | None:
     """The newest checkpoint of a tenant; None when nothing was signed yet."""
     row = _last(session, tenant)
     return read(row.note) if row is not None else None
+
+
+def is_current(session: Session, tenant: str) -> bool:
+    """Whether the newest checkpoint covers every row that there is."""
+    signed: int | None = session.connection().execute(_SIZE, {"tenant": tenant}).scalar()
+    return (signed or 0) == journal.head(session, tenant).size
 
 
 def take(

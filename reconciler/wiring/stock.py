@@ -12,6 +12,7 @@ from pathlib import Path
 from cryptography import x509
 
 from desired_state.model import ProductKey
+from reconciler.clock import Clock, SystemClock
 from reconciler.config import Settings
 from reconciler.inventory import Inventory, Tenancy
 from reconciler.inventory.reading import Reader
@@ -23,11 +24,14 @@ _DIST = "license-reconciler"
 
 
 @contextmanager
-def taking_stock(app: App, *, log: Log) -> Iterator[None]:
-    """Add the store's gauges to what the process counts, where it counts."""
+def taking_stock(app: App, *, log: Log, wall: Clock | None = None) -> Iterator[None]:
+    """Add the store's gauges to what the process counts, where it counts. `wall` is the machine's clock."""
+    own = wall or SystemClock()
     registry = app.meter.registry
     if registry is not None:
-        reader = Reader(app.name, lambda: limits(app.tenant.guards), lambda product: _price(app, product))
+        reader = Reader(
+            app.name, lambda: limits(app.tenant.guards), lambda product: _price(app, product), own.monotonic
+        )
         tenancy = Tenancy(reader, app.database, app.clock, app.sku_prices)
         registry.register(
             Inventory([tenancy], registry, version(_DIST), lambda: first_end(app.settings, app.name), log)

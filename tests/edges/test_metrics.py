@@ -16,6 +16,7 @@ from sqlalchemy import text
 from desired_state import ledger
 from desired_state.model import LineKey, ProductKey, UserId
 from reconciler.approvals.values import Decision, State, Verdict
+from reconciler.clock import ManualClock
 from reconciler.lifecycle import Phase
 from reconciler.line import LineState
 from reconciler.metrics import Meter, Registry
@@ -26,6 +27,7 @@ from reconciler.store import approvals, journal, lines
 from reconciler.web import metrics as route
 from reconciler.wiring.measuring import registry as a_registry
 from reconciler.wiring.stock import taking_stock
+from tests.make import MONDAY
 from tests.make_logs import into
 from tests.make_metrics import Samples, promtool, samples, total
 from tests.make_store import a_wish
@@ -42,17 +44,12 @@ COUNTING = {
 class Seen:
     """A day whose service counts. `said` is its log."""
 
-    def __init__(self, day: Day, registry: Registry, said: list[str]) -> None:
-        self.day, self.registry, self.said = day, registry, said
+    def __init__(self, day: Day, registry: Registry, wall: ManualClock, said: list[str]) -> None:
+        self.day, self.registry, self.wall, self.said = day, registry, wall, said
 
     def scrape(self) -> Samples:
+        self.wall.advance(seconds=15)
         return samples(self.registry)
-
-
-def counted(day: Day) -> Registry:
-    registry = a_registry(day.app.settings, [TENANT])
-    day.app.meter = Meter(registry)
-    return registry
 
 
 def confirmed(day: Day, *kinds: str) -> int:
@@ -66,10 +63,12 @@ def confirmed(day: Day, *kinds: str) -> int:
 @pytest.fixture
 def seen(tmp_path: Path) -> Iterator[Seen]:
     said: list[str] = []
+    wall = ManualClock(MONDAY)
     with a_day(tmp_path) as day:
-        registry = counted(day)
-        with taking_stock(day.app, log=into(said)):
-            yield Seen(day, registry, said)
+        registry = a_registry(day.app.settings, [TENANT], wall)
+        day.app.meter = Meter(registry)
+        with taking_stock(day.app, log=into(said), wall=wall):
+            yield Seen(day, registry, wall, said)
 
 
 def test_before_the_first_cycle_every_counter_is_there_and_no_line_is_claimed(seen: Seen):

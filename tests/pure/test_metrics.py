@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -283,3 +284,15 @@ def test_without_a_price_there_is_no_cost():
     found = sums([LineFact("visio-plan-1", Phase.GRANTED, MONDAY, user="ada")], {}.get)
 
     assert found.granted is None
+
+
+def test_the_page_about_metrics_lists_every_series_and_no_other():
+    page = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text("utf-8")
+
+    rows = [row for row in page.splitlines() if row.startswith("| `")]
+
+    assert rows == [
+        f"| `{known.name}` | {known.kind.value}{', store' if known.is_stored else ''} "
+        f"| {', '.join(label.name for label in known.labels) or '–'} | {known.help} |"
+        for known in SERIES.values()
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -54,8 +55,8 @@ def option(n: int, item: int, name: str, value: str, kind: str = "6", table: str
     }
 
 
-def read(remote: Remote, watermark: Watermark | None = None, **more: object):
-    pages = list(a_servicenow(remote, **more).tickets(items=[ITEM], watermark=watermark, page_size=2))
+def read(remote: Remote, watermark: Watermark | None = None, numbers: Collection[str] = (), **more: object):
+    pages = list(a_servicenow(remote, **more).tickets(items=[ITEM], watermark=watermark, page_size=2, numbers=numbers))
     return [ticket for page in pages for ticket in page.tickets], pages
 
 
@@ -516,6 +517,43 @@ def test_tickets_can_be_asked_for_by_number():
     found = a_servicenow(remote).tickets_by_number(["RITM0000002", "RITM0000001", "RITM0000003"])
 
     assert [ticket.number for ticket in found] == ["RITM0000001", "RITM0000002"]
+
+
+def test_tickets_that_are_named_come_with_the_first_page_at_the_price_of_one_request():
+    named, page = listed(a_row(1), a_row(3)), listed(a_row(2), a_row(3))
+    remote = Remote(Instance([named, page], sys_user=[ADA, FLOW]))
+
+    pages = list(
+        a_servicenow(remote).tickets(items=[ITEM], page_size=200, numbers=["RITM0000003", "RITM0000001", "x^NQ"])
+    )
+
+    assert [[t.number for t in p.named] for p in pages] == [["RITM0000001", "RITM0000003"]]
+    assert [[t.number for t in p.tickets] for p in pages] == [["RITM0000002", "RITM0000003"]]
+    assert len(remote.seen) == 7
+    assert item_queries(remote)[0].startswith("numberINRITM0000001,RITM0000003")
+
+
+def test_a_ticket_that_is_named_and_has_changed_is_as_it_was_read_last():
+    named = listed(a_row(1, "2026-11-20 08:00:00", short_description="as it was"))
+    page = listed(a_row(1, "2026-11-20 08:00:05", short_description="as it is"))
+
+    pages = list(
+        a_servicenow(Remote(Instance([named, page]))).tickets(items=[ITEM], page_size=200, numbers=["RITM0000001"])
+    )
+
+    assert [t.short_description for t in (*pages[0].named, *pages[0].tickets)] == ["as it is", "as it is"]
+
+
+def test_tickets_that_are_named_come_once_though_the_pages_are_many():
+    pages = [
+        listed(a_row(9)),
+        listed(a_row(1, "2026-11-20 08:00:00"), a_row(2, "2026-11-20 08:00:05"), total=3),
+        listed(a_row(3, "2026-11-20 08:00:05"), total=1),
+    ]
+
+    _, read_pages = read(Remote(Instance(pages)), numbers=["RITM0000009"])
+
+    assert [[t.number for t in page.named] for page in read_pages] == [["RITM0000009"], []]
 
 
 @pytest.mark.parametrize("number", ["RITM1^ORactive=true", "1", "ritm0000001", "RITM0000001,RITM0000002", ""])

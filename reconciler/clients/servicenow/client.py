@@ -34,17 +34,28 @@ class ServiceNow:
     # --- reading --------------------------------------------------------------------------------------------
 
     def tickets(
-        self, *, items: Collection[str], watermark: Watermark | None = None, page_size: int = 200
+        self,
+        *,
+        items: Collection[str],
+        watermark: Watermark | None = None,
+        page_size: int = 200,
+        numbers: Collection[str] = (),
     ) -> Iterator[TicketPage]:
         """Tickets of the catalogue items (sys_ids) that changed since the watermark, oldest change first, hydrated.
 
         Starts 120 s before the watermark, so some come again: upsert by sys_id and mod_count. Keep a page's watermark
-        only once its tickets are stored.
+        only once its tickets are stored. The tickets of `numbers`, whatever their item, come with the first page.
         """
         if not items:
             return iter(())
         return reading.changed(
-            self._tables, self._clock, self._fields, items=items, watermark=watermark, page_size=page_size
+            self._tables,
+            self._clock,
+            self._fields,
+            items=items,
+            watermark=watermark,
+            page_size=page_size,
+            numbers=numbers,
         )
 
     def tickets_with_changed_tasks(self, *, items: Collection[str], since: Watermark) -> Moved:

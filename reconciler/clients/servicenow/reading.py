@@ -7,7 +7,7 @@ upserts. A watermark is safe to keep once the page's tickets are stored. Source:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -17,7 +17,7 @@ from reconciler.clients.servicenow.dialect import SYSTEM
 from reconciler.clients.servicenow.hydrate import hydrate
 from reconciler.clients.servicenow.queries import among, instant, is_number, sys_id
 from reconciler.clients.servicenow.records import ITEM_TABLE, TASK_TABLE, TICKET_FIELDS, TicketFields
-from reconciler.clients.servicenow.tables import Page, Tables
+from reconciler.clients.servicenow.tables import Page, Row, Tables
 from reconciler.clock import Clock
 from reconciler.errors import Malformed
 
@@ -36,11 +36,15 @@ class Watermark:
 
 @dataclass(frozen=True, slots=True)
 class TicketPage:
-    """Tickets in the order they changed, the watermark to keep once they are stored, and everybody they mention."""
+    """Tickets in the order they changed, the watermark to keep once they are stored, and everybody they mention.
+
+    `named` are the tickets that were asked for by number, on the first page only; `people` are theirs too.
+    """
 
     tickets: tuple[Ticket, ...]
     watermark: Watermark | None
     people: Mapping[str, Person] = field(default_factory=dict)
+    named: tuple[Ticket, ...] = ()
 
 
 def changed(
@@ -51,8 +55,11 @@ def changed(
     items: Collection[str],
     watermark: Watermark | None,
     page_size: int,
+    numbers: Collection[str] = (),
 ) -> Iterator[TicketPage]:
     """Pages of tickets of the catalogue items (sys_ids), oldest change first; at least one page, perhaps empty.
+
+    Tickets of these `numbers` come with the first page, and what hangs on them is read together with what hangs on it.
 
     Raises:
         Malformed: the server ignored a part of the query, or the order.
@@ -64,6 +71,7 @@ def changed(
     key: Watermark | None = None
     began_at: datetime | None = None
     kept = watermark
+    named = _numbered(tables, numbers)
     for _ in range(PAGES_MAX):
         page = _page(tables, f"{base}{_after(key, since)}", page_size)
         served_at = page.served_at or clock.now()
@@ -74,8 +82,11 @@ def changed(
                 raise Malformed(SYSTEM, "a ticket that was not asked for: a part of the query or its order is ignored")
             key = here
         kept = _advanced(kept, key, served_at)
-        tickets, known = hydrate(tables, page.rows, fields)
-        yield TicketPage(tickets, kept, known)
+        read, known = hydrate(tables, _once([*named, *page.rows]), fields)
+        by_id = {ticket.sys_id: ticket for ticket in read}
+        tickets = tuple(by_id[row.need("sys_id")] for row in page.rows)
+        yield TicketPage(tickets, kept, known, _by_number(by_id[row.need("sys_id")] for row in named))
+        named = []
         # What changed after we began belongs to the next run; otherwise a busy table would never let us end.
         if not page.has_more or not page.rows or (key and key.at > began_at):
             return
@@ -123,10 +134,15 @@ def by_number(tables: Tables, fields: TicketFields, numbers: Collection[str]) ->
     What has not the form of a record number is left out: a table may number its records as it likes, and such a text
     in a query could ask for other records.
     """
+    tickets, _ = hydrate(tables, _numbered(tables, numbers), fields)
+    return _by_number(tickets)
+
+
+def _numbered(tables: Tables, numbers: Collection[str]) -> list[Row]:
     wanted = {one for one in numbers if is_number(one)}
     if not wanted:
-        return ()
-    rows = list(
+        return []
+    return list(
         tables.rows(
             ITEM_TABLE,
             among("number", sorted(wanted)),
@@ -135,8 +151,15 @@ def by_number(tables: Tables, fields: TicketFields, numbers: Collection[str]) ->
             fits=lambda row: row.text("number") in wanted,
         )
     )
-    tickets, _ = hydrate(tables, rows, fields)
+
+
+def _by_number(tickets: Iterable[Ticket]) -> tuple[Ticket, ...]:
     return tuple(sorted(tickets, key=lambda ticket: ticket.number))
+
+
+def _once(rows: Iterable[Row]) -> list[Row]:
+    """Each record once, as it was read last."""
+    return list({row.need("sys_id"): row for row in rows}.values())
 
 
 def _page(tables: Tables, query: str, limit: int) -> Page:

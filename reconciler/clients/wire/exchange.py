@@ -142,9 +142,7 @@ class Wire:
             sent = {**(headers or {}), **signed, "client-request-id": self._new_id()}
             if content is not None:
                 sent["Content-Type"] = content_type
-            request = self._http.build_request(
-                method, where, headers=sent, content=content, extensions=self._limits()
-            )
+            request = self._http.build_request(method, where, headers=sent, content=content, extensions=self._limits())
             try:
                 answer, judgement = self._send(request, operation, attempt, is_write)
             except NOT_SENT as error:

@@ -155,13 +155,14 @@ class Router:
     """Finds the route of a call. Names in paths are compared without regard to case."""
 
     def __init__(self, table: list[Route]) -> None:
-        self._table = [(route, _pattern(route.template)) for route in table]
+        self._table: dict[tuple[str, int], list[tuple[Route, tuple[str | None, ...]]]] = {}
+        for route in table:
+            pattern = _pattern(route.template)
+            self._table.setdefault((route.method, len(pattern)), []).append((route, pattern))
 
     def find(self, method: str, segments: tuple[str, ...]) -> tuple[Route, tuple[str, ...]] | None:
         """The route and the variable parts of the path, or None. `segments` leave the version out."""
-        for route, pattern in self._table:
-            if route.method != method or len(pattern) != len(segments):
-                continue
+        for route, pattern in self._table.get((method, len(segments)), ()):
             parts = []
             for wanted, actual in zip(pattern, segments, strict=True):
                 if wanted is None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from email.utils import format_datetime
+from functools import lru_cache
 from threading import RLock
 from typing import Protocol
 
@@ -167,19 +167,19 @@ class ServiceNowService:
         else:
             caller = sign_in(instance, request.headers)
         handler = self._handler(namespace, api, request.url.path)
+        base = f"{request.url.scheme}://{request.headers.get('host') or request.url.netloc.decode()}"
         call = Call(
             method=_method(request),
             path=tuple(segments),
-            params=request.url.params,
+            params=_parameters(request.url.query),
             headers=request.headers,
             body=request.content,
-            base=f"{request.url.scheme}://{request.headers.get('host') or request.url.netloc.decode()}",
-            url="",
+            base=base,
+            url=f"{base}{request.url.path}",
             caller=caller,
             version=version,
             faults=faults,
         )
-        call = replace(call, url=f"{call.base}{request.url.path}")
         _check_accept(call)
         headers = count_request(instance, caller.user_name, api)
         try:
@@ -218,6 +218,11 @@ def template(path: str) -> str:
     """A path with versions left out and ids replaced, so that faults can name a route."""
     parts = [p for p in path.split("/") if not _VERSION.fullmatch(p)]
     return "/".join("{sys_id}" if _ID.fullmatch(part) else part for part in parts)
+
+
+@lru_cache(maxsize=256)
+def _parameters(query: bytes) -> httpx.QueryParams:
+    return httpx.QueryParams(query.decode("ascii"))
 
 
 def _method(request: httpx.Request) -> str:
