@@ -10,7 +10,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from deploy.monitoring.prometheus import annotations, twin_summary, twins
+from deploy.monitoring.limits import MISSING_FOR
+from deploy.monitoring.prometheus import annotations, rules, twin_summary, twins
 from deploy.monitoring.rules import ALERTS
 from deploy.monitoring.values import Severity
 
@@ -280,6 +281,7 @@ def proofs() -> dict[str, Any]:
     return {
         "rule_files": ["reconciler.rules.yml"],
         "evaluation_interval": "1m",
+        "group_eval_order": [group["name"] for group in rules(MISSING_FOR)["groups"]],
         "tests": [*map(_story, PROOFS), _missing_story(), _missing_of_one_tenant(), _nothing_scraped()],
     }
 
