@@ -115,7 +115,9 @@ def _panel(panel: Panel, number: int, at: dict[str, int]) -> dict[str, Any]:
         "description": panel.about,
         "datasource": SOURCE,
         "gridPos": at,
-        "targets": [_target(query, letter, panel.kind) for query, letter in zip(panel.queries, "ABCDEFGH", strict=False)],
+        "targets": [
+            _target(query, letter, panel.kind) for query, letter in zip(panel.queries, "ABCDEFGH", strict=False)
+        ],
         "fieldConfig": {"defaults": _defaults(panel), "overrides": []},
         "options": _OPTIONS[panel.kind],
     }
@@ -144,7 +146,10 @@ def _defaults(panel: Panel) -> dict[str, Any]:
     if panel.max is not None:
         found["max"] = panel.max
     if panel.names:
-        words = {f"{value:g}": {"text": word, "color": colour, "index": n} for n, (value, word, colour) in enumerate(panel.names)}
+        words = {
+            f"{value:g}": {"text": word, "color": colour, "index": n}
+            for n, (value, word, colour) in enumerate(panel.names)
+        }
         found["mappings"] = [{"type": "value", "options": words}]
     if panel.kind is Kind.TREND:
         found["custom"] = {
@@ -189,7 +194,10 @@ def _as_table(panel: Panel) -> list[dict[str, Any]]:
     """One row a label value: the columns are joined by it, and named as they are asked for."""
     letters = "ABCDEFGH"[: len(panel.queries)]
     single = len(panel.queries) == 1
-    names = {("Value" if single else f"Value #{letter}"): query.legend for letter, query in zip(letters, panel.queries, strict=True)}
+    names = {
+        ("Value" if single else f"Value #{letter}"): query.legend
+        for letter, query in zip(letters, panel.queries, strict=True)
+    }
     return [
         {"id": "merge", "options": {}},
         {"id": "organize", "options": {"excludeByName": {"Time": True}, "renameByName": names}},

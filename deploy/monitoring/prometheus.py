@@ -25,7 +25,8 @@ def annotations(alert: Alert, summary: str) -> dict[str, str]:
 
 
 def twin_summary(alert: Alert) -> str:
-    return f"{alert.name} cannot be judged: its series are missing{{{{ with $labels.tenant }}}} of {{{{ . }}}}{{{{ end }}}}"
+    of_whom = "{{ with $labels.tenant }} of {{ . }}{{ end }}"
+    return f"{alert.name} cannot be judged: its series are missing{of_whom}"
 
 
 def twins() -> Mapping[str, Alert]:

@@ -1,7 +1,7 @@
 """That each alert fires and resolves: what `promtool test rules` plays, minute by minute. Pure.
 
-Written by hand and not worked out from the rules: series in promtool's notation, when the alert has to be firing, what it
-then says, and when it has to be over.
+Written by hand and not worked out from the rules: series in promtool's notation, when the alert has to be firing, what
+it then says, and when it has to be over.
 """
 
 from __future__ import annotations

@@ -78,7 +78,6 @@ RECORDINGS = (
         "1m",
         (
             Recording("reconciler:false_fulfilment:target", f"vector({FALSE_FULFILMENT_TARGET})"),
-            Recording("reconciler:time_to_access_late:target", f"vector({TIME_TO_ACCESS_TARGET})"),
             *_verdicts(FAST),
             *_access(FAST),
             Recording("reconciler:verdicts:increase1d", f"sum by (tenant) (increase({_VERDICTS}[1d]))"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -38,8 +39,17 @@ def plain_environment(**more: str) -> Mapping[str, str]:
     return {**kept, **more}
 
 
+def python() -> str:
+    """An interpreter that everybody may run: this one, or the machine's where this one is in somebody's home."""
+    own = Path(sys.executable).resolve()
+    if all(folder.stat().st_mode & 0o001 for folder in own.parents):
+        return str(own)
+    return shutil.which("python3", path="/usr/bin:/usr/local/bin") or str(own)
+
+
 def as_nobody() -> list[str]:
-    """The beginning of a command that is not to be root's."""
+    """The beginning of a command that is not to be root's, and keeps no privilege."""
     if os.geteuid() != 0:
         return []
-    return [tool("setpriv"), f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--no-new-privs"]
+    who = [f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+    return [tool("setpriv"), *who, "--no-new-privs", "--inh-caps=-all", "--bounding-set=-all"]

@@ -75,7 +75,9 @@ def test_compose_reads_as_the_compose_specification_wants_it():
     if not python.exists():
         pytest.skip("compose-spec is not here; make check-deploy installs it")
     flat = json.dumps({k: v for k, v in documents(COMPOSE)[0].items() if not k.startswith("x-")})
-    source = "import sys, compose_spec as c; f = c.PyCompose.from_json(sys.stdin.read()); f.validate(); print(f.to_json())"
+    source = (
+        "import sys, compose_spec as c; f = c.PyCompose.from_json(sys.stdin.read()); f.validate(); print(f.to_json())"
+    )
 
     def read(text: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run([str(python), "-c", source], input=text, capture_output=True, text=True, check=False)

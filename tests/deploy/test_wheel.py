@@ -1,18 +1,20 @@
-"""The wheel, as somebody gets it who has nothing of the project but the file: by pipx, in an empty folder, not as root."""
+"""The wheel, for somebody who has nothing of the project but the file: by pipx, in an empty folder, not as root."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
-from tests.deploy.make_deploy import NOBODY, ROOT, as_nobody, plain_environment, tool
+from tests.deploy.make_deploy import NOBODY, ROOT, as_nobody, plain_environment, python, tool
 
 CONVERGED_OR_LEFT = (0, 3)
 # prctl(PR_SET_MDWE): no memory that is both writable and executable, as the unit's MemoryDenyWriteExecute
@@ -35,21 +37,31 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def command(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+def place() -> Iterator[Path]:
+    """A folder that everybody can enter; pytest's own are shut to all but who runs it."""
+    with TemporaryDirectory(prefix="reconciler-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@pytest.fixture(scope="module")
+def command(wheel: Path, place: Path) -> str:
     """`reconciler`, installed by pipx; skips where the package index cannot be reached."""
-    home = tmp_path_factory.mktemp("pipx")
-    home.parent.parent.chmod(0o755)
-    home.parent.chmod(0o755)
-    home.chmod(0o755)
+    home = place / "pipx"
     env = {
         **os.environ,
         "PIPX_HOME": str(home / "home"),
         "PIPX_BIN_DIR": str(home / "bin"),
         "PIPX_MAN_DIR": str(home / "man"),
-        "PIPX_DEFAULT_PYTHON": sys.executable,
+        "PIPX_DEFAULT_PYTHON": python(),
     }
     told = subprocess.run(
-        [tool("pipx"), "install", "--quiet", str(wheel)], env=env, capture_output=True, text=True, check=False, timeout=300
+        [tool("pipx"), "install", "--quiet", str(wheel)],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
     )
     if told.returncode != 0 and "No matching distribution" in told.stderr:
         pytest.skip("the package index cannot be reached")
@@ -72,13 +84,11 @@ def _run(command: Sequence[str], folder: Path, **env: str) -> subprocess.Complet
 
 
 @pytest.fixture
-def empty(tmp_path: Path) -> Path:
-    for folder in (tmp_path.parent.parent, tmp_path.parent):
-        folder.chmod(0o755)
-    folder = tmp_path / "empty"
+def empty(place: Path) -> Iterator[Path]:
+    folder = place / "empty"
     folder.mkdir(mode=0o755)
-    tmp_path.chmod(0o755)
-    return folder
+    yield folder
+    shutil.rmtree(folder)
 
 
 def test_the_wheel_has_both_packages_with_their_data_and_nothing_else(wheel: Path):
@@ -111,9 +121,9 @@ def test_what_pipx_installed_plays_the_sandbox_from_an_empty_folder(command: str
 
 @pytest.mark.timeout(420)
 def test_it_needs_no_memory_that_is_writable_and_executable(command: str, empty: Path):
-    python = str(Path(command).resolve().parent / "python")
+    interpreter = str(Path(command).resolve().parent / "python")
 
-    told = _run([python, "-c", _AS_THE_UNIT, command, "reconcile", "--output", "json"], empty)
+    told = _run([interpreter, "-c", _AS_THE_UNIT, command, "reconcile", "--output", "json"], empty)
 
     if told.returncode == 77:
         pytest.skip("this kernel cannot refuse it (Linux 6.3 and newer can)")

@@ -91,7 +91,9 @@ def _play(up: Played, service: subprocess.Popen[bytes], env: Mapping[str, str]) 
     def cycles(more: int) -> None:
         done = up.prometheus.series("sum(reconciler_cycles_total)")
         wanted = (done[0].value if done else 0) + more
-        assert until(lambda: seen(f"sum(reconciler_cycles_total) >= {wanted}"), COLD_S, every=1), up.log.read_text("utf-8")
+        assert until(lambda: seen(f"sum(reconciler_cycles_total) >= {wanted}"), COLD_S, every=1), up.log.read_text(
+            "utf-8"
+        )
 
     began = time.monotonic()
     cycles(CYCLES)

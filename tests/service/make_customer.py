@@ -1,4 +1,4 @@
-"""Contoso with people whose tickets were closed days ago and gave nothing, and a configuration under which things happen."""
+"""Contoso with people whose closed tickets gave nothing, and a configuration under which things happen."""
 
 from __future__ import annotations
 
@@ -51,9 +51,7 @@ def _people(world: World) -> None:
             employee_id=f"C{n:05d}",
             created_at=at - timedelta(days=300),
         )
-        world.instance.add_person(
-            name, email=upn, name=f"Closed Ticket {n}", employee_number=f"C{n:05d}", country="DE"
-        )
+        world.instance.add_person(name, email=upn, name=f"Closed Ticket {n}", employee_number=f"C{n:05d}", country="DE")
         person = world.instance.truth.user_id(name)
         world.instance.order(
             f"RITM003{n:04d}",
@@ -76,7 +74,6 @@ def _people(world: World) -> None:
         if n >= DIRECT:  # who works against us takes them out again, one after the other
             way = {"leave": groups[VISIO_GROUP], "join": groups[OTHER_GROUP]}
             world.at(at + timedelta(hours=6 + n), {"kind": "move", "user": user, "by": msgspec.to_builtins(by), **way})
-
 
 
 def configuration(folder: Path) -> Path:

@@ -29,7 +29,9 @@ def binary(name: str) -> str:
         return str(UNPACKED / name)
     found = shutil.which(name)
     if found is None:
-        pytest.skip(f"{name} is not installed, and Debian's package prometheus could not be fetched (make check-service)")
+        pytest.skip(
+            f"{name} is not installed, and Debian's package prometheus could not be fetched (make check-service)"
+        )
     return found
 
 

@@ -104,7 +104,9 @@ def test_a_broken_audit_log_is_seen_within_a_minute_and_is_the_last_thing(played
     assert "ReconcilerAuditBroken" not in played.look()
 
     with closing(sqlite3.connect(played.state / "reconciler.db", timeout=30)) as store:
-        for (name,) in store.execute("SELECT name FROM sqlite_master WHERE type='trigger' AND tbl_name='audit'").fetchall():
+        for (name,) in store.execute(
+            "SELECT name FROM sqlite_master WHERE type='trigger' AND tbl_name='audit'"
+        ).fetchall():
             store.execute(f'DROP TRIGGER "{name}"')
         store.execute("UPDATE audit SET body = replace(body, '1', '2') WHERE seq = 3")
         store.commit()

@@ -27,7 +27,7 @@ BOARD = Dashboard(
             (
                 trend(
                     "Drift by cause",
-                    "Lines that differ now. The cause names what is in the way; docs/operating.md says whose move it is.",
+                    "Lines that differ now. The cause names what is in the way, and whose move it is.",
                     (
                         f'sum by (cause) (max by (tenant, product, cause) (reconciler_drift{{cause!="none",{T}}}))',
                         "{{cause}}",
@@ -47,8 +47,7 @@ BOARD = Dashboard(
                     "Causes of errors",
                     "Newly found a day, of those that a system or its set-up makes.",
                     (
-                        "sum by (cause)"
-                        f' (increase(reconciler_drift_detected_total{{cause=~"{ERRORS}",{T}}}[1d])) > 0',
+                        f'sum by (cause) (increase(reconciler_drift_detected_total{{cause=~"{ERRORS}",{T}}}[1d])) > 0',
                         "{{cause}}",
                     ),
                     stacked=True,
@@ -77,8 +76,7 @@ BOARD = Dashboard(
                     "Expired but licensed",
                     "Lines whose period is over and whose licence is still there, in whatever mode.",
                     (
-                        "sum by (product) (max by (tenant, product)"
-                        f" (reconciler_expired_still_licensed{{{T}}}))",
+                        f"sum by (product) (max by (tenant, product) (reconciler_expired_still_licensed{{{T}}}))",
                         "{{product}}",
                     ),
                     stacked=True,

@@ -17,16 +17,16 @@ BOARD = Dashboard(
                 stat(
                     "False fulfilment, 30 days",
                     f"max(reconciler:false_fulfilment:ratio30d{{{T}}})",
-                    "Share of tickets that people and flows closed although the user had no access then. Of lines with a"
-                    " definite verdict; those that nobody could tell are not in it.",
+                    "Share of tickets that people and flows closed although the user had no access then. Of lines with"
+                    " a definite verdict; those that nobody could tell are not in it.",
                     unit="percentunit",
                     steps=rising(FALSE_FULFILMENT_TARGET, 2 * FALSE_FULFILMENT_TARGET),
                 ),
                 stat(
                     "Lines that differ now",
                     f"sum(max by (tenant, product, cause) (reconciler_drift{{{T}}}))",
-                    "Lines whose access is not what was asked for, whatever the cause. What is within its window does not"
-                    " count.",
+                    "Lines whose access is not what was asked for, whatever the cause. What is within its window is"
+                    " not counted.",
                     steps=rising(1),
                 ),
                 stat(

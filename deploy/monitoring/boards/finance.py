@@ -15,7 +15,7 @@ BOARD = Dashboard(
             (
                 trend(
                     "Monthly cost",
-                    "Granted: what is held by tickets. Idle: held and not used. Duplicate: held directly and by a group."
+                    "Granted: what is held by tickets. Idle: held and not used. Duplicate: held directly and by group."
                     " Avoided: not bought because a bundle brings it. Empty without prices.",
                     (f"sum by (kind) (max by (tenant, kind) (reconciler_cost_monthly{{{T}}}))", "{{kind}}"),
                     unit="none",
@@ -23,16 +23,15 @@ BOARD = Dashboard(
                 ),
                 stat(
                     "Lines that wait for approval",
-                    'sum(max by (tenant, product) (reconciler_tickets{phase="awaiting_approval",'
-                    f"{T}}}))",
+                    f'sum(max by (tenant, product) (reconciler_tickets{{phase="awaiting_approval",{T}}}))',
                     "Whose spend is decided now. What they cost is on the page of each request: no series carries it.",
                 ),
                 stat(
                     "Licences without a ticket",
                     f'sum(max by (tenant, sku) (reconciler_seats{{kind="consumed",{T}}}))'
                     f' - sum(max by (tenant, product, phase) (reconciler_tickets{{phase=~"granted|expiring",{T}}}))',
-                    "Seats in use less lines that are granted. An estimate: one suite may serve several lines, and what was"
-                    " assigned before the tickets began is in it.",
+                    "Seats in use less lines that are granted. An estimate: one suite may serve several lines, and what"
+                    " was assigned before the tickets began is in it.",
                 ),
                 stat(
                     "Saving by duplicates and idle seats",
@@ -69,7 +68,7 @@ BOARD = Dashboard(
                 stat(
                     "Chain",
                     "min(reconciler_audit_ok)",
-                    "Whether every row that was checked holds. All of it is read again and again, a slice at each scrape.",
+                    "Whether every row that was checked holds. All of it is read again and again, a slice a scrape.",
                     names=((1, "holds", GOOD), (0, "broken", BAD)),
                     width=8,
                 ),

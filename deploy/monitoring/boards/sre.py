@@ -167,7 +167,7 @@ BOARD = Dashboard(
                     "Share that failed",
                     "5xx, 4xx, lost replies and requests that never left.",
                     (
-                        f'sum by (api) (rate(reconciler_api_requests_total{{code!~"2xx|3xx"}}[5m]))'
+                        'sum by (api) (rate(reconciler_api_requests_total{code!~"2xx|3xx"}[5m]))'
                         " / (sum by (api) (rate(reconciler_api_requests_total[5m])) > 0)",
                         "{{api}}",
                     ),
@@ -203,7 +203,7 @@ BOARD = Dashboard(
                 ),
                 bars(
                     "Replies by class",
-                    f"sum by (api, code) (increase(reconciler_api_requests_total[1h])) > 0",
+                    "sum by (api, code) (increase(reconciler_api_requests_total[1h])) > 0",
                     "{{api}} {{code}}",
                     "Of the last hour.",
                     unit="short",
