@@ -1,7 +1,8 @@
 """The service: cycles for ever. The pages beside them are up while `wiring.serving` holds them.
 
 The first cycle runs at once, each next one `schedule.every` after the one before has ended, and one in between when a
-person has answered a request: it asks the next stage, or does what was approved. A cycle that fails is one line in the
+person has answered a request: it asks the next stage, or does what was approved; at once after an answer on the pages,
+which ring, within seconds after one from a terminal. Only a cycle opens a stage. A cycle that fails is one line in the
 log and the next one comes as planned: no error ends the service. The loop runs in the main thread, so a
 signal ends it at once, through every `finally` of the cycle.
 """
@@ -22,7 +23,7 @@ from reconciler.loop.observe import Scope
 from reconciler.metrics.counting import cycle_result
 from reconciler.once import once
 from reconciler.report import CycleReport
-from reconciler.store import approvals
+from reconciler.store import approvals, questions
 from reconciler.wiring import App
 
 Say = Callable[[str], None]
@@ -36,8 +37,9 @@ class Service:
 
     app: App
     log: Say
+    tell_every_s: int = TELL_EVERY_S
     wall: Clock = field(default_factory=SystemClock)  # times cycles, whatever the sandbox's clock does
-    _answers: int = field(default=0, init=False)  # of people, when the last cycle began
+    _answers: object = field(default=None, init=False)  # of people, when the last cycle began
 
     def run(self, stop: threading.Event) -> None:
         """Run cycles until `stop` is set. What the pages put into the log since the last one is signed at the end."""
@@ -45,8 +47,11 @@ class Service:
         try:
             self.cycle()
             timetable.every(_seconds(self.app.settings.schedule.every)).seconds.do(self.cycle)
-            timetable.every(TELL_EVERY_S).seconds.do(self.attend)
-            while not stop.wait(min(LOOK_EVERY_S, max(0.0, timetable.idle_seconds or 0.0))):
+            timetable.every(self.tell_every_s).seconds.do(self.attend)
+            while not stop.is_set():
+                if self.app.woken.wait(min(LOOK_EVERY_S, max(0.0, timetable.idle_seconds or 0.0))):
+                    self.app.woken.clear()
+                    self.attend()
                 timetable.run_pending()
         finally:
             self._seal()
@@ -78,7 +83,7 @@ class Service:
         except Exception as error:
             self.log(f"the cycle failed by a defect of the reconciler ({type(error).__name__}); the next one is tried")
             return None
-        for problem in report.problems:
+        for problem in (*report.problems, *report.warnings):
             self.log(problem)
         self.log(_summary(report))
         return report
@@ -94,9 +99,9 @@ class Service:
             self.cycle()
         self.tell()
 
-    def _answered(self) -> int:
+    def _answered(self) -> object:
         with self.app.database.read() as session:
-            return approvals.answers(session, self.app.name)
+            return approvals.answers(session, self.app.name), questions.answers(session, self.app.name)
 
     def tell(self) -> None:
         """Tell people what they are owed, between cycles. The next cycle reports what could not be told."""

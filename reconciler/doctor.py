@@ -16,16 +16,15 @@ from reconciler.clients.auth import roles
 from reconciler.clients.graph.permissions import ENFORCE, EVIDENCE, OBSERVE, PERMISSIONS, ROLES, missing
 from reconciler.errors import NotFound, RemoteError, UserError
 from reconciler.line import Gone, Unread
+from reconciler.loop.belonging import Belonging
 from reconciler.loop.evidence import named_groups
 from reconciler.loop.groups import unusable
 from reconciler.loop.memberships import read_groups
 from reconciler.model import ObservedGroup, ObservedUser, SubscribedSku
 from reconciler.overreach import overreach
-from reconciler.store import journal
+from reconciler.store import directories, journal
 from reconciler.wiring import App
 from reconciler.wiring.governing import standing_of
-
-CLOCK_SKEW_S = 300.0
 
 
 class Health(StrEnum):
@@ -52,6 +51,21 @@ def examine(app: App) -> Iterator[Finding]:
     yield from _products(app)
     yield from _groups(app)
     yield from _rules(app)
+    yield _clock(app)
+
+
+def _clock(app: App) -> Finding:
+    """Our clock against those of both systems, by the answers to everything above."""
+    guarding = app.guarding()
+    clocks, skews = guarding.clocks(), guarding.skews()
+    seen = ", ".join(
+        f"{system} {'says nothing' if skew is None else f'{skew:+.0f} s'}" for system, skew in sorted(skews.items())
+    )
+    if clocks.wrong:
+        return Finding("configuration", "clock", Health.FAULT, f"{clocks.wrong} ({seen})")
+    if clocks.odd:
+        return Finding("configuration", "clock", Health.WARNING, f"{clocks.odd} ({seen})")
+    return Finding("configuration", "clock", Health.WELL, f"the systems' clocks against ours: {seen}")
 
 
 def _try(area: str, name: str, check: Callable[[], str]) -> Finding:
@@ -68,6 +82,10 @@ def _own(app: App) -> Iterator[Finding]:
         yield Finding("configuration", "acceptance", Health.WARNING, app.standing.why())
 
     yield _scope(app)
+    with app.database.read() as session:
+        shared = directories.shared(session, app.name)
+    if shared:
+        yield Finding("configuration", "directory", Health.WARNING, shared)
 
     def store() -> str:
         with app.database.read() as session:
@@ -225,7 +243,7 @@ def _rules(app: App) -> Iterator[Finding]:
     if not names:
         return
     try:
-        found = named_groups(app.graph, names)
+        found = named_groups(Belonging(app.graph), names)
     except RemoteError as error:
         yield Finding("rules", "groups", Health.FAULT, str(error))
         return

@@ -28,6 +28,7 @@ class RemoteError(Exception):
         super().__init__(message)
         self.system = system
         self.request_id = request_id
+        self.client_request_id = ""  # our own name for the last attempt, once one was made
 
 
 class Throttled(RemoteError):

@@ -194,7 +194,10 @@ class _Clean:
             text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
         except Exception:  # a value whose own text fails must not fail the log
             text = f"<{type(value).__name__}>"
-        return one_line(self._scrub(one_line(self._scrub(text), 10 * limit)), limit)
+        text = self._scrub(text)
+        if text.isprintable() and len(text) <= limit:
+            return text  # most are: nothing steers a display, nothing is cut
+        return one_line(self._scrub(one_line(text, 10 * limit)), limit)
 
 
 def _traced(line: str) -> str:

@@ -23,7 +23,7 @@ from reconciler.loop.observe import Scope
 from reconciler.loop.send import Write
 from reconciler.metrics import UNCOUNTED, counting
 from reconciler.report import CycleReport
-from reconciler.store import breakglass, heartbeat, journal, leases
+from reconciler.store import breakglass, directories, heartbeat, journal, leases
 from reconciler.wiring import App, governed, owner_name
 
 TTL_S = 60.0
@@ -80,10 +80,12 @@ def _told(app: App, report: CycleReport) -> CycleReport:
     """The report with what people have to be told whatever the cycle was about."""
     with app.database.read() as session:
         owed = breakglass.owed(session, app.name)
+        shared = directories.shared(session, app.name)
     at = app.clock.now()
     return replace(
         report,
         trips=(*configuration_trips(app.standing), *report.trips),
+        warnings=(*report.warnings, *([shared] if shared else [])),
         problems=(*report.problems, *(use.sentence(at) for use in owed)),
     )
 

@@ -17,14 +17,17 @@ from sqlmodel import Session
 
 from desired_state import ledger
 from desired_state.catalogue import Catalogue
-from desired_state.model import Period, Product, ProductKey
+from desired_state.model import Period, Product, ProductKey, Says
 from desired_state.proposals import NUMBER, Proposal, is_number
 from desired_state.text import one_line
+from reconciler.approvals.machine import move
+from reconciler.approvals.values import Approval, State
 from reconciler.digest import digest
 from reconciler.metrics import UNCOUNTED, Meter
 from reconciler.offering import COST_CENTER_MAX, REASON_MAX
 from reconciler.store import approvals, journal, lines, proposals
 from reconciler.store.agents import Agent
+from reconciler.store.approvals import Tell
 from reconciler.store.database import Database
 from reconciler.suggested import Selection, Suggestion, fate, is_open, selected_instead
 
@@ -43,6 +46,8 @@ class No(StrEnum):
     KEY = "key"  # the idempotency key named another proposal
     SAME = "same"  # it waits already
     FULL = "full"  # too many wait
+    DECIDED = "decided"  # it does not wait any more, so it cannot be withdrawn
+    UNKNOWN = "unknown"  # the agent has none of this number
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +83,30 @@ class Counter:
     catalogue: Callable[[], Catalogue]
     admits: Callable[[str], str]
     meter: Meter = UNCOUNTED
+    tell: Tell | None = None
+
+    def withdraw(self, agent: Agent, number: str, *, at: datetime) -> View | Refused:
+        """Take back a proposal of an agent that still waits, with the request that people were asked by; or say why
+        not. Taken back already, it changes nothing."""
+        with self.database.write() as session:
+            journal.lock(session, self.tenant)
+            view = view_of(session, self.tenant, number, agent.name)
+            if view is None:
+                return Refused(No.UNKNOWN, "This agent has no proposal of this number.")
+            if view.suggestion.is_withdrawn:
+                return view
+            if not view.is_open:
+                sentence = f"{view.proposal.number} does not wait any more, it is {view.fate}; nothing was withdrawn."
+                proposals.note_refused(session, self.tenant, agent.name, sentence, at)
+                return Refused(No.DECIDED, sentence)
+            if view.approval:
+                approvals.change(
+                    session, self.tenant, view.approval, _ended, at, event="approval.outcome", tell=self.tell
+                )
+            proposals.withdraw(session, view.proposal, at=at)
+            found = view_of(session, self.tenant, number, agent.name)
+        assert found is not None
+        return found
 
     def take(self, agent: Agent, offer: Offer, *, key: str, at: datetime) -> proposals.Filed | Refused:
         """Keep one proposal of an agent, once per `key`; or say why not, in one sentence that is also logged."""
@@ -140,6 +169,13 @@ class Counter:
     def _person_no(self, offer: Offer) -> Refused | None:
         why = self.admits(offer.person)
         return Refused(No.PERSON, why) if why else None
+
+
+def _ended(approval: Approval) -> Approval | None:
+    """Nobody answers it any more. One that is not open has its end already."""
+    if approval.state is not State.PENDING:
+        return None
+    return move(approval, State.CANCELLED, reason="The agent that proposed it has withdrawn it.")
 
 
 def _period_no(offer: Offer, at: datetime) -> Refused | None:
@@ -213,6 +249,9 @@ def views(session: Session, tenant: str, agent: str | None = None) -> tuple[View
             user=bound,
             phase=state.phase if state is not None else None,
             approval=approval.state if approval is not None else None,
+            is_withdrawn=standing is not None
+            and standing.request is not None
+            and standing.request.says is Says.CANCELLED,
         )
         if chosen is None and fate(suggestion) not in ("filed", "held", "waiting", "approved"):
             chosen = selections(session, tenant)

@@ -45,6 +45,7 @@ class CycleReport:
     writes: Mapping[str, int] = field(default_factory=dict)
     audit_head: str = ""
     audit_size: int = 0
+    warnings: tuple[str, ...] = ()  # what somebody should look at, and kept nothing from being done
     problems: tuple[str, ...] = ()  # what kept parts of the cycle from being done, one sentence each
 
     @property

@@ -45,6 +45,7 @@ class Suggestion:
     user: str | None = None
     phase: Phase | None = None
     approval: State | None = None
+    is_withdrawn: bool = False  # by its agent
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,8 @@ class Selection:
 
 def fate(suggestion: Suggestion) -> str:
     """What became of a proposal so far; one of FATES but "changed"."""
+    if suggestion.is_withdrawn:
+        return "cancelled"
     if suggestion.approval is not None:
         return _BY_STATE[suggestion.approval]
     match suggestion.phase:

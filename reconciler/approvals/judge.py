@@ -140,7 +140,7 @@ def _parties(approval: Approval, decision: Decision, changers: Collection[str]) 
 def _state(approval: Approval, decision: Decision, at: datetime) -> Refusal | None:
     stage = approval.stage
     if approval.state is State.EXPIRED:
-        return Refusal(Code.EXPIRED, "The request has expired; the licence desk decides what becomes of it.")
+        return Refusal(Code.EXPIRED, "The request has expired; the licence desk decides whether it is asked anew.")
     if stage is None:
         return Refusal(Code.CLOSED, f"The request is closed: it is {approval.state.value}.")
     if stage.opened_at is None:

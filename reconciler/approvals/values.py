@@ -231,11 +231,17 @@ class Approval:
     label: str = ""  # why a person is asked: rule, proposal, suggest, person
     reason: str = ""  # why it ended, for people
     noted: tuple[str, ...] = ()  # answers elsewhere that did not count and were told of
+    renewed_by: str = ""  # who wants people asked anew after it expired
 
     @property
     def stage(self) -> Stage | None:
         """The stage that is open, None when none is."""
         return self.stages[self.at] if self.state is State.PENDING and self.at < len(self.stages) else None
+
+    @property
+    def is_renewed(self) -> bool:
+        """It expired, and people are to be asked anew: over what would be done then, whatever that is."""
+        return self.state is State.EXPIRED and bool(self.renewed_by)
 
     @property
     def parties(self) -> tuple[Human, ...]:

@@ -14,9 +14,11 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from reconciler.audit.kinds import events_of
+
 COLUMNS = (
-    "tenant", "seq", "at", "kind", "subject", "actor", "cycle", "action", "result", "lines", "from", "to", "cause",
-    "digest", "plan", "request_id", "client_request_id", "words", "body", "hash",
+    "tenant", "seq", "at", "kind", "events", "subject", "actor", "cycle", "action", "result", "lines", "from", "to",
+    "cause", "digest", "plan", "request_id", "client_request_id", "words", "body", "hash",
 )  # fmt: skip
 _FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "\t", "\r")
 CELL_MAX = 32_000  # a spreadsheet takes 32 767 characters
@@ -39,6 +41,8 @@ def _cell(row: Mapping[str, Any], name: str) -> str:
     body = row["body"] if isinstance(row.get("body"), Mapping) else {}
     if name == "body":
         return inert(json.dumps(row.get("body"), ensure_ascii=False, sort_keys=True))
+    if name == "events":
+        return inert(" ".join(events_of(row)))
     if name == "words":
         value = body.get("words") or body.get("sentence") or body.get("comment") or body.get("reason") or ""
     else:

@@ -7,6 +7,7 @@ whoever sits at this keyboard is nobody in particular.
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from reconciler.cli.main import options
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from reconciler.approvals.values import Approval
+    from reconciler.approvals.values import Approval, Delegation
 
 _OUTPUT = click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -56,6 +57,42 @@ def list_(ctx: click.Context, every: bool, output: str) -> int:
         out.print(plain_text(text), soft_wrap=True)
     what = "request waits" if len(found) == 1 else "requests wait"
     out.print(f"{len(found)} {what}. People answer on the page of each; `reconciler approvals show ID` tells more.")
+    return 0
+
+
+@approvals.command()
+@click.option("--all", "every", is_flag=True, help="Those that are over, too.")
+@_OUTPUT
+@click.pass_context
+def delegations(ctx: click.Context, every: bool, output: str) -> int:
+    """Who stands in for which approver, as they arranged it on the page /inbox/delegation."""
+    from reconciler.cli.table import console, plain_text
+    from reconciler.store import delegations as kept
+    from reconciler.wiring import open_app
+
+    given = options(ctx)
+    with open_app(given.settings, given.tenant_name) as app, app.database.read() as session:
+        at = app.clock.now()
+        found = [d for d in kept.delegations(session, app.name) if every or d.ends_at > at]
+    if output == "json":
+        rows = [
+            {
+                "of": d.of.upn or d.of.one,
+                "to": d.to.upn or d.to.one,
+                "starts_at": d.starts_at.isoformat(),
+                "ends_at": d.ends_at.isoformat(),
+                "standing": _standing(d, at),
+            }
+            for d in found
+        ]
+        click.echo(json.dumps({"tenant": given.tenant_name, "delegations": rows}, ensure_ascii=False, indent=2))
+        return 0
+    out = console()
+    for d in found:
+        when = f"from {d.starts_at:%Y-%m-%d %H:%M} until {d.ends_at:%Y-%m-%d %H:%M} UTC"
+        text = f"{d.to.upn or d.to.one} stands in for {d.of.upn or d.of.one}, {when} ({_standing(d, at)})"
+        out.print(plain_text(text), soft_wrap=True)
+    out.print(f"{len(found)} arranged here. What ServiceNow knows (sys_user_delegate) counts as well.")
     return 0
 
 
@@ -105,6 +142,34 @@ def reject(ctx: click.Context, id: str, reason: str, signature: Path | None) -> 
         done = breakglass.reject(app, found, read_signature(signature), reason=reason, by=operator())
     who = done.decisions[-1].actor.upn
     click.echo(f"{done.id} is rejected by {who}. The next cycle tells the ticket.")
+    return 0
+
+
+@approvals.command()
+@click.argument("id", metavar="ID")
+@click.option("--by", required=True, metavar="NAME", help="Who wants it asked anew.")
+@click.option("--reason", required=True, metavar="TEXT", help="Why it is still wanted.")
+@click.pass_context
+def renew(ctx: click.Context, id: str, by: str, reason: str) -> int:
+    """Have people asked anew about a line whose request expired, over what would be done now."""
+    from desired_state.text import one_line
+    from reconciler.cli.operator import operator
+    from reconciler.errors import UserError
+    from reconciler.store import approvals as kept
+    from reconciler.wiring import open_app
+
+    given = options(ctx)
+    who = f"{one_line(by, 120)} ({operator()})" if by.strip() else ""
+    with open_app(given.settings, given.tenant_name) as app, app.database.write() as session:
+        at = app.clock.now()
+        try:
+            why = one_line(reason, 500)
+            found = kept.renew(session, app.name, id.strip().upper(), by=who, reason=why, at=at)
+        except ValueError as error:
+            raise UserError(str(error), exit_code=1) from None
+    click.echo(
+        f"Line {found.line} is asked about anew by the next cycle; `reconcile --ticket {found.line.ticket}` is one."
+    )
     return 0
 
 
@@ -170,6 +235,12 @@ def approve(ctx: click.Context, id: str, is_glass: bool, reason: str, ticket: st
     until = f"{done.valid_until:%Y-%m-%d %H:%M} UTC" if done.valid_until is not None else ""
     click.echo(f"{done.id} is approved by break-glass until {until}. Somebody else has to look at it afterwards.")
     return 0
+
+
+def _standing(delegation: Delegation, at: datetime) -> str:
+    if delegation.ends_at <= at:
+        return "over"
+    return "now" if delegation.starts_at <= at else "later"
 
 
 def _short(approval: Approval) -> dict[str, Any]:

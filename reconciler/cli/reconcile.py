@@ -35,6 +35,6 @@ def reconcile(ctx: click.Context, dry_run: bool, tickets: tuple[str, ...], users
         click.echo(json.dumps(report.as_json(), ensure_ascii=False, indent=2))
     else:
         show(report, given.settings.source)
-    for problem in report.problems:
+    for problem in (*report.problems, *report.warnings):
         click.echo(f"reconciler: {problem}", err=True)
     return report.exit_code

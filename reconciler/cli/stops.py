@@ -198,16 +198,20 @@ def freeze_list(ctx: click.Context, output: str) -> int:
 def freeze_lift(ctx: click.Context, name: str, reason: str, by: str | None) -> int:
     """Lift a freeze that was added."""
     from reconciler.errors import UserError
-    from reconciler.store import switches
+    from reconciler.store import directories, switches
 
     with _app(ctx) as app, app.database.write() as session:
         if name == switches.KILL:
             raise UserError("the kill switch is lifted with `reconciler kill-switch off`")
         try:
-            done = switches.lift(session, app.name, name, reason=reason, by=by or me(), at=app.clock.now())
+            at = app.clock.now()
+            lifted = [
+                switches.lift(session, known, name, reason=reason, by=by or me(), at=at)
+                for known in directories.names(session, app.name)
+            ]
         except ValueError as error:
             raise UserError(str(error)) from None
-    if not done:
+    if not any(lifted):
         raise UserError(f"there is no freeze {name}; see `reconciler freeze list`", exit_code=1)
     click.echo(f"The freeze {name} is lifted.")
     return 0

@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from desired_state.catalogue import Catalogue
+from desired_state.model import ProductKey
 from desired_state.rules import Rule, StageRequired
 from reconciler.config.lines import Step
 from reconciler.config.model import Settings
@@ -33,6 +34,7 @@ def faults(settings: Settings) -> Iterator[Fault]:
         return
     yield from _items(settings, catalogue)
     yield from _rules(settings, catalogue)
+    yield from _budgets(settings, catalogue)
     yield from _approvers(settings)
     if settings.notify.reaches_teams and settings.web.public_url is None:
         yield ("notify",), "notify: cards link to the pages; set web.public_url to the address that approvers reach"
@@ -88,6 +90,14 @@ def _key_of(rule: Rule, product: str) -> str:
     """The key of a rule that names this product."""
     names = {"product": (getattr(rule, "product", ""),), "instead_of": getattr(rule, "instead_of", ())}
     return next((key for key, named in names.items() if product in named), "products")
+
+
+def _budgets(settings: Settings, catalogue: Catalogue) -> Iterator[Fault]:
+    for name, tenant in settings.tenants.items():
+        for key in tenant.guards.products:
+            if catalogue.product(ProductKey(key)) is None:
+                path = ("tenants", name, "guards", "products", key)
+                yield path, f"{'.'.join(path)} is a budget for the product '{key}', {_none(key, catalogue)}"
 
 
 def _approvers(settings: Settings) -> Iterator[Fault]:

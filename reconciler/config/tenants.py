@@ -22,6 +22,7 @@ from reconciler.config.values import (
     File,
     Guid,
     HttpsUrl,
+    KeyName,
     Lowered,
     Money,
     Section,
@@ -214,6 +215,17 @@ class FreezeWindow(Section):
         return self
 
 
+class ProductBudget(Section):
+    """How much may change because of one product, beside what its lanes may. What is left out is not limited."""
+
+    grants_per_cycle: Allowed | None = None
+    grants_per_day: Allowed | None = None
+    removals_per_cycle: Allowed | None = None
+    removals_per_day: Allowed | None = None
+    cost_per_cycle: Money | None = None
+    cost_per_day: Money | None = None
+
+
 class Guards(Section):
     """Who is in scope, and how much may change. A deny list wins over an allow list; empty allow lists allow nobody."""
 
@@ -225,6 +237,7 @@ class Guards(Section):
     deny_users: Lowered = ()  # as allow_users; * stands for any text
     break_glass: Lowered = ()  # emergency accounts
     shared_accounts: Lowered = ()  # of mailboxes, rooms and machines; * stands for any text
+    mailbox_purpose: Literal["off", "where_readable", "required"] = "where_readable"  # of whoever would be written to
     deny_role_holders: bool = True  # who holds an administrator role is never changed
     countries: tuple[Country, ...] = ()  # usage locations that may be set; empty: any
     grants_per_cycle: Allowed = Allowance(50, Decimal(10), 250)
@@ -235,9 +248,11 @@ class Guards(Section):
     usage_locations_per_day: Allowed = Allowance(50, Decimal(10), 250)
     cost_per_cycle: Money = Decimal(2500)  # what one cycle may add a month, in the currency of the prices
     cost_per_day: Money = Decimal(5000)
+    products: dict[KeyName, ProductBudget] = Field(default_factory=dict)  # budgets of single products, by key
     stale_after: Span = timedelta(minutes=30)  # what was read longer ago carries no removal
     breaker_pause: Span = timedelta(minutes=15)  # how long an open circuit breaker keeps everything back
     flip_window: Span = timedelta(days=7)  # within it, what others turn back twice is not set a third time
+    clock_tolerance: Annotated[Span, Field(ge=timedelta(minutes=1))] = timedelta(minutes=5)  # of ours, against theirs
     second_person: bool = False  # in mode enforce, lifting the kill switch takes two people
     freezes: tuple[FreezeWindow, ...] = ()
     answers_per_cycle: Count = 20
@@ -292,6 +307,9 @@ class Approvals(Section):
     questions: Annotated[tuple[StageName, ...], Field(min_length=1)] = ("license_admin",)  # and all else without a rule
     channels: tuple[ChannelName, ...] = ("page", "servicenow")
     opener_may_approve: bool = False
+    delegate_at_most: Annotated[Span, Field(gt=timedelta(0))] = timedelta(
+        days=30
+    )  # how long who is away is stood in for
     recent_config_change: Span | None = timedelta(days=7)  # whoever changed the configuration waits this long
     void_on_lost_role: bool = True
     comment_min: Annotated[int, Field(ge=1, le=500)] = 10

@@ -32,6 +32,7 @@ _OVER: Mapping[Phase, str] = {
     Phase.REFUSED: "The line was refused; nothing more is done for it until its ticket changes.",
 }
 _ANEW = "Ask anew, by a new ticket or by changing this one."
+_DECIDABLE = (Phase.DRIFTED, Phase.HELD, Phase.REVIEW)
 _HAS = (Phase.GRANTED, Phase.EXPIRING)
 _ASKED = (State.PENDING, State.EXPIRED, State.REJECTED, State.VOID)
 
@@ -157,6 +158,9 @@ def _people(ticket: Ticket, line: LineChain, at: datetime) -> list[Obstacle]:
     return [Obstacle("approval", sentence, Owner.APPROVER.value, "Approve or reject it.")]
 
 
+_RENEW = "Find out whether it is still wanted; then `reconciler approvals renew {} --by NAME --reason TEXT` asks anew."
+
+
 def _asked(approval: Approval, at: datetime) -> Obstacle:
     stage = approval.stage
     if approval.state is State.REJECTED:
@@ -164,9 +168,12 @@ def _asked(approval: Approval, at: datetime) -> Obstacle:
         who = (last.actor.name or last.actor.upn) if last is not None else "somebody"
         what = f"Request {approval.id} was rejected by {who}: {approval.reason or 'no reason is kept'}"
         return Obstacle("rejected", what, Owner.REQUESTER.value, _ANEW)
+    if approval.is_renewed:
+        what = f"Request {approval.id} expired, and people are to be asked anew."
+        return Obstacle("approval", what, Owner.RECONCILER.value, "Wait for the next cycle, which asks.")
     if approval.state is State.EXPIRED or has_lapsed(approval, at):
         what = approval.reason or f"Nobody answered request {approval.id} in time."
-        return Obstacle("expired", what, Owner.SERVICE_DESK.value, "Find out whether it is still wanted, and ask anew.")
+        return Obstacle("expired", what, Owner.SERVICE_DESK.value, _RENEW.format(approval.id))
     if approval.state is State.VOID:
         what = f"Request {approval.id} is void: {approval.reason}"
         return Obstacle("void", what, Owner.RECONCILER.value, "Wait for the next cycle, which asks anew if it has to.")
@@ -213,6 +220,8 @@ def _cause(line: LineChain, catalogue: Catalogue, before: Iterable[Obstacle]) ->
     own = state.note.strip()
     what = f"{facts.sentence} {own}" if own and own not in facts.sentence else facts.sentence
     do = facts.ask
+    if cause in (Cause.REMOVED_LATER, Cause.EXPIRED_NOT_REMOVED) and state.phase in _DECIDABLE:
+        do += f" Whoever decides: `reconciler drift decide {line.key}`."
     if whose == Owner.RECONCILER.value:
         do = f"Nothing: the reconciler's own step is to {facts.step or 'look again'}."
     return [Obstacle(cause.value, what, whose, do)]

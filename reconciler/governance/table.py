@@ -47,6 +47,11 @@ def _drift(_before: object, after: object) -> str:
     return NARROWER if after in (None, ABSENT, "ask") else WIDER
 
 
+def _cap(before: object, after: object) -> str:
+    """A limit beside another one: where there was none and is none, nothing has changed."""
+    return NEITHER if {before, after} <= {None, ABSENT} else more(before, after)
+
+
 def _entry(_before: object, after: object) -> str:
     return NARROWER if after is ABSENT else WIDER
 
@@ -95,15 +100,18 @@ TABLE: tuple[tuple[tuple[str, ...], Judge], ...] = tuple(
         ("tenant.guards.break_glass", denied),
         ("tenant.guards.shared_accounts", denied),
         ("tenant.guards.deny_role_holders", FALSE_IS_WIDER),
+        ("tenant.guards.mailbox_purpose", ranked("required", "where_readable", "off")),
         ("tenant.guards.countries", listed_or_any),
         *((f"tenant.guards.{lane}_per_{span}", more) for lane in (
             "grants", "removals", "usage_locations", "cost", "answers"
         ) for span in ("cycle", "day")),
+        ("tenant.guards.products.*.*", _cap),
         ("tenant.guards.answers_per_group", more),
         ("tenant.guards.answers_per_ticket_per_day", more),
         ("tenant.guards.stale_after", more),
         ("tenant.guards.breaker_pause", less),
         ("tenant.guards.flip_window", less),
+        ("tenant.guards.clock_tolerance", more),
         ("tenant.guards.second_person", FALSE_IS_WIDER),
         ("tenant.guards.freezes", _freezes),
         ("tenant.guards.use_grace_seats", TRUE_IS_WIDER),
@@ -113,6 +121,7 @@ TABLE: tuple[tuple[tuple[str, ...], Judge], ...] = tuple(
         ("tenant.approvals.channels", listed),
         ("tenant.approvals.opener_may_approve", TRUE_IS_WIDER),
         ("tenant.approvals.recent_config_change", less),
+        ("tenant.approvals.delegate_at_most", more),
         ("tenant.approvals.void_on_lost_role", FALSE_IS_WIDER),
         ("tenant.approvals.comment_min", less),
         ("tenant.approvals.remind_percent", nothing),

@@ -42,6 +42,8 @@ def approved(gated: Gated, approvals: Approvals, mode: str, at: datetime) -> Gat
         return gated
     if approval.state is State.REJECTED:
         return replace(gated, decision=Decision.REFUSED, cause=Cause.POLICY_REFUSED, sentence=refusal(approval))
+    if approval.is_renewed:
+        return gated
     if approval.state is State.EXPIRED or has_lapsed(approval, at):
         return replace(gated, decision=Decision.LAPSED, cause=Cause.POLICY_REFUSED, sentence=lapse(approval))
     if not is_valid(approval, proposal.digest, at):

@@ -45,7 +45,7 @@ class Approvers:
             case "cost_center_owner":
                 return self._cost_center_owner(line)
             case _ if spec.group:
-                return tuple(_candidate(u, self.tenant_id) for u in self._group(spec.group)), f"group {spec.group}"
+                return tuple(candidate_of(u, self.tenant_id) for u in self._group(spec.group)), f"group {spec.group}"
             case _:
                 return self.named(spec.approvers), f"{spec.name.replace('_', ' ')}, as configured"
 
@@ -53,7 +53,7 @@ class Approvers:
         """The accounts of sign-in names; a name that is nobody's names nobody."""
         self._look_up(names)
         users = (self._named.get(name.lower()) for name in names)
-        return tuple(_candidate(u, self.tenant_id) for u in users if u is not None)
+        return tuple(candidate_of(u, self.tenant_id) for u in users if u is not None)
 
     def human(self, person: Person | None) -> Human | None:
         """A person of ServiceNow as one human: with the account where it is one, by number and address otherwise."""
@@ -117,7 +117,7 @@ class Approvers:
             self._managers[beneficiary.oid] = _read(self.graph.managers([user]).get(user))
         manager = self._managers[beneficiary.oid]
         if manager is not None:
-            return (_candidate(manager, self.tenant_id),), "manager in the directory"
+            return (candidate_of(manager, self.tenant_id),), "manager in the directory"
         person = self.person(line.person.manager) if line.person is not None and line.person.manager else None
         return self._of_person(person), "manager in ServiceNow" if person is not None else "no manager is known"
 
@@ -135,7 +135,7 @@ class Approvers:
 
     def _of_person(self, person: Person | None) -> tuple[Candidate, ...]:
         user = self.account(person) if person is not None else None
-        return (_candidate(user, self.tenant_id),) if user is not None else ()
+        return (candidate_of(user, self.tenant_id),) if user is not None else ()
 
     def _account(self, person: Person) -> ObservedUser | None:
         names = names_of_person(person)
@@ -180,7 +180,8 @@ def human_of(user: ObservedUser, tenant_id: str) -> Human:
     return Human(tenant_id, user.id, name, one_line(user.upn, NAME_MAX), user.employee_id or "")
 
 
-def _candidate(user: ObservedUser, tenant_id: str) -> Candidate:
+def candidate_of(user: ObservedUser, tenant_id: str) -> Candidate:
+    """The account as somebody who may be asked; "not shown" stays "not known"."""
     is_guest = None if user.user_type is None else user.user_type.lower() == "guest"
     return Candidate(human_of(user, tenant_id), user.is_enabled, is_guest)
 

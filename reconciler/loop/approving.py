@@ -229,7 +229,8 @@ def _ask(round_: Round, gated: Gated, newest: Approval | None, observed: Observe
     if label is None:
         return changed
     if newest is None or newest.state not in OPEN:
-        is_answered = newest is not None and newest.state in (State.REJECTED, State.EXPIRED)
+        is_over = newest is not None and newest.state in (State.REJECTED, State.EXPIRED)
+        is_answered = is_over and newest is not None and not newest.is_renewed
         if is_answered and newest is not None and newest.digest == gated.proposal.digest:
             return changed
         parties = _parties(round_, gated)

@@ -17,7 +17,7 @@ from sqlmodel import Session
 from desired_state.model import LineKey, PlanId, SkuId
 from desired_state.rules import Rules
 from reconciler.clock import Clock
-from reconciler.errors import RemoteError
+from reconciler.errors import RemoteError, UserError
 from reconciler.line import (
     Decision,
     Ending,
@@ -30,7 +30,9 @@ from reconciler.line import (
 )
 from reconciler.loop.aftermath import to_ask
 from reconciler.loop.approving import Asking, ask, begin_round, conclude, consume, due_for, standing, tend
+from reconciler.loop.belonging import Belonging
 from reconciler.loop.confirm import SECOND_LOOK_S, confirmed, doubtful
+from reconciler.loop.deciding import keep
 from reconciler.loop.deliver import deliver
 from reconciler.loop.desk import Desk, Told
 from reconciler.loop.diff import Windows, diff
@@ -108,11 +110,13 @@ def cycle(d: Deps, run: Run) -> CycleReport:
     """One pass over the lines in scope.
 
     Raises:
+        UserError: our clock is wrong; nothing was judged or written.
         RemoteError: a system could not be read at all; nothing was written.
     """
     at, was_owed = d.clock.now(), _owes_answers(d)
     d.progress("reading tickets and accounts")
     seen = observe(d.reader, d.eyes, scope=run.scope, tenant_id=d.tenant_id, cycle=run.cycle, at=at)
+    _believe_the_clock(d, run)
     findings = diff(seen.lines, seen.observed, at=at, windows=d.windows)
     lost = to_ask(findings, at)
     if lost:
@@ -120,15 +124,18 @@ def cycle(d: Deps, run: Run) -> CycleReport:
         findings = diff(seen.lines, seen.observed, at=at, windows=d.windows)
     round_ = begin_round(d.asking, run.cycle)
     tend(round_, seen.lines, at, is_whole=run.scope == Scope())
-    post = d.guarding.post(seen, cycle=run.cycle)
-    gates, books = _decide(d, run, findings, seen, post, d.seating.load(), at)
+    belonging = Belonging(d.eyes.graph)
+    post = d.guarding.post(seen, belonging, cycle=run.cycle)
+    gates, books = _decide(d, run, findings, seen, post, belonging, d.seating.load(), at)
     doubts = doubtful(g.proposal.finding for g in gates.gated if g.decision is Decision.CLEARED)
     if doubts:
         seen = replace(seen, observed=_second_look(d, seen, doubts, findings))
         findings = diff(seen.lines, seen.observed, at=at, windows=d.windows)
-        gates, books = _decide(d, run, findings, seen, post, books, at)
+        gates, books = _decide(d, run, findings, seen, post, belonging, books, at)
     if ask(round_, gates.gated, seen.observed, at):
-        gates, books = _decide(d, run, findings, seen, post, books, at)
+        gates, books = _decide(d, run, findings, seen, post, belonging, books, at)
+    while post.ask_purposes(gates.gated):  # whoever comes in for one who is left out is asked about as well
+        gates, books = _decide(d, run, findings, seen, post, belonging, books, at)
     sender = _sender(d, run, post, gates)
     outcomes = _execute(d, run, sender, post, seen, gates)
     learn(outcomes, d.database, d.tenant, cycle=run.cycle, at=d.clock.now())
@@ -142,6 +149,18 @@ def cycle(d: Deps, run: Run) -> CycleReport:
         writes = sender.sent.graph + sender.sent.servicenow
         counting.whole_cycle(d.meter, endings, books, d.bounds.sku_prices, writes=writes, was_owed=was_owed)
     return _report(d, run, at, gates, endings, told, sender, post)
+
+
+def _believe_the_clock(d: Deps, run: Run) -> None:
+    """Both systems have just been read. By a clock that is wrong nothing is judged: requests would expire, periods end
+    and freezes be over, and what was remembered so could not be told from the truth afterwards."""
+    clocks = d.guarding.clocks()
+    if not run.is_dry:
+        d.guarding.tell_clock(clocks.wrong, run.cycle)
+    if clocks.wrong:
+        raise UserError(clocks.wrong, exit_code=4)
+    if clocks.odd:
+        d.progress(clocks.odd)
 
 
 def _owes_answers(d: Deps) -> bool:
@@ -161,7 +180,14 @@ def _second_look(d: Deps, seen: Seen, doubts: tuple[Line, ...], findings: tuple[
 
 
 def _decide(
-    d: Deps, run: Run, findings: tuple[Finding, ...], seen: Seen, post: Post, before: Books, at: datetime
+    d: Deps,
+    run: Run,
+    findings: tuple[Finding, ...],
+    seen: Seen,
+    post: Post,
+    belonging: Belonging,
+    before: Books,
+    at: datetime,
 ) -> tuple[Gates, dict[SkuId, Book]]:
     """Judge as if there were a seat for everybody; then give the seats to those who may have one, in turn."""
 
@@ -170,7 +196,7 @@ def _decide(
 
     post.admit(findings)
     asked = standing(d.asking, seen.lines)
-    known = evidence(d.eyes.graph, d.database, d.tenant, d.rules, d.bounds.products, findings, at)
+    known = evidence(belonging, d.database, d.tenant, d.rules, d.bounds.products, findings, at)
     naming = Naming(d.tenant, d.tenant_id, d.rules.hash())
     bounds = taught(d.bounds, d.database, d.tenant, at)
     wish = plan(findings, seen.observed, bounds, as_if_seats=True, naming=naming)
@@ -304,7 +330,9 @@ def _record(
     if d.notary is not None and (sender.sent.graph or sender.sent.servicenow):
         d.notary.seal()  # so that the evidence of these writes carries a checkpoint over them
     endings = record(endings, d.desk, plan_digest=gates.plan_digest, cycle=run.cycle, at=d.clock.now())
+    void = keep(d.database, d.tenant, endings, cycle=run.cycle, at=d.clock.now())
     told = deliver(d.desk, sender, post, plan_digest=gates.plan_digest, only=_tickets(run, endings))
+    told.problems.extend(void)
     if told.given:
         try:
             pull(d.reader, cycle=run.cycle)  # take in our own updates now, so that they are no news later (I6, I10)
@@ -355,6 +383,7 @@ def _report(
         audit_head=head.hash,
         audit_size=head.size,
         problems=(*told.problems, *_unseen(run, endings)),
+        warnings=tuple(filter(None, (d.guarding.clocks().odd,))),
     )
 
 

@@ -11,9 +11,10 @@ from datetime import datetime, timedelta
 
 from desired_state.model import GroupId, Product, ProductKey, Request, Says, UserId
 from desired_state.rules import Rules, group_key
-from reconciler.clients.graph import GUID, Graph
+from reconciler.clients.graph import GUID
 from reconciler.errors import RemoteError
 from reconciler.line import Finding, Rest
+from reconciler.loop.belonging import Belonging
 from reconciler.loop.judging import Evidence
 from reconciler.model import ObservedGroup
 from reconciler.store import rulings
@@ -23,7 +24,7 @@ DAY = timedelta(hours=24)
 
 
 def evidence(
-    graph: Graph,
+    groups: Belonging,
     database: Database,
     tenant: str,
     rules: Rules,
@@ -36,7 +37,7 @@ def evidence(
         approved = rulings.approved_since(session, tenant, at - DAY)
     names = rules.group_names()
     people = sorted({f.user.id for f in findings if f.user is not None and _is_judged(f)}) if names else []
-    return Evidence(products, memberships(graph, names, people) if people else {}, approved)
+    return Evidence(products, memberships(groups, names, people) if people else {}, approved)
 
 
 def _is_judged(finding: Finding) -> bool:
@@ -46,12 +47,12 @@ def _is_judged(finding: Finding) -> bool:
 
 
 def memberships(
-    graph: Graph, names: Sequence[str], people: Sequence[UserId]
+    groups: Belonging, names: Sequence[str], people: Sequence[UserId]
 ) -> dict[UserId, Mapping[str, bool | None]]:
     """Which of the groups that rules name each person is in, directly or through another one; None: not known."""
-    ids = named_groups(graph, names)
+    ids = named_groups(groups, names)
     known = any(group is not None for group in ids.values())
-    inside = graph.transitive_groups(people) if known else {}
+    inside = groups.of(people) if known else {}
     found: dict[UserId, Mapping[str, bool | None]] = {}
     for user in people:
         own = inside.get(user)
@@ -63,12 +64,12 @@ def memberships(
     return found
 
 
-def named_groups(graph: Graph, names: Sequence[str]) -> dict[str, GroupId | None]:
+def named_groups(groups: Belonging, names: Sequence[str]) -> dict[str, GroupId | None]:
     """The groups that rules name, by how facts call them; None for what is no single group."""
     words = [name for name in names if not GUID.fullmatch(name.strip())]
     given = [GroupId(name.strip().lower()) for name in names if GUID.fullmatch(name.strip())]
-    called = graph.groups_by_name([word.strip() for word in words]) if words else {}
-    there = graph.groups(given) if given else {}
+    called = groups.called([word.strip() for word in words]) if words else {}
+    there = groups.graph.groups(given) if given else {}
     found: dict[str, GroupId | None] = {
         group_key(group): group if isinstance(there.get(group), ObservedGroup) else None for group in given
     }

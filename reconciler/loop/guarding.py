@@ -18,27 +18,31 @@ from sqlmodel import Session
 from desired_state.model import LineKey, SkuId, UserId
 from reconciler.clients.graph import Graph
 from reconciler.clock import Clock
-from reconciler.digest import plain
 from reconciler.errors import RemoteError
 from reconciler.line import Decision, Finding, Gated, Lane, Trip
+from reconciler.loop.belonging import Belonging
 from reconciler.loop.gate import Gates
+from reconciler.loop.guards import skew
 from reconciler.loop.guards.breakers import Circuit, Mark, Touch, fights
-from reconciler.loop.guards.budgets import CYCLE, DAY, Limits, Used, affordable
+from reconciler.loop.guards.budgets import CYCLE, DAY, Limits, Used, affordable, product_within
 from reconciler.loop.guards.effects import Scales
 from reconciler.loop.guards.freezes import Stop, Window, frozen
-from reconciler.loop.guards.judge import CIRCUIT, FREEZE, KILL, LIFTED, SCOPE, circuit_trip, covered
-from reconciler.loop.guards.lanes import lanes_of
-from reconciler.loop.guards.scope import ANY, Scope, Side, judge
+from reconciler.loop.guards.judge import CIRCUIT, CLOCK, FREEZE, KILL, LIFTED, SCOPE, circuit_trip, covered
+from reconciler.loop.guards.scope import ANY, SHARED, Scope, Side, judge
 from reconciler.loop.guards.sources import Pulled, short
 from reconciler.loop.guards.watch import GRAPH, SERVICENOW, Watch, system_of
 from reconciler.loop.observe import Seen
 from reconciler.loop.pull import TICKETS
+from reconciler.loop.register import purposes as register_purposes
 from reconciler.loop.register import register
 from reconciler.loop.send import Stopped, Write
-from reconciler.store import guards, journal, outbox, switches, tally
+from reconciler.loop.stopped_plans import named_plan, plan_of
+from reconciler.store import directories, guards, journal, outbox, switches, tally
 from reconciler.store.database import Database
 
+Costing = tuple[str, str, str]  # subject, digest and kind of a write: it costs once, however often it is tried
 DAY_LONG = timedelta(hours=24)
+CLOCK_FACT = "clock"
 PEOPLE, CIRCUITS = "people", {GRAPH: "circuit.graph", SERVICENOW: "circuit.servicenow"}
 COUNT_EVERY = timedelta(hours=24)
 COUNT_AGAIN = timedelta(hours=1)  # after it could not be done
@@ -60,24 +64,47 @@ class Guarding:
     stale_after: timedelta = timedelta(minutes=30)
     pause: timedelta = timedelta(minutes=15)  # of a breaker
     flip_window: timedelta = timedelta(days=7)
+    skews: Callable[[], Mapping[str, float | None]] = dict  # seconds that each system's clock is ahead of ours
+    clock_tolerance: timedelta = skew.TOLERANCE
+    reads_purposes: Callable[[], bool] = lambda: False  # whether it may be read what a mailbox is for
 
-    def post(self, seen: Seen, *, cycle: str) -> Post:
-        """Read what the guards need to know for one cycle."""
+    def clocks(self) -> skew.Verdict:
+        """What both systems' clocks say of ours, by their last answers."""
+        return skew.judge(self.skews(), self.clock_tolerance)
+
+    def tell_clock(self, wrong: str, cycle: str) -> None:
+        """Tell the log once that our clock is not believed, and once that it is again. The row bears our own time."""
+        with self.database.read() as session:
+            is_known = guards.fact(session, self.tenant, CLOCK_FACT) is not None
+        if bool(wrong) == is_known:
+            return
+        at = self.clock.now()
+        with self.database.write() as session:
+            if wrong:
+                guards.remember(session, self.tenant, CLOCK_FACT, {"why": wrong}, at)
+            else:
+                guards.forget(session, self.tenant, CLOCK_FACT)
+            told = {"guard": CLOCK, "open": bool(wrong), "sentence": wrong or "The clocks agree again."}
+            journal.append(session, self.tenant, kind="guard.tripped", subject=CLOCK, body=told, at=at, cycle=cycle)
+
+    def post(self, seen: Seen, groups: Belonging, *, cycle: str) -> Post:
+        """Read what the guards need to know for one cycle; `groups` are those that others read in it as well."""
         at = self.clock.now()
         users = [line.account for line in seen.lines if line.account is not None]
         with self.database.read() as session:
-            touched = tally.touched_since(session, self.tenant, at - DAY_LONG)
-            answered = outbox.tickets_answered_since(session, self.tenant, at - DAY_LONG)
-            looks = tally.ended_since(session, self.tenant, at - self.flip_window)
+            names = directories.names(session, self.tenant)
+            touched = tally.together(tally.touched_since(session, name, at - DAY_LONG) for name in names)
+            answered = frozenset().union(*(outbox.tickets_answered_since(session, n, at - DAY_LONG) for n in names))
+            looks = [e for name in names for e in tally.ended_since(session, name, at - self.flip_window)]
             let = guards.released(session, self.tenant, at)
             pulled = _pulled(session, self.tenant)
-            circuits = {system: self._circuit(session, system) for system in CIRCUITS}
+            circuits = {system: self._circuit(session, system, names, at) for system in CIRCUITS}
             stops = self.stops(session, at)
         observed = seen.observed
         watch = Watch(
             at,
             self.scope,
-            register(self.graph, self.scope, set(users)),
+            register(self.graph, groups, self.scope, set(users)),
             Scales(observed.skus, observed.groups, self.prices),
             replace(self.limits, people=self._people(at)),
             _used(touched, answered),
@@ -102,6 +129,9 @@ class Guarding:
         outside = self.outside()
         if outside:
             found.append(Stop(KILL, "the kill switch", frozenset(Lane), outside))
+        wrong = self.clocks().wrong
+        if wrong:
+            found.append(Stop(CLOCK, "the clock", frozenset(Lane), wrong))
         for switch in switches.stops(session, self.tenant) if session is not None else ():
             lanes = frozenset(lane for lane in Lane if switch.stops(lane.value, at))
             if lanes:
@@ -110,14 +140,12 @@ class Guarding:
                 found.append(Stop(KILL if is_kill else FREEZE, name, lanes, switch.reason))
         return (*found, *frozen(self.windows, at))
 
-    def _circuit(self, session: Session, system: str) -> tuple[Circuit, datetime | None]:
-        """Where a breaker stands, and since when results count for it."""
-        kept = guards.fact(session, self.tenant, CIRCUITS[system])
-        if kept is None:
-            return Circuit(), None
-        body, at = kept
-        until = datetime.fromisoformat(body["until"]) if body.get("until") else None
-        return Circuit(at if until is not None else None, until, str(body.get("why", ""))), at
+    def _circuit(
+        self, session: Session, system: str, names: Iterable[str], at: datetime
+    ) -> tuple[Circuit, datetime | None]:
+        """Where a breaker stands, and since when results count for it; one that another name opened counts as ours."""
+        found = [_kept_circuit(session, name, system) for name in names]
+        return next((f for f in found if f[0].is_open(at)), found[0])
 
     def _people(self, at: datetime) -> int | None:
         """How many people are in scope, counted once a day; None while nobody could."""
@@ -143,6 +171,15 @@ class Guarding:
         return count
 
 
+def _kept_circuit(session: Session, tenant: str, system: str) -> tuple[Circuit, datetime | None]:
+    kept = guards.fact(session, tenant, CIRCUITS[system])
+    if kept is None:
+        return Circuit(), None
+    body, at = kept
+    until = datetime.fromisoformat(body["until"]) if body.get("until") else None
+    return Circuit(at if until is not None else None, until, str(body.get("why", ""))), at
+
+
 def _mark(ended: tally.Ended) -> Mark:
     return Mark(ended.subject, ended.at, bool(ended.trouble), ended.trouble)
 
@@ -154,7 +191,8 @@ def _is_since(ended: tally.Ended, system: str, since: datetime | None, at: datet
 
 def _used(touched: tally.Touched, answered: frozenset[str]) -> Used:
     users = {Lane(lane): who for lane, who in touched.users.items() if lane in {each.value for each in Lane}}
-    return Used({**users, Lane.ANSWERS: answered}, touched.cost)
+    by_product = {key: _used(mine, frozenset()) for key, mine in touched.by_product.items()}
+    return Used({**users, Lane.ANSWERS: answered}, touched.cost, by_product)
 
 
 def _pulled(session: Session, tenant: str) -> Pulled | None:
@@ -172,7 +210,8 @@ class Post:
     marks: dict[str, list[Mark]]
     used: dict[Lane, frozenset[str]]
     trips: list[Trip] = field(default_factory=list)  # of single writes
-    _costs: dict[tuple[str, str, str], Decimal] = field(default_factory=dict)
+    _costs: dict[Costing, tuple[Decimal, str]] = field(default_factory=dict)  # with the product
+    _made: dict[tuple[Lane, str], set[str]] = field(default_factory=dict)  # subjects, by lane and product
     _touched: dict[Lane, set[str]] = field(default_factory=dict)
     _sides: dict[LineKey, Side] = field(default_factory=dict)
     _users: dict[UserId, Side] = field(default_factory=dict)
@@ -180,6 +219,18 @@ class Post:
     _ahead: frozenset[LineKey] = frozenset()
 
     # --- around the gate
+
+    def ask_purposes(self, gated: Iterable[Gated]) -> bool:
+        """Read what the mailboxes of those are for who are about to be written to; True where that stops somebody."""
+        scope, guarding = self.watch.scope, self.guarding
+        mine = (g for g in gated if g.decision is Decision.CLEARED)
+        users = sorted({a.user for g in mine for a in g.proposal.actions} - self.watch.register.purposes.keys())
+        if not users or not (scope.needs_purpose or guarding.reads_purposes()):
+            return False
+        found = register_purposes(guarding.graph, users, may_read=guarding.reads_purposes())
+        known = replace(self.watch.register, purposes={**self.watch.register.purposes, **found})
+        self.watch = replace(self.watch, register=known)
+        return any(p.lower() in SHARED if isinstance(p, str) else scope.needs_purpose for p in found.values())
 
     def admit(self, findings: Iterable[Finding]) -> None:
         """Remember on which side of the fence everybody is; one who is on two is outside."""
@@ -201,7 +252,7 @@ class Post:
             return
         with self.guarding.database.write() as session:
             for trip in stopped:
-                guards.keep(session, self.guarding.tenant, _plan(trip, gates.gated, self.cycle, at))
+                guards.keep(session, self.guarding.tenant, plan_of(trip, gates.gated, self.cycle, at))
             for digest in sorted(gates.released):
                 guards.use(session, self.guarding.tenant, digest, cycle=self.cycle, at=at)
 
@@ -211,7 +262,7 @@ class Post:
         with self.guarding.database.write() as session:
             for trip in trips:
                 if trip.guard not in LIFTED and trip.digest:
-                    guards.keep(session, self.guarding.tenant, _kept(trip, changes, self.cycle, at))
+                    guards.keep(session, self.guarding.tenant, named_plan(trip, changes, self.cycle, at))
 
     def circuit(self, lane: Lane, wanted: int, digest: str) -> Trip | None:
         """The trip of a breaker that is open for the system of a lane, None while it is closed."""
@@ -268,10 +319,26 @@ class Post:
                 if len(who) > limit:
                     why = f"The {guard} of lane {lane} is {limit}, and this would be one more."
                     self._stop(Trip(guard, lane, len(who), limit, write.plan_digest, why))
+        costs = self._costs | ({_costing(write): (write.cost, _product(write))} if write.cost else {})
         if write.cost and Lane.GRANTS not in self._let:
-            costs = self._costs | {_costing(write): write.cost}
-            wanted, used = sum(costs.values(), Decimal(0)), self.watch.used.cost
+            wanted, used = sum((cost for cost, _ in costs.values()), Decimal(0)), self.watch.used.cost
             trip = affordable(wanted, used=used, limits=limits, digest=write.plan_digest)
+            if trip is not None:
+                self._stop(trip)
+        self._check_product(write, costs)
+
+    def _check_product(self, write: Write, costs: Mapping[Costing, tuple[Decimal, str]]) -> None:
+        """The budgets of the product that the write is for, where it has any."""
+        key, limits = _product(write), self.watch.limits
+        if key not in limits.products:
+            return
+        cost = sum((cost for cost, product in costs.values() if product == key), Decimal(0))
+        for lane in sorted(write.counts if write.counts is not None else {write.lane}):
+            if lane in self._let or (lane is Lane.REMOVALS and write.keys and set(write.keys) <= self._ahead):
+                continue
+            who = self._made.get((lane, key), set()) | {write.subject}
+            more = cost if write.cost else Decimal(0)
+            trip = product_within(lane, key, who, more, used=self.watch.used, limits=limits, digest=write.plan_digest)
             if trip is not None:
                 self._stop(trip)
 
@@ -284,8 +351,9 @@ class Post:
         """The write goes out: it counts from now on."""
         for lane in write.counts if write.counts is not None else {write.lane}:
             self._touched.setdefault(lane, set()).add(write.subject)
+            self._made.setdefault((lane, _product(write)), set()).add(write.subject)
         if write.cost:
-            self._costs[_costing(write)] = write.cost
+            self._costs[_costing(write)] = write.cost, _product(write)
 
     def ended(self, session: Session, write: Write, trouble: str) -> None:
         """It came to this; the breaker of its system may open, or close again."""
@@ -315,31 +383,11 @@ class Post:
         journal.append(session, tenant, kind="guard.tripped", subject=CIRCUIT, body=told, at=at, cycle=self.cycle)
 
 
-def _costing(write: Write) -> tuple[str, str, str]:
+def _product(write: Write) -> str:
+    """The product that a write is for, "" for an answer."""
+    return str(write.body.get("product") or "")
+
+
+def _costing(write: Write) -> Costing:
     """A change that is tried again costs once."""
     return write.subject, write.digest, write.kind
-
-
-def _plan(trip: Trip, gated: Iterable[Gated], cycle: str, at: datetime) -> guards.GuardPlan:
-    """A stopped lane's plan as an object that can be shown and let through."""
-    mine = [g for g in gated if g.decision is Decision.STOPPED and g.sentence == trip.sentence and g.proposal.actions]
-    changes = [
-        {
-            "line": str(g.proposal.finding.key),
-            "user": action.user,
-            "kind": action.kind.value,
-            "before": plain(action.before),
-            "after": plain(action.after),
-            "digest": g.proposal.digest,
-        }
-        for g in sorted(mine, key=lambda g: g.proposal.finding.key)
-        if trip.lane in lanes_of(g) or any(w.gains or w.losses for w in g.weights)
-        for action in g.proposal.actions
-    ]
-    return _kept(trip, changes, cycle, at)
-
-
-def _kept(trip: Trip, changes: Sequence[Mapping[str, Any]], cycle: str, at: datetime) -> guards.GuardPlan:
-    return guards.GuardPlan(
-        trip.digest, trip.guard, trip.lane.value, trip.wanted, trip.limit, trip.sentence, changes, cycle, at
-    )

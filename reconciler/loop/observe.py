@@ -5,14 +5,15 @@ Nothing is decided here. What cannot be read becomes a value that says so; a cyc
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from desired_state import ledger
-from desired_state.model import Entitlement, LineKey, Product, Refusal, Request, Says, Ticket
+from desired_state.model import Entitlement, LineKey, Product, ProductKey, Refusal, Request, Says, Ticket
 from desired_state.periods import zone_of
 from desired_state.resolve import OVER, resolve
+from reconciler.approvals.machine import OPEN
 from reconciler.approvals.values import Approval, State
 from reconciler.errors import RemoteError
 from reconciler.lifecycle import FINAL, Phase
@@ -24,6 +25,8 @@ from reconciler.line import (
     Observed,
 )
 from reconciler.loop.bind import bind, look_up
+from reconciler.loop.deciding import with_answers
+from reconciler.loop.ending import renewed
 from reconciler.loop.look import Eyes, look
 from reconciler.loop.pull import Reader, pull
 from reconciler.loop.shared import handed_on, others_of
@@ -84,7 +87,7 @@ def observe(reader: Reader, eyes: Eyes, *, scope: Scope, tenant_id: str, cycle: 
         )
         for key, standing in sorted(wanted.items())
     )
-    found = _approved_here(reader, found)
+    found = with_answers(reader.database, reader.tenant, _approved_here(reader, found, at))
     if any(_may_end(line) for line in found):
         found = _with_company(reader, found, at)
     skus = eyes.graph.subscribed_skus()
@@ -107,14 +110,24 @@ def _remembered(
 _BEGUN = (State.EXECUTING, State.DONE, State.FAILED, State.PARTLY)
 
 
-def _approved_here(reader: Reader, found: tuple[Line, ...]) -> tuple[Line, ...]:
-    """The lines with who approved them here, and whether that was begun."""
+def _approved_here(reader: Reader, found: tuple[Line, ...], at: datetime) -> tuple[Line, ...]:
+    """The lines with who approved them here, and whether that was begun; out of review where people are asked anew."""
     open_ = {line.key.ticket for line in found if line.says is Says.WAITING or not _is_at_ease(line)}
     if not open_:
         return found
     with reader.database.read() as session:
         newest = approvals.newest(session, reader.tenant, open_)
-    return tuple(_with_approvers(line, newest.get(line.key)) for line in found)
+    return tuple(_with_approvers(_asked_anew(line, newest.get(line.key), at), newest.get(line.key)) for line in found)
+
+
+def _asked_anew(line: Line, approval: Approval | None, at: datetime) -> Line:
+    """A line with a person is a new decision once somebody wants people asked again, also after a cycle that was cut
+    short between asking them and remembering it."""
+    state = line.state
+    if approval is None or state is None or state.phase is not Phase.REVIEW:
+        return line
+    is_asked = approval.state in OPEN and state.since is not None and approval.created_at > state.since
+    return replace(line, state=renewed(state, at)) if approval.is_renewed or is_asked else line
 
 
 def _is_at_ease(line: Line) -> bool:
@@ -173,6 +186,8 @@ def _keep_bindings(
 def _may_end(line: Line) -> bool:
     """Whether something may be taken back for it one day, or because what it was given is not proven yet."""
     state = line.state
+    if line.replaced and not _is_over(line):  # whose licence it takes the place of is another line's
+        return True
     is_open = state is not None and bool(state.given) and state.phase is not Phase.GRANTED
     ends = isinstance(line.declared, Request) and not line.declared.period.is_open and line.granted_at is not None
     return ends or line.skipped.startswith(OVER) or is_open
@@ -232,6 +247,7 @@ def _line(
         given=standing.given if is_granted else (),
         granted_at=standing.granted_at if is_granted else None,
         siblings=_siblings(reader, ticket),
+        replaced=_products(reader, product.replaces if product is not None else ()),
         zone=zone_of(person.time_zone if person is not None else None, reader.zone),
         priority=reader.priorities.get(request.key.ticket, ""),
         hold=standing.held,
@@ -253,8 +269,11 @@ def _is_unapproved(reader: Reader, ticket: Ticket) -> bool:
 def _siblings(reader: Reader, ticket: Ticket) -> tuple[Product, ...]:
     """Every product that the ticket's form can ask for by name."""
     item = reader.items.get(ticket.item)
-    keys = dict.fromkeys(item.product_keys()) if item is not None else {}
-    found = (reader.catalogue.product(key) for key in keys)
+    return _products(reader, dict.fromkeys(item.product_keys()) if item is not None else ())
+
+
+def _products(reader: Reader, keys: Iterable[str]) -> tuple[Product, ...]:
+    found = (reader.catalogue.product(ProductKey(key)) for key in keys)
     return tuple(product for product in found if product is not None)
 
 

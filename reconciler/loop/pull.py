@@ -7,7 +7,7 @@ Declaring what is known already adds no row. A ticket that we reopened ourselves
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, tzinfo
 
@@ -23,6 +23,7 @@ from desired_state.says import TicketWords
 from reconciler.causes import Cause
 from reconciler.clients.servicenow import Moved, ServiceNow, Watermark
 from reconciler.clock import Clock
+from reconciler.digest import digest, plain
 from reconciler.lifecycle import FINAL, Phase
 from reconciler.line import LineState
 from reconciler.loop.ending import renewed
@@ -184,10 +185,12 @@ def _take_in(
     with reader.database.write() as session:
         before = ledger.standings(session, reader.tenant, {t.number for t in fresh})
         for ticket in fresh:
+            is_first = ticket.number not in copies
             if copies.get(ticket.number) != ticket:
                 tickets.save(session, reader.tenant, ticket, at)
                 copies[ticket.number] = ticket
-            _declare(reader, session, ticket, people, states.get(ticket.number, {}), before, cycle, at)
+            own = states.get(ticket.number, {})
+            _declare(reader, session, ticket, people, own, before, cycle, at, is_first=is_first)
         if watermark is not None:
             watermarks.save(session, reader.tenant, SOURCE, watermark)
 
@@ -214,6 +217,8 @@ def _declare(
     before: dict[LineKey, ledger.Standing],
     cycle: str,
     at: datetime,
+    *,
+    is_first: bool,
 ) -> None:
     """Declare one ticket; `before` is how its lines stand, and is kept up to date."""
     taken = intake(
@@ -227,6 +232,7 @@ def _declare(
         words=reader.words,
         zone=reader.zone,
     )
+    news: list[Request | Refusal] = []
     is_ours = _is_our_reopening(taken.says, known) and _was_reopened(reader, session, ticket)
     for line in taken.lines:
         standing = before.get(line.key)
@@ -240,7 +246,42 @@ def _declare(
         stood = standing if standing is not None else ledger.Standing(line.key)
         before[line.key] = ledger.append_to(session, reader.tenant, stood, change, at)
         if before[line.key] is not stood and is_news:
+            news.append(line)
             _renew(reader, session, known.get(line.key), cycle, at)
+    told = taken.lines if is_first else news
+    if told:
+        _tell_seen(session, reader.tenant, ticket, told, cycle, at)
+
+
+def _tell_seen(
+    session: Session, tenant: str, ticket: Ticket, news: Sequence[Request | Refusal], cycle: str, at: datetime
+) -> None:
+    """What a ticket was read to say, once for each time that it says something new."""
+    asked = [
+        {"line": str(line.key), "product": line.product, "says": line.says.value, "period": plain(line.period)}
+        if isinstance(line, Request)
+        else {"line": str(line.key), "product": line.product, "refused": line.why.value}
+        for line in news
+    ]
+    body = {
+        "sys_id": ticket.sys_id,
+        "item": ticket.item_name,
+        "state": ticket.state,
+        "stage": ticket.stage,
+        "approval": ticket.approval,
+        "mod_count": ticket.mod_count,
+        "updated_at": ticket.updated_at,
+        "requester": _named(ticket.requested_for),
+        "opener": _named(ticket.opened_by),
+        "digest": digest(ticket),
+        "asked": asked,
+        "lines": [str(line.key) for line in news],
+    }
+    journal.append(session, tenant, kind="ticket.seen", subject=ticket.number, body=body, at=at, cycle=cycle)
+
+
+def _named(person: Person | None) -> dict[str, str] | None:
+    return {"user_name": person.user_name or "", "email": person.email or ""} if person is not None else None
 
 
 def _is_our_reopening(says: Says, known: Mapping[LineKey, LineState]) -> bool:

@@ -67,7 +67,7 @@ def _record(
     )
     memory = told(group, at, deeds)
     kept = [replace(e, state=replace(e.state, told=memory[e.state.key])) for e in group]
-    if not owed and all(e.state == _before(e) for e in kept):
+    if not owed and all(e.state == _before(e) and not e.outcomes for e in kept):  # `begin` has moved what was tried
         return kept
     news: list[tuple[Ending, tuple[Move, ...]]] = []
     with desk.database.write() as session:
@@ -129,6 +129,7 @@ def begin(gates: Gates, desk: Desk, *, cycle: str, at: datetime) -> None:
         return
     kept: list[tuple[Gated, LineState]] = []
     with desk.database.write() as session:
+        _tell_plan(session, desk.tenant, starting, gates.plan_digest, cycle=cycle, at=at)
         for gated in starting:
             state = started(gated, at)
             _keep_approval(session, desk.tenant, gated, cycle=cycle, at=at)
@@ -154,6 +155,26 @@ def begin(gates: Gates, desk: Desk, *, cycle: str, at: datetime) -> None:
                 )
     for gated, state in kept:
         counting.begun(desk.meter, gated.proposal.finding, state)
+
+
+def _tell_plan(
+    session: Session, tenant: str, starting: Sequence[Gated], plan_digest: str, *, cycle: str, at: datetime
+) -> None:
+    """The plan that this cycle carries out: what its digest stands for, with the requests that each action serves."""
+    actions = [
+        {
+            "kind": action.kind.value,
+            "user": action.user,
+            "product": action.product,
+            "line": str(gated.proposal.finding.key),
+            "requests": list(gated.proposal.serves) or [gated.proposal.digest],
+        }
+        for gated in starting
+        for action in gated.proposal.actions
+    ]
+    lines_ = sorted({str(gated.proposal.finding.key) for gated in starting})
+    body = {"plan": plan_digest, "actions": actions, "lines": lines_}
+    journal.append(session, tenant, kind="plan.built", subject=plan_digest, body=body, at=at, cycle=cycle)
 
 
 def ruled(gated: Gated) -> dict[str, Any]:
@@ -197,7 +218,7 @@ def _keep(
     old = remembered.phase if remembered is not None else None
     if not lines.save(session, tenant, state, at):
         return False
-    if remembered is not None and state == replace(remembered, told=state.told):
+    if remembered is not None and state == replace(remembered, told=state.told) and not ending.outcomes:
         return False  # only what the ticket is told has moved, and the answers say that themselves
     if state.phase in (Phase.GRANTED, Phase.EXPIRING):  # says nothing new, and adds no row, unless the end has moved
         by_us = any(o.result is Result.APPLIED or o.is_unsure for o in ending.outcomes) or was_sent

@@ -12,10 +12,11 @@ from desired_state.model import GroupId, UserId
 from reconciler.clients.graph import GUID, Graph
 from reconciler.errors import RemoteError
 from reconciler.line import Unread
+from reconciler.loop.belonging import Belonging
 from reconciler.loop.guards.scope import Register, Scope
 
 
-def register(graph: Graph, scope: Scope, users: Collection[UserId]) -> Register:
+def register(graph: Graph, groups: Belonging, scope: Scope, users: Collection[UserId]) -> Register:
     """Read what `scope` needs to know about the users."""
     if not users:
         return Register()
@@ -28,22 +29,22 @@ def register(graph: Graph, scope: Scope, users: Collection[UserId]) -> Register:
     if not scope.groups:
         return Register(role_holders=holders)
     try:
-        belongs = graph.transitive_groups(sorted(users))
+        belongs = groups.of(sorted(users))
     except RemoteError as error:
-        return Register(_named(graph, scope.groups), {u: Unread(str(error)) for u in users}, holders)
-    groups = {
+        return Register(_named(groups, scope.groups), {u: Unread(str(error)) for u in users}, holders)
+    inside = {
         user: found if isinstance(found, frozenset) else Unread(f"the groups of the account could not be read: {found}")
         for user, found in belongs.items()
     }
-    return Register(_named(graph, scope.groups), groups, holders)
+    return Register(_named(groups, scope.groups), inside, holders)
 
 
-def _named(graph: Graph, names: Collection[str]) -> dict[str, GroupId | Unread]:
+def _named(groups: Belonging, names: Collection[str]) -> dict[str, GroupId | Unread]:
     """The configured groups by id. A name that nobody has, or two, is no group: it may be the one that denies."""
     found: dict[str, GroupId | Unread] = {name: GroupId(name.lower()) for name in names if GUID.fullmatch(name)}
     words = sorted(name for name in names if name not in found)
     try:
-        called = graph.groups_by_name(words) if words else {}
+        called = groups.called(words) if words else {}
     except RemoteError as error:
         return found | {name: Unread(f"the group {name} could not be read: {error}") for name in words}
     for name in words:
@@ -55,3 +56,17 @@ def _named(graph: Graph, names: Collection[str]) -> dict[str, GroupId | Unread]:
         else:
             found[name] = Unread(f"{len(shown) or 'no'} groups are called {name}; configure its object id")
     return found
+
+
+def purposes(graph: Graph, users: Collection[UserId], *, may_read: bool) -> dict[UserId, str | Unread]:
+    """What the mailbox of each user is for, "" for none."""
+    if not may_read:
+        return dict.fromkeys(users, Unread("what the mailbox is for may not be read (MailboxSettings.Read)"))
+    try:
+        read = graph.mailbox_purposes(users)
+    except RemoteError as error:
+        return dict.fromkeys(users, Unread(f"what the mailbox is for could not be read: {error}"))
+    return {
+        user: found if isinstance(found, str) else Unread(f"what the mailbox is for could not be read: {found}")
+        for user, found in read.items()
+    }

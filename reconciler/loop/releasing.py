@@ -17,7 +17,7 @@ from reconciler.loop.guarding import CIRCUITS, PEOPLE
 from reconciler.loop.guards.forecast import EndingDay, forecast
 from reconciler.loop.guards.judge import SHORT
 from reconciler.loop.pull import TICKETS
-from reconciler.store import guards, lines, switches
+from reconciler.store import directories, guards, lines, switches
 from reconciler.store.guards import FORECAST, RELEASE, GuardPlan
 
 ASKED = "kill-switch.lift"  # somebody asked to lift it, and a second person has to agree
@@ -96,7 +96,11 @@ def lift(session: Session, tenant: str, *, by: str, reason: str, at: datetime, t
     """
     if not by.strip() or not reason.strip():
         raise ValueError("lifting the kill switch needs a name and a reason")
-    if not any(s.kind is switches.SwitchKind.KILL and s.tenant == tenant for s in switches.stops(session, tenant)):
+    names = directories.names(session, tenant)
+    thrown = [
+        s.tenant for s in switches.stops(session, tenant) if s.kind is switches.SwitchKind.KILL and s.tenant in names
+    ]
+    if not thrown:
         guards.forget(session, tenant, ASKED)
         return Lifted(True, "The kill switch was not thrown.")
     asked = guards.fact(session, tenant, ASKED)
@@ -108,7 +112,8 @@ def lift(session: Session, tenant: str, *, by: str, reason: str, at: datetime, t
         return Lifted(False, f"{by} asks to lift it; another person has to say the same until {until:%H:%M} UTC.")
     guards.forget(session, tenant, ASKED)
     why = f"{reason} (asked by {first})" if takes_two else reason
-    switches.lift(session, tenant, switches.KILL, reason=why, by=by, at=at)
+    for name in thrown:
+        switches.lift(session, name, switches.KILL, reason=why, by=by, at=at)
     return Lifted(True, f"The kill switch is lifted by {by}.")
 
 

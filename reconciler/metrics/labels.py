@@ -125,7 +125,8 @@ def code_class(status: int, *, is_sent: bool = True) -> str:
 
 GUARDS = (
     "kill switch", "freeze", "circuit breaker", "short source", "fighting controllers", "canary", "scope",
-    "cycle budget", "day budget", "cost budget", "ticket budget", "group budget", "configuration",
+    "cycle budget", "day budget", "cost budget", "product budget", "ticket budget", "group budget", "configuration",
+    "clock",
 )  # fmt: skip
 
 

@@ -231,7 +231,7 @@ class LoginService:
             audience=audience,
             app_id=client_id,
             app_name=app.name,
-            roles=app.roles,
+            roles=[r for r in app.roles if r not in self._world.switches.permissions_withdrawn],
             now=self._world.clock.now(),
             lifetime_s=self._world.switches.token_lifetime_s,
             token_id=str(self._issued),

@@ -68,6 +68,9 @@ class Switches(msgspec.Struct):
     directory_roles_readable: bool = True
     """Off, every reading of directory roles is refused, whatever the token may."""
 
+    graph_date_skew_s: float | None = 0.0
+    """How far the Date header is ahead; None: there is none (the contracts do not say that there always is)."""
+
     # --- Graph: provisioning (section 5)
     provisioning_s: float = 30.0
     """From PendingInput to the end of the walk."""
@@ -103,6 +106,8 @@ class Switches(msgspec.Struct):
     # --- sign-in (section 12)
     token_lifetime_s: float = 3599.0
     client_secret_expired: bool = False
+    permissions_withdrawn: tuple[str, ...] = ()
+    """Application permissions that no new token carries, whatever its registration was granted."""
     redirect_uris: tuple[str, ...] = ()
     """Addresses, beside any on loopback, to which sign-in may send its answer."""
     single_sign_on: bool = False

@@ -16,9 +16,10 @@ from desired_state.ledger import CHUNK
 from desired_state.model import LineKey
 from desired_state.rows import table_of
 from reconciler.approvals.values import Approval, Decision, Delegation, State, among
-from reconciler.store.tables import ApprovalDecisionRow, ApprovalDelegationRow, ApprovalRow
+from reconciler.store.delegations import OURS, delegations
+from reconciler.store.tables import ApprovalDecisionRow, ApprovalRow
 
-_C, _D, _P = table_of(ApprovalRow).c, table_of(ApprovalDecisionRow).c, table_of(ApprovalDelegationRow).c
+_C, _D = table_of(ApprovalRow).c, table_of(ApprovalDecisionRow).c
 _ALL: Select[Any] = select(_C.tenant, _C.id, _C.ticket, _C.line, _C.state, _C.body).where(
     _C.tenant == bindparam("tenant")
 )
@@ -29,9 +30,7 @@ _ANSWERS = (
     .where(_D.tenant == bindparam("tenant"), _D.approval.in_(bindparam("approvals", expanding=True)))
     .order_by(_D.number)
 )
-_ARRANGED = select(_P.body).where(_P.tenant == bindparam("tenant"))
 _APPROVAL, _DECISION = msgspec.json.Decoder(Approval).decode, msgspec.json.Decoder(Decision).decode
-_DELEGATION = msgspec.json.Decoder(Delegation).decode
 
 
 def newest(session: Session, tenant: str, tickets: Collection[str]) -> dict[LineKey, Approval]:
@@ -49,12 +48,6 @@ def in_states(session: Session, tenant: str, states: Collection[State]) -> tuple
     """The requests that stand so, the oldest first."""
     named = {"tenant": tenant, "states": sorted(s.value for s in states)}
     return tuple(read(session, session.connection().execute(_IN_STATES, named).all()))
-
-
-def delegations(session: Session, tenant: str) -> tuple[Delegation, ...]:
-    """Everything that was arranged here, in the order of its beginning."""
-    found = map(_DELEGATION, session.connection().execute(_ARRANGED, {"tenant": tenant}).scalars())
-    return tuple(sorted(found, key=lambda d: (d.starts_at, d.of.one, d.to.one)))
 
 
 def read(session: Session, rows: Collection[ApprovalRow | Row[Any]]) -> list[Approval]:
@@ -76,12 +69,14 @@ def read(session: Session, rows: Collection[ApprovalRow | Row[Any]]) -> list[App
 
 
 def _with_deputies(approval: Approval, arranged: tuple[Delegation, ...]) -> Approval:
+    """What ServiceNow knew when the stage opened, and what stands here now: one of ours may have been ended since."""
     stage = approval.stage
-    if stage is None or not arranged:
+    if stage is None:
         return approval
-    ours = tuple(d for d in arranged if among(d.of, stage.everyone) and d not in stage.delegations)
-    if not ours:
+    elsewhere = tuple(d for d in stage.delegations if d.source != OURS)
+    ours = tuple(d for d in arranged if among(d.of, stage.everyone))
+    if stage.delegations == (*elsewhere, *ours):
         return approval
     stages = list(approval.stages)
-    stages[approval.at] = replace(stage, delegations=(*stage.delegations, *ours))
+    stages[approval.at] = replace(stage, delegations=(*elsewhere, *ours))
     return replace(approval, stages=tuple(stages))

@@ -22,7 +22,6 @@ from reconciler.approvals.values import (
     Approval,
     Code,
     Decision,
-    Delegation,
     Human,
     Refusal,
     State,
@@ -30,7 +29,8 @@ from reconciler.approvals.values import (
 )
 from reconciler.store import approval_reading as reading
 from reconciler.store import journal
-from reconciler.store.tables import ApprovalDecisionRow, ApprovalDelegationRow, ApprovalRow
+from reconciler.store.delegations import who as _who
+from reconciler.store.tables import ApprovalDecisionRow, ApprovalRow
 
 Tell = Callable[[Session, str, Approval, datetime], None]
 """Queues what an event of a request has to be told: approval.request, .reminder, .escalated, .outcome."""
@@ -112,9 +112,31 @@ def inbox(session: Session, tenant: str, human: Human, at: datetime) -> tuple[Ap
 
 
 def answers(session: Session, tenant: str) -> int:
-    """How many answers people ever gave: another number is news."""
-    query = select(func.count()).select_from(ApprovalDecisionRow).where(ApprovalDecisionRow.tenant == tenant)
-    return int(session.exec(query).one())
+    """How many answers people ever gave, and how often they wanted to be asked anew: another number is news."""
+    given = select(func.count()).select_from(ApprovalDecisionRow).where(ApprovalDecisionRow.tenant == tenant)
+    return int(session.exec(given).one()) + journal.count(session, tenant, "approval.renewed")
+
+
+def renew(session: Session, tenant: str, id: str, *, by: str, reason: str, at: datetime) -> Approval:
+    """Have people asked anew about a line whose request expired. The next cycle asks, over what would be done then.
+
+    Raises:
+        ValueError: no name, no reason, no such request, it did not expire, or a newer one is there.
+    """
+    if not by.strip() or not reason.strip():
+        raise ValueError("asking anew needs a name and a reason")
+    found = load(session, tenant, id)
+    if found is None:
+        raise ValueError(f"there is no request {id}")
+    if found.state is not State.EXPIRED:
+        raise ValueError(f"request {id} did not expire, it is {found.state.value}; nothing is to be asked anew")
+    if of_line(session, tenant, found.line)[0].id != id:
+        raise ValueError(f"line {found.line} has a newer request than {id}; see `reconciler approvals list`")
+    body = {"by": by, "reason": reason}
+    renewed = change(
+        session, tenant, id, lambda a: replace(a, renewed_by=by), at, kind="approval.renewed", body=body, actor=by
+    )
+    return renewed or found
 
 
 def decide(
@@ -171,6 +193,7 @@ def change(
     cycle: str = "",
     event: str = "",
     tell: Tell | None = None,
+    actor: str = journal.US,
 ) -> Approval | None:
     """Change a request as it is now: `changed` gets it and returns what it becomes, None to leave it as it is.
 
@@ -187,7 +210,7 @@ def change(
     _keep(session, row, after, at)
     named = kind or (f"approval.{after.state.value}" if after.state is not before.state else "")
     if named:
-        _audit(session, before, after, named, at, body or {}, cycle=cycle)
+        _audit(session, before, after, named, at, body or {}, cycle=cycle, actor=actor)
     if event and tell is not None:
         tell(session, event, after, at)
     return after
@@ -203,42 +226,6 @@ def note_view(session: Session, tenant: str, id: str, human: Human, allowed: boo
         body["digest"] = found.digest
     actor = f"{human.tid}/{human.oid}"
     journal.append(session, tenant, kind=kind, subject=id[:ADDRESS_MAX], body=body, at=at, actor=actor)
-
-
-def delegate(session: Session, tenant: str, delegation: Delegation, at: datetime) -> None:
-    """Let somebody stand in for an approver from one instant until another. Arranging it again moves its end.
-
-    Raises:
-        ValueError: it ends before it begins, or is to the same human.
-    """
-    if delegation.ends_at <= delegation.starts_at:
-        raise ValueError("a delegation ends after it begins")
-    if same(delegation.of, delegation.to):
-        raise ValueError("nobody stands in for themselves")
-    place = (tenant, delegation.of.one, delegation.to.one, delegation.starts_at)
-    row = session.get(ApprovalDelegationRow, place)
-    if row is None:
-        row = ApprovalDelegationRow(
-            tenant=tenant,
-            principal=delegation.of.one,
-            deputy=delegation.to.one,
-            starts_at=delegation.starts_at,
-            ends_at=delegation.ends_at,
-            body="",
-        )
-        session.add(row)
-    row.ends_at, row.body = delegation.ends_at, msgspec.json.encode(delegation).decode()
-    session.flush()
-    body = {
-        "of": _who(delegation.of),
-        "to": _who(delegation.to),
-        "starts_at": delegation.starts_at,
-        "ends_at": delegation.ends_at,
-        "by": delegation.by,
-    }
-    journal.append(
-        session, tenant, kind="approval.delegated", subject=delegation.of.one, body=body, at=at, actor=delegation.by
-    )
 
 
 def changers(session: Session, tenant: str, approval: Approval, at: datetime) -> frozenset[str]:
@@ -286,18 +273,6 @@ def _trimmed(decision: Decision) -> Decision:
         correlation=clean(decision.correlation, ADDRESS_MAX),
         key=clean(decision.key, ADDRESS_MAX),
     )
-
-
-def _who(human: Human | None) -> dict[str, str] | None:
-    if human is None:
-        return None
-    return {
-        "tid": human.tid,
-        "oid": human.oid,
-        "name": human.name,
-        "upn": human.upn,
-        "employee_id": human.employee_id,
-    }
 
 
 def _told(decision: Decision) -> dict[str, Any]:

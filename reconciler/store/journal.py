@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import BindParameter, Row, Select, bindparam, insert, or_, select, text
+from sqlalchemy import BindParameter, Row, Select, bindparam, func, insert, or_, select, text
 from sqlmodel import Session
 
 from desired_state.rows import table_of
@@ -60,6 +60,7 @@ _ALL = _ROWS.where(_OF_TENANT)
 _BEHIND = _ALL.where(_C.seq > bindparam("after"))
 _ONE = _ALL.where(_C.seq == bindparam("seq"))
 _OF_CYCLE = _ALL.where(_C.cycle == bindparam("cycle"))
+_COUNT = select(func.count()).select_from(_TABLE).where(_OF_TENANT, _C.kind == bindparam("kind"))
 _OF_KIND = _ALL.where(_C.kind == bindparam("kind"), _C.at >= bindparam("since"))
 _SIGNS: BindParameter[Any] = bindparam("signs", expanding=True)
 _FURTHER = select(_ABOUT.c.seq).where(_ABOUT.c.tenant == bindparam("tenant"), _ABOUT.c.subject.in_(_SIGNS))
@@ -219,6 +220,12 @@ def rows_of_cycle(session: Session, tenant: str, cycle: str) -> list[AuditRow]:
 def rows_since(session: Session, tenant: str, since: datetime, kind: str) -> list[AuditRow]:
     """Rows of one kind from `since` on, oldest first."""
     return _rows(session, _OF_KIND, tenant, kind=kind, since=_written(since))
+
+
+def count(session: Session, tenant: str, kind: str) -> int:
+    """How many rows of one kind there are."""
+    found = session.connection().execute(_COUNT, {"tenant": tenant, "kind": kind})
+    return int(found.scalar_one())
 
 
 def subjects_since(session: Session, tenant: str, lane: str, since: datetime) -> int:

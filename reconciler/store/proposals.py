@@ -13,6 +13,7 @@ import msgspec
 from sqlmodel import Session, col, func, select
 
 from desired_state import ledger
+from desired_state.model import Says
 from desired_state.proposals import Proposal, as_request, as_ticket, number_of
 from reconciler.digest import plain
 from reconciler.store import journal, tickets
@@ -70,6 +71,21 @@ def file(session: Session, proposal: Proposal, *, key: str, said: str, at: datet
         session, kept.tenant, kind="proposal.filed", subject=str(kept.key), body=body, at=at, actor=actor, about=about
     )
     return Filed(kept, said, is_new=True)
+
+
+def withdraw(session: Session, proposal: Proposal, *, at: datetime) -> bool:
+    """Its agent wants it no more: from now on the line is a cancelled one. False when it is already."""
+    gone = replace(as_request(proposal), says=Says.CANCELLED)
+    if not ledger.append(session, proposal.tenant, ledger.Declared(gone), at):
+        return False
+    copy = as_ticket(proposal)
+    tickets.save(session, proposal.tenant, replace(copy, is_active=False, approval="cancelled"), at)
+    body = {"agent": proposal.agent, "owner": proposal.owner, "person": proposal.person, "product": proposal.product}
+    actor = f"agent:{proposal.agent}"
+    journal.append(
+        session, proposal.tenant, kind="proposal.withdrawn", subject=str(proposal.key), body=body, at=at, actor=actor
+    )
+    return True
 
 
 def note_refused(session: Session, tenant: str, agent: str, sentence: str, at: datetime) -> None:

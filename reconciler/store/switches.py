@@ -16,13 +16,13 @@ from sqlalchemy import Row, bindparam, select
 from sqlmodel import Session
 
 from desired_state.rows import table_of
-from reconciler.store import journal
+from reconciler.store import directories, journal
 from reconciler.store.tables import EVERYONE, SwitchRow
 
 KILL = "kill-switch"
 EVERYTHING = "*"
 _TABLE = table_of(SwitchRow)
-_ON = select(_TABLE).where(_TABLE.c.tenant.in_([bindparam("tenant"), EVERYONE]), _TABLE.c.is_on.is_(True))
+_ON = select(_TABLE).where(_TABLE.c.tenant.in_(bindparam("tenants", expanding=True)), _TABLE.c.is_on.is_(True))
 
 
 class SwitchKind(StrEnum):
@@ -100,8 +100,11 @@ def freeze(
 
 
 def stops(session: Session, tenant: str) -> list[Switch]:
-    """Every stop that is on for a tenant, its own and everyone's, planned ones included; by name."""
-    found = session.connection().execute(_ON, {"tenant": tenant})
+    """Every stop that is on for a tenant, its own and everyone's, planned ones included; by name.
+
+    Its own are those of its directory, under whichever name of it they were thrown.
+    """
+    found = session.connection().execute(_ON, {"tenants": [*directories.names(session, tenant), EVERYONE]})
     return sorted(map(_switch, found), key=lambda s: (s.name, s.tenant))
 
 

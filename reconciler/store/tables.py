@@ -12,7 +12,8 @@ from sqlalchemy import BigInteger, Float, Index, LargeBinary, MetaData, Text, Un
 from sqlmodel import Field
 
 import desired_state.ledger
-import reconciler.store.proposal_rows  # noqa: F401 - part of the schema
+import reconciler.store.proposal_rows
+import reconciler.store.question_rows  # noqa: F401 - part of the schema
 from desired_state.rows import Row, RowId, UtcDateTime
 
 EVERYONE = "*"  # the tenant of what concerns all tenants

@@ -5,7 +5,8 @@ An intent counts whatever became of it: its write may have landed. A change that
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -35,13 +36,37 @@ class Touched:
 
     users: dict[str, frozenset[str]]
     cost: Decimal
+    by_product: dict[str, Touched] = field(default_factory=dict)  # by key: the same of one product alone
 
 
 def touched_since(session: Session, tenant: str, since: datetime) -> Touched:
     """Counted by effect where the intent says it, by its lane otherwise."""
+    rows = journal.rows_since(session, tenant, since, "intent")
+    products: dict[str, list[journal.AuditRow]] = {}
+    for row in rows:
+        what = row.body.get("what")
+        product = what.get("product") if isinstance(what, Mapping) else None
+        if isinstance(product, str) and product:
+            products.setdefault(product, []).append(row)
+    return replace(_touched(rows), by_product={key: _touched(mine) for key, mine in products.items()})
+
+
+def together(parts: Iterable[Touched]) -> Touched:
+    """What was done under several names of one directory, as one."""
+    users: dict[str, frozenset[str]] = {}
+    cost, products = Decimal(0), dict[str, list[Touched]]()
+    for part in parts:
+        users |= {lane: users.get(lane, frozenset()) | who for lane, who in part.users.items()}
+        cost += part.cost
+        for key, mine in part.by_product.items():
+            products.setdefault(key, []).append(mine)
+    return Touched(users, cost, {key: together(every) for key, every in products.items()})
+
+
+def _touched(rows: Iterable[journal.AuditRow]) -> Touched:
     users: dict[str, set[str]] = {}
     costs: dict[tuple[str, str], Decimal] = {}
-    for row in journal.rows_since(session, tenant, since, "intent"):
+    for row in rows:
         for lane in _lanes(row.body):
             users.setdefault(lane, set()).add(row.subject)
         cost = row.body.get("cost")

@@ -44,6 +44,8 @@ _STATUS = {
     No.KEY: 409,
     No.SAME: 409,
     No.FULL: 429,
+    No.DECIDED: 409,
+    No.UNKNOWN: 404,
 }
 
 
@@ -97,7 +99,7 @@ def _says_no(*codes: int) -> dict[int | str, dict[str, Any]]:
         401: "no valid token",
         403: "the token may not",
         404: "not there, or not shown",
-        409: "it is there already",
+        409: "it is there already, or does not wait any more",
         413: "the body is larger than 64 KiB",
         422: "not valid",
         429: "too many; Retry-After says when",
@@ -182,6 +184,19 @@ def routes(site: Site, counter: Counter) -> APIRouter:
     def proposal(caller: Caller, number: str) -> Any:
         """One of your own proposals."""
         return _shown(site, number, caller)
+
+    @router.delete(
+        "/proposals/{number}",
+        dependencies=guarded,
+        response_model=ProposalView,
+        responses=_says_no(401, 404, 409, 422, 429),
+    )
+    def withdraw(caller: Caller, number: str) -> Any:
+        """Withdraw one of your own proposals that still waits. Again, it changes nothing."""
+        found = counter.withdraw(caller, number, at=site.now())
+        if isinstance(found, Refused):
+            raise Problem(_STATUS[found.why], found.sentence)
+        return as_json(found)
 
     @router.get("/tickets/{number}", dependencies=guarded, responses=_says_no(401, 403, 404, 422, 429))
     def ticket(caller: Caller, number: str) -> dict[str, Any]:

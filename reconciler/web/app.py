@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 from desired_state.text import one_line
 from reconciler.errors import UserError
 from reconciler.logs import logger
-from reconciler.web import deciding, health, looking, signing_in, stopped
+from reconciler.web import deciding, health, looking, signing_in, standing_in, stopped
 from reconciler.web.guarding import Guarding
 from reconciler.web.pages import Pages
 from reconciler.web.problems import API, Problem, answer
@@ -29,6 +29,7 @@ def create_app(site: Site, *, further: Iterable[APIRouter] = ()) -> ASGIApp:
     for router in (
         signing_in.routes(site, pages),
         deciding.routes(site, pages),
+        standing_in.routes(site, pages),
         looking.routes(site, pages),
         stopped.routes(site, pages),
         health.routes(site),

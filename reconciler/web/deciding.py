@@ -13,8 +13,9 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import RedirectResponse
 
+from desired_state.text import one_line
 from reconciler.approvals.judge import may_see
-from reconciler.approvals.values import Approval, Assurance, Channel, Code, Decision, Refusal, Verdict
+from reconciler.approvals.values import Approval, Assurance, Channel, Code, Decision, Refusal, State, Verdict
 from reconciler.store import approvals
 from reconciler.web.identity import Role
 from reconciler.web.pages import Pages
@@ -25,6 +26,7 @@ from reconciler.web.trust import APPROVAL_ID, issue_key, place, shown_at
 from reconciler.web.visits import Visitor, address, agent, is_from_our_form, visitor
 
 Text = Annotated[str, Form(max_length=20_000)]
+REASON_MAX = 500  # of asking anew
 STATUS = {
     Code.NOT_FOUND: 404,
     Code.NOT_APPROVER: 404,
@@ -114,10 +116,37 @@ def routes(site: Site, pages: Pages) -> APIRouter:
         with site.database.write() as session:
             judged = approvals.decide(session, site.tenant, id, answer, at, tell=site.tell)
         if isinstance(judged, Approval):
+            site.wake()
             return RedirectResponse(f"/approvals/{id}", 303)
         if judged.code is Code.COMMENT:
             return _page(site, pages, who, found, at, fault=judged, typed_reason=reason, status=422)
         return _nothing(pages, who, id, judged.sentence, STATUS.get(judged.code, 409))
+
+    @router.post("/approvals/{id}/renewal")
+    def renewal(request: Request, id: str, form_token: Text = "", reason: Text = "") -> Response:
+        """Have people asked anew about what nobody answered in time. For the licence desk."""
+        who = visitor(site, request)
+        if who is None:
+            return begin(site, pages, request, place(f"/approvals/{id}"))
+        if not is_from_our_form(site, request, who, form_token):
+            return pages.forged(who)
+        at = site.now()
+        found = _seen(site, who, id, at, is_new_view=False)
+        if found is None:
+            return pages.not_found(who)
+        if not who.has(Role.ADMIN):
+            return _nothing(pages, who, id, "Only the licence desk (Licence.Admin) asks anew.", 403)
+        why = one_line(reason, REASON_MAX)
+        if len(why) < found.terms.comment_min:
+            sentence = f"A reason of at least {found.terms.comment_min} characters is needed."
+            return _nothing(pages, who, id, sentence, 422)
+        try:
+            with site.database.write() as session:
+                approvals.renew(session, site.tenant, id, by=f"{who.human.tid}/{who.human.oid}", reason=why, at=at)
+        except ValueError as error:
+            return _nothing(pages, who, id, f"{error}.", 409)
+        site.wake()
+        return RedirectResponse(f"/approvals/{id}", 303)
 
     @router.post("/approvals/{id}/sign-in")
     def again(request: Request, id: str, form_token: Text = "") -> Response:
@@ -169,6 +198,7 @@ def _page(
         fault=fault.sentence if fault is not None else "",
         typed_reason=typed_reason,
         has_role=who.has(Role.APPROVER),
+        may_renew=approval.state is State.EXPIRED and not approval.renewed_by and who.has(Role.ADMIN),
         no_role=NO_ROLE,
         wants_credentials=_wants_credentials(site, who, approval, at),
     )

@@ -96,7 +96,7 @@ def show(approval: Approval, human: Human, at: datetime, *, changers: Collection
     return Shown(
         id=approval.id,
         headline=f"{product} for {named}",
-        state=_STATES[approval.state],
+        state="expired, and is asked about anew" if approval.is_renewed else _STATES[approval.state],
         digest=approval.digest,
         ticket=approval.line.ticket,
         facts=_facts(approval),

@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any, Protocol
 
 from desired_state.catalogue import Catalogue
+from reconciler.approvals.routes import Candidate
 from reconciler.clock import Clock
 from reconciler.logs import Log
 from reconciler.store.approvals import Tell
@@ -32,6 +33,13 @@ class People(Protocol):
     def key(self, kid: str) -> Mapping[str, Any] | None: ...
 
 
+class Colleagues(Protocol):
+    """Accounts of the directory, None for one that is not there. Both raise RemoteError for what could not be read."""
+
+    def named(self, upn: str) -> Candidate | None: ...
+    def account(self, oid: str) -> Candidate | None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class StepUp:
     """For a decision that costs at least `above` a month, credentials must have been given within `max_age`."""
@@ -44,6 +52,10 @@ def nobody_told(_message: str, /, **_fields: object) -> None:
     """Where no log is kept."""
 
 
+def nothing_waits() -> None:
+    """Where no service runs beside the pages."""
+
+
 def fresh_secret() -> str:
     """256 random bits for a cookie."""
     return secrets.token_urlsafe(32)
@@ -52,7 +64,8 @@ def fresh_secret() -> str:
 @dataclass(frozen=True)
 class Site:
     """One tenant's pages. `public_url` is the address that browsers use; `proxies` are addresses whose
-    `X-Forwarded-For` counts; `log` takes what went wrong."""
+    `X-Forwarded-For` counts; `log` takes what went wrong; `wake` is called once an answer is kept, so that what
+    follows from it need not wait for the timetable."""
 
     tenant: str
     database: Database
@@ -60,10 +73,13 @@ class Site:
     people: People
     public_url: str
     catalogue: Callable[[], Catalogue]
+    colleagues: Colleagues
     proxies: Collection[str] = ()
     admits_guests: bool = False
     step_up: StepUp | None = None
+    delegate_at_most: timedelta = timedelta(days=30)
     tell: Tell | None = None
+    wake: Callable[[], None] = nothing_waits
     log: Log = nobody_told
     mode: str = ""  # of the tenant, for people
     secret: Callable[[], str] = field(default=fresh_secret, repr=False)

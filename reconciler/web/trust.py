@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 APPROVAL_ID = re.compile(r"LR-[A-Z2-7]{26}")
 TICKET_NUMBER = re.compile(r"[A-Z]{2,8}[0-9]{4,20}")
-_PLACES = re.compile(rf"/(?:inbox|approvals/{APPROVAL_ID.pattern}|tickets/{TICKET_NUMBER.pattern})")
+_PLACES = re.compile(rf"/(?:inbox|inbox/delegation|approvals/{APPROVAL_ID.pattern}|tickets/{TICKET_NUMBER.pattern})")
 HOME = "/inbox"
 
 

@@ -20,8 +20,8 @@ from desired_state.items import Item
 from desired_state.model import PlanId, ProductKey, SkuId, Ticket
 from desired_state.plan_rules import PlanRules, load_plan_rules
 from reconciler.answers import Manners, Names
-from reconciler.clients.auth import EntraTokens, OAuthClientCredentials
-from reconciler.clients.graph import GRAPH_DIALECT, Graph
+from reconciler.clients.auth import EntraTokens, OAuthClientCredentials, roles
+from reconciler.clients.graph import GRAPH_DIALECT, PERMISSIONS, Graph
 from reconciler.clients.servicenow import SERVICENOW_DIALECT, ServiceNow, TicketFields
 from reconciler.clients.wire import Budget, Counts, Patience, Wire
 from reconciler.clock import Clock
@@ -83,6 +83,7 @@ class App:
     standing: Standing | None = None  # why that is so; None: it is used as it was read
     counts: dict[str, Counts] = field(default_factory=lambda: {"graph": Counts(), "servicenow": Counts()})
 
+    woken: threading.Event = field(default_factory=threading.Event)  # set by what should not wait for the next cycle
     port: int | None = None  # that the pages are on, where it is not the configured one
     meter: Meter = UNCOUNTED  # of the process; counts nothing unless it serves
     tracer: Tracer = UNTRACED
@@ -304,6 +305,9 @@ class App:
             stale_after=self.tenant.guards.stale_after,
             pause=self.tenant.guards.breaker_pause,
             flip_window=self.tenant.guards.flip_window,
+            skews=self._skews,
+            reads_purposes=self._reads_purposes,
+            clock_tolerance=self.tenant.guards.clock_tolerance * self._speed(),
         )
 
     def asking(self) -> Asking:
@@ -447,6 +451,21 @@ class App:
             )
 
         return manners
+
+    def _reads_purposes(self) -> bool:
+        """Whether it is wanted, and permitted, to read what a mailbox is for."""
+        if self.tenant.guards.mailbox_purpose == "off":
+            return False
+        return bool(roles(self.tokens.token()) & set(PERMISSIONS["mailbox_purposes"]))
+
+    def _skews(self) -> dict[str, float | None]:
+        """Seconds that each system's clock is ahead of ours."""
+        now, monotonic = self.clock.now(), self.clock.monotonic()
+        return {system: count.skew_s(now, monotonic) for system, count in self.counts.items()}
+
+    def _speed(self) -> float:
+        """How fast time passes, at least 1: an answer of the sandbox ages so fast on its way to us."""
+        return max(1.0, self.settings.sandbox.speed) if self.tenant.sandbox else 1.0
 
     def _rng(self, name: str) -> random.Random:
         """Chance for ids and jitter: repeatable in the sandbox, the system's own elsewhere."""

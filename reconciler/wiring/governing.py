@@ -19,7 +19,7 @@ from reconciler.governance.standing import Basis, Standing, acceptors, basis, lo
 from reconciler.governance.table import ANSWERS, MODES
 from reconciler.signatures import BadSignature, fingerprint, signed_by, verified
 from reconciler.signers import Signer, allowed, parse_signers
-from reconciler.store import configs, journal
+from reconciler.store import configs, directories, guards, journal
 
 _DENIALS = ("deny_domains", "deny_users", "deny_groups", "break_glass", "shared_accounts")
 
@@ -56,8 +56,18 @@ def basis_of(app: App) -> Basis:
         return _basis(session, app.name, *app.effective.read())
 
 
+def note_directory(app: App) -> None:
+    """Remember which directory this name stands for; nothing is written when that is known."""
+    with app.database.read() as session:
+        known = guards.fact(session, app.name, directories.FACT)
+    if known is None or known[0].get("id") != app.systems.tenant_id.lower():
+        with app.database.write() as session:
+            directories.note(session, app.name, app.systems.tenant_id, app.clock.now())
+
+
 def note_configuration(app: App) -> None:
     """Keep what counts as accepted at a first start, and tell the audit log when the configuration is another one."""
+    note_directory(app)
     current, now = app.effective.read()
     with app.database.read() as session:
         is_known = configs.seen(session, app.name) == now and not _basis(session, app.name, current, now).is_new

@@ -7,10 +7,11 @@ from zoneinfo import ZoneInfo
 
 from reconciler.allowance import Allowance
 from reconciler.config import Tenant
-from reconciler.config.tenants import Guards
+from reconciler.config.tenants import Guards, ProductBudget
 from reconciler.config.values import WEEKDAYS
 from reconciler.line import Lane
 from reconciler.loop.guards import Limits
+from reconciler.loop.guards.budgets import ProductLimits
 from reconciler.loop.guards.freezes import Window
 from reconciler.loop.guards.scope import Scope
 
@@ -27,6 +28,7 @@ def scope(guards: Guards) -> Scope:
         break_glass=frozenset(guards.break_glass),
         shared_accounts=frozenset(guards.shared_accounts),
         deny_role_holders=guards.deny_role_holders,
+        needs_purpose=guards.mailbox_purpose == "required",
     )
 
 
@@ -49,6 +51,18 @@ def limits(guards: Guards) -> Limits:
         answers_per_ticket=guards.answers_per_ticket_per_day,
         cost_per_cycle=guards.cost_per_cycle,
         cost_per_day=guards.cost_per_day,
+        products={key: _product(budget) for key, budget in guards.products.items()},
+    )
+
+
+def _product(budget: ProductBudget) -> ProductLimits:
+    per_cycle = {Lane.GRANTS: budget.grants_per_cycle, Lane.REMOVALS: budget.removals_per_cycle}
+    per_day = {Lane.GRANTS: budget.grants_per_day, Lane.REMOVALS: budget.removals_per_day}
+    return ProductLimits(
+        {lane: allowed for lane, allowed in per_cycle.items() if allowed is not None},
+        {lane: allowed for lane, allowed in per_day.items() if allowed is not None},
+        budget.cost_per_cycle,
+        budget.cost_per_day,
     )
 
 

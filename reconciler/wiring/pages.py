@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cached_property
+
 from starlette.types import ASGIApp
 
+from desired_state.model import UserId
+from reconciler.approvals.routes import Candidate
 from reconciler.clients.auth import Certificate, ClientSecret, ManagedIdentity, PeopleSignIn
-from reconciler.errors import UserError
+from reconciler.clients.graph import Graph
+from reconciler.clients.wire import Counts, Patience
+from reconciler.errors import NotFound, RemoteError, UserError
 from reconciler.logs import Log
+from reconciler.loop.approvers import candidate_of
+from reconciler.model import ObservedUser
 from reconciler.web import api, metrics
 from reconciler.web.app import create_app
 from reconciler.web.site import Site, StepUp
@@ -42,13 +52,48 @@ def site(app: App, *, port: int, log: Log) -> Site:
         people=_people(app),
         public_url=public_url(app, port),
         catalogue=lambda: app.catalogue,
+        colleagues=Directory(lambda: _graph(app), app.systems.tenant_id),
+        delegate_at_most=app.tenant.approvals.delegate_at_most,
         proxies=web.proxies,
         admits_guests=sign_in.guests,
         step_up=StepUp(fresh, sign_in.fresh_above) if fresh is not None else None,
         tell=app.tell,
+        wake=app.woken.set,
         log=log,
         mode=app.tenant.mode,
     )
+
+
+class Directory:
+    """Accounts for a page. `graph` is made when somebody is first looked up; `tenant_id` is the directory's."""
+
+    def __init__(self, graph: Callable[[], Graph], tenant_id: str) -> None:
+        self._make, self._tenant_id = graph, tenant_id
+
+    @cached_property
+    def _graph(self) -> Graph:
+        return self._make()
+
+    def named(self, upn: str) -> Candidate | None:
+        """The account of a sign-in name. Raises RemoteError."""
+        name = upn.strip().lower()
+        return self._candidate(self._graph.users_by_upn([name]).get(name))
+
+    def account(self, oid: str) -> Candidate | None:
+        """The account of an object id. Raises RemoteError."""
+        user = UserId(oid)
+        return self._candidate(self._graph.users([user]).get(user))
+
+    def _candidate(self, found: ObservedUser | RemoteError | None) -> Candidate | None:
+        if isinstance(found, RemoteError) and not isinstance(found, NotFound):
+            raise found
+        return candidate_of(found, self._tenant_id) if isinstance(found, ObservedUser) else None
+
+
+def _graph(app: App) -> Graph:
+    """For a page that somebody waits for: few tries, and requests that are no cycle's."""
+    counts = {"graph": Counts(), "servicenow": Counts()}
+    return replace(app, patience=Patience(attempts=2, wait_s=5.0), counts=counts).graph
 
 
 def _people(app: App) -> PeopleSignIn:

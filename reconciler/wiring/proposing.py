@@ -12,5 +12,10 @@ def counter(app: App) -> Counter:
     """Takes proposals in for the tenant of `app`; contacts nobody. The gate judges the account itself."""
     lists = scope(app.tenant.guards)
     return Counter(
-        app.name, app.database, lambda: app.catalogue, lambda upn: outside_by_name(upn, lists), app.own_meter
+        app.name,
+        app.database,
+        lambda: app.catalogue,
+        lambda upn: outside_by_name(upn, lists),
+        app.own_meter,
+        app.tell,
     )

@@ -188,7 +188,9 @@ def test_every_text_has_contrast_and_nothing_sticks_out(stage, someone, name, sc
     thomas = someone(width=width, scripts=True, color_scheme=scheme)
     page = thomas.open(f"/approvals/{asked.id}", as_="Thomas Brandt")
 
-    for number, path in enumerate((f"/approvals/{asked.id}", "/inbox", "/tickets/RITM0010033", "/nowhere")):
+    for number, path in enumerate(
+        (f"/approvals/{asked.id}", "/inbox", "/tickets/RITM0010033", "/nowhere", "/inbox/delegation")
+    ):
         page.goto(stage.url + path)
         thomas.picture(f"4{number}-{name}-{path.split('/')[1]}")
         assert page.evaluate(CONTRAST) == []
@@ -197,6 +199,29 @@ def test_every_text_has_contrast_and_nothing_sticks_out(stage, someone, name, sc
         assert page.locator("h1").count() == 1
     complaints = [c for c in thomas.complaints if "404" not in c]
     assert complaints == []
+
+
+def test_an_approver_names_who_stands_in_and_ends_it_without_scripts(stage, someone):
+    thomas = someone(width=360)
+    page = thomas.open("/inbox/delegation", as_="Thomas Brandt")
+    last = f"{stage.served.app.clock.now() + timedelta(days=3):%Y-%m-%d}"
+    page.get_by_label("Sign-in name").fill("nobody@contoso.example")
+    page.get_by_label("Last day").fill(last)
+    page.get_by_role("button", name="Let them stand in").click()
+    expect(page.get_by_role("alert")).to_contain_text("no account of this sign-in name")
+    thomas.picture("20-delegation-refused")
+
+    page.get_by_label("Sign-in name").fill("petra.nowak@contoso.example")
+    page.get_by_role("button", name="Let them stand in").click()
+
+    expect(page.get_by_text("stands in now")).to_be_visible()
+    thomas.picture("21-delegation")
+    petra = someone()
+    expect(petra.open("/inbox/delegation", as_="Petra Nowak").get_by_text("Thomas Brandt")).to_be_visible()
+    page.get_by_role("button", name="End it now").click()
+    expect(page.get_by_text("Nobody stands in for you")).to_be_visible()
+    petra.page.reload()
+    expect(petra.page.get_by_text("Nobody has named you")).to_be_visible()
 
 
 def test_a_request_that_nobody_answered_expires(stage, someone):

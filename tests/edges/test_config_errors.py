@@ -40,6 +40,12 @@ WRONG = [
     (OK + 'act_on_tickets_since = "yesterday"', ["act_on_tickets_since", "2026-12-31", '"all"']),
     (OK + 'timezone = "Europe/Belin"', ["tenants.contoso.timezone", "Europe/Berlin"]),
     (OK + '[tenants.contoso.guards]\ngrants_per_cycle = "many"', ["line 4", "grants_per_cycle", '"2%, 5 to 50"']),
+    (
+        OK + "[tenants.contoso.guards.products.viso-plan-2]\ngrants_per_day = 3",
+        ["line 3", "a budget for the product 'viso-plan-2'", "did you mean 'visio-plan-2'?"],
+    ),
+    (OK + "[tenants.contoso.guards.products.visio-plan-2]\ngrants = 3", ["line 4", "no key 'grants'"]),
+    (OK + '[tenants.contoso.guards.products.visio-plan-2]\ncost_per_day = "x"', ["line 4", "cost_per_day"]),
     (OK + '[tenants.contoso.guards]\nallow_groups = "one"', ["allow_groups is 'one'", 'a list, like ["one", "two"]']),
     (OK + '[tenants.contoso.guards]\ncountries = ["Germany"]', ["'Germany'", "'DE'"]),
     (OK + '[tenants.contoso.approvals.approvers]\nmanagr = ["a"]', ["managr", "did you mean 'manager'?"]),

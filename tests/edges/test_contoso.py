@@ -195,6 +195,27 @@ def test_the_audit_log_verifies_and_a_changed_row_is_found(first, state, capsys)
     assert "BROKEN at row 4" in capsys.readouterr().out
 
 
+def test_the_log_has_what_was_seen_found_judged_and_planned_by_the_contract_s_names(first, state, capsys):
+    def rows(name: str) -> list[dict]:
+        capsys.readouterr()
+        assert run(["audit", "export", "--kind", name]) == 0
+        return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+    seen = {row["subject"]: row["body"] for row in rows("ticket.seen")}
+    assert len(seen) == 34
+    assert seen["RITM0010001"]["asked"][0]["product"] == "project-plan-3"
+    assert {row["body"]["lines"][0] for row in rows("ticket.seen")} >= {"RITM0010001/1", "RITM0010032/1"}
+    (plan,) = rows("plan.built")
+    intents = [row for row in rows("change.intent") if row["body"]["system"] == "graph"]
+    assert {row["body"]["plan"] for row in intents} == {plan["subject"]}
+    assert plan["seq"] < min(row["seq"] for row in intents)
+    served = {request for action in plan["body"]["actions"] for request in action["requests"]}
+    assert {row["body"]["digest"] for row in intents} <= served
+    assert "RITM0010001/1" in {row["subject"] for row in rows("drift.found")}
+    assert all(row["body"]["rules"] or row["body"].get("ruling") for row in rows("policy.evaluated"))
+    assert len(rows("policy.evaluated")) > 5
+
+
 def test_every_write_has_an_intent_before_it_and_a_result_after_it(first, state):
     with open_database(state / "reconciler.db", read_only=True) as database, database.read() as session:
         log = list(journal.export(session, "contoso"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -10,17 +11,21 @@ from datetime import time, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import httpx
 import pytest
 
+from desired_state.rules.kinds import Deny
 from reconciler.allowance import Allowance
 from reconciler.config.tenants import FreezeWindow
 from reconciler.line import Lane
+from reconciler.loop.belonging import Belonging
 from reconciler.loop.observe import Scope, Seen
 from reconciler.loop.releasing import lift, overview, release
 from reconciler.once import once
 from reconciler.report import CycleReport
+from reconciler.sandbox import hosts
 from reconciler.store import guards, journal, switches
 from tests.make import seen
 from tests.simulation.make_day import TENANT, Day, a_day
@@ -132,6 +137,47 @@ def test_what_the_directory_says_against_an_account_is_read_from_it(tmp_path):
         assert "administrator role" in notes[TWO]
         assert "resource account" in notes["RITM0010009"]
         assert "group that is denied" in notes["RITM0010013"]
+
+
+@pytest.mark.parametrize("kind", ["shared", "room", "equipment"])
+def test_a_mailbox_that_is_no_persons_is_known_by_its_purpose(tmp_path, kind):
+    (who,) = people_of(tmp_path, ONE)
+    with contoso(tmp_path / "day") as day:
+        day.world.directory.user(who).mailbox = kind
+
+        report = cycle(day, ONE, TWO)
+
+        assert phase(report, ONE) == ("held", "user_out_of_scope")
+        assert f"is a {kind} one" in next(e.state.note for e in report.endings if e.state.key.ticket == ONE)
+        assert [i for i in intents(day, "graph") if i["subject"] == user_of(day, ONE).user_id] == []
+        assert intents(day, "graph") != []  # the other one's
+
+
+@pytest.mark.parametrize(
+    ("setting", "kind", "granted", "is_served"),
+    [
+        ("where_readable", "user", True, True),
+        ("where_readable", None, True, True),  # no mailbox yet
+        ("where_readable", "shared", False, True),  # it cannot be told: lists and patterns, as before
+        ("off", "shared", True, True),
+        ("required", "user", True, True),
+        ("required", None, True, True),
+        ("required", "user", False, False),
+        ("required", "shared", True, False),
+    ],
+)
+def test_a_purpose_that_is_not_known_counts_as_denied_only_where_it_is_required(
+    tmp_path, setting, kind, granted, is_served
+):
+    (who,) = people_of(tmp_path, ONE)
+    with contoso(tmp_path / "day", mailbox_purpose=setting) as day:
+        day.world.directory.user(who).mailbox = kind
+        if not granted:
+            day.world.switches.permissions_withdrawn = ("MailboxSettings.Read",)
+
+        cycle(day, ONE)
+
+        assert bool(intents(day, "graph")) is is_served
 
 
 def a_board(day: Day, user_id: str) -> None:
@@ -433,7 +479,7 @@ def test_results_that_speak_against_the_directory_open_a_breaker_that_closes_aft
                 body = {"action": "assign_license", "lane": "grants", "trouble": "graph: status 500"}
                 at = day.world.clock.now()
                 journal.append(session, TENANT, kind="result", subject=user, body=body, at=at)
-        post = day.app.guarding().post(day_seen(day), cycle="c")
+        post = day.app.guarding().post(day_seen(day), Belonging(day.app.graph), cycle="c")
         with day.app.database.write() as session:
             post.read_back(session, [*written][3], Lane.GRANTS, is_there=False)
         before = len(intents(day, "graph"))
@@ -531,3 +577,60 @@ def test_the_terminal_throws_lifts_and_lets_through(tmp_path, monkeypatch, capsy
     assert said("guards", "release", today["digest"][:12], "--reason", "all known", "--by", "ada")[0] == 0
     (after,) = json.loads(said("guards", "show", "--output", "json")[1])["ahead"]
     assert after["released_by"] == "ada"
+
+
+# --- the directory under another name
+
+
+def renamed(day: Day) -> None:
+    """The same directory and the same tickets, under another name in the configuration."""
+    settings = day.app.settings.model_copy(update={"tenants": {"fabrikam": day.app.tenant}})
+    day.app = replace(day.app, name="fabrikam", settings=settings)
+
+
+def test_a_new_name_for_the_directory_does_not_lift_its_kill_switch(tmp_path):
+    with contoso(tmp_path) as day:
+        cycle(day, ONE)
+        before = len(day.watch.writes)
+        with day.app.database.write() as session:
+            switches.throw(session, TENANT, reason="strange", by="ada", at=day.world.clock.now())
+        renamed(day)
+
+        report = cycle(day, TWO)
+
+        assert (len(day.watch.writes), report.exit_code) == (before, 4)
+        assert ("kill switch", "grants") in tripped(report)
+        assert any('known here as "contoso" too' in said for said in report.warnings)
+
+
+def test_a_new_name_for_the_directory_does_not_start_with_a_fresh_day(tmp_path):
+    with contoso(tmp_path, grants_per_day=Allowance(1)) as day:
+        cycle(day, ONE)
+        before = len([w for w in day.watch.writes if "assignLicense" in w])
+        renamed(day)
+
+        report = cycle(day, TWO)
+
+        assert ("day budget", "grants") in tripped(report)
+        assert len([w for w in day.watch.writes if "assignLicense" in w]) == before == 1
+
+
+def test_the_groups_of_a_person_are_read_once_a_cycle_for_scope_and_rules_together(tmp_path):
+    rule = Deny(id="not-these", kind="deny", groups=("Board",))
+    with contoso(tmp_path, deny_groups=("Board",)) as day:
+        day.world.directory.add_group("Board")
+        rules = (*day.app.settings.rules, rule)
+        day.app = replace(day.app, settings=day.app.settings.model_copy(update={"rules": rules}))
+        asked: list[str] = []
+
+        def note(request: httpx.Request) -> None:
+            if request.url.host == hosts.GRAPH_HOST:
+                asked.extend(re.findall(r"/users/([0-9a-f-]{36})/transitiveMemberOf", request.content.decode()))
+                asked.extend(re.findall(r"displayName[^&]*Board", unquote(request.content.decode() + str(request.url))))
+
+        day.watch.meddle = note
+
+        report = cycle(day, ONE, TWO)
+
+        assert {phase(report, number)[0] for number in (ONE, TWO)} <= {"granted", "verifying"}
+        assert len(asked) == len(set(asked)) >= 3  # two people and the group, each once

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from reconciler import logs, secrecy
 from reconciler.clock import ManualClock
 from reconciler.config.secrets import read_secret
+from reconciler.sandbox import hosts
 from reconciler.sandbox.faults import FaultRule
 from reconciler.store import journal
 from tests.make import MONDAY
@@ -295,3 +296,5 @@ def test_messages_are_constant_and_facts_are_fields(tmp_path: Path):
         "library",
     }
     assert not [line for line in lines(stream) if "@" in json.dumps(line)]  # no person is named
+    written = stream.getvalue()
+    assert not [s for s in (hosts.CLIENT_SECRET, hosts.SERVICENOW_PASSWORD, "eyJ", "sig=") if s in written]

@@ -16,10 +16,14 @@ import httpx
 import pytest
 import trustme
 
+from desired_state.model import LineKey
+from reconciler.approvals.values import Approval, Decision, Verdict
 from reconciler.config import load
 from reconciler.daemon import Service
 from reconciler.errors import UserError
+from reconciler.store import approvals
 from reconciler.web.server import WebServer
+from reconciler.wiring.pages import site
 from reconciler.wiring.serving import serving
 
 QUIET = {"RECONCILER_WEB__PORT": "0", "RECONCILER_SANDBOX__SPEED": "0"}
@@ -113,3 +117,37 @@ def test_pages_over_tls_are_served_with_the_configured_certificate(tmp_path: Pat
 
     assert up.url.startswith("https://localhost:")
     assert answer.headers["strict-transport-security"]
+
+
+def test_an_answer_on_the_pages_opens_the_next_stage_at_once(tmp_path: Path):
+    settings = load(None, {**QUIET, "RECONCILER_STATE_DIR": str(tmp_path), "RECONCILER_SCHEDULE__EVERY": "1h"})
+    stop, said = threading.Event(), []
+    late = threading.Timer(60.0, stop.set)
+
+    with serving(settings, "contoso", log=said.append) as up:
+        own = site(up.app, port=1, log=said.append)
+
+        def newest() -> Approval:
+            with up.app.database.read() as session:
+                return approvals.of_line(session, "contoso", LineKey("RITM0010012", 1))[0]
+
+        def log(sentence: str) -> None:
+            said.append(sentence)
+            if len(said) > 1:
+                stop.set()
+                return
+            first, at = newest().stages[0], up.app.clock.now()
+            yes = Decision(first.name, Verdict.APPROVE, first.approvers[0], newest().digest, at, key="click")
+            with up.app.database.write() as session:
+                assert isinstance(approvals.decide(session, "contoso", newest().id, yes, at), Approval)
+            own.wake()
+
+        late.start()
+        Service(up.app, log, tell_every_s=3600).run(stop)
+        late.cancel()
+
+        assert len(said) == 2
+        stage = newest().stage
+        assert stage is not None
+        assert (stage.name, [h.name for h in stage.approvers]) == ("cost_center_owner", ["Thomas Brandt"])
+        assert stage.opened_at is not None

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from reconciler.approvals.values import Delegation, Human
 from reconciler.cli.main import run
 from reconciler.governance.payloads import APPROVAL
 from reconciler.sandbox.state import SandboxState
-from reconciler.store import journal, switches
+from reconciler.store import delegations, journal, switches
 from reconciler.store.database import open_database
+from tests.make import DAY
 from tests.make_signatures import an_ed25519, public, signed
 
 ROOT = Path(__file__).parents[2]
@@ -202,3 +205,24 @@ def test_as_shipped_nobody_decides_from_the_terminal(tmp_path, monkeypatch, caps
     code, _, err = desk.say(*glass, "--signature", desk.sign("robert.novak", *glass))
 
     assert (code, "approvals.break_glass_signers is empty" in err) == (1, True)
+
+
+def test_who_stands_in_for_whom_is_listed_at_the_terminal(desk, tmp_path):
+    desk.say("reconcile", "--ticket", E5)
+    laura, petra = (Human("t", f"oid-{n}", n, f"{n}@contoso.example") for n in ("laura", "petra"))
+    with open_database(tmp_path / "var" / "reconciler.db") as database, database.write() as session:
+        at = datetime.fromisoformat(next(reversed(list(journal.export(session, "contoso"))))["at"])
+        for begins, ends in ((at, at + DAY), (at + 2 * DAY, at + 3 * DAY), (at - 2 * DAY, at - DAY)):
+            delegations.delegate(session, "contoso", Delegation(laura, petra, begins, ends, by=laura.upn), at)
+
+    listed = desk.told("approvals", "delegations")["delegations"]
+    every = desk.told("approvals", "delegations", "--all")["delegations"]
+    code, text, _ = desk.say("approvals", "delegations")
+
+    assert [(d["of"], d["to"], d["standing"]) for d in listed] == [
+        (laura.upn, petra.upn, "now"),
+        (laura.upn, petra.upn, "later"),
+    ]
+    assert [d["standing"] for d in every] == ["over", "now", "later"]
+    assert code == 0
+    assert "petra@contoso.example stands in for laura@contoso.example" in text

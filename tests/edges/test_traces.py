@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -56,3 +59,32 @@ def test_without_a_collector_there_is_no_span_and_no_error():
         tracer.happened("request", 0.1, api="graph")
 
     assert tracer is UNTRACED
+
+
+def test_spans_reach_a_collector_and_one_that_is_down_holds_nobody_up():
+    came: list[tuple[str, str, int]] = []
+
+    class Collector(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            length = int(self.headers["Content-Length"])
+            came.append((self.path, self.headers["Content-Type"], len(self.rfile.read(length))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Nothing is printed."""
+
+    with HTTPServer(("127.0.0.1", 0), Collector) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        address = f"http://127.0.0.1:{server.server_address[1]}/v1/traces"
+        with collecting(address, service="license-reconciler", version="1") as tracer, tracer.span("cycle"):
+            tracer.happened("request", 0.1, api="graph")
+        server.shutdown()
+        thread.join()
+
+    began = time.monotonic()
+    with collecting(address, service="license-reconciler", version="1") as tracer, tracer.span("cycle"):
+        pass  # nobody listens there any more
+    assert time.monotonic() - began < 10
+    assert [(path, kind) for path, kind, size in came if size] == [("/v1/traces", "application/x-protobuf")]

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.audit import ocsf, sheet
+from reconciler.audit import kinds, ocsf, sheet
 from reconciler.audit.syslog import framed, message
 from tests.make import MONDAY
 from tests.make_audit import a_log
@@ -180,3 +180,36 @@ def test_a_row_is_one_syslog_message_whose_end_is_certain():
 
     assert said.startswith(b"<109>1 2026-11-02T09:00:00.000000Z host_one license-reconciler - intent - \xef\xbb\xbf{")
     assert framed(said) == str(len(said)).encode() + b" " + said
+
+
+# --- events by the contract's names (approvals.md 6.4)
+
+
+def test_a_row_tells_of_the_events_that_it_is():
+    judged = {"rules": [{"rule": "r"}]}
+    assert kinds.events_of({"kind": "line_moved", "body": {"found": "never_assigned", **judged}}) == (
+        "drift.found",
+        "policy.evaluated",
+    )
+    assert kinds.events_of({"kind": "line_moved", "body": judged}) == ("policy.evaluated",)
+    assert kinds.events_of({"kind": "line_moved", "body": {}}) == ("line_moved",)
+    assert kinds.events_of({"kind": "intent", "body": {}}) == ("change.intent",)
+    assert kinds.events_of({"kind": "ticket.seen", "body": {}}) == ("ticket.seen",)
+
+
+def test_rows_are_chosen_by_kind_or_by_event():
+    rows = [
+        {"kind": "line_moved", "body": {"found": "never_assigned"}},
+        {"kind": "line_moved", "body": {"rules": [1]}},
+        {"kind": "intent", "body": {}},
+    ]
+
+    def chosen(*names: str) -> list[int]:
+        named = frozenset(names)
+        assert {r["kind"] for r in kinds.only(rows, named)} <= (kinds.rows_of(named) or {"line_moved", "intent"})
+        return [rows.index(row) for row in kinds.only(rows, named)]
+
+    assert chosen() == [0, 1, 2]
+    assert chosen("drift.found") == [0]
+    assert chosen("policy.evaluated", "change.intent") == [1, 2]
+    assert chosen("line_moved") == [0, 1]

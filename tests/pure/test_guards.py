@@ -21,7 +21,7 @@ from reconciler.line import Decision, Gated, Lane, Line, LineState, Observed, Un
 from reconciler.loop.diff import Windows, diff
 from reconciler.loop.gate import Gates, Policy, gate
 from reconciler.loop.guards.breakers import Circuit, Mark, fights, is_fought, touches, tripped
-from reconciler.loop.guards.budgets import Limits, Used, counted, within
+from reconciler.loop.guards.budgets import Limits, ProductLimits, Used, counted, within
 from reconciler.loop.guards.canary import Canary
 from reconciler.loop.guards.effects import Scales
 from reconciler.loop.guards.forecast import forecast
@@ -29,6 +29,7 @@ from reconciler.loop.guards.freezes import Stop, Window, frozen
 from reconciler.loop.guards.judge import judge
 from reconciler.loop.guards.scope import EVERYBODY, Register, Scope, Side
 from reconciler.loop.guards.scope import judge as side_of
+from reconciler.loop.guards.skew import judge as judge_clocks
 from reconciler.loop.guards.sources import Pulled, pulled, short
 from reconciler.loop.guards.watch import Watch
 from reconciler.loop.plan import Bounds, plan
@@ -181,6 +182,42 @@ def test_what_a_plan_costs_a_month_is_capped():
     gates = grants(people(3), watch)
     assert (decisions(gates), [t.guard for t in gates.trips]) == ({Decision.STOPPED}, ["cost budget"])
     after = replace(watch, used=Used(cost=Decimal(5)))
+    assert decisions(grants(people(2), after)) == {Decision.STOPPED}
+
+
+def test_a_product_has_budgets_of_its_own_and_the_trip_names_it_and_the_lane():
+    key = a_line().product.key
+    own = ProductLimits({Lane.GRANTS: Allowance(2)}, {Lane.GRANTS: Allowance(3)})
+    watch = Watch(MONDAY, limits=limits(products={key: own}))
+
+    assert decisions(grants(people(2), watch)) == {Decision.CLEARED}
+    (trip,) = grants(people(3), watch).trips
+    assert (trip.guard, trip.lane, trip.wanted, trip.limit) == ("product budget", Lane.GRANTS, 3, 2)
+    assert f"3 accounts for product {key} in lane grants" in trip.sentence
+    assert decisions(grants(people(3), watch)) == {Decision.STOPPED}
+    spent = Used(by_product={key: Used({Lane.GRANTS: frozenset({"x", "y"})})})
+    assert decisions(grants(people(2), replace(watch, used=spent))) == {Decision.STOPPED}
+    assert decisions(grants(people(1), replace(watch, used=spent))) == {Decision.CLEARED}
+
+
+def test_a_budget_of_one_product_does_not_count_what_others_take():
+    watch = Watch(MONDAY, limits=limits(products={"another": ProductLimits({Lane.GRANTS: Allowance(0)})}))
+
+    assert decisions(grants(people(5), watch)) == {Decision.CLEARED}
+
+
+def test_what_a_product_may_cost_a_month_is_capped():
+    key = a_line().product.key
+    capped = {key: ProductLimits(cost_per_cycle=Decimal(10), cost_per_day=Decimal(12))}
+    watch = Watch(MONDAY, scales=Scales(prices={VISIO: Decimal("5.00")}), limits=limits(products=capped))
+
+    assert decisions(grants(people(2), watch)) == {Decision.CLEARED}
+    (trip,) = grants(people(3), watch).trips
+    assert (trip.guard, f"15.00 a month more for product {key} in lane grants" in trip.sentence) == (
+        "product budget",
+        True,
+    )
+    after = replace(watch, used=Used(by_product={key: Used(cost=Decimal(5))}))
     assert decisions(grants(people(2), after)) == {Decision.STOPPED}
 
 
@@ -581,3 +618,26 @@ def test_proven_access_is_nobodys_business_of_a_frozen_lane():
     (result,) = gated([a_line()], proven, Watch(MONDAY, stops=stops)).gated
 
     assert result.decision is Decision.CLEARED
+
+
+# --- clocks -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("graph", "servicenow", "is_wrong", "is_odd"),
+    [
+        (0.0, 0.0, False, False),
+        (-299.0, 300.0, False, False),
+        (-301.0, -301.0, True, False),
+        (7200.0, 7100.0, True, False),
+        (7200.0, 0.0, False, True),
+        (7200.0, -7200.0, False, True),
+        (7200.0, 3600.0, False, True),  # off, and not by the same
+        (7200.0, None, False, True),
+        (None, None, False, False),
+    ],
+)
+def test_two_clocks_that_agree_prove_that_ours_is_wrong_and_one_alone_does_not(graph, servicenow, is_wrong, is_odd):
+    found = judge_clocks({"graph": graph, "servicenow": servicenow})
+
+    assert (bool(found.wrong), bool(found.odd)) == (is_wrong, is_odd)

@@ -256,6 +256,24 @@ def test_zeros_have_a_value_for_each_label():
             assert len(values) == len(series.labels), series.name
 
 
+def test_a_request_counts_by_the_class_of_its_reply_and_one_that_never_left_apart():
+    registry = a_registry()
+    meter = a_meter(registry)
+
+    meter.exchanged("graph", "users", 200, 0.2)
+    meter.exchanged("graph", "users_by_upn", 429, 0.1, attempt=2)
+    meter.exchanged("graph", "assign_license", 0, 30.0)
+    meter.exchanged("login", "token", 0, 0.0, is_sent=False)
+
+    found = samples(registry)
+    assert total(found, s.API_REQUESTS.name, api="graph", operation="users", code="2xx") == 1
+    assert total(found, s.API_REQUESTS.name, api="graph", operation="users", code="4xx") == 1
+    assert total(found, s.API_REQUESTS.name, operation="assign_license", code="lost") == 1
+    assert total(found, s.API_REQUESTS.name, api="login", code="unsent") == 1
+    assert total(found, s.API_THROTTLED.name) == total(found, s.API_RETRIES.name, api="graph") == 1
+    assert total(found, f"{s.API_SECONDS.name}_count", api="login") == 0  # nothing was waited for
+
+
 # --- the inventory
 
 

@@ -159,11 +159,17 @@ def past_of(world: World) -> tuple[PastGrant, ...]:
 
 @contextmanager
 def a_day(
-    state: Path, world: World | None = None, *, config: Path | None = None, served: Serving | None = None
+    state: Path,
+    world: World | None = None,
+    *,
+    config: Path | None = None,
+    served: Serving | None = None,
+    may: Callable[[str], bool] = lambda _: True,
 ) -> Iterator[Day]:
     """Contoso, or another world, with the shipped configuration and a store under `state`.
 
-    `served`: the open ports of that world, which are then talked to over TLS instead of in process.
+    `served`: the open ports of that world, which are then talked to over TLS instead of in process. `may`: which of its
+    permissions our application still has there.
     """
     world = world or contoso()
     settings = load(config, {"RECONCILER_STATE_DIR": str(state)})
@@ -175,7 +181,10 @@ def a_day(
         def http() -> httpx.Client:
             if served is not None:
                 return held.enter_context(make_http(ca_file=served.ca_file))
-            return held.enter_context(make_http(watch.wrap(SandboxTransport(world))))
+            service = SandboxTransport(world)
+            ours = service.login.apps[hosts.CLIENT_ID]
+            service.login.apps[hosts.CLIENT_ID] = ours._replace(roles=tuple(filter(may, ours.roles)))
+            return held.enter_context(make_http(watch.wrap(service)))
 
         reached = Systems(
             clock=world.clock,

@@ -256,12 +256,26 @@ def _play(game: Game, *, tell: bool) -> None:
         game.cycle()
         if done(f"calm {result.cycles}"):
             return
+    _groups_work(game)
     if game.world.clock.now().minute >= 55:  # a day may end somewhere, and with it a period: taken back, then told
         for _ in range(2):
             game.wait(5)
             game.cycle()
     _rest(game)
     done("at rest")
+
+
+def _groups_work(game: Game) -> None:
+    """A group that took in or let go somebody in the last calm cycles gets the time that it takes here."""
+    for _ in range(4):  # what it gives or takes may let another line go on, to another group
+        due = max(
+            (at for group in game.world.directory.store.groups.values() for at in group.waiting.values()), default=None
+        )
+        if due is None:
+            return
+        for minutes in ((due - game.world.clock.now()).total_seconds() / 60 + 1, 5):
+            game.wait(max(minutes, 0))
+            game.cycle()
 
 
 def _rest(game: Game) -> None:

@@ -10,13 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from desired_state.model import ProductKey
+from desired_state.proposals import Proposal
 from reconciler.approvals.machine import OPEN, move
 from reconciler.approvals.values import Approval, Channel, Decision, Refusal, State, Verdict
 from reconciler.daemon import Service
 from reconciler.loop.observe import Scope
 from reconciler.once import once
 from reconciler.report import CycleReport
-from reconciler.store import approvals, journal, switches
+from reconciler.store import approvals, journal, proposals, switches
 from tests.simulation.make_day import TENANT, Day, a_day
 
 E5, AGENT, SHOP, GROUP = "RITM0010012", "RITM0010023", "RITM0010033", "RITM0010031"
@@ -139,6 +141,64 @@ def test_nobody_in_time_is_no_refusal_but_a_task_for_people(day):
     assert graph_writes(day) == []
 
 
+def test_what_expired_is_asked_anew_over_what_would_be_done_now_and_leaves_review(day):
+    look(day, E5)
+    assert phase(look(day, E5, 6 * 1440)) == ("review", "policy_refused")
+    old, now = request(day, E5), day.world.clock.now()
+    assert phase(look(day, E5, 60)) == ("review", "policy_refused")  # by itself it stays there
+
+    with day.app.database.write() as session:
+        approvals.renew(session, TENANT, old.id, by="Nina Schulz", reason="Lena still needs it.", at=now)
+
+    assert phase(look(day, E5, 5)) == ("awaiting_approval", None)
+    fresh = request(day, E5)
+    assert (fresh.id != old.id, fresh.state, len(requests(day, E5))) == (True, State.PENDING, 2)
+    with day.app.database.read() as session:
+        (row,) = [r for r in journal.export(session, TENANT) if r["kind"] == "approval.renewed"]
+    assert (row["actor"], row["body"]["reason"], row["subject"]) == ("Nina Schulz", "Lena still needs it.", old.id)
+    answer(day, E5)
+    look(day, E5, 5)
+    answer(day, E5)
+    look(day, E5, 5)
+    assert phase(look(day, E5, 5)) == ("granted", None)
+    assert len(graph_writes(day)) == 1
+
+
+def test_what_was_asked_anew_and_expires_again_calls_people_again(day):
+    look(day, E5)
+    look(day, E5, 6 * 1440)
+    with day.app.database.write() as session:
+        old, now = request(day, E5), day.world.clock.now()
+        approvals.renew(session, TENANT, old.id, by="Nina Schulz", reason="Still needed.", at=now)
+    look(day, E5, 5)
+
+    assert phase(look(day, E5, 6 * 1440)) == ("review", "policy_refused")
+
+    assert [a.state for a in requests(day, E5)] == [State.EXPIRED, State.EXPIRED]
+    assert len(day.tasks(E5)) == 2
+    assert graph_writes(day) == []
+
+
+def test_only_what_expired_is_asked_anew(day):
+    look(day, E5)
+    asked, now = request(day, E5), day.world.clock.now()
+
+    def refused(id: str, by: str = "Nina", reason: str = "Still needed.") -> str:
+        with day.app.database.write() as session, pytest.raises(ValueError) as said:
+            approvals.renew(session, TENANT, id, by=by, reason=reason, at=now)
+        return str(said.value)
+
+    assert "did not expire, it is pending" in refused(asked.id)
+    assert "needs a name and a reason" in refused(asked.id, by=" ")
+    assert "there is no request" in refused("LR-" + "Z" * 26)
+    look(day, E5, 6 * 1440)
+    with day.app.database.write() as session:
+        approvals.renew(session, TENANT, asked.id, by="Nina", reason="Still needed.", at=now)
+    look(day, E5, 5)
+    assert "has a newer request" in refused(asked.id)
+    assert len(requests(day, E5)) == 2
+
+
 def answer_late(day: Day, number: str) -> Approval | Refusal:
     asked, now = request(day, number), day.world.clock.now()
     stage = asked.stages[0]
@@ -220,6 +280,24 @@ def test_what_software_orders_is_granted_by_people_alone(day, number, stages):
 
     assert phase(report)[0] == "granted"
     assert request(day, number).state is State.DONE
+
+
+def test_what_an_agent_withdraws_is_cancelled_with_its_request_and_nothing_is_written(day):
+    filed = Proposal(
+        "", TENANT, "copilot", "robert.novak@contoso.example", "lena.fischer@contoso.example",
+        ProductKey("visio-plan-1"), "Draws maps.", day.world.clock.now(),
+    )  # fmt: skip
+    with day.app.database.write() as session:
+        kept = proposals.file(session, filed, key="k", said="s", at=day.world.clock.now()).proposal
+    assert phase(look(day, kept.number)) == ("awaiting_approval", None)
+    assert request(day, kept.number).state is State.PENDING
+
+    with day.app.database.write() as session:
+        proposals.withdraw(session, kept, at=day.world.clock.now())
+
+    assert phase(look(day, kept.number, 5))[0] == "cancelled"
+    assert request(day, kept.number).state is State.CANCELLED
+    assert day.watch.writes == []
 
 
 def test_what_software_ordered_and_a_person_rejected_is_refused(day):

@@ -17,7 +17,7 @@ from reconciler.clock import ManualClock
 from reconciler.line import Lane
 from reconciler.loop.approving import Asking, consume
 from reconciler.loop.send import Stopped, Write
-from reconciler.store import approvals, configs, journal
+from reconciler.store import approvals, configs, delegations, journal
 from reconciler.store.database import Database, open_database, row_counts
 from tests.make import DAY, HOUR, MONDAY
 from tests.make_approvals import EVE, ID, LAURA, TENANT, TID, TOM, a_draft, a_stage, an_answer
@@ -169,7 +169,7 @@ def test_the_inbox_lists_what_a_person_can_answer_now(database):
 
     assert (listed(LAURA), listed(TOM), listed(LAURA, MONDAY + 6 * DAY)) == ([ID], [], [])
     with database.write() as session:
-        approvals.delegate(session, TENANT, Delegation(LAURA, TOM, MONDAY, MONDAY + DAY, by=LAURA.upn), MONDAY)
+        delegations.delegate(session, TENANT, Delegation(LAURA, TOM, MONDAY, MONDAY + DAY, by=LAURA.upn), MONDAY)
     assert (listed(TOM), listed(TOM, MONDAY + DAY)) == ([ID], [])
     decided = answer(database, an_answer(TOM))
     assert isinstance(decided, Approval)

@@ -17,17 +17,18 @@ from reconciler.allowance import Allowance
 from reconciler.clock import ManualClock
 from reconciler.errors import Forbidden, OutcomeUnknown, Rejected, Throttled
 from reconciler.line import Lane
+from reconciler.loop import releasing
 from reconciler.loop.diff import Windows, diff
 from reconciler.loop.gate import Gates
 from reconciler.loop.guarding import Guarding, Post
 from reconciler.loop.guards.breakers import Circuit
-from reconciler.loop.guards.budgets import Limits, Used
+from reconciler.loop.guards.budgets import Limits, ProductLimits, Used
 from reconciler.loop.guards.freezes import Window
 from reconciler.loop.guards.scope import EVERYBODY, Scope
 from reconciler.loop.guards.watch import Watch
 from reconciler.loop.send import Sender, Stopped, Write, trouble_in
 from reconciler.model import Reply
-from reconciler.store import guards, journal, switches, tally
+from reconciler.store import configs, directories, guards, journal, switches, tally
 from reconciler.store.database import Database
 from tests.make import ADA, DAY, HOUR, MONDAY, a_line, a_user, seen
 from tests.make_store import TENANT
@@ -189,6 +190,32 @@ def test_what_is_added_a_month_is_counted_once_a_change(database):
     assert [point.send(dear(u)) for u in (first, first, second, third)] == ["", "", "", "cost budget"]
 
 
+def test_a_product_s_own_budget_holds_at_the_choke_point_and_over_the_day(database):
+    own = ProductLimits({Lane.GRANTS: Allowance(2)}, {Lane.GRANTS: Allowance(3)}, cost_per_day=Decimal(20))
+    limits = everything(99, products={"visio": own})
+    point = Point(database, Watch(MONDAY, limits=limits), users=5)
+
+    def of(user: UserId, product: str = "visio", cost: int = 5) -> Write:
+        body = {"after": "x", "product": product}
+        return a_write(user, body=body, cost=Decimal(cost), digest=f"d-{user}", counts=frozenset({Lane.GRANTS}))
+
+    said = [point.send(of(u)) for u in (*point.people[:2], point.people[0], point.people[2])]
+    assert said == ["", "", "", "product budget"]
+    assert point.send(of(point.people[2], "project")) == ""
+
+    with database.read() as session:
+        touched = tally.touched_since(session, TENANT, MONDAY - DAY)
+    assert touched.by_product["visio"].users == {"grants": frozenset(point.people[:2])}
+    assert (touched.by_product["visio"].cost, touched.cost) == (Decimal(10), Decimal(15))
+    used = Used(by_product={"visio": Used({Lane.GRANTS: touched.by_product["visio"].users["grants"]}, Decimal(10))})
+    later = Point(database, Watch(MONDAY, limits=limits, used=used), users=5)
+    assert [later.send(of(u)) for u in later.people[2:4]] == ["", "product budget"]
+    assert "visio" in later.post.trips[0].sentence
+    assert "grants" in later.post.trips[0].sentence
+    dear = Point(database, Watch(MONDAY, limits=limits, used=used), users=5)
+    assert dear.send(of(dear.people[2], cost=11)) == "product budget"
+
+
 def test_an_answer_counts_by_ticket_and_a_change_without_effect_not_at_all(database):
     point = Point(database, Watch(MONDAY, limits=everything(1)), users=2)
 
@@ -276,3 +303,70 @@ def test_a_plan_that_was_used_and_stops_again_is_told_and_can_be_let_through_aga
 
         kinds = [row["kind"] for row in journal.export(session, TENANT)]
     assert kinds == ["guard.tripped", "guard.released", "guard.release_used", "guard.tripped"]
+
+
+# --- a directory under several names
+
+
+OLD, DIRECTORY = "before", "72f988bf-86f1-41af-91ab-2d7cd011db47"
+
+
+def named(database: Database) -> None:
+    """Both names stand for one directory."""
+    with database.write() as session:
+        for name in (OLD, TENANT):
+            directories.note(session, name, DIRECTORY.upper(), MONDAY)
+
+
+@pytest.mark.parametrize("is_kill", [True, False])
+def test_a_stop_that_was_set_under_another_name_of_the_directory_holds(database, is_kill):
+    named(database)
+    with database.write() as session:
+        if is_kill:
+            switches.throw(session, OLD, reason="strange", by="ada", at=MONDAY)
+        else:
+            switches.freeze(session, OLD, "audit", reason="auditors", by="ada", at=MONDAY)
+
+    stops(Point(database), a_write(), "kill switch" if is_kill else "freeze")
+
+    if is_kill:
+        with database.write() as session:
+            lifted = releasing.lift(session, TENANT, by="bob", reason="looked into", at=MONDAY, takes_two=False)
+        assert lifted.is_off
+        assert Point(database).send(a_write()) == ""
+
+
+def test_what_was_done_under_another_name_counts_for_the_day(database):
+    named(database)
+    body = {"after": "x", "product": "visio"}
+    before = Point(database, users=3)
+    before.sender.tenant = OLD
+    assert [before.send(a_write(u, body=body, cost=Decimal(5))) for u in before.people[:2]] == ["", ""]
+
+    with database.read() as session:
+        names = directories.names(session, TENANT)
+        touched = tally.together(tally.touched_since(session, name, MONDAY - DAY) for name in names)
+
+    assert names == (TENANT, OLD)
+    assert (touched.users, touched.cost) == ({"grants": frozenset(before.people[:2])}, Decimal(10))
+    assert touched.by_product["visio"].users == touched.users
+
+
+def test_a_name_of_another_directory_shares_nothing_and_what_is_known_is_not_written_again(database):
+    named(database)
+    with database.write() as session:
+        assert not directories.note(session, TENANT, DIRECTORY, MONDAY)
+        assert directories.note(session, "other", "b" * 36, MONDAY)
+        assert directories.names(session, "other") == ("other",)
+        assert directories.names(session, "never seen") == ("never seen",)
+        assert directories.shared(session, "other") == ""
+        assert '"before" too' in directories.shared(session, TENANT)
+
+
+def test_an_older_name_is_known_by_its_accepted_configuration(database):
+    document = {"tenant": {"sandbox": False, "graph": {"tenant_id": DIRECTORY}}}
+    with database.write() as session:
+        configs.accept(session, OLD, "d" * 64, document, how="signed", at=MONDAY)
+        directories.note(session, TENANT, DIRECTORY, MONDAY)
+
+        assert directories.names(session, TENANT) == (TENANT, OLD)

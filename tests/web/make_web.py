@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,8 +19,9 @@ from desired_state.catalogue import load_builtin
 from desired_state.model import LineKey
 from reconciler.approvals.values import Approval, Human, Stage
 from reconciler.clients.auth import ClientSecret, PeopleSignIn
-from reconciler.clients.wire import make_http
-from reconciler.sandbox import hosts
+from reconciler.clients.graph import GRAPH_DIALECT, Graph
+from reconciler.clients.wire import Patience, Wire, make_http
+from reconciler.sandbox import hosts, tokens
 from reconciler.sandbox.stories import contoso
 from reconciler.sandbox.transport import SandboxTransport
 from reconciler.sandbox.world import World
@@ -28,6 +30,7 @@ from reconciler.store.database import Database
 from reconciler.web.app import create_app
 from reconciler.web.site import Site
 from reconciler.web.visits import SESSION_COOKIE
+from reconciler.wiring.pages import Directory
 from tests.make_approvals import a_draft, a_stage
 from tests.make_logs import into
 from tests.make_sign_in import Form, answer_of, forms_of, pick
@@ -48,9 +51,12 @@ class Between(httpx.BaseTransport):
         self._inner = SandboxTransport(world)
         self.asked: list[str] = []
         self.keys_at = ""
+        self.is_graph_off = False
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         self.asked.append(request.url.path)
+        if self.is_graph_off and request.url.host == hosts.GRAPH_HOST:
+            raise httpx.ConnectError("[Errno 111] Connection refused", request=request)
         answer = self._inner.handle_request(request)
         if self.keys_at and request.url.path.endswith("/openid-configuration"):
             return httpx.Response(200, json={**json.loads(answer.content), "jwks_uri": self.keys_at}, request=request)
@@ -209,8 +215,37 @@ def pages_of(database: Database, **changes: Any) -> Pages:
     )
     said: list[str] = []
     settled = {"public_url": OURS, "catalogue": load_builtin, "log": into(said), **changes}
-    site = Site(tenant=TENANT, database=database, clock=world.clock, people=people, **settled)
+    directory = Directory(lambda: _graph(world, between), hosts.TENANT_ID)
+    site = Site(tenant=TENANT, database=database, clock=world.clock, people=people, colleagues=directory, **settled)
     return Pages(world, site, create_app(site), login, between, said)
+
+
+def _graph(world: World, between: Between) -> Graph:
+    """The client that ships, as the application of the daemon."""
+    token = tokens.issue(
+        key=tokens.key_of(world.seed),
+        tenant_id=hosts.TENANT_ID,
+        issuer="https://sts.windows.net/",
+        audience=hosts.GRAPH_URL,
+        app_id=hosts.CLIENT_ID,
+        app_name="License Reconciler",
+        roles=list(hosts.ENFORCE_ROLES),
+        now=world.clock.now(),
+        lifetime_s=10**9,
+        token_id="1",
+    )
+    wire = Wire(
+        "graph",
+        make_http(between),
+        f"{hosts.GRAPH_URL}/v1.0",
+        lambda: {"Authorization": f"Bearer {token}"},
+        lambda _: False,
+        world.clock,
+        random.Random(1),
+        dialect=GRAPH_DIALECT,
+        patience=Patience(attempts=1),
+    )
+    return Graph(wire, world.clock)
 
 
 def _e3() -> dict[str, Any]:

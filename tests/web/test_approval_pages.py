@@ -10,7 +10,8 @@ from datetime import timedelta
 from desired_state.model import LineKey
 from reconciler.approvals.machine import move
 from reconciler.approvals.values import Assurance, Channel, Delegation, State, Verdict
-from reconciler.store import approvals
+from reconciler.store import approvals, delegations
+from reconciler.web.app import create_app
 from reconciler.web.visits import SESSION_COOKIE
 from tests.web.make_web import HOSTILE, ID, OURS, TENANT, shown
 
@@ -124,6 +125,18 @@ def test_the_second_stage_waits_for_the_second_person(pages):
     assert "Nothing waits" in laura.get("/inbox").text
     assert thomas.decide().status_code == 303
     assert pages.kept().state is State.APPROVED
+
+
+def test_an_answer_that_is_kept_wakes_the_service_and_one_that_is_not_does_not(pages):
+    rung: list[bool] = []
+    pages.app = create_app(replace(pages.site, wake=lambda: rung.append(pages.kept().decisions != ())))
+    pages.ask()
+    browser = pages.signed_in()
+
+    assert browser.decide(digest="e" * 64).status_code == 409
+    assert rung == []
+    assert browser.decide().status_code == 303
+    assert rung == [True]
 
 
 def test_a_double_click_counts_once(pages):
@@ -260,6 +273,32 @@ def test_an_expired_request_takes_no_answer(pages):
     assert pages.kept().decisions == ()
 
 
+def test_the_licence_desk_asks_anew_what_nobody_answered_in_time(pages):
+    pages.ask()
+    with pages.database.write() as session:
+        ended = lambda a: move(a, State.EXPIRED, reason="Nobody answered.")  # noqa: E731
+        approvals.change(session, TENANT, ID, ended, pages.world.clock.now())
+    laura, nina = pages.signed_in(), pages.signed_in("Nina Schulz")
+    assert "/renewal" not in laura.get(f"/approvals/{ID}").text
+    form = nina.form(f"/approvals/{ID}")
+    assert form.action == f"/approvals/{ID}/renewal"
+
+    token = laura.form("/inbox", 0).fields["form_token"]
+    assert laura.post(form.action, {"form_token": token, "reason": REASON}).status_code == 403
+    assert nina.post(form.action, {**form.fields, "reason": "short"}).status_code == 422
+    assert nina.post(form.action, {**form.fields, "form_token": "", "reason": REASON}).status_code == 403
+    assert pages.kept().renewed_by == ""
+    assert nina.post(form.action, {**form.fields, "reason": REASON}).status_code == 303
+
+    who = pages.person("Nina Schulz")
+    assert pages.kept().is_renewed
+    (row,) = pages.log("approval.renewed")
+    assert (row.actor, row.body["reason"]) == (f"{who.tid}/{who.oid}", REASON)
+    page = nina.get(f"/approvals/{ID}").text
+    assert "is asked about anew" in page
+    assert "/renewal" not in page
+
+
 def test_a_form_that_was_changed_decides_nothing(pages):
     pages.ask()
     browser = pages.signed_in()
@@ -360,7 +399,7 @@ def test_a_deputy_decides_for_whom_they_stand_in_for(pages):
     pages.ask()
     now = pages.world.clock.now()
     with pages.database.write() as session:
-        approvals.delegate(session, TENANT, Delegation(laura, petra, now, now + DAY, by=laura.upn), now)
+        delegations.delegate(session, TENANT, Delegation(laura, petra, now, now + DAY, by=laura.upn), now)
     browser = pages.signed_in("Petra Nowak")
 
     assert browser.decide().status_code == 303

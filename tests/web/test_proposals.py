@@ -8,10 +8,11 @@ import pytest
 
 from desired_state import ledger
 from desired_state.model import LineKey, Says
+from reconciler.approvals.values import State
 from reconciler.store import agents, lines, proposals, tickets
 from reconciler.store.database import row_counts
 from tests.web.make_api import KEY, caller
-from tests.web.make_web import HOSTILE, TENANT
+from tests.web.make_web import HOSTILE, ID, TENANT
 
 LINE = LineKey("PROP0000001", 1)
 
@@ -304,3 +305,71 @@ def test_a_clock_that_steps_back_gives_no_agent_more(pages):
         assert agents.spend(session, found, at) == 0
         assert agents.spend(session, found, at - timedelta(hours=5)) == 60
         assert agents.spend(session, found, at + timedelta(seconds=30)) == 30
+
+
+# --- withdrawing
+
+
+def test_an_agent_withdraws_what_still_waits_and_once_only(pages):
+    agent = caller(pages)
+    agent.propose()
+
+    first, again = (agent.send("DELETE", "/api/v1/proposals/PROP0000001") for _ in range(2))
+
+    assert (first.status_code, first.json()["state"], again.json()) == (200, "cancelled", first.json())
+    with pages.database.read() as session:
+        request = ledger.standings(session, TENANT)[LINE].request
+    assert request is not None
+    assert request.says is Says.CANCELLED
+    (row,) = pages.log("proposal.withdrawn")
+    assert (row.subject, row.actor) == (str(LINE), "agent:copilot")
+    assert agent.propose(key="another-key").json()["number"] == "PROP0000002"  # it may be proposed anew
+
+
+def test_withdrawing_takes_the_request_from_the_people_who_were_asked(pages):
+    agent = caller(pages)
+    agent.propose()
+    pages.ask(line=LINE)
+    laura = pages.signed_in()
+    form = laura.form(f"/approvals/{ID}")
+
+    assert agent.send("DELETE", "/api/v1/proposals/PROP0000001").status_code == 200
+
+    assert pages.kept().state is State.CANCELLED
+    assert "Nothing waits" in laura.get("/inbox").text
+    assert laura.post(form.action, {**form.fields, "verdict": "approve"}).status_code == 409
+    assert pages.kept().decisions == ()
+    assert "has withdrawn it" in laura.get(f"/approvals/{ID}").text
+
+
+@pytest.mark.parametrize("verdict", ["approve", "reject"])
+def test_what_people_decided_is_not_withdrawn(pages, verdict):
+    agent = caller(pages)
+    agent.propose()
+    pages.ask(line=LINE)
+    pages.signed_in().decide(verdict=verdict, reason="Decided with care.")
+
+    answer = agent.send("DELETE", "/api/v1/proposals/PROP0000001")
+
+    assert (answer.status_code, answer.headers["content-type"]) == (409, "application/problem+json")
+    assert "does not wait any more" in answer.json()["detail"]
+    assert pages.kept().state is (State.APPROVED if verdict == "approve" else State.REJECTED)
+    assert pages.log("proposal.withdrawn") == []
+
+
+def test_only_one_s_own_proposals_are_withdrawn(pages):
+    mine = caller(pages)
+    other = caller(pages, token="lra_" + "o" * 43, name="other")
+    mine.propose()
+
+    for number in ("PROP0000001", "PROP0000009", "RITM0010001", "x"):
+        assert other.send("DELETE", f"/api/v1/proposals/{number}").status_code == 404
+    mine.token = "lra_" + "w" * 43
+    assert mine.send("DELETE", "/api/v1/proposals/PROP0000001").status_code == 401
+    assert pages.log("proposal.withdrawn") == []
+
+
+def test_the_description_has_the_withdrawal(pages):
+    described = caller(pages).get("/openapi.json").json()["paths"]["/api/v1/proposals/{number}"]
+
+    assert set(described["delete"]["responses"]) == {"200", "401", "404", "409", "422", "429"}

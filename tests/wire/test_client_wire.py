@@ -109,11 +109,13 @@ def test_a_write_whose_reply_is_lost_or_broken_is_of_unknown_outcome_and_is_not_
 
 def test_a_write_that_never_left_is_tried_again_and_is_not_counted():
     remote = Remote(httpx.ConnectError("no route"), reply(204))
-    wire = a_wire(remote)
+    exchanges: list[Exchange] = []
+    wire = a_wire(remote, exchanges=exchanges)
 
     wire.patch("/users/x", json={}, operation="write")
 
     assert (wire.counts.requests, wire.counts.writes) == (1, 1)
+    assert [(e.is_sent, e.status, e.attempt) for e in exchanges] == [(False, 0, 1), (True, 204, 2)]
 
 
 def test_a_write_that_can_never_leave_is_unavailable_because_nothing_was_done():

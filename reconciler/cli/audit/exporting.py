@@ -30,7 +30,12 @@ if TYPE_CHECKING:
 )
 @click.option("--since", metavar="INSTANT", help="Rows from then on, for example 2026-11-02 or 2026-11-02T09:00:00Z.")
 @click.option("--until", metavar="INSTANT", help="Rows before then.")
-@click.option("--kind", "kinds", multiple=True, help="Rows of this kind only; may be given again.")
+@click.option(
+    "--kind",
+    "kinds",
+    multiple=True,
+    help="Rows of this kind, or event, only; may be given again.",
+)
 @click.pass_context
 def export(
     ctx: click.Context,
@@ -70,13 +75,17 @@ def _lines(
     from importlib.metadata import version
 
     from reconciler.audit import ocsf, sheet
+    from reconciler.audit.kinds import only, rows_of
     from reconciler.store import checkpoints, journal
 
     if form == "jsonl" and not kinds and bounds == (None, None):
         yield from map(_json, checkpoints.export(session, tenant))
         return
-    wanted = {*kinds, "intent"} if form == "ocsf" and "result" in kinds else set(kinds)
-    rows = journal.export(session, tenant, since=bounds[0], until=bounds[1], kinds=wanted)
+    named = frozenset(kinds)
+    wanted = rows_of(named)
+    if form == "ocsf" and "result" in wanted:  # an event is made of both
+        named, wanted = named | {"intent"}, wanted | {"intent"}
+    rows = only(journal.export(session, tenant, since=bounds[0], until=bounds[1], kinds=wanted), named)
     if form == "csv":
         yield from sheet.lines(rows)
     elif form == "ocsf":

@@ -16,7 +16,7 @@ from urllib.parse import quote
 import msgspec
 
 from desired_state.model import GroupId, SkuId, UserId
-from reconciler.clients.graph import audits, groups, roles, shapes
+from reconciler.clients.graph import audits, groups, mailboxes, roles, shapes
 from reconciler.clients.graph.batch import read_many
 from reconciler.clients.graph.dialect import SYSTEM
 from reconciler.clients.graph.scan import SCAN_SELECT, UserPage, scan, scan_users
@@ -157,6 +157,10 @@ class Graph:
     def role_holders(self) -> frozenset[UserId]:
         """Everybody to whom an administrator role is assigned, directly or by a group."""
         return roles.role_holders(self.wire)
+
+    def mailbox_purposes(self, users: Collection[UserId]) -> dict[UserId, str | RemoteError]:
+        """What the mailbox of each user is for, "" for one without a mailbox here."""
+        return mailboxes.purposes(self.wire, [UserId(_guid(user)) for user in users])
 
     def licensed_people(self, domains: Collection[str] = ()) -> int:
         """How many users hold a licence, of these domains or of all: from an index, for shares only."""

@@ -61,6 +61,8 @@ PERMISSIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "RoleEligibilitySchedule.Read.Directory",
             "RoleEligibilitySchedule.ReadWrite.Directory",
         ),
+        # "mailboxSettings", Graph v1.0 reference; not in graph.md
+        "mailbox_purposes": ("MailboxSettings.Read", "MailboxSettings.ReadWrite"),
         "licensed_people": _READ_USERS,
         "add_group_member": _WRITE_MEMBERS,
         "remove_group_member": _WRITE_MEMBERS,

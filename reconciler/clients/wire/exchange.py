@@ -156,6 +156,7 @@ class Wire:
                     self.budget.went_well()
                 return answer
             error_now = judgement.error or Malformed(self.dialect.system, "no reply")
+            error_now.client_request_id = sent["client-request-id"]
             if judgement.sign is Sign.STALE:
                 if has_renewed or not self._refresh(signed):
                     raise error_now
@@ -190,6 +191,8 @@ class Wire:
             try:
                 status = response.status_code
                 request_id = cut(self.dialect.request_id(response.headers), limit=100)
+                if "Date" in response.headers:
+                    self.counts.dated(response.headers["Date"], self.clock.monotonic())
                 body = self._body(response)
             finally:
                 response.close()

@@ -7,14 +7,15 @@ by its digest, and the other lanes go on. Counting is by users who gain or lose 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from reconciler.allowance import Allowance
 from reconciler.line import Lane, Trip, Weight
 from reconciler.model import Action, ActionKind
 
-CYCLE, DAY, COST = "cycle budget", "day budget", "cost budget"
+CYCLE, DAY, COST, PRODUCT = "cycle budget", "day budget", "cost budget", "product budget"
+_ANY = Allowance(1_000_000)
 
 
 def _defaults() -> dict[Lane, Allowance]:
@@ -24,6 +25,16 @@ def _defaults() -> dict[Lane, Allowance]:
         Lane.USAGE_LOCATIONS: Allowance(50, Decimal(10), 250),
         Lane.ANSWERS: Allowance(20),
     }
+
+
+@dataclass(frozen=True, slots=True)
+class ProductLimits:
+    """The same for what is done because of one product, whichever SKU it takes. A lane left out has no limit."""
+
+    per_cycle: Mapping[Lane, Allowance] = field(default_factory=dict)
+    per_day: Mapping[Lane, Allowance] = field(default_factory=dict)
+    cost_per_cycle: Decimal | None = None
+    cost_per_day: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +52,18 @@ class Limits:
     cost_per_cycle: Decimal | None = None
     cost_per_day: Decimal | None = None
     people: int | None = None
+    products: Mapping[str, ProductLimits] = field(default_factory=dict)  # by key, beside the lanes' own
+
+    def of_product(self, key: str) -> Limits:
+        """What one product may change, as limits of its own; what it does not say is not limited here."""
+        own = self.products[key]
+        return Limits(
+            {lane: own.per_cycle.get(lane) or _ANY for lane in Lane},
+            {lane: own.per_day.get(lane) or _ANY for lane in Lane},
+            cost_per_cycle=own.cost_per_cycle,
+            cost_per_day=own.cost_per_day,
+            people=self.people,
+        )
 
     def of_cycle(self, lane: Lane) -> int:
         return self.per_cycle[lane].of(self.people)
@@ -55,9 +78,13 @@ class Used:
 
     users: Mapping[Lane, frozenset[str]] = field(default_factory=dict)
     cost: Decimal = Decimal(0)
+    by_product: Mapping[str, Used] = field(default_factory=dict)  # the same of each product alone
 
     def of(self, lane: Lane) -> frozenset[str]:
         return self.users.get(lane, frozenset())
+
+    def of_product(self, key: str) -> Used:
+        return self.by_product.get(key) or Used()
 
 
 def counted(action: Action, weight: Weight) -> frozenset[Lane]:
@@ -98,8 +125,8 @@ def within(
     return None
 
 
-def affordable(wanted: Decimal, *, used: Decimal, limits: Limits, digest: str) -> Trip | None:
-    """None when the monthly cost fits, else the trip that freezes the grants."""
+def affordable(wanted: Decimal, *, used: Decimal, limits: Limits, digest: str, what: str = "") -> Trip | None:
+    """None when the monthly cost fits, else the trip that freezes the grants. `what` it is for, where not for all."""
     caps = ((Decimal(0), limits.cost_per_cycle, "one cycle"), (used, limits.cost_per_day, "one day"))
     for before, cap, whose in caps:
         if cap is not None and wanted and before + wanted > cap:
@@ -110,7 +137,19 @@ def affordable(wanted: Decimal, *, used: Decimal, limits: Limits, digest: str) -
                 int((before + wanted).to_integral_value()),
                 int(cap),
                 digest,
-                f"{wanted:.2f} a month more{on_top} are more than the {cap:.2f} that {whose} may add; "
+                f"{wanted:.2f} a month more{what}{on_top} are more than the {cap:.2f} that {whose} may add; "
                 "nothing of this lane was sent.",
             )
     return None
+
+
+def product_within(
+    lane: Lane, key: str, wanted: Iterable[str], cost: Decimal, *, used: Used, limits: Limits, digest: str
+) -> Trip | None:
+    """None when what is wanted because of one product fits into its own budgets, else the trip, which names both."""
+    own, spent = limits.of_product(key), used.of_product(key)
+    what = f"accounts for product {key}"
+    trip = within(lane, wanted, used=spent.of(lane), limits=own, digest=digest, what=what)
+    if trip is None and lane is Lane.GRANTS:
+        trip = affordable(cost, used=spent.cost, limits=own, digest=digest, what=f" for product {key} in lane {lane}")
+    return replace(trip, guard=PRODUCT) if trip is not None else None

@@ -9,15 +9,15 @@ from decimal import Decimal
 
 from reconciler.line import Closing, Decision, Finding, Gated, Lane, LineState, Trip
 from reconciler.loop.guards.breakers import Circuit, is_fought
-from reconciler.loop.guards.budgets import affordable, counted, within
+from reconciler.loop.guards.budgets import affordable, counted, product_within, within
 from reconciler.loop.guards.forecast import end_name
 from reconciler.loop.guards.lanes import DIRECTORY, lane_digest, lane_of, lanes_of
 from reconciler.loop.guards.watch import Watch, system_of
 
-KILL, FREEZE, CIRCUIT, SHORT, FIGHT, CANARY, SCOPE = (
-    "kill switch", "freeze", "circuit breaker", "short source", "fighting controllers", "canary", "scope",
+KILL, FREEZE, CIRCUIT, SHORT, FIGHT, CANARY, SCOPE, CLOCK = (
+    "kill switch", "freeze", "circuit breaker", "short source", "fighting controllers", "canary", "scope", "clock",
 )  # fmt: skip
-LIFTED = frozenset({KILL, FREEZE, CANARY, SCOPE})  # never let through: lifted, or over with the cycle
+LIFTED = frozenset({KILL, FREEZE, CANARY, SCOPE, CLOCK})  # never let through: lifted, or over with the cycle
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,15 +86,28 @@ def _tripped(lane: Lane, wanted: list[Gated], watch: Watch, digest: str) -> Trip
     trip = within(lane, who, used=watch.used.of(lane), limits=watch.limits, digest=digest)
     if trip is None and lane is Lane.GRANTS:
         trip = affordable(cost, used=watch.used.cost, limits=watch.limits, digest=digest)
-    return trip
+    return trip or _product_tripped(lane, wanted, watch, digest)
 
 
-def _counts(lane: Lane, wanted: Iterable[Gated], watch: Watch) -> tuple[set[str], Decimal]:
-    """The people whom a lane's plan touches in effect, and what it adds a month."""
+def _product_tripped(lane: Lane, wanted: list[Gated], watch: Watch, digest: str) -> Trip | None:
+    """The first product with a budget of its own that the lane's plan passes; it stops the lane as a whole, too."""
+    for key in sorted(watch.limits.products):
+        mine = [g for g in wanted if any(a.product == key for a in g.proposal.actions)]
+        who, cost = _counts(lane, mine, watch, key)
+        trip = product_within(lane, key, who, cost, used=watch.used, limits=watch.limits, digest=digest)
+        if trip is not None:
+            return trip
+    return None
+
+
+def _counts(lane: Lane, wanted: Iterable[Gated], watch: Watch, product: str = "") -> tuple[set[str], Decimal]:
+    """The people whom a lane's plan touches in effect, and what it adds a month; of one product where it is named."""
     who: set[str] = set()
     cost = Decimal(0)
     for g in wanted:
         for action, weight in zip(g.proposal.actions, g.weights, strict=True):
+            if product and action.product != product:
+                continue
             cost += weight.cost
             if lane in counted(action, weight) and not covered(g.proposal.finding, watch):
                 who.add(action.user)

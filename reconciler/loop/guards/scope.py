@@ -19,6 +19,7 @@ from reconciler.line import Finding, Unread
 from reconciler.model import ObservedUser
 
 ANY = "*"
+SHARED = frozenset({"shared", "room", "equipment"})  # purposes of mailboxes that are no person's
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ class Scope:
     break_glass: frozenset[str] = frozenset()
     shared_accounts: frozenset[str] = frozenset()
     deny_role_holders: bool = True
+    needs_purpose: bool = False  # whether a mailbox whose purpose is not known counts as denied
 
     @property
     def groups(self) -> frozenset[str]:
@@ -62,6 +64,7 @@ class Register:
     named: Mapping[str, GroupId | Unread] = field(default_factory=dict)
     groups: Mapping[UserId, frozenset[GroupId] | Unread] = field(default_factory=dict)
     role_holders: frozenset[UserId] | Unread = frozenset()
+    purposes: Mapping[UserId, str | Unread] = field(default_factory=dict)  # of mailboxes, of whoever was asked about
 
 
 class Side(StrEnum):
@@ -97,12 +100,17 @@ def judge(finding: Finding, scope: Scope, register: Register) -> Standing:
         return Standing(Side.OUT, "The account holds an administrator role, so it is never changed.")
     if account is not None and _member(account, scope.deny_groups, register) is True:
         return Standing(Side.OUT, "The account is in a group that is denied, so it is never changed.")
+    purpose = register.purposes.get(account, "") if account is not None else ""
+    if isinstance(purpose, str) and purpose.lower() in SHARED:
+        return Standing(Side.OUT, f"The mailbox of the account is a {purpose.lower()} one, so it is never changed.")
     allowed = _allowed(account, names, domains, scope, register)
     if allowed is False and scope.is_empty:
         return Standing(Side.OUT, "Nobody is in scope yet: every allow list is empty.")
     if allowed is False:
         return Standing(Side.OUT, "The account is not in scope: it is on none of the allow lists.")
     unread = allowed if isinstance(allowed, Unread) else _unread(account, scope, register)
+    if unread is None and scope.needs_purpose and isinstance(purpose, Unread):
+        unread = purpose
     if unread is not None:
         return Standing(Side.UNREAD, f"Whether the account may be changed cannot be told: {unread.why}.")
     return INSIDE

@@ -176,13 +176,19 @@ class GraphService:
 
     def _with_headers(self, call: Call, answer: Answer) -> Answer:
         answer.headers.update(self._correlation(call))
-        answer.headers.setdefault("Date", self._world.clock.now().strftime("%a, %d %b %Y %H:%M:%S GMT"))
+        answer.headers.update({k: v for k, v in self._dated().items() if k not in answer.headers})
         return answer
+
+    def _dated(self) -> dict[str, str]:
+        ahead_s = self._world.switches.graph_date_skew_s
+        if ahead_s is None:
+            return {}
+        at = self._world.clock.now() + timedelta(seconds=ahead_s)
+        return {"Date": at.strftime("%a, %d %b %Y %H:%M:%S GMT")}
 
     def _error(self, call: Call, problem: Problem | Refused) -> Answer:
         correlation = self._correlation(call)
         inner: dict[str, Any] = {"date": self._world.clock.now().strftime("%Y-%m-%dT%H:%M:%S"), **correlation}
         body = {"error": {"code": problem.code, "message": problem.message, "innerError": inner}}
         headers = dict(problem.headers) if isinstance(problem, Problem) else {}
-        date = self._world.clock.now().strftime("%a, %d %b %Y %H:%M:%S GMT")
-        return Answer(problem.status, body, {**headers, **correlation, "Date": date})
+        return Answer(problem.status, body, {**headers, **correlation, **self._dated()})

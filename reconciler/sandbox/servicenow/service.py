@@ -99,8 +99,9 @@ class ServiceNowService:
             if not session:
                 self._sessions += 1
                 response.headers["Set-Cookie"] = f"JSESSIONID=SANDBOX{self._sessions:025X}; Path=/; HttpOnly; Secure"
-            if "date" not in response.headers:
-                response.headers["Date"] = self._date(0)
+            ahead = self._world.instance.switches.date_skew_s
+            if "date" not in response.headers and ahead is not None:
+                response.headers["Date"] = self._date(ahead)
             return response
 
     # --- faults around a request

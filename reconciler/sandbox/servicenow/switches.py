@@ -102,5 +102,7 @@ class InstanceSwitches(msgspec.Struct):
     """Longest time between a row's stamp and its becoming visible."""
     clock_skew_s: float = 300.0
     """How far the Date header is off."""
+    date_skew_s: float | None = 0.0
+    """The same of every answer, fault or none; None: there is no such header."""
     burst_rows: int = 25
     """Rows that a burst touches within one second."""

@@ -1,0 +1,65 @@
+"""Which tenant names of this store are one and the same directory.
+
+Switches, freezes, budgets of a day and breakers protect a directory, and are kept by the name that it has in the
+configuration. Whoever gives it a new name must not start without them: what holds under one name holds under all.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlmodel import Session, col, select
+
+from reconciler.store import configs, guards
+from reconciler.store.tables import ConfigAcceptedRow, GuardFactRow
+
+FACT = "directory"
+
+
+def note(session: Session, tenant: str, directory: str, at: datetime) -> bool:
+    """Remember the directory (its tenant id) that a name stands for; False, and nothing written, when it is known.
+
+    With a name that is new, what the store knows of older names from their configurations is remembered as well.
+    """
+    known = guards.fact(session, tenant, FACT)
+    if known is not None and known[0].get("id") == directory.lower():
+        return False
+    if known is None:
+        for name in session.exec(select(ConfigAcceptedRow.tenant).where(ConfigAcceptedRow.tenant != tenant).distinct()):
+            kept = configs.accepted(session, name)
+            id = _id_of(kept.document) if kept is not None else ""
+            if id and guards.fact(session, name, FACT) is None:
+                guards.remember(session, name, FACT, {"id": id}, at)
+    guards.remember(session, tenant, FACT, {"id": directory.lower()}, at)
+    return True
+
+
+def names(session: Session, tenant: str) -> tuple[str, ...]:
+    """Every name of the directory that this name stands for, this one first."""
+    own = session.get(GuardFactRow, (tenant, FACT))
+    if own is None:
+        return (tenant,)
+    query = select(GuardFactRow.tenant).where(
+        GuardFactRow.name == FACT, GuardFactRow.body == own.body, col(GuardFactRow.tenant) != tenant
+    )
+    return (tenant, *sorted(session.exec(query)))
+
+
+def shared(session: Session, tenant: str) -> str:
+    """That the directory has other names here as well, for people; "" where it has not."""
+    others = names(session, tenant)[1:]
+    if not others:
+        return ""
+    listed = ", ".join(json.dumps(name) for name in others)
+    return (
+        f"the directory of tenant {tenant} is known here as {listed} too: switches, freezes and budgets of a day hold "
+        "for all of these names, whatever else was kept under another one does not"
+    )
+
+
+def _id_of(document: Mapping[str, Any]) -> str:
+    tenant = document.get("tenant") or {}
+    return "" if tenant.get("sandbox") else str((tenant.get("graph") or {}).get("tenant_id") or "").lower()
