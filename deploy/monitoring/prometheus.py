@@ -19,7 +19,7 @@ def anchor(alert: Alert) -> str:
     return alert.name.lower()
 
 
-def annotations(alert: Alert, summary: str) -> dict[str, str]:
+def noted(alert: Alert, summary: str) -> dict[str, str]:
     """`runbook_url` is a path in this repository: put the address where your site keeps it before it."""
     return {"summary": summary, "runbook_url": f"{RUNBOOK}#{anchor(alert)}"}
 
@@ -58,7 +58,7 @@ def rules(missing_for: str) -> dict[str, Any]:
                     "expr": alert.missing,
                     "for": missing_for,
                     "labels": {"severity": Severity.TICKET.value},
-                    "annotations": annotations(alert, twin_summary(alert)),
+                    "annotations": noted(alert, twin_summary(alert)),
                 }
                 for name, alert in twins().items()
             ],
@@ -73,7 +73,7 @@ def _alert(alert: Alert) -> dict[str, Any]:
         "expr": alert.expr,
         **({"for": alert.for_} if alert.for_ != "0s" else {}),
         "labels": {"severity": alert.severity.value},
-        "annotations": annotations(alert, alert.summary),
+        "annotations": noted(alert, alert.summary),
     }
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from deploy.monitoring.limits import MISSING_FOR
-from deploy.monitoring.prometheus import annotations, rules, twin_summary, twins
+from deploy.monitoring.prometheus import noted, rules, twin_summary, twins
 from deploy.monitoring.rules import ALERTS
 from deploy.monitoring.values import Severity
 
@@ -290,7 +290,7 @@ def _story(proof: Proof) -> dict[str, Any]:
     alert = next(a for a in ALERTS if a.name == proof.alert)
     told = {
         "exp_labels": {"severity": alert.severity.value, **proof.labels},
-        "exp_annotations": annotations(alert, proof.says),
+        "exp_annotations": noted(alert, proof.says),
     }
     return {
         "name": f"{proof.alert} fires and resolves",
@@ -314,7 +314,7 @@ def _told(twin: str, labels: dict[str, str]) -> dict[str, Any]:
     says = re.sub(r"\{\{ with .*\{\{ end \}\}", of, twin_summary(alert))
     return {
         "exp_labels": {"severity": Severity.TICKET.value, **labels},
-        "exp_annotations": annotations(alert, says),
+        "exp_annotations": noted(alert, says),
     }
 
 

@@ -59,6 +59,7 @@ class Prometheus:
     """Scrapes one address each second, with the shipped rules evaluated each second too; `for` stays as shipped."""
 
     def __init__(self, folder: Path, target_port: int) -> None:
+        program = binary("prometheus")
         folder.mkdir(parents=True)
         rules = yaml.safe_load(RULES.read_text("utf-8"))
         for group in rules["groups"]:
@@ -76,7 +77,7 @@ class Prometheus:
         self._log = (folder / "log").open("wb")
         self._process = subprocess.Popen(
             [
-                binary("prometheus"),
+                program,
                 f"--config.file={folder / 'prometheus.yml'}",
                 f"--storage.tsdb.path={folder / 'data'}",
                 f"--web.listen-address=127.0.0.1:{port}",
