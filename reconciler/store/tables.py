@@ -133,6 +133,9 @@ class LeaseRow(Row, table=True):
     epoch: int = Field(default=0, sa_type=BigInteger)
     since_s: float = Field(default=0.0, sa_type=Float)
     until_s: float = Field(default=0.0, sa_type=Float)
+    next_due_s: float = Field(default=0.0, sa_type=Float, sa_column_kwargs={"server_default": "0"})
+    asked: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
+    served: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
 
 
 class CycleRow(Row, table=True):

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from reconciler.config import load
 from tests.service.make_customer import configuration, keep_world
 from tests.service.make_prometheus import Prometheus, free_port, until
 
@@ -33,7 +32,6 @@ EARLY = (
     "ReconcilerUnknownVerdicts",
 )
 LATE = ("ReconcilerFlapping", "ReconcilerApprovalOverdue")
-HAS_TIMETABLE = hasattr(load(None, {}).schedule, "pull_every")  # then the service counts by the sandbox's clock
 COMMAND = (sys.executable, "-m", "reconciler")
 COLD_S = 90  # a busy machine may take so long to start
 
@@ -55,16 +53,15 @@ class Played:
 
 
 def _environment(folder: Path, port: int) -> dict[str, str]:
-    env = {
+    return {
         **os.environ,
         "RECONCILER_STATE_DIR": str(folder / "var"),
         "RECONCILER_CONFIG": str(configuration(folder)),
         "RECONCILER_WEB__PORT": str(port),
         "RECONCILER_SANDBOX__SPEED": str(SPEED),
         "RECONCILER_SANDBOX__FAULTS": "true",
+        "RECONCILER_SCHEDULE__EVERY": "3m",
     }
-    env["RECONCILER_SCHEDULE__EVERY"] = "3m" if HAS_TIMETABLE else "2s"
-    return env
 
 
 @pytest.fixture(scope="session")

@@ -13,11 +13,8 @@ import pytest
 
 from deploy.monitoring.boards import BOARDS
 from deploy.monitoring.rules import ALERTS, RECORDINGS
-from tests.service.conftest import EARLY, HAS_TIMETABLE, LATE, Played
+from tests.service.conftest import EARLY, LATE, Played
 from tests.service.make_prometheus import as_grafana_asks, binary, until
-
-# told by a loop with a timetable only
-UNCOUNTED = () if HAS_TIMETABLE else ("Wait in the queue",)
 
 
 def test_every_panel_returns_series(played: Played, capsys: pytest.CaptureFixture[str]):
@@ -37,7 +34,7 @@ def test_every_panel_returns_series(played: Played, capsys: pytest.CaptureFixtur
     without_value = [
         (board, panel, legend)
         for board, panel, legend, series in found
-        if not any(math.isfinite(one.value) for one in series) and panel not in UNCOUNTED
+        if not any(math.isfinite(one.value) for one in series)
     ]
     assert without_value == []
 

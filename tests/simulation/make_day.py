@@ -35,7 +35,7 @@ from reconciler.sandbox.server import Serving
 from reconciler.sandbox.stories import contoso, history
 from reconciler.sandbox.transport import SandboxTransport
 from reconciler.sandbox.world import World
-from reconciler.store.database import Database, open_database
+from reconciler.store.database import BUSY_TIMEOUT_S, Database, open_database
 from reconciler.wiring import App, Systems
 from tests.make_folder import Folder, folder_of, put
 
@@ -165,6 +165,7 @@ def a_day(
     config: Path | None = None,
     served: Serving | None = None,
     may: Callable[[str], bool] = lambda _: True,
+    busy_timeout_s: float = BUSY_TIMEOUT_S,
 ) -> Iterator[Day]:
     """Contoso, or another world, with the shipped configuration and a store under `state`.
 
@@ -174,7 +175,7 @@ def a_day(
     world = world or contoso()
     settings = load(config, {"RECONCILER_STATE_DIR": str(state)})
     with ExitStack() as held:
-        database = open_database(state / "reconciler.db")
+        database = open_database(state / "reconciler.db", busy_timeout_s=busy_timeout_s)
         held.callback(database.close)
         watch = Watch(database)
 

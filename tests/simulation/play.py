@@ -22,7 +22,7 @@ from reconciler.clients.auth import Basic, ClientSecret
 from reconciler.clients.wire import make_http
 from reconciler.config import Settings, load
 from reconciler.errors import RemoteError, UserError
-from reconciler.loop.observe import Scope
+from reconciler.loop.observe import Pace, Scope
 from reconciler.once import once
 from reconciler.report import CycleReport
 from reconciler.sandbox import hosts
@@ -171,7 +171,9 @@ class Game:
         self.rows.cycle_begins()
         report: CycleReport | None = None
         try:
-            report = once(self.app, Scope())
+            scope = self._scope()
+            self.rows.may_rest = scope.pace is not Pace.EVERY
+            report = once(self.app, scope)
         except Killed:
             self.result.killed += 1
             self.app = self._app()
@@ -190,6 +192,12 @@ class Game:
         if report is not None:
             self.last = report
         return report
+
+    def _scope(self) -> Scope:
+        """Of every other customer a service takes care: quick cycles, and a scan of everybody now and then."""
+        if self.tenant.seed % 2 == 0 or not self.world.faults.enabled:
+            return Scope()
+        return Scope(pace=Pace.SCAN if self.result.cycles % 4 == 0 else Pace.QUICK)
 
     def wait(self, minutes: float) -> None:
         self.world.clock.advance(timedelta(minutes=minutes))
