@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test check check-browser check-api endure soak simulate lint bench lock clean renderer
+.PHONY: install demo test check check-browser check-api check-service check-deploy endure soak simulate lint bench lock clean renderer
 
 install: .venv/installed
 
@@ -24,7 +24,7 @@ demo: install
 	@echo 'Let two days pass, start over: .venv/bin/reconciler sandbox advance 2d | reset'
 
 test: install
-	$(BIN)/python -m pytest tests -m "not long" -n 2 --dist worksteal --ignore=tests/browser
+	$(BIN)/python -m pytest tests -m "not long" -n 2 --dist worksteal --ignore=tests/browser --ignore=tests/service --ignore=tests/deploy
 
 # The pages in Debian's Chromium (apt-get install chromium). Pictures of every page are left in var/browser.
 check-browser: install
@@ -34,6 +34,26 @@ check-browser: install
 # The API against its own description: generated requests, half a minute.
 check-api: install
 	$(BIN)/python -m pytest tests/web/check_api.py -n 0 -W ignore
+
+# Dashboards and rules against the real thing: Debian's Prometheus, unpacked and not installed, scrapes the service while
+# stories and faults play. One and a half minutes. It prints every panel and rule with its number of series.
+check-service: install
+	-@$(MAKE) --no-print-directory var/prometheus/usr/bin/prometheus || echo 'Prometheus could not be fetched: what needs it is skipped' >&2
+	$(BIN)/python -m pytest tests/service -n 0 -rs --timeout 400
+
+var/prometheus/usr/bin/prometheus:
+	@mkdir -p var/prometheus
+	cd var/prometheus && rm -f prometheus_*.deb && apt-get download -qq prometheus && dpkg -x prometheus_*.deb . && rm prometheus_*.deb
+
+# The wheel by pipx, in an empty folder and not as root; unit, Dockerfile, compose file and manifests by their linters.
+check-deploy: install
+	-@$(MAKE) --no-print-directory var/lint/.installed || echo 'the linters could not be fetched: what needs them is skipped' >&2
+	$(BIN)/python -m pytest tests/deploy -n 0 -rs --timeout 420
+
+var/lint/.installed: requirements-deploy.lock
+	@test -x var/lint/bin/python || $(BIN)/uv venv -q var/lint
+	@$(BIN)/uv pip sync -q --python var/lint/bin/python --require-hashes requirements-deploy.lock
+	@touch $@
 
 check: install
 	$(BIN)/ruff check .
@@ -81,6 +101,8 @@ bench: install
 
 lock:
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --python-version 3.11 pyproject.toml --group dev -o requirements-dev.lock
+	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --python-version 3.11 pyproject.toml --extra postgres --extra otel -o requirements-run.lock
+	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --python-version 3.11 --group deploy -o requirements-deploy.lock
 	echo 'uv==0.13.8' | $(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --python-version 3.11 - -o requirements-uv.lock
 
 clean:
