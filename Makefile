@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test check check-browser check-api endure simulate lint bench lock clean renderer
+.PHONY: install demo test check check-browser check-api endure soak simulate lint bench lock clean renderer
 
 install: .venv/installed
 
@@ -47,6 +47,12 @@ check: install
 SHARE ?= 1
 endure: install
 	EVERY_REQUEST=$(SHARE) EVERY_SEED=0 $(BIN)/python -m pytest tests/simulation -m long -n 2 --dist worksteal
+
+# The service as a process over the sandbox's TLS ports: virtual hours with faults, outages and kill -9. Two weeks take
+# about half an hour; CI takes HOURS=6. SPEED, KILLS and SEED may be set too.
+HOURS ?= 336
+soak: install
+	$(BIN)/python -m tests.soak --hours $(HOURS) $(if $(SPEED),--speed $(SPEED)) $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
 
 # Any number of simulated customers: SEEDS=1000 FROM=0. One of them, told cycle by cycle: SEED=1234.
 SEEDS ?= 200

@@ -110,10 +110,10 @@ CAUSES: dict[Cause, CauseFacts] = {
         ask=f"Please set the usage location of the account, {_AGAIN}.",
     ),
     _C.USAGE_LOCATION_REFUSED: _row(
-        "The country of the account was set and did not stay, so the licence cannot be given yet.",
+        "The account's country is in the way: it did not stay as it was set, or the service is not allowed there.",
         _O.IDENTITY,
         answer=_A.HAND_BACK,
-        ask=f"Please set the usage location where the account is mastered, {_AGAIN}.",
+        ask=f"Please set the usage location where the account is mastered, or have another product ordered, {_AGAIN}.",
     ),
     _C.NEVER_ASSIGNED: _row(
         "The licence had not been assigned to the account.",

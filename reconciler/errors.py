@@ -28,6 +28,7 @@ class RemoteError(Exception):
         super().__init__(message)
         self.system = system
         self.request_id = request_id
+        self.client_request_id = ""  # our own name for the last attempt, once one was made
 
 
 class Throttled(RemoteError):
@@ -133,3 +134,11 @@ class UserError(Exception):
     def __init__(self, sentence: str, *, exit_code: int = 2) -> None:
         super().__init__(sentence)
         self.exit_code = exit_code
+
+
+class ClockWrong(UserError):
+    """Both systems agree that our clock is wrong: nothing was judged or written."""
+
+
+class StoreUnusable(UserError):
+    """The store is locked, full, damaged, gone or cannot be reached. It may be usable again without us."""

@@ -43,6 +43,7 @@ from reconciler.model import (
     SubscribedSku,
     Verdict,
 )
+from reconciler.question import Decided, Question
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,8 @@ class Other:
 
     key: LineKey
     product: Product
+    asked_at: datetime | None = None
+    given: tuple[Given, ...] = ()  # by us, as far as it is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +113,7 @@ class Line:
     is_by_us: bool = False  # the ledger says that we gave what it was granted
     given: tuple[Given, ...] = ()  # exactly what, as far as it is known
     siblings: tuple[Product, ...] = ()  # what else the same form can ask for
+    replaced: tuple[Product, ...] = ()  # what its product declares to take the place of
     priority: str = ""  # why it is served before older lines, "" when it is not
     granted_at: datetime | None = None  # when the access was first proven, by the ledger: periods run from here
     zone: tzinfo = UTC  # where the person's days begin and end
@@ -118,6 +122,7 @@ class Line:
     is_unapproved: bool = False  # its item needs no approval and nobody gave one: only a rule can allow it
     is_approved: bool = False  # people approved it here, and it was begun: what the ticket waits for is given
     approved_by: tuple[str, ...] = ()  # names of who approved it here
+    decided: Decided | None = None  # what a person said about access that is not as it was granted
 
     @property
     def key(self) -> LineKey:
@@ -297,6 +302,8 @@ class Finding:
     aftermath: Aftermath | None = None  # what was there once is gone
     there: tuple[Given, ...] | None = None  # what we gave and is there now, newest first; None: not known
     heir: LineKey | None = None  # KEPT: the line that has the licence from now on
+    question: Question | None = None  # what only a person may decide
+    decided: Decided | None = None  # the answer that this finding follows
 
     @property
     def key(self) -> LineKey:

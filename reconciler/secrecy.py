@@ -36,8 +36,8 @@ class Vault:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kept: OrderedDict[str, None] = OrderedDict()
-        self._known: re.Pattern[str] | None = None
+        self._kept: OrderedDict[str, frozenset[str]] = OrderedDict()  # each with its spellings
+        self._known: tuple[str, ...] | None = ()  # every spelling, the longest first; None: one was added since
 
     def keep(self, secret: str) -> None:
         """Never show this text again."""
@@ -47,32 +47,33 @@ class Vault:
             if secret in self._kept:
                 self._kept.move_to_end(secret)
                 return
-            self._kept[secret] = None
+            self._kept[secret] = _forms(secret)
             while len(self._kept) > KEPT_MAX:
                 self._kept.popitem(last=False)
-            self._known = None
+            self._known = None  # put in order by who writes next: tokens are read more often than lines are written
 
     def scrub(self, text: str) -> str:
         """The text without any secret that is known or looks like one."""
-        known = self._known or self._learnt()
-        return _LOOKS.sub(REMOVED, known.sub(REMOVED, text) if known is not None else text)
+        for form in self._spelled():
+            if form in text:
+                text = text.replace(form, REMOVED)
+        return _LOOKS.sub(REMOVED, text)
 
-    def _learnt(self) -> re.Pattern[str] | None:
-        """One pattern of all that is known, made when a text needs it: tokens come more often than lines to write."""
-        with self._lock:
-            if self._known is None and self._kept:
-                spelled = {form for one in self._kept for form in _forms(one)}
-                self._known = re.compile("|".join(re.escape(f) for f in sorted(spelled, key=len, reverse=True)))
-            return self._known
+    def _spelled(self) -> tuple[str, ...]:
+        known = self._known
+        if known is None:
+            with self._lock:
+                known = self._known = tuple(sorted(frozenset().union(*self._kept.values()), key=len, reverse=True))
+        return known
 
 
-def _forms(secret: str) -> set[str]:
+def _forms(secret: str) -> frozenset[str]:
     """The secret as texts may spell it."""
     found = set()
     for one in (secret, secret.strip(), *secret.strip().splitlines()):
         found |= {one, json.dumps(one)[1:-1], repr(one)[1:-1], ascii(one)[1:-1], quote(one, safe=""), quote_plus(one)}
         found.add(repr(one.encode("utf-8", "replace"))[2:-1])
-    return {form for form in found if len(form) >= LENGTH_MIN}
+    return frozenset(form for form in found if len(form) >= LENGTH_MIN)
 
 
 PROCESS = Vault()  # one process has one set of secrets, whoever reads them and whoever writes its log

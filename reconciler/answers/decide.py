@@ -40,6 +40,8 @@ from reconciler.model import AnswerKind, Verdict
 MOVING = frozenset({Phase.RECEIVED, Phase.APPROVED, Phase.CONVERGING, Phase.VERIFYING, Phase.REVOKING})
 # An account that cannot be read just now is read again: for so long the ticket waits with what else it has to be told.
 UNREADABLE_AT_MOST = timedelta(days=1)
+# A permission that is missing is told to whoever grants it, once it is no passing answer of one replica.
+UNPERMITTED_AT_LEAST = timedelta(hours=1)
 AT_EASE = (Phase.GRANTED.value, Phase.EXPIRING.value)
 
 
@@ -52,6 +54,7 @@ class Matter(StrEnum):
     ASKED = "asked"  # a question to the owner
     HANDED_BACK = "handed_back"
     UNREPAIRED = "unrepaired"  # false, and this mode only looks
+    UNPERMITTED = "unpermitted"  # we may not read or change what it needs
     KEPT = "kept"  # a person works on it
     LEFT = "left"
     ENDED = "ended"  # others took it away, and that is accepted here
@@ -61,7 +64,7 @@ class Matter(StrEnum):
     UNANSWERED = "unanswered"  # whoever was asked said nothing
 
 
-FOR_PEOPLE = frozenset({Matter.ASKED, Matter.HANDED_BACK, Matter.UNREPAIRED, Matter.UNANSWERED})
+FOR_PEOPLE = frozenset({Matter.ASKED, Matter.HANDED_BACK, Matter.UNREPAIRED, Matter.UNANSWERED, Matter.UNPERMITTED})
 Deeds = Mapping[LineKey, Sequence[Deed]]
 
 
@@ -176,8 +179,9 @@ def is_at_rest(endings: Iterable[Ending], at: datetime) -> bool:
 
 
 def _is_unreadable(state: LineState, at: datetime) -> bool:
-    is_held = state.phase is Phase.HELD and state.cause == Cause.REMOTE_FAILING
-    return is_held and (state.since is None or at - state.since < UNREADABLE_AT_MOST)
+    waits = {Cause.REMOTE_FAILING.value: UNREADABLE_AT_MOST, Cause.PERMISSION_MISSING.value: UNPERMITTED_AT_LEAST}
+    span = waits.get(state.cause or "") if state.phase is Phase.HELD else None
+    return span is not None and (state.since is None or at - state.since < span)
 
 
 def matter(ending: Ending, deeds: Sequence[Deed]) -> Matter | None:
@@ -218,17 +222,20 @@ def _stuck(ending: Ending, cause: Cause) -> Matter | None:
     if cause is Cause.EXPIRED_NOT_REMOVED:
         is_proposed = ending.finding.closing is Closing.PROPOSED
         return Matter.ASKED if is_proposed or phase is Phase.REVIEW else None
-    if cause is Cause.REMOVED_LATER:
+    if cause is Cause.REMOVED_LATER or ending.finding.question is not None:
         return Matter.ASKED
     if phase is Phase.HELD and cause is Cause.HELD_BY_PERSON:
         return Matter.KEPT
+    if phase is Phase.HELD and cause is Cause.PERMISSION_MISSING:
+        return Matter.UNPERMITTED
     is_open = ending.finding.line.says is not Says.FULFILLED  # nobody answers in a ticket that is closed
     if phase is Phase.HELD and is_open and facts.answer is TicketAnswer.QUESTION and facts.owner is Owner.REQUESTER:
         return Matter.QUESTION
     # Only what the ticket promised or was promised goes back; a mere doubt goes to review in silence.
     is_doubt = ending.finding.rest is Rest.REVIEW
     if phase is Phase.REVIEW and not is_doubt and cause is Cause.POLICY_REFUSED:
-        return Matter.UNANSWERED
+        is_dearer = ending.gated.proposal.blocked is Cause.POLICY_REFUSED  # than was approved; nobody was asked
+        return Matter.HANDED_BACK if is_dearer else Matter.UNANSWERED
     if phase is Phase.REVIEW and not is_doubt and facts.answer is TicketAnswer.HAND_BACK:
         return Matter.HANDED_BACK
     return None

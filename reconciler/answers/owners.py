@@ -10,6 +10,7 @@ from reconciler.line import Ending
 _IDLE = (Phase.HELD, Phase.REVIEW, Phase.DRIFTED, Phase.EXPIRING)
 
 
+DEARER = "Please have its price approved, or a cheaper product ordered, and close the ticket again."
 _SETTLED = (Phase.GRANTED, *FINAL)
 
 
@@ -41,7 +42,9 @@ def ask_of(ending: Ending) -> str:
     """What that owner should do, "" for nothing: as the ticket stands, and not more than is needed."""
     if ending.state.cause is None:
         return ""
+    was_closed = ending.finding.line.says is Says.FULFILLED
+    if was_closed and ending.gated.proposal.blocked is Cause.POLICY_REFUSED:
+        return DEARER
     waits = ending.state.phase is Phase.WAITING_FOR_SEAT  # whatever keeps it from one, a seat is all that it needs
     ask = CAUSES[Cause.NO_SEAT if waits else Cause(ending.state.cause)].ask
-    was_closed = ending.finding.line.says is Says.FULFILLED
     return ask if was_closed else ask.replace("close the ticket again", "close the ticket")

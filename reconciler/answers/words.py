@@ -87,8 +87,12 @@ def verdict(telling: Telling, ending: Ending) -> str:
             return f"Waiting for the requester: {what}."
         case "asked", Phase.DRIFTED | Phase.REVIEW if ending.state.cause == Cause.REMOVED_LATER:
             return f"Removed or changed after it was granted: {what}; was that meant?"
+        case "asked", _ if ending.state.cause == Cause.WRONG_PRODUCT:
+            return f"The licence that it takes the place of is still there: {what}; shall the two be exchanged?"
         case "asked", _:
             return f"The period is over and the licence is still there: {what}; shall it be taken back?"
+        case "unpermitted", _:
+            return f"Not done yet: {what}; the reconciler may not, and the {owner_of(ending)} was asked."
         case "kept", _:
             return f"Left to the colleague who has the task: {what}."
         case "reminded", _:
@@ -200,7 +204,7 @@ def _happened(telling: Telling, ending: Ending, deeds: Sequence[Deed]) -> list[s
             rows.append("What was done: nothing, the access was already there.")
         elif telling.matter(ending) == "unrepaired":
             rows.append("What was done: nothing; the reconciler only looks here (mode observe).")
-        elif telling.matter(ending) in ("handed_back", "asked", "kept", "question", "left"):
+        elif telling.matter(ending) in ("handed_back", "asked", "kept", "question", "left", "unpermitted"):
             rows.append("What was done: nothing was changed.")
     return rows
 
@@ -264,6 +268,10 @@ def task(telling: Telling, number: str, mine: Sequence[Ending], owner: str) -> t
         about = (
             "a licence was removed, was it meant" if first.state.cause == Cause.REMOVED_LATER else "a period is over"
         )
+    if telling.matter(first) == "unpermitted":
+        about = "a permission is missing"
+    if telling.matter(first) == "asked" and first.state.cause == Cause.WRONG_PRODUCT:
+        about = "a larger licence was to be replaced"
     title = f"{number}: {about}, needs the {owner} ({_product(first)} for {_who(first)}{more})"
     paragraphs = ["\n".join([verdict(telling, e), *facts(telling, e)]) for e in mine]
     return title, "\n\n".join([*paragraphs, FOOT])
@@ -299,6 +307,8 @@ def _sentence(telling: Telling, ending: Ending) -> str:
             return ""
         case "handed_back" | "unrepaired", _:
             return f"{product} for {who} does not work yet. {cause} It was passed to the {owner_of(ending)}."
+        case "unpermitted", _:
+            return f"{product} for {who} has to wait. {cause} The {owner_of(ending)} was asked."
         case "question", _:
             return f"{product} for {who} has to wait for your answer. {_question(ending, cause)}"
         case "asked", Phase.DRIFTED | Phase.REVIEW if state.cause == Cause.REMOVED_LATER:

@@ -31,6 +31,7 @@ COMMANDS = {
     "agents": "reconciler.cli.agents:agents",
     "mcp": "reconciler.cli.mcp:mcp",
     "notify": "reconciler.cli.notify:notify",
+    "drift": "reconciler.cli.drift:drift",
     "obligations": "reconciler.cli.obligations:obligations",
     "kill-switch": "reconciler.cli.stops:kill_switch",
     "freeze": "reconciler.cli.stops:freeze",

@@ -53,7 +53,16 @@ class Schedule(Section):
     """When the service looks."""
 
     every: Span = timedelta(minutes=5)  # from the end of one cycle to the start of the next
+    pull_every: Span = timedelta(minutes=1)  # between cycles: has a ticket moved? Then a cycle runs at once
     full_scan_every: Span = timedelta(hours=6)  # tickets and users read whole, whatever the watermarks say
+    wake_token: SecretStr | None = None  # whoever has it may say that tickets moved; it opens nothing else
+    wake_token_file: File | None = None
+
+    def read_wake_token(self) -> SecretStr | None:
+        """The token, None when nobody may wake the service."""
+        if self.wake_token is None and self.wake_token_file is None:
+            return None
+        return read_secret(self.wake_token, self.wake_token_file, what="schedule.wake_token")
 
 
 class Web(Section):

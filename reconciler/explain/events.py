@@ -81,6 +81,8 @@ def _event(row: Row) -> Event:
             what = f"proposed by AI agent {body.get('agent')}, for whom {body.get('owner')} answers"
         case "proposal.withdrawn":
             what = f"withdrawn by AI agent {body.get('agent')}"
+        case kind if kind.startswith("question."):
+            what = _answer(kind.removeprefix("question."), body)
         case "auto_approved":
             what = f"approved by rule {body.get('rule')}, without a person"
         case kind if kind.startswith("approval."):
@@ -99,6 +101,15 @@ def _event(row: Row) -> Event:
 def _asked(body: Mapping[str, Any]) -> str:
     words = [str(body.get(name)) for name in ("state", "stage", "approval") if body.get(name)]
     return f"state {', '.join(words)}" if words else "nothing that says where it stands"
+
+
+def _answer(kind: str, body: Mapping[str, Any]) -> str:
+    """What a person said about access that is not as it was granted, and what became of that."""
+    word, by = body.get("word"), body.get("by")
+    if kind == "decided":
+        return f"{by} decided: {word}, so {body.get('leads_to')} ({body.get('reason')})"
+    became = "was carried out" if kind == "done" else f"is {kind}"
+    return f"what {by} decided ({word}) {became}{f': {why}' if (why := body.get('why')) else ''}"
 
 
 def _approval(kind: str, body: Mapping[str, Any]) -> str:

@@ -32,6 +32,7 @@ _OVER: Mapping[Phase, str] = {
     Phase.REFUSED: "The line was refused; nothing more is done for it until its ticket changes.",
 }
 _ANEW = "Ask anew, by a new ticket or by changing this one."
+_DECIDABLE = (Phase.DRIFTED, Phase.HELD, Phase.REVIEW)
 _HAS = (Phase.GRANTED, Phase.EXPIRING)
 _ASKED = (State.PENDING, State.EXPIRED, State.REJECTED, State.VOID)
 
@@ -219,6 +220,8 @@ def _cause(line: LineChain, catalogue: Catalogue, before: Iterable[Obstacle]) ->
     own = state.note.strip()
     what = f"{facts.sentence} {own}" if own and own not in facts.sentence else facts.sentence
     do = facts.ask
+    if cause in (Cause.REMOVED_LATER, Cause.EXPIRED_NOT_REMOVED) and state.phase in _DECIDABLE:
+        do += f" Whoever decides: `reconciler drift decide {line.key}`."
     if whose == Owner.RECONCILER.value:
         do = f"Nothing: the reconciler's own step is to {facts.step or 'look again'}."
     return [Obstacle(cause.value, what, whose, do)]

@@ -68,6 +68,7 @@ def _line(line: LineChain, catalogue: Catalogue) -> dict[str, Any]:
         "approvals": [approval_of(a) for a in line.approvals],
         "writes": writes_of(line.events),
         "observations": observations_of(line.events),
+        "decision": decision_of(line.events),
         "later_drift": _last_loss(line.events) if state is not None and state.phase in _LOST else None,
         "events": [
             {"seq": e.seq, "at": e.at.isoformat(), "kind": e.kind, "what": e.what, "facts": e.facts}
@@ -190,6 +191,17 @@ def observations_of(events: Sequence[Event]) -> list[dict[str, Any]]:
     ]
 
 
+def decision_of(events: Sequence[Event]) -> dict[str, Any] | None:
+    """What a person last said about access that is not as it was granted, and whether it was carried out."""
+    last = next((e for e in reversed(events) if e.kind == "question.decided"), None)
+    if last is None:
+        return None
+    after = next((e.kind.removeprefix("question.") for e in events if e.seq > last.seq and e.kind in _BECAME), None)
+    told = {name: last.facts.get(name) for name in ("word", "by", "reason", "digest", "leads_to")}
+    return {**told, "at": last.at.isoformat(), "state": after or "decided"}
+
+
+_BECAME = ("question.done", "question.void")
 _LOST = (Phase.DRIFTED, Phase.REVIEW, Phase.CANCELLED)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from desired_state.model import Given, GivenKind, GroupId, Path, Product, SkuId, UserId
 from reconciler.causes import Cause
+from reconciler.digest import plain
 from reconciler.lifecycle import Phase
 from reconciler.line import (
     Access,
@@ -29,6 +30,7 @@ from reconciler.line import (
 )
 from reconciler.loop.attribution import Sought, attribute, sentence, shown
 from reconciler.model import ObservedUser
+from reconciler.question import Decided, Question, Word, answered, question
 
 ADOPTED = "adopted removal"  # why an entitlement ended, in the ledger's words
 REVERSALS_MAX = 2
@@ -68,6 +70,11 @@ def after(usual: Finding, observed: Observed) -> Finding:
     found = replace(
         usual, rest=Rest.HOLD, cause=Cause.REMOVED_LATER, sentence=told, drift=None, aftermath=Aftermath(loss, by)
     )
+    asked = _question(usual, loss)
+    found = replace(found, question=asked)
+    said = answered(line.decided, asked)
+    if said is not None:
+        return _as_decided(found, usual, said)
     answer = _answer(product, loss, by)
     if answer == "adopt":
         return replace(found, rest=Rest.CANCEL)
@@ -77,6 +84,47 @@ def after(usual: Finding, observed: Observed) -> Finding:
             return replace(found, rest=Rest.REVIEW, sentence=f"{told} {fight}")
         return replace(found, rest=Rest.ACT, drift=usual.drift)
     return found
+
+
+def _question(usual: Finding, loss: Loss) -> Question:
+    """What the owner is asked. Who did it is no part of it: the directory's log may name them later."""
+    line, product = usual.line, usual.line.product
+    assert product is not None and line.state is not None
+    may_revert = usual.rest is Rest.ACT and usual.drift is not None
+    about = {
+        "matter": Cause.REMOVED_LATER.value,
+        "line": str(line.key),
+        "episode": line.state.episode + (line.state.phase is Phase.GRANTED),  # the one that begins with this loss
+        "user": line.account,
+        "product": product.key,
+        "loss": loss.value,
+        "change": plain(usual.drift) if may_revert else None,
+    }
+    choices = {
+        Word.ADOPT: f"{product.name} is not put back, and the entitlement of {line.key} ends",
+        Word.REVERT: f"{product.name} is given again as it was granted, through the same rules and guards",
+        Word.LEAVE: "nothing is changed, and nobody is asked again while it stays so",
+    }
+    if not may_revert:  # there is nothing that could be sent
+        del choices[Word.REVERT]
+    return question(about, choices)
+
+
+def _as_decided(found: Finding, usual: Finding, said: Decided) -> Finding:
+    """The finding as a person answered the question about it."""
+    match said.word:
+        case Word.ADOPT:
+            told = f"{said.by} accepted that."
+            return replace(found, rest=Rest.CANCEL, sentence=_once(found.sentence, told), decided=said)
+        case Word.REVERT:
+            told = f"{said.by} wants it back."
+            return replace(found, rest=Rest.ACT, drift=usual.drift, sentence=_once(found.sentence, told), decided=said)
+        case Word.LEAVE:
+            return replace(found, sentence=_once(found.sentence, f"{said.by} leaves it so."), decided=said)
+
+
+def _once(text: str, more: str) -> str:
+    return text if text.endswith(more) else f"{text} {more}"
 
 
 def _answer(product: Product, loss: Loss, by: Attribution | None) -> str:

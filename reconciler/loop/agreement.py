@@ -18,15 +18,16 @@ from reconciler.model import Assignment, ObservedUser, PlanState, SkuDetail
 def disagreement(product: Product, user: ObservedUser, details: Iterable[SkuDetail], observed: Observed) -> str:
     """A sentence on the first disagreement that matters for the product, "" for none.
 
-    A list that was not shown disagrees with nothing: it is unknown already.
+    A list that was not shown disagrees with nothing: it is unknown already. A licence that could not prove the product
+    may lag as it likes.
     """
     if user.assignments is None or user.skus is None:
         return ""
     rows = [a for a in user.assignments if a.is_in_force]
-    if {a.sku for a in rows} != user.skus:
-        return "The directory's two lists of this account's licences disagree; they are read again later."
     told = {d.sku: d for d in details}
     matters = _that_matter(product, told.values(), observed)
+    if {a.sku for a in rows} & matters != user.skus & matters:
+        return "The directory's two lists of this account's licences disagree; they are read again later."
     if (user.skus & matters) != (told.keys() & matters):
         return "The account's licences and the list of their service plans disagree; they are read again later."
     for sku in sorted(user.skus & matters):

@@ -17,7 +17,7 @@ from sqlmodel import Session
 from desired_state.model import LineKey, PlanId, SkuId
 from desired_state.rules import Rules
 from reconciler.clock import Clock
-from reconciler.errors import RemoteError, UserError
+from reconciler.errors import ClockWrong, RemoteError
 from reconciler.line import (
     Decision,
     Ending,
@@ -32,6 +32,7 @@ from reconciler.loop.aftermath import to_ask
 from reconciler.loop.approving import Asking, ask, begin_round, conclude, consume, due_for, standing, tend
 from reconciler.loop.belonging import Belonging
 from reconciler.loop.confirm import SECOND_LOOK_S, confirmed, doubtful
+from reconciler.loop.deciding import keep
 from reconciler.loop.deliver import deliver
 from reconciler.loop.desk import Desk, Told
 from reconciler.loop.diff import Windows, diff
@@ -44,7 +45,7 @@ from reconciler.loop.guards.judge import FIGHT
 from reconciler.loop.learn import learn, taught
 from reconciler.loop.look import Eyes, look, look_back
 from reconciler.loop.notary import Notary
-from reconciler.loop.observe import Scope, Seen, observe
+from reconciler.loop.observe import Scope, Seen, mark_looked, observe
 from reconciler.loop.plan import Bounds, plan
 from reconciler.loop.pull import Reader, pull
 from reconciler.loop.record import begin, record
@@ -109,7 +110,7 @@ def cycle(d: Deps, run: Run) -> CycleReport:
     """One pass over the lines in scope.
 
     Raises:
-        UserError: our clock is wrong; nothing was judged or written.
+        ClockWrong: by the clocks of both systems; nothing was judged or written.
         RemoteError: a system could not be read at all; nothing was written.
     """
     at, was_owed = d.clock.now(), _owes_answers(d)
@@ -122,7 +123,7 @@ def cycle(d: Deps, run: Run) -> CycleReport:
         seen = replace(seen, observed=look_back(d.eyes, lost, seen.observed))
         findings = diff(seen.lines, seen.observed, at=at, windows=d.windows)
     round_ = begin_round(d.asking, run.cycle)
-    tend(round_, seen.lines, at, is_whole=run.scope == Scope())
+    tend(round_, seen.lines, at, is_whole=not run.scope.is_named)
     belonging = Belonging(d.eyes.graph)
     post = d.guarding.post(seen, belonging, cycle=run.cycle)
     gates, books = _decide(d, run, findings, seen, post, belonging, d.seating.load(), at)
@@ -144,9 +145,11 @@ def cycle(d: Deps, run: Run) -> CycleReport:
         conclude(round_, endings, d.clock.now())
     endings, told = _record(d, run, sender, post, gates, endings, books)
     told.problems.extend(round_.problems)
-    if not run.is_dry and run.scope == Scope():
+    if not run.is_dry and not run.scope.is_named:
+        mark_looked(d.reader, at)
         writes = sender.sent.graph + sender.sent.servicenow
-        counting.whole_cycle(d.meter, endings, books, d.bounds.sku_prices, writes=writes, was_owed=was_owed)
+        prices = d.bounds.sku_prices if run.scope == Scope() else {}  # what everybody costs takes a look at everybody
+        counting.whole_cycle(d.meter, endings, books, prices, writes=writes, was_owed=was_owed)
     return _report(d, run, at, gates, endings, told, sender, post)
 
 
@@ -157,7 +160,7 @@ def _believe_the_clock(d: Deps, run: Run) -> None:
     if not run.is_dry:
         d.guarding.tell_clock(clocks.wrong, run.cycle)
     if clocks.wrong:
-        raise UserError(clocks.wrong, exit_code=4)
+        raise ClockWrong(clocks.wrong, exit_code=4)
     if clocks.odd:
         d.progress(clocks.odd)
 
@@ -201,7 +204,7 @@ def _decide(
     wish = plan(findings, seen.observed, bounds, as_if_seats=True, naming=naming)
     wished = judged(wish)
     aside = frozenset(g.proposal.finding.key for g in wished.gated if steps_aside(g, at))
-    is_whole = not (run.scope.tickets or run.scope.users)
+    is_whole = run.scope == Scope()
     others = () if is_whole else elsewhere(before, (f.key for f in findings))
     gates = judged(plan(findings, seen.observed, bounds, aside=aside, elsewhere=others, naming=naming, wished=wish))
     told, books = seat(d.seating, before, gates.gated, seen.observed, at=at, is_whole=is_whole)
@@ -329,7 +332,9 @@ def _record(
     if d.notary is not None and (sender.sent.graph or sender.sent.servicenow):
         d.notary.seal()  # so that the evidence of these writes carries a checkpoint over them
     endings = record(endings, d.desk, plan_digest=gates.plan_digest, cycle=run.cycle, at=d.clock.now())
+    void = keep(d.database, d.tenant, endings, cycle=run.cycle, at=d.clock.now())
     told = deliver(d.desk, sender, post, plan_digest=gates.plan_digest, only=_tickets(run, endings))
+    told.problems.extend(void)
     if told.given:
         try:
             pull(d.reader, cycle=run.cycle)  # take in our own updates now, so that they are no news later (I6, I10)

@@ -30,6 +30,7 @@ from reconciler.line import (
 from reconciler.loop import groups
 from reconciler.loop.aftermath import after, was_proven
 from reconciler.loop.agreement import disagreement
+from reconciler.loop.exchange import exchanged_for, superseded
 from reconciler.loop.location import located, settled
 from reconciler.loop.proof import asked, prove, reach, switched_off, to_switch_on
 from reconciler.loop.setback import given_up, half_done
@@ -201,7 +202,8 @@ def _judge(
         own = any(a.is_in_force and a.sku in product.candidate_skus for a in user.assignments)
         covering = None if own or proof.sku in product.candidate_skus else proof.sku
         verdict = Verdict.TRUE if request.says is Says.FULFILLED else None
-        return Finding(line, Rest.PROVEN, verdict, None, "", user, proof, tier=reached.tier, covered_by=covering)
+        usual = Finding(line, Rest.PROVEN, verdict, None, "", user, proof, tier=reached.tier, covered_by=covering)
+        return exchanged_for(usual, details, observed) if line.replaced else usual
     if proof.access is Access.PROVEN:
         return replace(unproven(line, request, product, user, proof, reached, at), proof=proof, tier=reached.tier)
     if proof.access is Access.OUT_OF_SERVICE and not _is_suspended(proof, observed):
@@ -209,7 +211,7 @@ def _judge(
         return _with(user, _unknown(line, Cause.UNKNOWN, sentence))
     usual = _drifted(line, request, product, user, proof, details, observed, at)
     if was_proven(line):
-        return after(usual, observed)
+        return superseded(usual) or after(usual, observed)
     undone = half_done(line, product, user, proof, details, observed, at) if proof.access is Access.ERROR else None
     return undone or usual
 

@@ -64,10 +64,11 @@ def end(
     if any(o.result in (Result.APPLIED, Result.FAILED) for o in outcomes):
         attempts = _tries(old) + 1
     next_at = None
-    if phase in (Phase.CONVERGING, Phase.REVOKING) or (phase in (Phase.VERIFYING, Phase.WAITING_FOR_SEAT) and outcomes):
+    waits = (Phase.VERIFYING, Phase.WAITING_FOR_SEAT, Phase.HELD)
+    if phase in (Phase.CONVERGING, Phase.REVOKING) or (phase in waits and outcomes):
         wait_s = delay(max(attempts, 1), base_s=RETRY_BASE_S, cap_s=RETRY_CAP_S, chance=chance)
         next_at = at + timedelta(seconds=wait_s) if stand.failed else (old.next_at if old else None)
-    if phase is Phase.WAITING_FOR_SEAT and old is not None and old.phase is phase and not stand.failed:
+    if phase in (Phase.WAITING_FOR_SEAT, Phase.HELD) and old is not None and old.phase is phase and not stand.failed:
         next_at = old.next_at
     if phase is Phase.DRIFTED:
         next_at = ask_again_at(first, at)
@@ -176,14 +177,17 @@ def _not_cleared(gated: Gated, old: LineState | None, at: datetime) -> _Stand:
         return _Stand(Phase.REVIEW, cause, note)
     if gated.decision is Decision.QUEUED:
         return _Stand(Phase.WAITING_FOR_SEAT, cause, note)
-    if old is not None and (old.phase is Phase.REVIEW or (old.phase in TRYING and _backs_off(old, at))):
+    is_tried = old is not None and (old.phase in TRYING or is_unpermitted(old))
+    if old is not None and (old.phase is Phase.REVIEW or (is_tried and _backs_off(old, at))):
         return _Stand(old.phase, Cause(old.cause) if old.cause else cause, old.note)
     if first.aftermath is not None:
         return _Stand(Phase.DRIFTED, Cause.REMOVED_LATER, held(first.sentence, note))
     proposal = gated.proposal
     is_new = _is_new(proposal.finding, at) and cause is not Cause.PLAN_CONFLICT
     is_blocked = cause is proposal.blocked and proposal.after is None and not is_new
-    if is_blocked and (cause in _HOPELESS or (cause is Cause.USAGE_LOCATION_MISSING and _was_held(old, cause))):
+    is_promised = first.line.says is Says.FULFILLED  # nobody reads a question in a ticket that is closed
+    is_people_s = cause in _HOPELESS or (cause is Cause.POLICY_REFUSED and is_promised)
+    if is_blocked and (is_people_s or (cause is Cause.USAGE_LOCATION_MISSING and _was_held(old, cause))):
         return _Stand(Phase.REVIEW, cause, note)
     return _Stand(Phase.HELD, cause, note)
 
@@ -191,6 +195,11 @@ def _not_cleared(gated: Gated, old: LineState | None, at: datetime) -> _Stand:
 def _was_held(old: LineState | None, cause: Cause) -> bool:
     """Whether a former cycle saw the same: one look may have met a replica that shows no country yet."""
     return old is not None and old.phase is Phase.HELD and old.cause == cause.value
+
+
+def is_unpermitted(state: LineState) -> bool:
+    """Whether its change was refused for want of a permission: that may be granted, so it is tried now and then."""
+    return state.phase is Phase.HELD and state.cause == Cause.PERMISSION_MISSING.value and state.attempts > 0
 
 
 def _backs_off(state: LineState, at: datetime) -> bool:
@@ -219,6 +228,10 @@ def _after_writes(
     cause = Cause(broken.cause) if broken.cause else last.cause
     if any(o.result is Result.ROLLED_BACK for o in outcomes):
         return _Stand(Phase.REVIEW, cause, f"{broken.why} What had been done for it before was taken back.")
+    if broken.result is Result.SKIPPED and old is not None and is_unpermitted(old):
+        return _Stand(
+            old.phase, Cause.PERMISSION_MISSING, old.note, failed=True
+        )  # the breaker is open for that very reason
     if broken.result is Result.SKIPPED:
         return _Stand(Phase.CONVERGING, cause, broken.why)
     if cause in (Cause.REMOTE_FAILING, Cause.USAGE_LOCATION_MISSING):
@@ -230,7 +243,7 @@ def _after_writes(
             return _Stand(Phase.REVIEW, cause, f"A seat is counted as free and is never given: {broken.why}")
         return _Stand(Phase.WAITING_FOR_SEAT, cause, broken.why, failed=True)
     if cause is Cause.PERMISSION_MISSING:
-        return _Stand(Phase.HELD, cause, broken.why)
+        return _Stand(Phase.HELD, cause, broken.why, failed=True)
     return _Stand(Phase.REVIEW, cause, broken.why)
 
 

@@ -267,12 +267,12 @@ def _membership(action: Action, graph: Graph) -> Reply:
     except Rejected as refused:
         if read_refusal(refused.status, refused.code, refused.detail).reason is not RefusalReason.ALREADY_MEMBER:
             raise
-        return Reply(refused.request_id, "", refused.status)
+        return Reply(refused.request_id, refused.client_request_id, refused.status)
     except NotFound as missing:
         if action.kind is ActionKind.ADD_GROUP_MEMBER:
             raise
         graph.group(action.group)  # not a member, unless it is the group that is missing: then this raises
-        return Reply(missing.request_id, "", 404)
+        return Reply(missing.request_id, missing.client_request_id, 404)
 
 
 def _removal(action: Action, graph: Graph) -> Reply:
@@ -282,7 +282,7 @@ def _removal(action: Action, graph: Graph) -> Reply:
     except Rejected as refused:
         if read_refusal(refused.status, refused.code, refused.detail).reason is not RefusalReason.NOT_HELD:
             raise
-        return Reply(refused.request_id, "", refused.status)
+        return Reply(refused.request_id, refused.client_request_id, refused.status)
 
 
 def _location_is_seen(action: Action, hands: Hands) -> bool:
@@ -296,6 +296,7 @@ def _location_is_seen(action: Action, hands: Hands) -> bool:
 
 _CAUSES = {
     RefusalReason.USAGE_LOCATION: Cause.USAGE_LOCATION_REFUSED,
+    RefusalReason.NOT_ALLOWED_THERE: Cause.USAGE_LOCATION_REFUSED,
     RefusalReason.NO_SEAT: Cause.NO_SEAT,
     RefusalReason.EXCLUSIVE: Cause.PLAN_CONFLICT,
     RefusalReason.DEPENDENCY: Cause.DEPENDENCY_MISSING,
@@ -339,6 +340,8 @@ def _sentence(refusal: Refusal, error: Rejected, names: Mapping[PlanId, str]) ->
             return f"{plans[0]} and {plans[1]} exclude each other."
         case RefusalReason.DEPENDENCY if len(plans) > 1:
             return f"{plans[0]} needs {' or '.join(plans[1:])}."
+        case RefusalReason.NOT_ALLOWED_THERE if plans:
+            return f"{' and '.join(plans)} is not allowed in the usage location of the account."
         case _:
             return f"Microsoft Graph refused it ({error.code}): {error.detail}"
 

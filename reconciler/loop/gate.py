@@ -29,6 +29,7 @@ from reconciler.line import (
     Trip,
 )
 from reconciler.loop.approved import Approvals, approved
+from reconciler.loop.ending import is_unpermitted
 from reconciler.loop.guards.judge import judge
 from reconciler.loop.guards.scope import Side
 from reconciler.loop.guards.scope import judge as side_of
@@ -124,7 +125,7 @@ def _judge(proposal: Proposal, bench: Bench, policy: Policy, watch: Watch, at: d
         return Gated(replace(proposal, actions=()), Decision.HELD, Cause.HELD_BY_PERSON, finding.line.hold)
     if _is_giving_back(finding):
         return _may_take_back(proposal, policy)
-    old = _too_old(finding, policy, at)
+    old = "" if finding.decided is not None else _too_old(finding, policy, at)  # a person's word is news
     if old and finding.rest not in (Rest.PROVEN, Rest.OVER):
         return Gated(proposal, Decision.HELD, finding.cause, old, may_answer=False)
     if old:
@@ -176,10 +177,10 @@ def _resting(proposal: Proposal, at: datetime) -> str:
     finding, state = proposal.finding, proposal.finding.line.state
     if state is None or finding.rest is Rest.PROVEN:
         return ""
-    if state.phase is Phase.REVIEW and not _is_answered(proposal, state):
+    if state.phase is Phase.REVIEW and finding.decided is None and not _is_answered(proposal, state):
         return state.note or "A person has this line."
     tried = (Phase.CONVERGING, Phase.VERIFYING, Phase.WAITING_FOR_SEAT, Phase.REVOKING)
-    is_tried = state.phase in tried and finding.rest is Rest.ACT
+    is_tried = (state.phase in tried or is_unpermitted(state)) and finding.rest is Rest.ACT
     if is_tried and state.next_at is not None and state.next_at > at:
         return f"The last attempt had no effect yet; the next one is due at {state.next_at:%Y-%m-%d %H:%M:%S} UTC."
     return ""
@@ -194,7 +195,8 @@ def _is_answered(proposal: Proposal, state: LineState) -> bool:
 def _is_giving_back(finding: Finding) -> bool:
     """What we gave is ours to take back, however old its ticket is: the end of a period, or of an attempt, is news."""
     ours = finding.line.is_by_us or (finding.line.state is not None and bool(finding.line.state.given))
-    return ours and (finding.closing is not None or (finding.drift is not None and bool(finding.drift.take_back)))
+    is_back = finding.closing is not None or (finding.drift is not None and bool(finding.drift.take_back))
+    return is_back and (ours or finding.decided is not None)
 
 
 def _may_take_back(proposal: Proposal, policy: Policy) -> Gated:
@@ -215,7 +217,7 @@ def _may_take_back(proposal: Proposal, policy: Policy) -> Gated:
 def _is_inferred(finding: Finding) -> bool:
     """Whether this end is news: nobody knew of one, or only of a later day. What was known since the grant is none."""
     state = finding.line.state
-    if finding.closing is not Closing.DUE or state is None:
+    if finding.closing is not Closing.DUE or state is None or finding.decided is not None:
         return False
     end = end_of(finding.line, state.granted_at)
     return state.ends_at is None or end is None or end < state.ends_at - timedelta(days=1)

@@ -45,7 +45,8 @@ def assign(
     bringing = _brought_by(product, user, held, taken)
     if bringing is not None:
         return Proposal(finding, with_=bringing)
-    usable = allowed(product, observed, bounds)
+    declared = finding.drift.replace if finding.drift is not None else ()
+    usable = tuple(sku for sku in allowed(product, observed, bounds) if sku not in declared)
     if not usable:
         none = f"The tenant owns no licence that contains {product.name}."
         return blocked(Cause.NO_SEAT, none, product.candidate_skus[:1])
@@ -54,7 +55,7 @@ def assign(
         names = " and ".join(bounds.sku(s) for s in usable)
         why = f"{names} comes from a group already, and no second, direct copy is made."
         return blocked(Cause.PROVISIONING_PENDING, why)
-    changes = [_change(sku, product, user, held, observed, bounds) for sku in own]
+    changes = [_change(sku, product, user, held, observed, bounds, declared) for sku in own]
     possible = [c for c in changes if c.clash is None]
     if not possible:
         why_not = changes[0].clash
@@ -123,9 +124,16 @@ def licence(sku: SkuId, disabled: Iterable[PlanId], bounds: Bounds) -> dict[str,
 
 
 def _change(
-    sku: SkuId, product: Product, user: ObservedUser, held: Holding, observed: Observed, bounds: Bounds
+    sku: SkuId,
+    product: Product,
+    user: ObservedUser,
+    held: Holding,
+    observed: Observed,
+    bounds: Bounds,
+    declared: tuple[SkuId, ...],
 ) -> _Change:
-    replaced = _replaced(sku, product, held, bounds)
+    also = (old for old in declared if held.off(old) is not None)
+    replaced = tuple(dict.fromkeys((*_replaced(sku, product, held, bounds), *also)))
     off = carried_over(sku, replaced, held)
     if product.new_plans == "off" and bounds.known_plans:
         off |= frozenset(held.contents[sku]) - bounds.known_plans

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from desired_state.countries import country_code
 from desired_state.model import Given, GivenKind, Request, UserId
 from desired_state.text import one_line
 from reconciler.causes import Cause
@@ -33,7 +34,7 @@ def derive(finding: Finding, user: ObservedUser, countries: frozenset[str]) -> D
     """The country that ServiceNow's person and Entra's country agree on. `countries`: those allowed, empty for any."""
     person = finding.line.person
     told = {"ServiceNow person": person.country if person is not None else None, "Entra country": user.country}
-    known = {source: iso(text) for source, text in told.items() if iso(text)}
+    known = {source: country_code(text) for source, text in told.items() if country_code(text)}
     said = ", ".join(_said(source, text) for source, text in told.items() if (text or "").strip())
     if len(known) < 2:
         have = said or "no source names a country"
@@ -49,33 +50,17 @@ def derive(finding: Finding, user: ObservedUser, countries: frozenset[str]) -> D
 
 
 def _said(source: str, text: str | None) -> str:
-    code = iso(text)
-    return f"{source} says {code}" if code else f"{source} says '{one_line(text or '', 60)}', which is no country code"
-
-
-# ISO 3166-1 alpha-2: all codes that are assigned. UK and EU are not, and Microsoft refuses them as a usage location.
-_CODES = frozenset(
-    """
-    AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ BL BM BN BO BQ BR BS BT BV BW BY BZ CA
-    CC CD CF CG CH CI CK CL CM CN CO CR CU CV CW CX CY CZ DE DJ DK DM DO DZ EC EE EG EH ER ES ET FI FJ FK FM FO FR GA
-    GB GD GE GF GG GH GI GL GM GN GP GQ GR GS GT GU GW GY HK HM HN HR HT HU ID IE IL IM IN IO IQ IR IS IT JE JM JO JP
-    KE KG KH KI KM KN KP KR KW KY KZ LA LB LC LI LK LR LS LT LU LV LY MA MC MD ME MF MG MH MK ML MM MN MO MP MQ MR MS
-    MT MU MV MW MX MY MZ NA NC NE NF NG NI NL NO NP NR NU NZ OM PA PE PF PG PH PK PL PM PN PR PS PT PW PY QA RE RO RS
-    RU RW SA SB SC SD SE SG SH SI SJ SK SL SM SN SO SR SS ST SV SX SY SZ TC TD TF TG TH TJ TK TL TM TN TO TR TT TV TW
-    TZ UA UG UM US UY UZ VA VC VE VG VI VN VU WF WS YE YT ZA ZM ZW
-    """.split()  # noqa: SIM905 - a table of 249 codes reads as one
-)
-
-
-def iso(value: str | None) -> str:
-    """An ISO 3166 alpha-2 code in upper case, "" for anything else."""
-    text = (value or "").strip().upper()
-    return text if text in _CODES else ""
+    code = country_code(text)
+    return (
+        f"{source} says {code}"
+        if code
+        else f"{source} says '{one_line(text or '', 60)}', which is no country that is known here"
+    )
 
 
 def _hints(finding: Finding, user: ObservedUser) -> Iterable[str]:
     declared = finding.line.declared
-    manager = iso(declared.manager_country) if isinstance(declared, Request) else ""
+    manager = country_code(declared.manager_country) if isinstance(declared, Request) else ""
     if manager:
         yield f"A hint for a person: the manager is in {manager}."
     if user.office:

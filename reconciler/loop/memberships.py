@@ -1,7 +1,8 @@
 """Reading the groups that products reach people through, and who is in them. What fails is a value that says so.
 
 Groups are configured by name or object id; a name that belongs to two groups means neither. Groups are read once a
-cycle; whether a person is in one is read again with every look, unless a licence in force by the group says so.
+cycle; whether a person is in one is read again with every look, unless a licence in force by the group says so. That
+is no sign where we may have taken the person out: the licence stays until the group is processed.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from desired_state.model import GivenKind, GroupId, Path, UserId
+from desired_state.resolve import OVER
 from reconciler.clients.graph import GUID, Graph
 from reconciler.errors import NotFound, RemoteError
+from reconciler.lifecycle import Phase
 from reconciler.line import Gone, Line, Unread
 from reconciler.loop.groups import BUSY
 from reconciler.model import ObservedGroup, ObservedUser
@@ -93,8 +96,9 @@ def read_members(
         for group in (groups.get(name) for name in sorted(named_groups(line))):
             if not isinstance(group, ObservedGroup):
                 continue
-            if any(a.group == group.id and a.state == "Active" for a in user.assignments or ()):
-                found[group.id, user.id] = True
+            is_given = any(a.group == group.id and a.state == "Active" for a in user.assignments or ())
+            if is_given and not _may_have_left(line):
+                found.setdefault((group.id, user.id), True)
             else:
                 asked.add((group.id, user.id))
     belongs = graph.user_groups(sorted({user for _, user in asked})) if asked else {}
@@ -102,6 +106,15 @@ def read_members(
         sits_in = belongs.get(pair[1], Unread("the directory left it out of its answer"))
         found[pair] = pair[0] in sits_in if isinstance(sits_in, frozenset) else Unread(_why(sits_in))
     return found
+
+
+_UNDER_WAY = (Phase.CONVERGING, Phase.VERIFYING, Phase.REVOKING)
+
+
+def _may_have_left(line: Line) -> bool:
+    """Whether we take the person out of the group, or may have done so a moment ago."""
+    is_under_way = line.state is not None and line.state.phase in _UNDER_WAY
+    return is_under_way or line.skipped.startswith(OVER)
 
 
 def _why(unread: RemoteError | Unread) -> str:

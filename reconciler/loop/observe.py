@@ -5,12 +5,23 @@ Nothing is decided here. What cannot be read becomes a value that says so; a cyc
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from enum import StrEnum
 
 from desired_state import ledger
-from desired_state.model import Entitlement, LineKey, Product, Refusal, Request, Says, Ticket
+from desired_state.model import (
+    DesiredState,
+    Entitlement,
+    LineKey,
+    Product,
+    ProductKey,
+    Refusal,
+    Request,
+    Says,
+    Ticket,
+)
 from desired_state.periods import zone_of
 from desired_state.resolve import OVER, resolve
 from reconciler.approvals.machine import OPEN
@@ -25,19 +36,39 @@ from reconciler.line import (
     Observed,
 )
 from reconciler.loop.bind import bind, look_up
+from reconciler.loop.deciding import with_answers
 from reconciler.loop.ending import renewed
 from reconciler.loop.look import Eyes, look
 from reconciler.loop.pull import Reader, pull
+from reconciler.loop.resting import at_rest, sweep_pays, unless
 from reconciler.loop.shared import handed_on, others_of
-from reconciler.store import approvals, journal, lines, tickets
+from reconciler.loop.sweep import Desired, sweep
+from reconciler.model import SubscribedSku
+from reconciler.store import approvals, guards, journal, lines, tickets, watermarks
+
+LOOKED = "looked"  # the mark up to which every ticket that was taken in has been looked at
+SCANS = "scans"  # the guards' fact: how many users the last one showed
+
+
+class Pace(StrEnum):
+    """EVERY: each account by name. QUICK: without what is at rest (`resting`). SCAN: what is at rest in pages."""
+
+    EVERY = "every"
+    QUICK = "quick"
+    SCAN = "scan"
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Which lines a cycle is about; nothing named means all."""
+    """Which lines a cycle is about; nothing named means all. `pace`: how closely all of them are looked at."""
 
     tickets: frozenset[str] = frozenset()
     users: frozenset[str] = frozenset()  # sign-in names, lower case
+    pace: Pace = Pace.EVERY
+
+    @property
+    def is_named(self) -> bool:
+        return bool(self.tickets or self.users)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +105,8 @@ def observe(reader: Reader, eyes: Eyes, *, scope: Scope, tenant_id: str, cycle: 
         wanted = {k: standings[k] for k in wanted}
     entitlements = [s.entitlement for s in wanted.values() if s.entitlement is not None]
     granted = {k: s.granted_at for k, s in standings.items() if s.granted_at is not None}
-    skipped = resolve(entitlements, reader.catalogue, at=at, granted_at=granted, zone=reader.zone).skipped
+    desired = resolve(entitlements, reader.catalogue, at=at, granted_at=granted, zone=reader.zone)
+    skipped = desired.skipped
     found = tuple(
         _line(
             reader,
@@ -86,12 +118,67 @@ def observe(reader: Reader, eyes: Eyes, *, scope: Scope, tenant_id: str, cycle: 
         )
         for key, standing in sorted(wanted.items())
     )
-    found = _approved_here(reader, found, at)
+    found = with_answers(reader.database, reader.tenant, _approved_here(reader, found, at))
     if any(_may_end(line) for line in found):
         found = _with_company(reader, found, at)
     skus = eyes.graph.subscribed_skus()
+    if scope.pace is not Pace.EVERY and not scope.is_named:
+        resting = _resting(reader, eyes, found, desired, skus, scope.pace, at)
+        found = tuple(line for line in found if line.key not in resting)
     observed = look(eyes, (line for line in found if not _is_over(line)), skus, at=at)
     return Seen(_in_scope(found, observed, scope), observed, count)
+
+
+def mark_looked(reader: Reader, at: datetime) -> None:
+    """Every ticket that was taken in by now has been looked at: called when a cycle about all lines has ended."""
+    with reader.database.write() as session:
+        watermarks.save(session, reader.tenant, LOOKED, watermarks.Watermark(at, ""))
+
+
+def _resting(
+    reader: Reader,
+    eyes: Eyes,
+    found: tuple[Line, ...],
+    desired: DesiredState,
+    skus: tuple[SubscribedSku, ...],
+    pace: Pace,
+    at: datetime,
+) -> frozenset[LineKey]:
+    """The lines that this cycle need not look at by name."""
+    with reader.database.read() as session:
+        mark = watermarks.load(session, reader.tenant, LOOKED)
+        if mark is None or mark.at > at:  # never, or by a clock that was ahead: what moved since is not known
+            return frozenset()
+        touched = tickets.read_since(session, reader.tenant, mark.at)
+    resting = at_rest(found, touched=touched, at=at)
+    return resting if pace is Pace.QUICK else _scanned(reader, eyes, found, resting, desired, skus, at)
+
+
+def _scanned(
+    reader: Reader,
+    eyes: Eyes,
+    found: tuple[Line, ...],
+    resting: frozenset[LineKey],
+    desired: DesiredState,
+    skus: tuple[SubscribedSku, ...],
+    at: datetime,
+) -> frozenset[LineKey]:
+    """Those at rest whom a scan of all users shows as they should be."""
+    people = {line.account for line in found if line.key in resting and not _is_over(line)} - {None}
+    with reader.database.read() as session:
+        kept = guards.fact(session, reader.tenant, SCANS)
+    try:
+        size = int(kept[0]["rows"]) if kept is not None else eyes.graph.licensed_people()
+    except RemoteError:
+        return frozenset(line.key for line in found if _is_over(line) and line.key in resting)
+    if not sweep_pays(len(people), size):
+        return frozenset(line.key for line in found if _is_over(line) and line.key in resting)
+    seen = sweep(eyes.graph.scan(), Desired.compile(desired.wants, {sku.sku: sku.plans for sku in skus}))
+    if not seen.is_complete:  # a listing that was cut shows nobody to be well
+        return frozenset(line.key for line in found if _is_over(line) and line.key in resting)
+    with reader.database.write() as session:
+        guards.remember(session, reader.tenant, SCANS, {"rows": seen.rows}, at)
+    return unless(resting, found, seen.candidates)
 
 
 def _remembered(
@@ -185,6 +272,8 @@ def _keep_bindings(
 def _may_end(line: Line) -> bool:
     """Whether something may be taken back for it one day, or because what it was given is not proven yet."""
     state = line.state
+    if line.replaced and not _is_over(line):  # whose licence it takes the place of is another line's
+        return True
     is_open = state is not None and bool(state.given) and state.phase is not Phase.GRANTED
     ends = isinstance(line.declared, Request) and not line.declared.period.is_open and line.granted_at is not None
     return ends or line.skipped.startswith(OVER) or is_open
@@ -244,6 +333,7 @@ def _line(
         given=standing.given if is_granted else (),
         granted_at=standing.granted_at if is_granted else None,
         siblings=_siblings(reader, ticket),
+        replaced=_products(reader, product.replaces if product is not None else ()),
         zone=zone_of(person.time_zone if person is not None else None, reader.zone),
         priority=reader.priorities.get(request.key.ticket, ""),
         hold=standing.held,
@@ -265,8 +355,11 @@ def _is_unapproved(reader: Reader, ticket: Ticket) -> bool:
 def _siblings(reader: Reader, ticket: Ticket) -> tuple[Product, ...]:
     """Every product that the ticket's form can ask for by name."""
     item = reader.items.get(ticket.item)
-    keys = dict.fromkeys(item.product_keys()) if item is not None else {}
-    found = (reader.catalogue.product(key) for key in keys)
+    return _products(reader, dict.fromkeys(item.product_keys()) if item is not None else ())
+
+
+def _products(reader: Reader, keys: Iterable[str]) -> tuple[Product, ...]:
+    found = (reader.catalogue.product(ProductKey(key)) for key in keys)
     return tuple(product for product in found if product is not None)
 
 

@@ -101,6 +101,24 @@ def pull(reader: Reader, *, cycle: str, numbers: Collection[str] = ()) -> int:
     return count
 
 
+def has_news(reader: Reader) -> bool:
+    """Whether a ticket reads otherwise than its copy. Writes nothing: a cycle that reads them follows."""
+    with reader.database.read() as session:
+        marks = watermarks.load_all(session, reader.tenant)
+    mark = marks.get(SOURCE)
+    if mark is None:
+        return True
+    since = Watermark(mark.at, mark.sys_id)
+    items = tuple(sorted(reader.items))
+    page = next(iter(reader.servicenow.tickets(items=items, watermark=since, page_size=reader.page_size)), None)
+    read = list(page.tickets) if page is not None else []
+    moved = _tasks_moved(reader, marks.get(TASKS, mark)).numbers - {t.number for t in read}
+    read += reader.servicenow.tickets_by_number(sorted(moved)) if moved else ()
+    with reader.database.read() as session:
+        copies = tickets.load(session, reader.tenant, {t.number for t in read})
+    return any(copies.get(t.number) != t for t in read if t.item in reader.items)
+
+
 def _keep_count(session: Session, tenant: str, count: int, at: datetime, *, is_anew: bool) -> None:
     """How many tickets a whole read showed, beside the usual number: a short one carries no removal."""
     kept = guards.fact(session, tenant, TICKETS)

@@ -67,7 +67,7 @@ def _record(
     )
     memory = told(group, at, deeds)
     kept = [replace(e, state=replace(e.state, told=memory[e.state.key])) for e in group]
-    if not owed and all(e.state == _before(e) for e in kept):
+    if not owed and all(e.state == _before(e) and not e.outcomes for e in kept):  # `begin` has moved what was tried
         return kept
     news: list[tuple[Ending, tuple[Move, ...]]] = []
     with desk.database.write() as session:
@@ -218,7 +218,7 @@ def _keep(
     old = remembered.phase if remembered is not None else None
     if not lines.save(session, tenant, state, at):
         return False
-    if remembered is not None and state == replace(remembered, told=state.told):
+    if remembered is not None and state == replace(remembered, told=state.told) and not ending.outcomes:
         return False  # only what the ticket is told has moved, and the answers say that themselves
     if state.phase in (Phase.GRANTED, Phase.EXPIRING):  # says nothing new, and adds no row, unless the end has moved
         by_us = any(o.result is Result.APPLIED or o.is_unsure for o in ending.outcomes) or was_sent

@@ -142,6 +142,7 @@ class Sender:
                 "error": type(error).__name__,
                 "words": str(error),
                 "request_id": error.request_id,
+                "client_request_id": error.client_request_id,
             }
             self._result(write, intent, told, trouble_in(error, write.system))
             self._count(write, Result.FAILED)

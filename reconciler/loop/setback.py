@@ -14,7 +14,8 @@ from desired_state.model import Given, GivenKind, Product, Says
 from reconciler.causes import Cause
 from reconciler.lifecycle import Phase
 from reconciler.line import Drift, DriftKind, Finding, Line, Observed, Proof, Rest, Unread
-from reconciler.loop.takeback import exchanged, group_id, keepers, mine
+from reconciler.loop.keepers import group_id, keepers
+from reconciler.loop.takeback import exchanged, mine
 from reconciler.model import ObservedUser, Probed, SkuDetail, Verdict
 
 TRYING = (Phase.CONVERGING, Phase.VERIFYING)

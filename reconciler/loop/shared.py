@@ -38,7 +38,9 @@ def others_of(
         counts = entitlement.request.says in _COUNTING or (state is not None and state.phase in _HAS)
         if product is None or asks or not counts:
             continue
-        found.setdefault(entitlement.user, []).append(Other(standing.key, product))
+        given = (*(standing.given if standing.is_by_us else ()), *(state.given if state is not None else ()))
+        other = Other(standing.key, product, entitlement.request.due_since, given)
+        found.setdefault(entitlement.user, []).append(other)
     return {user: tuple(sorted(lines, key=lambda o: o.key)) for user, lines in found.items()}
 
 

@@ -16,8 +16,9 @@ from desired_state.periods import ends_at, reminds_at
 from reconciler.causes import Cause
 from reconciler.lifecycle import Phase
 from reconciler.line import Closing, Drift, DriftKind, Finding, Line, Observed, Other, Proof, Rest
-from reconciler.loop.proof import prove
-from reconciler.model import Assignment, ObservedGroup, ObservedUser, PlanState, SkuDetail, Verdict
+from reconciler.loop.keepers import group_id, keepers, lost
+from reconciler.model import Assignment, ObservedGroup, ObservedUser, SkuDetail, Verdict
+from reconciler.question import Decided, Question, Word, answered, question
 
 _TRYING = (Phase.CONVERGING, Phase.VERIFYING)
 _REMINDED = (Phase.GRANTED, Phase.EXPIRING)
@@ -65,9 +66,13 @@ class Mine:
 
 def mine(line: Line, user: ObservedUser, observed: Observed) -> Mine:
     """Look for what we gave, one by one; a usage location is never among it, because it cannot be unset."""
+    return _looked_for(returnable(line), user, observed)
+
+
+def _looked_for(every: Iterable[Given], user: ObservedUser, observed: Observed) -> Mine:
     there: list[Given] = []
     leaving: list[Assignment] = []
-    for given in returnable(line):
+    for given in every:
         if given.kind is GivenKind.MEMBER:
             is_member = observed.members.get((group_id(given, observed), user.id))
             if not isinstance(is_member, bool):
@@ -116,65 +121,11 @@ def _what(given: Given) -> tuple[object, ...]:
     return given.kind, given.sku, given.group, given.plans
 
 
-def group_id(given: Given, observed: Observed) -> GroupId:
-    """The object id of a group that may be remembered by its name."""
-    assert given.group is not None
-    group = observed.groups.get(given.group)
-    return group.id if isinstance(group, ObservedGroup) else given.group
-
-
 def _is_direct(given: Given, user: ObservedUser) -> bool:
     row = next((a for a in user.assignments or () if a.sku == given.sku and a.group is None), None)
     if row is None:
         return False
     return given.kind is GivenKind.LICENSE or any(plan not in row.disabled_plans for plan in given.plans)
-
-
-# --- who else needs it ------------------------------------------------------------------------------------------
-
-
-def keepers(
-    given: Given,
-    others: Iterable[Other],
-    product: Product,
-    user: ObservedUser,
-    details: tuple[SkuDetail, ...],
-    observed: Observed,
-) -> tuple[Other, ...]:
-    """The other lines that would lose something: the same product, or one that is proven or carried only by it."""
-    left = _without(given, user, details, observed)
-    return tuple(o for o in others if o.product.key == product.key or _loses(o.product, details, left))
-
-
-def _loses(product: Product, before: tuple[SkuDetail, ...], after: tuple[SkuDetail, ...]) -> bool:
-    if prove(product, before).access is not prove(product, after).access:
-        return True
-    carried = [p for p in product.prerequisite_plans if _is_on(p, before)]
-    lost = [p for p in carried if not _is_on(p, after)]
-    return bool(lost) and (product.prerequisite_mode != "any" or len(lost) == len(carried))
-
-
-def _is_on(plan: object, details: Iterable[SkuDetail]) -> bool:
-    return any(state is not PlanState.DISABLED for d in details for p, state in d.plans.items() if p == plan)
-
-
-def _without(
-    given: Given, user: ObservedUser, details: tuple[SkuDetail, ...], observed: Observed
-) -> tuple[SkuDetail, ...]:
-    """The plans that would be left. A licence that also comes another way stays as it is."""
-    if given.kind is GivenKind.PLANS:
-        off = dict.fromkeys(given.plans, PlanState.DISABLED)
-        return tuple(replace(d, plans={**d.plans, **off}) if d.sku == given.sku else d for d in details)
-    lost = _lost(given, user, observed)
-    return tuple(d for d in details if d.sku not in lost)
-
-
-def _lost(given: Given, user: ObservedUser, observed: Observed) -> frozenset[SkuId]:
-    """SKUs that the person has only by this."""
-    way = None if given.kind is GivenKind.LICENSE else group_id(given, observed)
-    rows = [a for a in user.assignments or () if a.is_in_force or a.group == way]
-    ours = {a.sku for a in rows if a.group == way and (way is not None or a.sku == given.sku)}
-    return frozenset(ours - {a.sku for a in rows if a.group != way})
 
 
 # --- at the end ---------------------------------------------------------------------------------------------------
@@ -223,10 +174,18 @@ def over(
     assert end is not None, "only a line with an end can be over"
     case = _Case(line, request, product, user, proof, end)
     held = mine(line, user, observed)
+    if not (held.hidden or held.there or held.leaving):
+        held = adopted(case, observed)
     if held.hidden:
         return case.found(Rest.HOLD, None, f"It could not be read {held.hidden}.", Cause.REMOTE_FAILING)
     if not held.there:
         return _not_ours(case, held, observed, at)
+    return replace(_ours(case, held, details, observed, at), decided=_adoption(case, observed))
+
+
+def _ours(case: _Case, held: Mine, details: tuple[SkuDetail, ...], observed: Observed, at: datetime) -> Finding:
+    """What was given by us, or adopted by a person, is there after its end."""
+    line, product, user, proof, end = case.line, case.product, case.user, case.proof, case.end
     needed = {g: keepers(g, line.others, product, user, details, observed) for g in held.there}
     free = tuple(g for g in held.there if not needed[g])
     if not free:
@@ -257,7 +216,7 @@ def _not_ours(case: _Case, held: Mine, observed: Observed, at: datetime) -> Find
     line, product = case.line, case.product
     if held.leaving:
         return _leaving(case, held, at)
-    rows = [a for a in case.user.assignments or () if a.is_in_force and a.sku in product.candidate_skus]
+    rows = _left_over(case)
     if rows:
         same = [o for o in line.others if o.product.key == product.key]
         if same:
@@ -265,10 +224,76 @@ def _not_ours(case: _Case, held: Mine, observed: Observed, at: datetime) -> Find
         names = sorted({_name(a.sku, observed) for a in rows})
         who = "it is not recorded what we gave" if line.is_by_us else "it was not given by us"
         sentence = f"{' and '.join(names)} is still there, and {who}: adopt it and revoke it, or extend the request."
-        return case.found(Rest.HOLD, Closing.PROPOSED, sentence, Cause.EXPIRED_NOT_REMOVED)
+        found = case.found(Rest.HOLD, Closing.PROPOSED, sentence, Cause.EXPIRED_NOT_REMOVED)
+        asked = _question(case, observed)
+        said = answered(line.decided, asked)
+        if said is not None and said.word is Word.LEAVE:
+            found = replace(found, sentence=f"{found.sentence} {said.by} leaves it so.", decided=said)
+        return replace(found, question=asked)
     if case.request.says is not Says.FULFILLED and line.granted_at is None:
         return case.found(Rest.HOLD, None, "Nothing was given before it ended; ask again with a new end.")
     return case.found(Rest.OVER, Closing.GONE, "Nothing of it is there any more.")
+
+
+# --- what a person adopted -------------------------------------------------------------------------------------
+
+
+def _question(case: _Case, observed: Observed) -> Question:
+    """What its owner is asked about a licence that outlived its period and that we did not give (I3)."""
+    product, rows = case.product, _left_over(case)
+    names = " and ".join(sorted({_name(a.sku, observed) for a in rows}))
+    about = {
+        "matter": Cause.EXPIRED_NOT_REMOVED.value,
+        "line": str(case.line.key),
+        "user": case.user.id,
+        "product": product.key,
+        "ended_at": case.end.isoformat(),
+        "licences": sorted(
+            ({"sku": a.sku, "group": a.group, "off": sorted(a.disabled_plans)} for a in rows),
+            key=lambda row: (str(row["sku"]), str(row["group"] or "")),
+        ),
+    }
+    choices = {Word.LEAVE: "nothing is changed, and nobody is asked again while it stays so"}
+    if not product.keeps_data and all(a.group is None or _is_own_group(case, a.group, observed) for a in rows):
+        choices[Word.ADOPT] = f"{names} counts as given by us, and is taken back, because the period is over"
+    return question(about, choices)
+
+
+def _left_over(case: _Case) -> list[Assignment]:
+    return [a for a in case.user.assignments or () if a.is_in_force and a.sku in case.product.candidate_skus]
+
+
+def _is_own_group(case: _Case, id: GroupId, observed: Observed) -> bool:
+    """Whether it is the group that gives the product: only of that one it is read who is in it."""
+    group = observed.groups.get(case.product.group) if case.product.group is not None else None
+    return isinstance(group, ObservedGroup) and group.id == id
+
+
+def _adoption(case: _Case, observed: Observed) -> Decided | None:
+    """The word by which the licences that are there may be taken back, None when there is none.
+
+    It is for what it named. Once it is being carried out, what is left of that is still covered.
+    """
+    said, state = case.line.decided, case.line.state
+    if said is None or said.word is not Word.ADOPT:
+        return None
+    if state is not None and state.phase is Phase.REVOKING:
+        is_same = said.about.get("ended_at") == case.end.isoformat() and said.about.get("user") == case.user.id
+        return said if is_same else None
+    return answered(said, _question(case, observed))
+
+
+def adopted(case: _Case, observed: Observed) -> Mine:
+    """What a person adopted and is there, as if we had given it."""
+    said = _adoption(case, observed)
+    if said is None:
+        return Mine()
+    named = said.about.get("licences") or ()
+    direct = {str(row["sku"]) for row in named if row["group"] is None}
+    groups = {str(row["group"]) for row in named if row["group"] is not None}
+    every = [Given(GivenKind.LICENSE, said.at, sku=SkuId(sku)) for sku in sorted(direct)]
+    every += [Given(GivenKind.MEMBER, said.at, group=GroupId(group)) for group in sorted(groups)]
+    return _looked_for(every, case.user, observed)
 
 
 def _leaving(case: _Case, held: Mine, at: datetime) -> Finding:
@@ -309,9 +334,7 @@ def _cargo(case: _Case, given: Given, observed: Observed) -> Finding | None:
     if not group.is_writable:
         sentence = f"The members of {group.name} are not managed here, so the person cannot be taken out of it."
         return case.found(Rest.HAND_BACK, Closing.PROPOSED, sentence, Cause.GROUP_NOT_WRITABLE)
-    more = [
-        _name(sku, observed) for sku in sorted(_lost(given, case.user, observed) - set(case.product.candidate_skus))
-    ]
+    more = [_name(sku, observed) for sku in sorted(lost(given, case.user, observed) - set(case.product.candidate_skus))]
     more += ["access to applications"] if group.app_roles else []
     more += ["what the groups give that it is in"] if group.parents else []
     if not more:

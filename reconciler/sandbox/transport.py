@@ -26,7 +26,7 @@ class SandboxTransport(httpx.BaseTransport):
     """One world's services. Safe to share between threads and clients."""
 
     def __init__(self, world: World) -> None:
-        login = LoginService(world)
+        self.login = login = LoginService(world)
         self._services: dict[str, Service] = {
             hosts.GRAPH_HOST: GraphService(world),
             hosts.LOGIN_HOST: login,

@@ -23,7 +23,7 @@ from sqlalchemy import URL, Connection, Engine, QueuePool, StaticPool, create_en
 from sqlalchemy.exc import ArgumentError
 from sqlmodel import Session
 
-from reconciler.errors import UserError
+from reconciler.errors import StoreUnusable, UserError
 from reconciler.store import schema
 from reconciler.store.sentences import placing, sentences
 from reconciler.store.tables import METADATA
@@ -35,8 +35,9 @@ _IS_WRITING = "is_writing"  # what a connection was last told by PRAGMA query_on
 class Database:
     """One open store. `write` and `read` are the only ways to a session; close it when done."""
 
-    def __init__(self, engine: Engine, *, name: str, read_only: bool = False) -> None:
+    def __init__(self, engine: Engine, *, name: str, read_only: bool = False, path: Path | None = None) -> None:
         self._engine = engine
+        self._path, self._file = path, _file_of(path)
         self._writer = engine.execution_options(immediate=True)
         self.name = name
         self.read_only = read_only
@@ -84,6 +85,29 @@ class Database:
         """Compare schema and rows with what this version needs; reads everything once, changes nothing."""
         with sentences(self.name), self._engine.connect() as connection:
             return schema.check(connection)
+
+    def require_there(self) -> None:
+        """An embedded store whose file was taken away would go on, and what it keeps be lost with the process.
+
+        A file that was put in its place (a restored backup) is used from now on.
+
+        Raises:
+            UserError: the file is gone, or another one is no store of this version.
+        """
+        if self._path is None:
+            return
+        now = _file_of(self._path)
+        if now is None:
+            raise StoreUnusable(
+                f"{self.name} is gone; put it back, or stop the service before a new one is begun: a new store knows "
+                "of no licence that was granted",
+                exit_code=1,
+            )
+        if now != self._file:
+            self._engine.dispose()
+            with sentences(self.name), self._engine.connect() as connection:
+                schema.require(connection, self.name)
+            self._file = now
 
     def close(self) -> None:
         """Give back all connections; the store can be opened again."""
@@ -145,7 +169,18 @@ def connect(
         if read_only:
             raise UserError(f"there is no store at {path}; a first `reconciler reconcile` creates it", exit_code=1)
         _create(path, busy_timeout_s)
-    return Database(_sqlite_engine(path, read_only, busy_timeout_s), name=str(path), read_only=read_only)
+    return Database(_sqlite_engine(path, read_only, busy_timeout_s), name=str(path), read_only=read_only, path=path)
+
+
+def _file_of(path: Path | None) -> tuple[int, int] | None:
+    """Which file is at the path: device and number. None when there is none."""
+    if path is None:
+        return None
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def row_counts(session: Session) -> dict[str, int]:

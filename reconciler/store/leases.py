@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
@@ -25,14 +25,27 @@ _NOW = {
     "postgresql": "extract(epoch from clock_timestamp())::float8",
 }
 
+_CLAIM = (
+    "UPDATE lease SET owner = :owner, since_s = {now}, until_s = {now} + :ttl, epoch = epoch + 1 "
+    "WHERE tenant = :tenant AND until_s <= {now} RETURNING epoch, asked"
+)
+_CLAIM_DUE = _CLAIM.replace("RETURNING", "AND (next_due_s <= {now} OR asked > served) RETURNING")
+_RELEASE = (
+    "UPDATE lease SET owner = NULL, since_s = 0, until_s = 0 "
+    "WHERE tenant = :tenant AND owner = :owner AND epoch = :epoch"
+)
+_DONE = _RELEASE.replace("until_s = 0", "until_s = 0, next_due_s = {now} + :next, served = :asked")
+
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to write for one tenant. `epoch` grows with every claim and is never given out twice."""
+    """The right to write for one tenant. `epoch` grows with every claim and is never given out twice. `asked` is how
+    often a cycle had been asked for when it was claimed."""
 
     tenant: str
     owner: str
     epoch: int
+    asked: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +55,13 @@ class Held:
     by: str
     since: datetime
     until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class NotDue:
+    """Nobody has the tenant, and its next cycle is due in `in_s` seconds: somebody has done the one before."""
+
+    in_s: float
 
 
 class LeaseLost(Exception):
@@ -54,23 +74,46 @@ class LeaseLost(Exception):
 
 def claim(session: Session, tenant: str, owner: str, *, ttl_s: float, now_s: float | None = None) -> Lease | Held:
     """Take the tenant for `ttl_s` seconds, if nobody has it. The same owner is refused too: one cycle at a time."""
+    found = _claim(session, tenant, owner, ttl_s, now_s, only_due=False)
+    assert not isinstance(found, NotDue)
+    return found
+
+
+def claim_due(
+    session: Session, tenant: str, owner: str, *, ttl_s: float, now_s: float | None = None
+) -> Lease | Held | NotDue:
+    """As `claim`, if the tenant's next cycle is due or somebody asked for one."""
+    return _claim(session, tenant, owner, ttl_s, now_s, only_due=True)
+
+
+def _claim(
+    session: Session, tenant: str, owner: str, ttl_s: float, now_s: float | None, *, only_due: bool
+) -> Lease | Held | NotDue:
     first = "INSERT INTO lease (tenant, epoch, since_s, until_s) VALUES (:tenant, 0, 0, 0) ON CONFLICT DO NOTHING"
     _run(session, first, now_s, tenant=tenant)
-    won = _run(
+    won = _run(session, _CLAIM_DUE if only_due else _CLAIM, now_s, tenant=tenant, owner=owner, ttl=ttl_s).first()
+    if won is not None:
+        return Lease(tenant, owner, won[0], won[1])
+    by, since_s, until_s, is_held, in_s = _run(
         session,
-        "UPDATE lease SET owner = :owner, since_s = {now}, until_s = {now} + :ttl, epoch = epoch + 1 "
-        "WHERE tenant = :tenant AND until_s <= {now} RETURNING epoch",
+        "SELECT owner, since_s, until_s, until_s > {now}, next_due_s - {now} FROM lease WHERE tenant = :tenant",
         now_s,
         tenant=tenant,
-        owner=owner,
-        ttl=ttl_s,
-    ).scalar()
-    if won is not None:
-        return Lease(tenant, owner, won)
-    by, since_s, until_s = _run(
-        session, "SELECT owner, since_s, until_s FROM lease WHERE tenant = :tenant", now_s, tenant=tenant
     ).one()
-    return Held(by or "", _instant(since_s), _instant(until_s))
+    return Held(by or "", _instant(since_s), _instant(until_s)) if is_held or not only_due else NotDue(max(0.0, in_s))
+
+
+def ask(session: Session, tenant: str, *, now_s: float | None = None) -> None:
+    """Somebody wants a cycle, whoever does it. Asked while one runs, another one follows."""
+    first = "INSERT INTO lease (tenant, epoch, since_s, until_s) VALUES (:tenant, 0, 0, 0) ON CONFLICT DO NOTHING"
+    _run(session, first, now_s, tenant=tenant)
+    _run(session, "UPDATE lease SET asked = asked + 1 WHERE tenant = :tenant", now_s, tenant=tenant)
+
+
+def is_asked(session: Session, tenant: str) -> bool:
+    """Whether somebody wants a cycle that none has begun for yet."""
+    query = "SELECT 1 FROM lease WHERE tenant = :tenant AND asked > served"
+    return _run(session, query, None, tenant=tenant).scalar() is not None
 
 
 def renew(session: Session, lease: Lease, *, ttl_s: float, now_s: float | None = None) -> bool:
@@ -100,15 +143,15 @@ def guard(session: Session, lease: Lease, *, need_s: float = 0.0, now_s: float |
         raise LeaseLost(lease)
 
 
-def release(session: Session, lease: Lease, *, now_s: float | None = None) -> bool:
-    """Give it back; False when it was lost already. The epoch stays, so a late writer is still refused."""
-    changed = _run(
-        session,
-        "UPDATE lease SET owner = NULL, since_s = 0, until_s = 0 "
-        "WHERE tenant = :tenant AND owner = :owner AND epoch = :epoch",
-        now_s,
-        **_of(lease),
-    )
+def release(session: Session, lease: Lease, *, next_in_s: float | None = None, now_s: float | None = None) -> bool:
+    """Give it back; False when it was lost already. The epoch stays, so a late writer is still refused.
+
+    `next_in_s`: the cycle is done, and the next one is due in so many seconds. Left out, the row's timetable stays.
+    """
+    if next_in_s is None:
+        changed = _run(session, _RELEASE, now_s, **_of(lease))
+    else:
+        changed = _run(session, _DONE, now_s, next=next_in_s, asked=lease.asked, **_of(lease))
     return bool(changed.rowcount == 1)
 
 

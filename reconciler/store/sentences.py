@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from sqlalchemy.exc import DBAPIError
 
-from reconciler.errors import UserError
+from reconciler.errors import StoreUnusable, UserError
 
 # The driver's own words (sqlite.org/rescode.html gives them for each result code), and ours.
 _SENTENCES = (
@@ -45,12 +45,12 @@ def sentences(name: str) -> Iterator[None]:
         sentence = _sentence(str(error.orig), error.connection_invalidated)
         if sentence is None:
             raise
-        raise UserError(sentence.format(name=name), exit_code=1) from error
+        raise StoreUnusable(sentence.format(name=name), exit_code=1) from error
     except sqlite3.DatabaseError as error:
         sentence = _sentence(str(error), False)
         if sentence is None:
             raise
-        raise UserError(sentence.format(name=name), exit_code=1) from error
+        raise StoreUnusable(sentence.format(name=name), exit_code=1) from error
 
 
 @contextmanager

@@ -12,7 +12,8 @@ from sqlalchemy import BigInteger, Float, Index, LargeBinary, MetaData, Text, Un
 from sqlmodel import Field
 
 import desired_state.ledger
-import reconciler.store.proposal_rows  # noqa: F401 - part of the schema
+import reconciler.store.proposal_rows
+import reconciler.store.question_rows  # noqa: F401 - part of the schema
 from desired_state.rows import Row, RowId, UtcDateTime
 
 EVERYONE = "*"  # the tenant of what concerns all tenants
@@ -132,6 +133,9 @@ class LeaseRow(Row, table=True):
     epoch: int = Field(default=0, sa_type=BigInteger)
     since_s: float = Field(default=0.0, sa_type=Float)
     until_s: float = Field(default=0.0, sa_type=Float)
+    next_due_s: float = Field(default=0.0, sa_type=Float, sa_column_kwargs={"server_default": "0"})
+    asked: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
+    served: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
 
 
 class CycleRow(Row, table=True):

@@ -38,6 +38,12 @@ def save(session: Session, tenant: str, ticket: Ticket, at: datetime) -> bool:
     return True
 
 
+def read_since(session: Session, tenant: str, at: datetime) -> frozenset[str]:
+    """Numbers of the tickets whose copy was made or changed at this instant or later."""
+    query = select(_TABLE.c.number).where(_TABLE.c.tenant == tenant, _TABLE.c.read_at >= at)
+    return frozenset(session.connection().execute(query).scalars())
+
+
 def load(session: Session, tenant: str, numbers: Collection[str] | None = None) -> dict[str, Ticket]:
     """All copies of a tenant by ticket number, or the named ones; a number without a copy is not in it."""
     if numbers is None:

@@ -30,6 +30,7 @@ from reconciler.proposing import (
 from reconciler.reading import inert, seats, standing
 from reconciler.store import agents, journal
 from reconciler.store.agents import Agent
+from reconciler.web import waking
 from reconciler.web.problems import API, ApiRoute, Problem, too_many
 from reconciler.web.site import Site
 from reconciler.web.trust import TICKET_NUMBER
@@ -88,6 +89,10 @@ class ProposalView(BaseModel):
 
 class ProposalList(BaseModel):
     proposals: list[ProposalView]
+
+
+class Woken(BaseModel):
+    woken: Literal[True]
 
 
 _PROBLEM: dict[str, Any] = {"content": {"application/problem+json": {"schema": ProblemBody.model_json_schema()}}}
@@ -218,6 +223,21 @@ def routes(site: Site, counter: Counter) -> APIRouter:
     def status(caller: Caller) -> dict[str, Any]:  # noqa: ARG001
         """Lines by phase and cause, and the last cycle."""
         return standing(site.database, site.tenant)
+
+    @router.post(
+        "/wake",
+        status_code=202,
+        dependencies=guarded,
+        response_model=Woken,
+        responses=_says_no(401, 404, 413),
+    )
+    def wake(request: Request) -> Any:
+        """Say that a ticket may have moved. Nothing that is sent is read or believed: the service looks for itself."""
+        if not waking.may_wake(site, request.headers.get("authorization", "")):
+            raise Problem(401, "This takes the wake token.", headers={"WWW-Authenticate": "Bearer"})
+        if site.wake is not None:
+            site.wake()
+        return {"woken": True}
 
     @cache
     def described() -> dict[str, Any]:

@@ -116,7 +116,7 @@ def routes(site: Site, pages: Pages) -> APIRouter:
         with site.database.write() as session:
             judged = approvals.decide(session, site.tenant, id, answer, at, tell=site.tell)
         if isinstance(judged, Approval):
-            site.wake()
+            site.ring()
             return RedirectResponse(f"/approvals/{id}", 303)
         if judged.code is Code.COMMENT:
             return _page(site, pages, who, found, at, fault=judged, typed_reason=reason, status=422)
@@ -145,7 +145,7 @@ def routes(site: Site, pages: Pages) -> APIRouter:
                 approvals.renew(session, site.tenant, id, by=f"{who.human.tid}/{who.human.oid}", reason=why, at=at)
         except ValueError as error:
             return _nothing(pages, who, id, f"{error}.", 409)
-        site.wake()
+        site.ring()
         return RedirectResponse(f"/approvals/{id}", 303)
 
     @router.post("/approvals/{id}/sign-in")

@@ -9,9 +9,12 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Protocol
 
+from pydantic import SecretStr
+
 from desired_state.catalogue import Catalogue
 from reconciler.approvals.routes import Candidate
 from reconciler.clock import Clock
+from reconciler.health import Pulse
 from reconciler.logs import Log
 from reconciler.store.approvals import Tell
 from reconciler.store.database import Database
@@ -52,10 +55,6 @@ def nobody_told(_message: str, /, **_fields: object) -> None:
     """Where no log is kept."""
 
 
-def nothing_waits() -> None:
-    """Where no service runs beside the pages."""
-
-
 def fresh_secret() -> str:
     """256 random bits for a cookie."""
     return secrets.token_urlsafe(32)
@@ -79,10 +78,12 @@ class Site:
     step_up: StepUp | None = None
     delegate_at_most: timedelta = timedelta(days=30)
     tell: Tell | None = None
-    wake: Callable[[], None] = nothing_waits
+    wake: Callable[[], None] | None = None  # lets the service look at once, where one runs
     log: Log = nobody_told
     mode: str = ""  # of the tenant, for people
     secret: Callable[[], str] = field(default=fresh_secret, repr=False)
+    pulse: Callable[[], Pulse] | None = None  # how the service is, where one runs
+    wake_token: Callable[[], SecretStr | None] = lambda: None  # whoever has it may do so
 
     @property
     def callback_url(self) -> str:
@@ -94,6 +95,11 @@ class Site:
         return Expected(
             people.issuer, people.client_id, people.tenant_id, nonce, admits_guests=self.admits_guests, max_age=max_age
         )
+
+    def ring(self) -> None:
+        """Let the service look at once, where one runs."""
+        if self.wake is not None:
+            self.wake()
 
     def now(self) -> datetime:
         return self.clock.now()

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, time
 from decimal import Decimal
 from functools import cached_property
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from desired_state.catalogue import Catalogue
@@ -20,7 +21,7 @@ from desired_state.items import Item
 from desired_state.model import PlanId, ProductKey, SkuId, Ticket
 from desired_state.plan_rules import PlanRules, load_plan_rules
 from reconciler.answers import Manners, Names
-from reconciler.clients.auth import EntraTokens, OAuthClientCredentials, roles
+from reconciler.clients.auth import EntraTokens, OAuthClientCredentials, TokenSource, roles
 from reconciler.clients.graph import GRAPH_DIALECT, PERMISSIONS, Graph
 from reconciler.clients.servicenow import SERVICENOW_DIALECT, ServiceNow, TicketFields
 from reconciler.clients.wire import Budget, Counts, Patience, Wire
@@ -66,6 +67,29 @@ GRAPH_UNITS, GRAPH_WINDOW_S = 3500.0, 10.0  # the smallest tenant's allowance (g
 
 
 PATIENCE = Patience()
+UNLIMITED = 1e9  # requests: a system whose allowance nobody states; it may still say that it wants to be left alone
+
+
+def nothing() -> None:
+    """Nothing stands in the way."""
+
+
+@dataclass
+class Fence:
+    """Asked before each attempt to send a write; raises to stop it. Set while a cycle holds its tenant."""
+
+    check: Callable[[], None] = nothing
+
+    def __call__(self) -> None:
+        self.check()
+
+
+@dataclass
+class Kept:
+    """What one cycle leaves to the next: tokens that are good for a while, and which system wants to be left alone."""
+
+    tokens: dict[str, Any] = field(default_factory=dict)
+    budgets: dict[str, Budget] = field(default_factory=dict)
 
 
 @dataclass
@@ -82,8 +106,9 @@ class App:
     asked: Settings | None = None  # the configuration as it was read, where less of it may be used
     standing: Standing | None = None  # why that is so; None: it is used as it was read
     counts: dict[str, Counts] = field(default_factory=lambda: {"graph": Counts(), "servicenow": Counts()})
+    fence: Fence = field(default_factory=Fence)
+    kept: Kept = field(default_factory=Kept)
 
-    woken: threading.Event = field(default_factory=threading.Event)  # set by what should not wait for the next cycle
     port: int | None = None  # that the pages are on, where it is not the configured one
     meter: Meter = UNCOUNTED  # of the process; counts nothing unless it serves
     tracer: Tracer = UNTRACED
@@ -121,14 +146,27 @@ class App:
     def tokens(self) -> EntraTokens:
         s = self.systems
         scope = f"{s.graph_base.removesuffix('/v1.0')}/.default"
-        watch = sign_ins(self.meter)
-        return EntraTokens(
-            s.authority, s.tenant_id, s.client_id, s.credential(), s.graph_http, scope=scope, watch=watch
-        )
+        if "graph" not in self.kept.tokens:
+            self.kept.tokens["graph"] = EntraTokens(
+                s.authority,
+                s.tenant_id,
+                s.client_id,
+                s.credential(),
+                s.graph_http,
+                scope=scope,
+                watch=sign_ins(self.meter),
+            )
+        found: EntraTokens = self.kept.tokens["graph"]
+        return found
+
+    def _budget(self, system: str, units: float, window_s: float) -> Budget:
+        if system not in self.kept.budgets:
+            self.kept.budgets[system] = Budget(units, window_s, self.clock)
+        return self.kept.budgets[system]
 
     @cached_property
     def graph(self) -> Graph:
-        budget = Budget(GRAPH_UNITS, GRAPH_WINDOW_S, self.clock)
+        budget = self._budget("graph", GRAPH_UNITS, GRAPH_WINDOW_S)
         wire = Wire(
             "graph",
             self.systems.graph_http,
@@ -142,14 +180,18 @@ class App:
             on_exchange=exchanges(self.meter, budget, self.tracer),
             patience=self.patience,
             counts=self.counts["graph"],
+            before_write=self.fence,
         )
         return Graph(wire, self.clock)
 
     @cached_property
     def servicenow(self) -> ServiceNow:
-        tokens = self.systems.servicenow_tokens(self.systems.servicenow_http)
-        if isinstance(tokens, OAuthClientCredentials):
-            tokens.watched_by(sign_ins(self.meter))
+        if "servicenow" not in self.kept.tokens:
+            made = self.systems.servicenow_tokens(self.systems.servicenow_http)
+            if isinstance(made, OAuthClientCredentials):
+                made.watched_by(sign_ins(self.meter))
+            self.kept.tokens["servicenow"] = made
+        tokens: TokenSource = self.kept.tokens["servicenow"]
         wire = Wire(
             "servicenow",
             self.systems.servicenow_http,
@@ -158,10 +200,12 @@ class App:
             tokens.fresh,
             self.clock,
             self._rng("servicenow"),
+            self._budget("servicenow", UNLIMITED, 1.0),
             dialect=SERVICENOW_DIALECT,
             on_exchange=exchanges(self.meter, tracer=self.tracer),
             patience=self.patience,
             counts=self.counts["servicenow"],
+            before_write=self.fence,
         )
         return ServiceNow(wire, self.clock, TicketFields(country_field=self.tenant.servicenow.country_field))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from starlette.types import ASGIApp
@@ -14,6 +14,7 @@ from reconciler.clients.auth import Certificate, ClientSecret, ManagedIdentity, 
 from reconciler.clients.graph import Graph
 from reconciler.clients.wire import Counts, Patience
 from reconciler.errors import NotFound, RemoteError, UserError
+from reconciler.health import Pulse
 from reconciler.logs import Log
 from reconciler.loop.approvers import candidate_of
 from reconciler.model import ObservedUser
@@ -26,9 +27,19 @@ from reconciler.wiring.measuring import sign_ins
 from reconciler.wiring.proposing import counter
 
 
-def web_app(app: App, *, port: int, log: Log) -> ASGIApp:
+@dataclass(frozen=True)
+class Loop:
+    """What the pages know of the service behind them: how it is, and how to let it look at tickets at once."""
+
+    pulse: Callable[[], Pulse]
+    wake: Callable[[], None]
+
+
+def web_app(app: App, *, port: int, log: Log, loop: Loop | None = None) -> ASGIApp:
     """The pages of a tenant that listen on this port. Contacts nobody. Raises UserError when nobody could sign in."""
     own = site(app, port=port, log=log)
+    if loop is not None:
+        own = replace(own, pulse=loop.pulse, wake=loop.wake)
     further = [api.routes(own, counter(app))]
     if app.meter.registry is not None:
         further.append(metrics.routes(app.meter.registry.exposition))
@@ -58,9 +69,9 @@ def site(app: App, *, port: int, log: Log) -> Site:
         admits_guests=sign_in.guests,
         step_up=StepUp(fresh, sign_in.fresh_above) if fresh is not None else None,
         tell=app.tell,
-        wake=app.woken.set,
         log=log,
         mode=app.tenant.mode,
+        wake_token=app.settings.schedule.read_wake_token,
     )
 
 

@@ -1,4 +1,7 @@
-"""The sandbox under the service: owned by this process, on its ports, with its clock running."""
+"""The sandbox under the service: owned by this process, on its ports, with its clock running; or another process's.
+
+Where `reconciler sandbox serve` has it already, the service is one client more, and the clock is turned over there.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,9 @@ from reconciler.clock import Clock, SystemClock
 from reconciler.config import Settings
 from reconciler.errors import UserError
 from reconciler.sandbox.ticker import running
-from reconciler.wiring.systems import prepare_twin, sandbox_world
+from reconciler.wiring.systems import prepare_twin, sandbox_state, sandbox_world
+
+FOLLOW_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -20,6 +25,44 @@ class ServedTwin:
 
     line: Mapping[str, str]
     clock: Clock
+
+
+class FollowedClock:
+    """The clock of a world that another process owns, asked a few times a second; a wait turns it there."""
+
+    def __init__(self, inner: Clock, wall: Clock) -> None:
+        self._inner, self._wall = inner, wall
+        self._start = self._last = inner.now()
+        self._asked_s = wall.monotonic()
+
+    def now(self) -> datetime:
+        if self._wall.monotonic() - self._asked_s >= FOLLOW_S:
+            self._ask()
+        return self._last
+
+    def monotonic(self) -> float:
+        return (self.now() - self._start).total_seconds()
+
+    def sleep(self, seconds: float) -> None:
+        if seconds > 0:
+            self._inner.sleep(seconds)
+            self._ask()
+
+    def _ask(self) -> None:
+        self._last, self._asked_s = max(self._last, self._inner.now()), self._wall.monotonic()
+
+
+@contextmanager
+def followed_sandbox(settings: Settings) -> Iterator[ServedTwin | None]:
+    """The sandbox that another process serves, for a block; None when nobody does."""
+    remote = sandbox_state(settings).served()
+    if remote is None:
+        yield None
+        return
+    try:
+        yield ServedTwin({}, FollowedClock(remote.clock, SystemClock()))
+    finally:
+        remote.close()
 
 
 @contextmanager

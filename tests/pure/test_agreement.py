@@ -60,7 +60,7 @@ NONE = a_user()
     [
         (replace(HOLDS, skus=frozenset()), WORKS),  # how it came, and not in force
         (replace(HOLDS, assignments=()), WORKS),  # in force, and not how it came
-        (replace(HOLDS, skus=frozenset({VISIO, E3})), WORKS),
+        (replace(HOLDS, skus=frozenset({VISIO, E5})), WORKS),
         (replace(HOLDS, assignments=(replace(by_direct(), state="Error"),)), WORKS),
         (HOLDS, {}),  # in force, and none of its plans
         (NONE, WORKS),  # plans of what is not in force
@@ -136,3 +136,13 @@ def test_every_combination_of_the_three_lists_is_either_agreed_or_named():
         agree = assigned == in_force == told and (not told or off == is_off)
 
         assert (differ(user, details) == "") is agree, (assigned, in_force, told, off, is_off)
+
+
+@pytest.mark.parametrize("skus", [{VISIO, E3}, {VISIO}])
+def test_a_licence_that_could_not_prove_the_product_may_lag_in_any_list(skus):
+    rows = (by_direct(), *(() if E3 in skus else (Assignment(E3, None, frozenset(), "Active"),)))
+    user = replace(HOLDS, skus=frozenset(skus), assignments=rows)
+
+    assert differ(user, WORKS) == ""
+    (finding,) = diff([a_line()], seen(user, details={ADA: details_of(WORKS)}), at=MONDAY, windows=Windows())
+    assert (finding.rest, finding.verdict) == (Rest.PROVEN, Verdict.TRUE)

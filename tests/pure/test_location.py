@@ -47,11 +47,16 @@ def test_where_two_sources_agree_the_country_is_set_then_the_licence_assigned():
     ("person", "country", "words"),
     [
         (Person("p1", country="DE"), "", "two sources are needed"),
-        (Person("p1", country="Germany"), "DE", "two sources are needed"),
+        (Person("p1", country="Korea"), "DE", "two sources are needed"),
+        (Person("p1", country="United Kingdom"), "Germany", "disagree"),
         (Person("p1", country="DE"), "NL", "disagree"),
         (None, None, "no source names a country"),
-        (Person("p1", country="UK"), "UK", "Entra country says 'UK', which is no country code"),
-        (Person("p1", country="Germany"), "Germany", "ServiceNow person says 'Germany', which is no country code"),
+        (Person("p1", country="EU"), "EU", "Entra country says 'EU', which is no country that is known here"),
+        (
+            Person("p1", country="Korea"),
+            "Korea",
+            "ServiceNow person says 'Korea', which is no country that is known here",
+        ),
     ],
 )
 def test_without_two_sources_that_agree_nothing_is_set(person, country, words):
@@ -59,6 +64,21 @@ def test_without_two_sources_that_agree_nothing_is_set(person, country, words):
 
     assert (proposal.actions, proposal.blocked) == ((), Cause.USAGE_LOCATION_MISSING)
     assert words in proposal.sentence
+
+
+@pytest.mark.parametrize(
+    ("person", "entra", "code"),
+    [
+        ("Germany", "Deutschland", "DE"),
+        ("UK", "GB", "GB"),
+        ("United Kingdom", "uk", "GB"),
+        ("USA", "United States", "US"),
+    ],
+)
+def test_countries_are_compared_as_people_type_them(person, entra, code):
+    proposal = planned(a_line(person=Person("p1", country=person)), a_user(usage_location="", country=entra))
+
+    assert proposal.actions[0].country == code
 
 
 def test_a_country_that_is_not_allowed_is_not_set():

@@ -35,7 +35,7 @@ from reconciler.sandbox.server import Serving
 from reconciler.sandbox.stories import contoso, history
 from reconciler.sandbox.transport import SandboxTransport
 from reconciler.sandbox.world import World
-from reconciler.store.database import Database, open_database
+from reconciler.store.database import BUSY_TIMEOUT_S, Database, open_database
 from reconciler.wiring import App, Systems
 from tests.make_folder import Folder, folder_of, put
 
@@ -159,23 +159,33 @@ def past_of(world: World) -> tuple[PastGrant, ...]:
 
 @contextmanager
 def a_day(
-    state: Path, world: World | None = None, *, config: Path | None = None, served: Serving | None = None
+    state: Path,
+    world: World | None = None,
+    *,
+    config: Path | None = None,
+    served: Serving | None = None,
+    may: Callable[[str], bool] = lambda _: True,
+    busy_timeout_s: float = BUSY_TIMEOUT_S,
 ) -> Iterator[Day]:
     """Contoso, or another world, with the shipped configuration and a store under `state`.
 
-    `served`: the open ports of that world, which are then talked to over TLS instead of in process.
+    `served`: the open ports of that world, which are then talked to over TLS instead of in process. `may`: which of its
+    permissions our application still has there.
     """
     world = world or contoso()
     settings = load(config, {"RECONCILER_STATE_DIR": str(state)})
     with ExitStack() as held:
-        database = open_database(state / "reconciler.db")
+        database = open_database(state / "reconciler.db", busy_timeout_s=busy_timeout_s)
         held.callback(database.close)
         watch = Watch(database)
 
         def http() -> httpx.Client:
             if served is not None:
                 return held.enter_context(make_http(ca_file=served.ca_file))
-            return held.enter_context(make_http(watch.wrap(SandboxTransport(world))))
+            service = SandboxTransport(world)
+            ours = service.login.apps[hosts.CLIENT_ID]
+            service.login.apps[hosts.CLIENT_ID] = ours._replace(roles=tuple(filter(may, ours.roles)))
+            return held.enter_context(make_http(watch.wrap(service)))
 
         reached = Systems(
             clock=world.clock,

@@ -22,7 +22,7 @@ from reconciler.clients.auth import Basic, ClientSecret
 from reconciler.clients.wire import make_http
 from reconciler.config import Settings, load
 from reconciler.errors import RemoteError, UserError
-from reconciler.loop.observe import Scope
+from reconciler.loop.observe import Pace, Scope
 from reconciler.once import once
 from reconciler.report import CycleReport
 from reconciler.sandbox import hosts
@@ -175,7 +175,9 @@ class Game:
         self.rows.cycle_begins()
         report: CycleReport | None = None
         try:
-            report = once(self.app, Scope())
+            scope = self._scope()
+            self.rows.may_rest = scope.pace is not Pace.EVERY
+            report = once(self.app, scope)
         except Killed:
             self.result.killed += 1
             self.app = self._app()
@@ -194,6 +196,12 @@ class Game:
         if report is not None:
             self.last = report
         return report
+
+    def _scope(self) -> Scope:
+        """Of every other customer a service takes care: quick cycles, and a scan of everybody now and then."""
+        if self.tenant.seed % 2 == 0 or not self.world.faults.enabled:
+            return Scope()
+        return Scope(pace=Pace.SCAN if self.result.cycles % 4 == 0 else Pace.QUICK)
 
     def wait(self, minutes: float) -> None:
         self.world.clock.advance(timedelta(minutes=minutes))
@@ -264,12 +272,26 @@ def _play(game: Game, *, tell: bool) -> None:
         game.cycle()
         if done(f"calm {result.cycles}"):
             return
+    _groups_work(game)
     if game.world.clock.now().minute >= 55:  # a day may end somewhere, and with it a period: taken back, then told
         for _ in range(2):
             game.wait(5)
             game.cycle()
     _rest(game)
     done("at rest")
+
+
+def _groups_work(game: Game) -> None:
+    """A group that took in or let go somebody in the last calm cycles gets the time that it takes here."""
+    for _ in range(4):  # what it gives or takes may let another line go on, to another group
+        due = max(
+            (at for group in game.world.directory.store.groups.values() for at in group.waiting.values()), default=None
+        )
+        if due is None:
+            return
+        for minutes in ((due - game.world.clock.now()).total_seconds() / 60 + 1, 5):
+            game.wait(max(minutes, 0))
+            game.cycle()
 
 
 def _rest(game: Game) -> None:

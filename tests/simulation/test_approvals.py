@@ -253,12 +253,13 @@ def test_a_delegate_in_servicenow_answers_for_the_approver_and_both_are_named(da
 def test_the_service_asks_the_next_stage_soon_after_an_answer_and_runs_no_cycle_for_nothing(day):
     said: list[str] = []
     service = Service(day.app, said.append)
-    service.cycle()
+    service.turn()
     answer(day, E5)
     assert request(day, E5).stages[1].opened_at is None
 
     for _ in range(2):
-        service.attend()
+        day.wait(minutes=0.3)
+        service.turn()
 
     assert request(day, E5).stages[1].opened_at is not None
     assert len(said) == 2, said  # the first cycle, and the one after the answer

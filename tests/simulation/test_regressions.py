@@ -10,6 +10,7 @@ from reconciler.sandbox.faults import FaultRule
 from reconciler.sandbox.stories import contoso
 from reconciler.store import switches
 from tests.simulation.make_day import TENANT, a_day
+from tests.simulation.test_endings import has, log, until
 from tests.simulation.test_hostile import TEXTS, screen, steering, type_everywhere
 from tests.simulation.test_hostile import commands as commands  # a fixture
 
@@ -261,3 +262,28 @@ def test_a_name_that_is_corrected_in_servicenow_is_looked_up_although_the_ticket
         day.wait(5)
         day.cycle()
         assert day.phase("RITM0010004") == "granted"
+
+
+def test_a_person_who_left_a_group_that_is_slow_is_not_taken_out_again_and_again(tmp_path):
+    """Seed 5060: the licence stays until the group is processed, and is no sign that the person is still a member."""
+    with a_day(tmp_path) as day:
+        until(day, "RITM0010002", "2026-11-20", on_day=0.001)
+        day.wait(2)
+        day.cycle()
+        day.wait(30)
+        day.cycle()
+        day.world.switches.group_delay_s = 5400.0
+        day.wait(19 * 24 * 60)
+        day.cycle()
+        taken = log(day, "RITM0010002")
+        assert taken[-1] == ("remove_group_member", "removals")
+        for _ in range(4):
+            day.wait(15)
+            day.cycle()
+            assert (day.phase("RITM0010002"), has(day, "bram.devries", "VISIOCLIENT")) == ("revoking", True)
+        day.wait(40)
+        day.cycle()
+
+        assert (day.phase("RITM0010002"), has(day, "bram.devries", "VISIOCLIENT")) == ("revoked", False)
+        assert log(day, "RITM0010002") == taken
+        assert len(day.notes("RITM0010002")) == len(set(day.notes("RITM0010002")))

@@ -51,6 +51,20 @@ def without_triggers(database: Database):
 # --- signing ------------------------------------------------------------------------------------------------
 
 
+def test_a_log_is_current_until_a_row_follows_its_newest_checkpoint(database):
+    def is_current() -> bool:
+        with database.read() as session:
+            return checkpoints.is_current(session, TENANT)
+
+    assert is_current()  # there is nothing to sign
+    tell(database, "a")
+    assert not is_current()
+    take(database)
+    assert is_current()
+    tell(database, "b")
+    assert not is_current()
+
+
 def test_checkpoints_follow_the_log_and_where_nothing_is_new_nothing_is_signed(database):
     assert take(database) is None
     tell(database, "a", "b", "c")

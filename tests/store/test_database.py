@@ -130,6 +130,16 @@ def test_a_write_in_a_read_transaction_is_refused_rather_than_lost(database):
         journal.append(session, TENANT, kind="intent", subject="s", body={}, at=MONDAY)
 
 
+def test_a_connection_that_has_written_refuses_to_write_for_a_reader_and_writes_again_for_a_writer(database):
+    mark(database, MONDAY)
+
+    for hours in (1, 2):
+        with pytest.raises(UserError, match="cannot be written"), database.read() as session:
+            watermarks.save(session, TENANT, "servicenow", Watermark(MONDAY, "refused"))
+        mark(database, MONDAY + hours * HOUR)
+        assert marked(database) == Watermark(MONDAY + hours * HOUR, "a")
+
+
 def test_a_broken_constraint_is_a_defect_and_no_sentence_for_people(database):
     insert = text("INSERT INTO watermark (tenant, source, at, sys_id) VALUES ('a', 'b', '2026-11-02', NULL)")
 

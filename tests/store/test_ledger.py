@@ -238,3 +238,17 @@ def test_the_store_holds_the_fold_of_everything_that_was_said(news):
 
     assert kept == {key: standing for key, standing in folded.items() if standing != Standing(key)}
     assert rows <= len(news)
+
+
+def test_changes_of_one_transaction_build_on_each_other_without_reading_the_ledger_again(database):
+    news = (Declared(a_wish()), Declared(a_wish()), Bound(a_binding()), Granted(KEY, MONDAY))
+
+    with database.write() as session:
+        stands, kept = Standing(KEY), []
+        for change in news:
+            before, stands = stands, ledger.append_to(session, TENANT, stands, change, MONDAY)
+            kept.append(stands is not before)
+        read = ledger.standings(session, TENANT)
+
+    assert kept == [True, False, True, True]  # what is declared again says nothing new
+    assert read == {KEY: stands} == {KEY: standing_after(*news)}

@@ -149,6 +149,17 @@ def test_a_watermark_is_kept_with_the_rows_it_stands_for_or_not_at_all(database)
         assert tickets.load(session, TENANT) == {}
 
 
+def test_all_watermarks_of_a_tenant_are_read_at_once(database):
+    marks = {"servicenow": Watermark(MONDAY, "a"), "servicenow.tasks": Watermark(MONDAY + HOUR, "b")}
+    with database.write() as session:
+        for source, mark in marks.items():
+            watermarks.save(session, TENANT, source, mark)
+        watermarks.save(session, "fabrikam", "servicenow", Watermark(MONDAY + DAY, "c"))
+
+    with database.read() as session:
+        assert watermarks.load_all(session, TENANT) == marks
+
+
 def test_a_watermark_that_stands_is_not_written(database):
     with database.write() as session:
         assert watermarks.save(session, TENANT, "servicenow", Watermark(MONDAY, "a"))

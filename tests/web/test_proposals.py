@@ -294,6 +294,7 @@ def test_the_description_of_the_api_is_served_without_a_token(pages):
         "/api/v1/tickets/{number}/why-not",
         "/api/v1/seats",
         "/api/v1/status",
+        "/api/v1/wake",
     }
 
 

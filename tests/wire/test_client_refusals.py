@@ -20,6 +20,16 @@ SYNCED = (
     [
         ("License assignment cannot be done for user with invalid usage location.", R.USAGE_LOCATION),
         ("Invalid value specified for property 'usageLocation' of resource 'User'.", R.USAGE_LOCATION),
+        (
+            f"License assignment failed because service plan {A} is not allowed in usage location RU.",
+            R.NOT_ALLOWED_THERE,
+        ),
+        ("ProhibitedInUsageLocationViolation", R.NOT_ALLOWED_THERE),
+        (f"Service plan {A} is prohibited in the usage location of the user.", R.NOT_ALLOWED_THERE),
+        ("This license is not available in the user's usage location.", R.NOT_ALLOWED_THERE),
+        (f"The service plan {A} cannot be used in the country CU.", R.NOT_ALLOWED_THERE),
+        (f"License {A} is not valid for usage location 'KP'.", R.NOT_ALLOWED_THERE),
+        (f"Service plan {A} is restricted in the usage location IR.", R.NOT_ALLOWED_THERE),
         (f"Subscription with SKU {A} does not have any available licenses.", R.NO_SEAT),
         (f"License {A} does not correspond to a valid company License.", R.UNKNOWN_SKU),
         ("User does not have a corresponding license.", R.NOT_HELD),

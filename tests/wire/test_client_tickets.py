@@ -519,6 +519,16 @@ def test_tickets_can_be_asked_for_by_number():
     assert [ticket.number for ticket in found] == ["RITM0000001", "RITM0000002"]
 
 
+def test_thousands_of_numbers_are_asked_for_in_addresses_that_an_instance_takes():
+    remote = Remote(Instance([listed() for _ in range(30)]))
+
+    a_servicenow(remote).tickets_by_number([f"RITM{n:07d}" for n in range(3000)])
+
+    asked = [str(request.url) for request in remote.seen if "sc_req_item" in request.url.path]
+    assert len(asked) == 30
+    assert max(map(len, asked)) < 8000
+
+
 def test_tickets_that_are_named_come_with_the_first_page_at_the_price_of_one_request():
     named, page = listed(a_row(1), a_row(3)), listed(a_row(2), a_row(3))
     remote = Remote(Instance([named, page], sys_user=[ADA, FLOW]))

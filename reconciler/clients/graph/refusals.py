@@ -17,6 +17,7 @@ _GUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12
 
 class RefusalReason(StrEnum):
     USAGE_LOCATION = "usage_location"  # missing, invalid, or set but not replicated yet
+    NOT_ALLOWED_THERE = "not_allowed_there"  # `plans`: what the usage location does not allow; another may
     NO_SEAT = "no_seat"
     UNKNOWN_SKU = "unknown_sku"
     NOT_HELD = "not_held"  # to be removed, but not there: the wish is fulfilled
@@ -54,6 +55,14 @@ PATTERNS: tuple[tuple[re.Pattern[str], RefusalReason], ...] = tuple(
         (r"concurrent requests being made to the tenant", R.LOCK),
         (r"mutually exclusive", R.EXCLUSIVE),
         (r"depends on the service plan", R.DEPENDENCY),
+        # The wire's own word is the state's (section 7); the sentence is not published, so its usual shapes are.
+        (r"prohibited ?in ?(?:the |this )?usage ?location", R.NOT_ALLOWED_THERE),
+        (
+            r"(?:not|n.t|cannot) (?:be )?(?:allowed|available|permitted|supported|offered|valid|assigned|used)"
+            r" (?:in|for)[^.]{0,40}(?:usage ?location|country|region)",
+            R.NOT_ALLOWED_THERE,
+        ),
+        (r"(?:restricted|blocked|prohibited) (?:in|for|by)[^.]{0,40}usage ?location", R.NOT_ALLOWED_THERE),
         (r"invalid[^.]{0,60}usage ?location", R.USAGE_LOCATION),
         (r"does not have any available licen[sc]es", R.NO_SEAT),
         (r"does not correspond to a valid company licen[sc]e", R.UNKNOWN_SKU),
@@ -71,7 +80,7 @@ PATTERNS: tuple[tuple[re.Pattern[str], RefusalReason], ...] = tuple(
         (r"does not exist or one of its queried reference-property objects", R.NO_OBJECT),
     )
 )
-_WITH_PLANS = (R.EXCLUSIVE, R.DEPENDENCY, R.BAD_PLAN)
+_WITH_PLANS = (R.EXCLUSIVE, R.DEPENDENCY, R.BAD_PLAN, R.NOT_ALLOWED_THERE)
 _WITH_SKU = (R.NO_SEAT, R.UNKNOWN_SKU)
 
 

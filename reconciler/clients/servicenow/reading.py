@@ -14,8 +14,8 @@ from datetime import datetime, timedelta
 from desired_state.model import Person, Ticket
 from reconciler.clients.servicenow import records
 from reconciler.clients.servicenow.dialect import SYSTEM
-from reconciler.clients.servicenow.hydrate import hydrate
-from reconciler.clients.servicenow.queries import among, instant, is_number, sys_id
+from reconciler.clients.servicenow.hydrate import IDS_MAX, hydrate
+from reconciler.clients.servicenow.queries import among, chunks, instant, is_number, sys_id
 from reconciler.clients.servicenow.records import ITEM_TABLE, TASK_TABLE, TICKET_FIELDS, TicketFields
 from reconciler.clients.servicenow.tables import Page, Row, Tables
 from reconciler.clock import Clock
@@ -140,17 +140,16 @@ def by_number(tables: Tables, fields: TicketFields, numbers: Collection[str]) ->
 
 def _numbered(tables: Tables, numbers: Collection[str]) -> list[Row]:
     wanted = {one for one in numbers if is_number(one)}
-    if not wanted:
-        return []
-    return list(
-        tables.rows(
+    found: list[Row] = []
+    for chunk in chunks(sorted(wanted), IDS_MAX):  # thousands at once make an address that nobody takes
+        found += tables.rows(
             ITEM_TABLE,
-            among("number", sorted(wanted)),
+            among("number", chunk),
             TICKET_FIELDS,
             operation="tickets",
             fits=lambda row: row.text("number") in wanted,
         )
-    )
+    return found
 
 
 def _by_number(tickets: Iterable[Ticket]) -> tuple[Ticket, ...]:

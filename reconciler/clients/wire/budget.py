@@ -42,6 +42,11 @@ class Budget:
             self._size = max(self._ceiling * FLOOR, self._size * SHRINK)
             self._left = min(self._left, 0.0)
 
+    def closed_s(self) -> float:
+        """For how many seconds the server wants to be left alone, 0.0 when it does not."""
+        with self._lock:
+            return max(0.0, self._closed_until - self._clock.monotonic())
+
     def went_well(self) -> None:
         """A request was served: grow back by one per cent of the ceiling."""
         with self._lock:

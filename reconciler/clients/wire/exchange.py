@@ -25,10 +25,12 @@ from reconciler.clients.wire.links import leads_home
 from reconciler.clients.wire.signs import Answer, Dialect, Judgement, Sign
 from reconciler.clients.wire.words import cut, http_date, retry_after_s
 from reconciler.clock import Clock
-from reconciler.errors import Malformed, OutcomeUnknown, RemoteError, Unavailable
+from reconciler.errors import Malformed, OutcomeUnknown, RemoteError, Throttled, Unavailable
 
 BUSY_BASE_S = 6.0  # the first wait is 3 to 6 s: graph.md section 9 asks for "from about 4 s"
+CLOSED_MAX_S = 86_400.0  # however long a server wants to be left alone, it is asked again after a day
 SIZE_MAX = 32 * 1024 * 1024
+WRITE_DEADLINE_S = 45.0  # of one attempt: whoever sends it must hold the tenant for longer (I16)
 NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 
 
@@ -44,7 +46,8 @@ class Wire:
     """Requests to one system. Safe for threads. `system` is its label in logs and metrics.
 
     `authorize` gives the headers of sign-in; `refresh` renews them after a 401, told which ones were refused, and
-    returns False when there is nothing to renew (asking again would only count towards a lock-out).
+    returns False when there is nothing to renew (asking again would only count towards a lock-out). `before_write` is
+    called before each attempt of a write and raises when it must not be sent any more.
     """
 
     def __init__(
@@ -63,7 +66,9 @@ class Wire:
         on_exchange: Callable[[Exchange], None] | None = None,
         counts: Counts | None = None,
         deadline_s: float = 120.0,
+        write_deadline_s: float = WRITE_DEADLINE_S,
         size_max: int = SIZE_MAX,
+        before_write: Callable[[], None] = lambda: None,
     ) -> None:
         if urlsplit(base_url).scheme != "https":
             raise ValueError(f"{system} must be reached over https")
@@ -72,7 +77,8 @@ class Wire:
         self.counts = counts or Counts()
         self.budget = budget
         self._http, self._authorize, self._refresh = http, authorize, refresh
-        self._on_exchange, self._deadline_s, self._size_max = on_exchange, deadline_s, size_max
+        self._on_exchange, self._size_max, self._before_write = on_exchange, size_max, before_write
+        self._deadline_s, self._write_deadline_s = deadline_s, min(deadline_s, write_deadline_s)
 
     def get(self, path: str, *, operation: str, params: Mapping[str, str] | None = None, **more: Any) -> Answer:
         """Read. Raises Throttled, Unavailable, NotFound, Forbidden, Rejected, SignInFailed, Malformed."""
@@ -137,12 +143,20 @@ class Wire:
         waited, has_renewed, where = 0.0, False, address(url, params)
         for attempt in range(1, self.patience.attempts + 2):  # one more for a renewed token
             if self.budget is not None:
-                self.clock.sleep(self.budget.take(cost))
+                self._respect(self.budget)
+                wait_s = self.budget.take(cost)
+                # A clock may end a cycle where it is asked to wait: an announced write that need not wait goes out.
+                if wait_s > 0 or not is_write:
+                    self.clock.sleep(wait_s)
             signed = self._authorize()
             sent = {**(headers or {}), **signed, "client-request-id": self._new_id()}
             if content is not None:
                 sent["Content-Type"] = content_type
-            request = self._http.build_request(method, where, headers=sent, content=content, extensions=self._limits())
+            request = self._http.build_request(
+                method, where, headers=sent, content=content, extensions=self._limits(is_write)
+            )
+            if is_write:
+                self._before_write()
             try:
                 answer, judgement = self._send(request, operation, attempt, is_write)
             except NOT_SENT as error:
@@ -156,6 +170,7 @@ class Wire:
                     self.budget.went_well()
                 return answer
             error_now = judgement.error or Malformed(self.dialect.system, "no reply")
+            error_now.client_request_id = sent["client-request-id"]
             if judgement.sign is Sign.STALE:
                 if has_renewed or not self._refresh(signed):
                     raise error_now
@@ -180,7 +195,7 @@ class Wire:
         if judgement.sign is Sign.BUSY:
             return delay(attempt, retry_after_s=wish, base_s=BUSY_BASE_S, chance=chance)
         if judgement.sign is Sign.WAIT and self.budget is not None and wish is not None:
-            self.budget.throttled(min(wish, self.patience.wait_s))
+            self.budget.throttled(min(wish, CLOSED_MAX_S))
         return delay(attempt, retry_after_s=wish, chance=chance)
 
     def _send(self, request: httpx.Request, operation: str, attempt: int, is_write: bool) -> tuple[Answer, Judgement]:
@@ -257,8 +272,14 @@ class Wire:
                 )
             )
 
-    def _limits(self) -> dict[str, Any]:
-        return {"deadline_s": self._deadline_s}
+    def _respect(self, budget: Budget) -> None:
+        """A wait that is longer than a call may take is kept without asking again: nothing is sent until it is over."""
+        left_s = budget.closed_s()
+        if left_s > self.patience.wait_s:
+            raise Throttled(self.dialect.system, retry_after_s=left_s)
+
+    def _limits(self, is_write: bool) -> dict[str, Any]:
+        return {"deadline_s": self._write_deadline_s if is_write else self._deadline_s}
 
     def _new_id(self) -> str:
         return str(uuid.UUID(int=self.rng.getrandbits(128), version=4))

@@ -1,0 +1,177 @@
+"""How the service is: what it does now, what is wrong, and since when. Safe for threads; asks nobody.
+
+A condition is something that is wrong for a while: a system that does not answer, a store that cannot be written. It is
+said once when it begins and once when it is over, however often it is met in between. Names of conditions are a closed
+list, so that a probe, a metric and a log line can share them; sentences are for the log only.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+SERVICENOW, GRAPH, SIGN_IN, TEAMS, STORE = "servicenow", "graph", "sign_in", "teams", "store"
+SLOW, PARTLY, LEASE, CLOCK, CONFIGURATION, AUDIT, NOTICES, DEFECT = (
+    "slow",
+    "partly",
+    "lease",
+    "clock",
+    "configuration",
+    "audit",
+    "notices",
+    "defect",
+)
+CONDITIONS = (
+    SERVICENOW,
+    GRAPH,
+    SIGN_IN,
+    TEAMS,
+    STORE,
+    SLOW,
+    PARTLY,
+    LEASE,
+    CLOCK,
+    CONFIGURATION,
+    AUDIT,
+    NOTICES,
+    DEFECT,
+)
+STARTING, WAITING, CYCLE, STANDBY, STOPPING = "starting", "waiting", "cycle", "standby", "stopping"
+STALLED_AFTER_S = 600.0  # without a sign of life inside a cycle: longer than any wait of one call
+
+_SYSTEMS = {
+    "Microsoft Graph": GRAPH,
+    "ServiceNow": SERVICENOW,
+    "Microsoft Entra sign-in": SIGN_IN,
+    "ServiceNow sign-in": SIGN_IN,
+    "Teams": TEAMS,
+}
+
+
+def condition_of(system: str) -> str:
+    """The condition of a remote system by its name for people."""
+    return _SYSTEMS.get(system, DEFECT)
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What is wrong. `sentence` is the newest one."""
+
+    name: str
+    since: datetime
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """The service at one moment. `beat_age_s` is how long ago the loop last showed that it moves."""
+
+    state: str
+    state_since: datetime | None
+    conditions: tuple[Condition, ...]
+    beat_age_s: float
+    cycles: int
+    failures: int  # in a row
+    last_success_at: datetime | None
+    standby_for: str = ""
+
+    @property
+    def is_alive(self) -> bool:
+        return self.beat_age_s < STALLED_AFTER_S
+
+
+class Health:
+    """Kept by the service, read by probes and by the watchdog.
+
+    `say` takes one line for the log; `stopwatch` gives the machine's own seconds, whatever a sandbox's clock does.
+    """
+
+    def __init__(self, say: Callable[[str], None], stopwatch: Callable[[], float]) -> None:
+        self._say, self._stopwatch = say, stopwatch
+        self._lock = threading.Lock()
+        self._conditions: dict[str, Condition] = {}
+        self._notes: dict[str, datetime] = {}
+        self._beat = stopwatch()
+        self._pulse = Pulse(STARTING, None, (), 0.0, 0, 0, None)
+
+    def beat(self) -> None:
+        """The loop moves."""
+        self._beat = self._stopwatch()
+
+    def state(self, name: str, at: datetime, *, standby_for: str = "") -> None:
+        """What the service does from now on."""
+        self.beat()
+        with self._lock:
+            if self._pulse.state != name or self._pulse.standby_for != standby_for:
+                self._pulse = replace(self._pulse, state=name, state_since=at, standby_for=standby_for)
+
+    def succeeded(self, at: datetime) -> None:
+        """A cycle came to its end."""
+        with self._lock:
+            self._pulse = replace(self._pulse, cycles=self._pulse.cycles + 1, failures=0, last_success_at=at)
+
+    def failed(self) -> int:
+        """A cycle failed; how many have in a row."""
+        with self._lock:
+            self._pulse = replace(self._pulse, failures=self._pulse.failures + 1)
+            return self._pulse.failures
+
+    def bad(self, name: str, sentence: str, at: datetime) -> None:
+        """Something is wrong. Said when it was not."""
+        assert name in CONDITIONS, name
+        with self._lock:
+            before = self._conditions.get(name)
+            since = before.since if before is not None else at
+            self._conditions[name] = Condition(name, since, sentence)
+        if before is None:
+            self._say(sentence)
+
+    def good(self, name: str, at: datetime) -> None:
+        """It is not, or not any more. Said when it was."""
+        with self._lock:
+            before = self._conditions.pop(name, None)
+        if before is not None:
+            self._say(f"{_OVER[name]} again, after {_span(at - before.since)}")
+
+    def note(self, sentences: Mapping[str, str] | tuple[str, ...], at: datetime) -> None:
+        """What a cycle wants a person to know: each sentence once, until a cycle comes without it."""
+        now = dict.fromkeys(sentences)
+        with self._lock:
+            fresh = [sentence for sentence in now if sentence not in self._notes]
+            self._notes = {sentence: self._notes.get(sentence, at) for sentence in now}
+        for sentence in fresh:
+            self._say(sentence)
+
+    def pulse(self) -> Pulse:
+        """How it is now."""
+        with self._lock:
+            conditions = tuple(self._conditions[name] for name in sorted(self._conditions))
+            age = max(0.0, self._stopwatch() - self._beat)
+            return replace(self._pulse, conditions=conditions, beat_age_s=age)
+
+
+_OVER = {
+    SERVICENOW: "ServiceNow answers",
+    GRAPH: "Microsoft Graph answers",
+    SIGN_IN: "sign-in works",
+    TEAMS: "Teams answers",
+    STORE: "the store can be used",
+    SLOW: "cycles are in time",
+    PARTLY: "every line could be read and changed",
+    LEASE: "this service does the cycles",
+    CLOCK: "the clock goes evenly",
+    CONFIGURATION: "the configuration can be read",
+    AUDIT: "the audit log is signed",
+    NOTICES: "people can be told",
+    DEFECT: "cycles come to their end",
+}
+
+
+def _span(span: timedelta) -> str:
+    seconds = max(0, int(span.total_seconds()))
+    for size, name in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {name}"
+    return f"{seconds} s"

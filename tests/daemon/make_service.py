@@ -1,0 +1,103 @@
+"""A service over a day at Contoso whose time is turned by hand, and systems that go down, slow or strange at will."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+import httpx
+
+from reconciler.daemon import Service
+from reconciler.health import Health
+from reconciler.sandbox import hosts
+from reconciler.sandbox.stories import contoso
+from reconciler.sandbox.world import World
+from tests.simulation.make_day import Day, a_day
+
+SERVICENOW, GRAPH, LOGIN = hosts.SERVICENOW_HOST, hosts.GRAPH_HOST, hosts.LOGIN_HOST
+STORIES = {f"RITM00100{n:02d}" for n in (1, 4, 9, 12, 17, 18, 21, 27)}
+Answer = Callable[[httpx.Request], httpx.Response]
+
+
+@dataclass
+class Network:
+    """What stands between the service and the two systems. `instead` answers for a host, `asked` counts requests."""
+
+    instead: dict[str, Answer] = field(default_factory=dict)
+    asked: Counter[str] = field(default_factory=Counter)
+
+    def wrap(self, inner: httpx.BaseTransport) -> httpx.BaseTransport:
+        network = self
+
+        class Between(httpx.BaseTransport):
+            def handle_request(self, request: httpx.Request) -> httpx.Response:
+                host = request.url.host
+                network.asked[host] += 1
+                answer = network.instead.get(host)
+                return answer(request) if answer is not None else inner.handle_request(request)
+
+        return Between()
+
+    def down(self, *names: str) -> None:
+        def refuse(request: httpx.Request) -> httpx.Response:
+            raise httpx.ConnectError("connection refused", request=request)
+
+        self.instead = dict.fromkeys(names, refuse)
+
+    def back(self) -> None:
+        self.instead = {}
+
+
+@dataclass
+class Served:
+    """A service in its day. `said` is its log."""
+
+    day: Day
+    service: Service
+    network: Network
+    said: list[str]
+
+    @property
+    def health(self) -> Health:
+        assert self.service.health is not None
+        return self.service.health
+
+    def go(self, minutes: float, *, step_s: float = 30.0) -> None:
+        """Let so much time go by while the service looks now and then."""
+        until = self.day.world.clock.now() + timedelta(minutes=minutes)
+        self.service.turn()
+        while (left := (until - self.day.world.clock.now()).total_seconds()) > 0:
+            self.day.wait(min(step_s, left) / 60)
+            self.service.turn()
+
+    def conditions(self) -> list[str]:
+        return [condition.name for condition in self.health.pulse().conditions]
+
+    def of_cycles(self) -> list[str]:
+        return [line for line in self.said if line.startswith("cycle ")]
+
+    def of_trouble(self) -> list[str]:
+        return [line for line in self.said if not line.startswith("cycle ")]
+
+
+def a_few_stories() -> World:
+    """Contoso with a handful of its tickets: each cycle costs a fraction."""
+    world = contoso()
+    for row in list(world.instance.records("sc_req_item")):
+        if row["number"] not in STORIES:
+            world.instance.truth.delete("sc_req_item", row["sys_id"])
+    return world
+
+
+@contextmanager
+def a_service(state: Path, *, busy_timeout_s: float = 10.0) -> Iterator[Served]:
+    with a_day(state, a_few_stories(), busy_timeout_s=busy_timeout_s) as day:
+        network = Network()
+        for http in (day.app.systems.graph_http, day.app.systems.servicenow_http):
+            http._transport = network.wrap(http._transport)  # the outermost edge of our process
+        said: list[str] = []
+        yield Served(day, Service(day.app, said.append), network, said)

@@ -1,0 +1,78 @@
+"""A quick cycle costs what moved; a scan finds what others did to whom nothing moved."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from reconciler.loop.observe import Pace, Scope
+from reconciler.once import once
+from tests.daemon.make_service import GRAPH, Network
+from tests.simulation.make_day import a_day
+from tests.soak.customer import PRODUCTS, Customer
+
+ORDERS = 30
+
+
+@pytest.fixture(scope="module")
+def settled(tmp_path_factory):
+    """Contoso with thirty more tickets, all served, and a network that counts."""
+    customer = Customer(1)
+    customer.calm()
+    for _ in range(ORDERS):
+        customer.order()
+    with a_day(tmp_path_factory.mktemp("pace"), customer.world) as day:
+        network = Network()
+        for http in (day.app.systems.graph_http, day.app.systems.servicenow_http):
+            http._transport = network.wrap(http._transport)
+        for _ in range(3):
+            once(day.app, Scope())
+            day.wait(30)
+        yield customer, day, network
+
+
+def requests(network: Network, run) -> tuple[int, object]:
+    before = network.asked[GRAPH]
+    report = run()
+    return network.asked[GRAPH] - before, report
+
+
+def test_paces_differ_in_what_they_read_and_not_in_what_they_find(settled):
+    customer, day, network = settled
+    open_ended = [o for o in customer.orders if not o.days]
+
+    every, whole = requests(network, lambda: once(day.app, Scope()))
+    quick, few = requests(network, lambda: once(day.app, Scope(pace=Pace.QUICK)))
+
+    assert len(few.endings) <= len(whole.endings) - len(open_ended)
+    assert quick < every
+    assert {e.state.key for e in few.endings} < {e.state.key for e in whole.endings}
+
+    victim = next(o for o in open_ended if o.product == "power-bi-pro")  # given directly, not by a group
+    directory = day.world.directory
+    directory.withdraw(directory.user(victim.upn).user_id, PRODUCTS[victim.product])
+    day.wait(10)
+    missed = once(day.app, Scope(pace=Pace.QUICK))
+    found = once(day.app, Scope(pace=Pace.SCAN))
+
+    assert victim.number not in {e.state.key.ticket for e in missed.endings}
+    phases = {e.state.key.ticket: (e.state.phase.value, e.state.cause) for e in found.endings}
+    assert phases[victim.number] == ("drifted", "removed_later")
+    assert len(found.endings) < len(whole.endings)  # who is as they should be was seen in pages
+
+
+def test_a_ticket_that_moves_wakes_its_line(settled):
+    customer, day, _ = settled
+    awake = {e.state.key.ticket for e in once(day.app, Scope(pace=Pace.QUICK)).endings}
+    order = next(o for o in customer.orders if o.number not in awake)
+    day.world.instance.change("sc_req_item", day.ticket(order.number)["sys_id"], description="changed")
+    day.wait(1)
+
+    woken = once(day.app, Scope(pace=Pace.QUICK))
+    day.world.clock.advance(timedelta(minutes=10))
+    once(day.app, Scope(pace=Pace.QUICK))
+    later = once(day.app, Scope(pace=Pace.QUICK))
+
+    assert order.number in {e.state.key.ticket for e in woken.endings}
+    assert order.number not in {e.state.key.ticket for e in later.endings}

@@ -1,0 +1,318 @@
+"""The service through bad days: what it does, what it says, and that it says it once."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import httpx
+import pytest
+from sqlalchemy import event
+
+from reconciler.audit.chain import Head
+from reconciler.clock import Clock
+from reconciler.daemon import Service
+from reconciler.daemon.timetable import Duty
+from reconciler.store import heartbeat, journal, leases
+from tests.daemon.make_service import GRAPH, LOGIN, SERVICENOW, Served, a_service
+
+
+@pytest.fixture
+def served(tmp_path):
+    with a_service(tmp_path, busy_timeout_s=0.05) as found:
+        yield found
+
+
+def notes(served: Served) -> list[str]:
+    """Every note of every ticket that we wrote, by our own mark."""
+    instance = served.day.world.instance
+    return [n for r in instance.records("sc_req_item") for n in instance.notes(r["sys_id"]) if "[m365r:" in n]
+
+
+def head(served: Served) -> Head:
+    with served.day.app.database.read() as session:
+        return journal.head(session, "contoso")
+
+
+def is_verified(served: Served) -> bool:
+    with served.day.app.database.read() as session:
+        return journal.verify(journal.export(session)).ok
+
+
+def test_a_start_runs_a_cycle_at_once_and_the_next_after_the_interval(served):
+    served.service.turn()
+    assert len(served.of_cycles()) == 1
+
+    served.go(4)
+    assert len(served.of_cycles()) >= 1
+    served.go(2)
+    assert len(served.of_cycles()) >= 2
+    assert served.conditions() == []
+
+
+def test_a_ticket_that_moves_is_seen_within_a_minute_and_nothing_is_read_of_the_directory_until_then(served):
+    served.go(12)
+    asked, cycles = served.network.asked[GRAPH], len(served.of_cycles())
+    served.service.table = replace(
+        served.service.table, next_s={**served.service.table.next_s, Duty.QUICK: 1e12}, alarm_at=None
+    )
+    served.go(4)
+    assert served.network.asked[GRAPH] == asked
+
+    served.day.world.instance.change("sc_req_item", served.day.ticket("RITM0010012")["sys_id"], description="changed")
+    served.go(1.5)
+
+    assert len(served.of_cycles()) == cycles + 1
+
+
+@pytest.mark.parametrize("host", [SERVICENOW, GRAPH, LOGIN])
+def test_a_system_that_is_down_at_the_start_and_for_hours_is_two_lines(served, host):
+    served.network.down(host)
+    served.go(120, step_s=60)
+
+    assert served.of_cycles() == []
+    assert len(served.said) == 1, served.said
+    assert "tried again" in served.said[0]
+    assert len(served.conditions()) == 1
+    assert served.day.watch.writes == []
+
+    served.network.back()
+    served.go(6)
+
+    assert len(served.of_cycles()) >= 1
+    assert [line for line in served.said if " again, after " in line]
+    assert served.conditions() == []
+
+
+def test_a_system_that_goes_down_between_cycles_costs_no_answer_twice(served):
+    served.go(20)
+    before = notes(served)
+    for host in (SERVICENOW, GRAPH):
+        served.network.down(host)
+        served.go(30, step_s=60)
+        served.network.back()
+        served.go(10)
+
+    assert set(before) <= set(notes(served))
+    assert len(notes(served)) == len(set(notes(served)))
+    assert is_verified(served)
+
+
+def test_an_instance_that_hibernates_is_no_empty_list(served):
+    page = httpx.Response(200, html="<html><title>Instance Hibernating</title></html>")
+    served.go(10)
+    tickets = head(served).size
+    served.network.instead = {SERVICENOW: lambda _: page}
+    served.go(60, step_s=60)
+
+    with served.day.app.database.read() as session:
+        moved = [r for r in journal.export(session, "contoso", after=tickets) if r["kind"] == "line_moved"]
+    assert moved == []
+    assert served.conditions() == ["servicenow"]
+    served.network.back()
+    served.go(6)
+    assert served.conditions() == []
+
+
+@pytest.mark.parametrize("host", [SERVICENOW, GRAPH])
+def test_whoever_wants_to_be_left_alone_for_an_hour_is(served, host):
+    served.go(10)
+    served.network.instead = {host: lambda _: httpx.Response(429, headers={"Retry-After": "3600"})}
+    served.go(7)
+    asked = served.network.asked[host]
+    for _ in range(5):
+        served.service.wishes.look()
+        served.go(10, step_s=60)
+
+    assert served.network.asked[host] == asked
+    served.network.back()
+    served.go(20, step_s=60)
+    assert served.network.asked[host] > asked
+    assert served.conditions() == []
+
+
+def test_a_token_that_ends_in_the_middle_of_a_cycle_is_renewed(served):
+    served.day.world.switches.token_lifetime_s = 20.0  # less than the waits of the first cycle
+
+    served.service.turn()
+
+    assert served.network.asked[LOGIN] > 2
+    assert len(served.of_cycles()) == 1
+    assert served.conditions() == []
+
+
+def test_a_secret_that_was_wrong_is_read_again(served):
+    served.day.world.switches.client_secret_expired = True
+    served.go(2)
+    assert served.conditions() == ["sign_in"]
+
+    served.day.world.switches.client_secret_expired = False
+    served.go(6)
+
+    assert served.conditions() == []
+
+
+class Set:
+    """A clock that was set by `by`; its stopwatch knows nothing of it."""
+
+    def __init__(self, inner: Clock) -> None:
+        self.inner, self.by = inner, timedelta(0)
+
+    def now(self) -> datetime:
+        return self.inner.now() + self.by
+
+    def monotonic(self) -> float:
+        return self.inner.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        self.inner.sleep(seconds)
+
+
+def set_clock(served) -> Set:
+    clock = Set(served.day.app.systems.clock)
+    app = replace(served.day.app, systems=replace(served.day.app.systems, clock=clock))
+    served.service = Service(app, served.said.append)
+    served.go(15)
+    return clock
+
+
+@pytest.mark.parametrize("minutes", [-4, 4])
+def test_a_clock_that_is_set_a_little_stops_nothing_and_answers_nobody_twice(served, minutes):
+    clock = set_clock(served)
+    cycles = len(served.of_cycles())
+
+    clock.by = timedelta(minutes=minutes)
+    served.go(31)
+
+    assert len(served.of_cycles()) >= cycles + 5
+    assert [line for line in served.said if "the clock was set" in line] != []
+    assert len(notes(served)) == len(set(notes(served)))
+    assert served.service.table.failures == 0
+
+
+@pytest.mark.parametrize("hours", [-1, 1, -30])
+def test_a_clock_that_both_systems_contradict_stops_the_cycles_until_it_is_right(served, hours):
+    clock = set_clock(served)
+    cycles, writes = len(served.of_cycles()), len(served.day.watch.writes)
+
+    clock.by = timedelta(hours=hours)
+    served.go(31)
+
+    assert served.conditions() == ["clock"]
+    assert (len(served.of_cycles()), len(served.day.watch.writes)) == (cycles, writes)
+    clock.by = timedelta(0)
+    served.go(31)
+    assert served.conditions() == []
+    assert len(served.of_cycles()) >= cycles + 3
+    assert len(notes(served)) == len(set(notes(served)))
+
+
+def test_a_full_disk_stops_writes_and_the_service_goes_on_when_there_is_room_again(served):
+    engine = served.day.app.database._engine
+    with served.day.app.database.read() as session:
+        pages = session.connection().exec_driver_sql("PRAGMA page_count").scalar_one()
+    room = [pages + 12]
+
+    @event.listens_for(engine, "begin")
+    def quota(connection) -> None:
+        connection.exec_driver_sql(f"PRAGMA max_page_count = {room[0]}")
+
+    served.go(30, step_s=60)
+    writes = len(served.day.watch.writes)
+    served.go(30, step_s=60)
+
+    assert served.conditions() == ["store"]
+    assert len([line for line in served.said if "no room left" in line]) == 1
+    assert len(served.day.watch.writes) == writes
+    room[0] = 1_000_000
+    served.go(6)
+    assert served.conditions() == []
+    assert served.day.watch.unannounced == []
+    assert is_verified(served)
+
+
+def test_a_store_that_is_locked_is_waited_for(served, tmp_path):
+    served.go(6)
+    with closing(sqlite3.connect(tmp_path / "reconciler.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        served.go(15)
+        assert "store" in served.conditions()
+        assert len([line for line in served.said if "locked" in line]) == 1
+        other.execute("ROLLBACK")
+    served.go(6)
+
+    assert served.conditions() == []
+
+
+def test_a_store_that_is_taken_away_is_never_begun_anew(served, tmp_path):
+    served.go(6)
+    elsewhere = tmp_path / "elsewhere.db"
+    (tmp_path / "reconciler.db").rename(elsewhere)
+    writes = len(served.day.watch.writes)
+    served.go(15)
+
+    assert served.conditions() == ["store"]
+    assert "is gone" in served.health.pulse().conditions[0].sentence
+    assert len(served.day.watch.writes) == writes
+    assert not (tmp_path / "reconciler.db").exists()
+
+    elsewhere.rename(tmp_path / "reconciler.db")
+    served.go(6)
+    assert served.conditions() == []
+
+
+def test_a_second_service_on_the_same_store_does_not_do_what_was_done(served):
+    served.service.turn()
+    other = Service(served.day.app, served.said.append)
+    number = beat(served).number
+
+    assert other.cycle(Duty.QUICK, only_due=True) is None
+    assert beat(served).number == number
+
+    with served.day.app.database.write() as session:
+        leases.ask(session, "contoso")
+    assert other.cycle(Duty.QUICK, only_due=True) is not None
+    assert other.cycle(Duty.QUICK, only_due=True) is None
+
+
+def test_a_service_stands_by_while_another_one_has_the_tenant_and_names_it(served):
+    with served.day.app.database.write() as session:
+        lease = leases.claim(session, "contoso", "elsewhere:1:2:abc", ttl_s=90.0)
+    assert isinstance(lease, leases.Lease)
+    served.go(3)
+
+    pulse = served.health.pulse()
+    assert (pulse.state, pulse.standby_for) == ("standby", "elsewhere:1:2:abc")
+    assert served.said == []
+    with served.day.app.database.write() as session:
+        leases.release(session, lease)
+    served.go(1)
+    assert len(served.of_cycles()) == 1
+
+
+def test_a_lease_that_is_lost_in_a_cycle_ends_it_before_the_next_write(served):
+    taken = []
+
+    def take_over(request: httpx.Request) -> None:
+        if request.method in ("POST", "PATCH") and "assignLicense" in request.url.path and not taken:
+            with served.day.app.database.write() as session:
+                leases.abandon(session, "contoso", leases.holder(session, "contoso").by)
+                taken.append(leases.claim(session, "contoso", "elsewhere:1:2:abc", ttl_s=90.0))
+
+    served.day.watch.meddle = take_over
+    served.service.turn()
+
+    assert taken
+    writes = served.day.watch.writes
+    assert "assignLicense" in writes[-1]
+    assert sum("assignLicense" in write for write in writes) == 1
+    assert served.conditions() == ["lease"]
+
+
+def beat(served: Served) -> heartbeat.Heartbeat:
+    with served.day.app.database.read() as session:
+        found = heartbeat.last(session, "contoso")
+    assert found is not None
+    return found
