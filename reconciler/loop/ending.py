@@ -6,6 +6,7 @@ stays where a person can see it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -220,7 +221,8 @@ def _after_writes(
     since = old.since if old is not None and old.phase in WORKING and old.attempts and old.since else at
     if broken is None and all(o.action.kind is ActionKind.SET_USAGE_LOCATION for o in outcomes):
         return _Stand(Phase.VERIFYING, Cause.USAGE_LOCATION_MISSING, sentence)
-    if broken is None and at - since >= retry_window:
+    is_over = at - since >= retry_window
+    if broken is None and is_over and _had_its_time(outcomes, old, since + retry_window):
         return _Stand(Phase.REVIEW, Cause.UNKNOWN, f"The change was accepted and had no effect within {retry_window}.")
     if broken is None and last.rest is Rest.WAIT:
         return _Stand(Phase.VERIFYING, last.cause, last.sentence)
@@ -237,7 +239,8 @@ def _after_writes(
     if broken.result is Result.SKIPPED:
         return _Stand(Phase.CONVERGING, cause, broken.why)
     if cause in (Cause.REMOTE_FAILING, Cause.USAGE_LOCATION_MISSING):
-        if at - since >= retry_window:
+        was_refused = cause is Cause.REMOTE_FAILING
+        if is_over and (was_refused or _had_its_time((broken,), old, since + retry_window)):
             return _given_up(last, cause, f"{undo.tried_for(retry_window)}: {broken.why.rstrip('.')}.")
         return _Stand(Phase.CONVERGING, cause, broken.why, failed=True)
     if cause is Cause.NO_SEAT:
@@ -247,6 +250,16 @@ def _after_writes(
     if cause is Cause.PERMISSION_MISSING:
         return _Stand(Phase.HELD, cause, broken.why, failed=True)
     return _Stand(Phase.REVIEW, cause, broken.why)
+
+
+def _had_its_time(outcomes: Iterable[Outcome], old: LineState | None, end: datetime) -> bool:
+    """Whether what was accepted now had been sent after the `end` of the window before: that one was looked for since.
+
+    What was sent first after a long pause may simply not be readable yet.
+    """
+    now = {undo.same(g) for o in outcomes for g in o.action.given}
+    former = [g for g in (old.given if old is not None else ()) if undo.same(g) in now]
+    return not now or any(g.at >= end for g in former)
 
 
 def _given_up(last: Finding, cause: Cause, sentence: str) -> _Stand:

@@ -108,7 +108,9 @@ def settled(finding: Finding, ours: Mapping[UserId, Given], *, at: datetime, syn
     if finding.rest is not Rest.ACT or finding.drift is None or finding.drift.kind not in _NEEDS or user is None:
         return finding
     given = ours.get(user.id)
-    if given is None or (not given.is_seen and not user.usage_location):  # it may never have been set
+    if given is not None and not given.is_seen and not user.usage_location:
+        return _looked_for(finding, given, at)
+    if given is None:
         return finding
     until = given.at + (sync if user.is_synced else REPLICA)
     if user.usage_location and (at >= until or not user.is_synced):
@@ -122,6 +124,18 @@ def settled(finding: Finding, ours: Mapping[UserId, Given], *, at: datetime, syn
         "It is not set a second time."
     )
     return replace(finding, rest=Rest.HAND_BACK, cause=Cause.USAGE_LOCATION_REFUSED, sentence=sentence, drift=None)
+
+
+def _looked_for(finding: Finding, given: Given, at: datetime) -> Finding:
+    """Nobody has seen it yet: it may never have been set, so it is set again, after an accepted write had its time."""
+    state, until = finding.line.state, given.at + REPLICA
+    if state is None or state.cause != Cause.USAGE_LOCATION_MISSING.value or at >= until:
+        return finding
+    sentence = (
+        f"The usage location {given.country} was set and is not readable yet; it is set again if it is still not "
+        f"there after {until:%Y-%m-%d %H:%M} UTC."
+    )
+    return replace(finding, rest=Rest.WAIT, cause=Cause.USAGE_LOCATION_MISSING, sentence=sentence, drift=None)
 
 
 def awaited(given: Given, user: ObservedUser, sync: timedelta) -> str:

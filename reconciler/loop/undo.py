@@ -314,8 +314,13 @@ def after(first: Finding, last: Finding, outcomes: Sequence[Outcome], phase: Pha
 
 def _with(old: Sequence[Given], new: Iterable[Given]) -> tuple[Given, ...]:
     """What was given before and now, once each: a repeated change counts from its last time."""
-    latest = {replace(g, at=EPOCH, is_seen=True): g for g in (*old, *new)}
+    latest = {same(g): g for g in (*old, *new)}
     return tuple(sorted(latest.values(), key=lambda g: g.at))
+
+
+def same(given: Given) -> Given:
+    """What was given, whenever that was: equal for a change and its repetition."""
+    return replace(given, at=EPOCH, is_seen=True)
 
 
 def _looked_for(given: Given, last: Finding) -> Given:

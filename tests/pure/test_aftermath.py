@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from desired_state.model import Given, GivenKind, GroupId, LineKey, Path, Product, SkuId
+from desired_state.model import Given, GivenKind, GroupId, LineKey, Path, Product
 from desired_state.rules import Rules
 from reconciler.causes import Cause
 from reconciler.lifecycle import Phase
@@ -384,7 +384,7 @@ def test_what_could_not_be_read_is_no_loss():
         replace(GONE, details={ADA: Unread("time limit")}),
         seen(a_user(assignments=None)),
         seen(a_user(skus=None)),
-        seen(a_user(skus=frozenset({SkuId("x")}))),  # the two lists disagree
+        seen(a_user(skus=frozenset({VISIO}))),  # the two lists disagree
     ):
         ending = ended(lost(a_product(on_drift="adopt")), observed)
         assert ending.state.phase is Phase.GRANTED

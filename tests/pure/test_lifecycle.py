@@ -194,12 +194,21 @@ def test_a_grant_whose_ticket_is_rejected_later_goes_to_a_person():
 def test_a_change_without_effect_waits_longer_each_time_and_ends_with_a_person():
     line = a_line(state=state(Phase.VERIFYING, attempts=1, since=MONDAY - timedelta(hours=1)))
     early = ended(line, NOTHING, NOTHING, [outcome(line, Result.APPLIED)]).state
-    late_line = a_line(state=state(Phase.VERIFYING, attempts=9, since=MONDAY - timedelta(days=2)))
+    sent = tuple(replace(g, at=MONDAY - timedelta(hours=1)) for g in outcome(line, Result.APPLIED).action.given)
+    late_line = a_line(state=state(Phase.VERIFYING, attempts=9, since=MONDAY - timedelta(days=2), given=sent))
     late = ended(late_line, NOTHING, NOTHING, [outcome(late_line, Result.APPLIED)]).state
 
     assert early.phase is Phase.VERIFYING and early.next_at is not None and early.next_at > MONDAY
     assert early.since == MONDAY - timedelta(hours=1)
     assert late.phase is Phase.REVIEW
+
+
+def test_what_was_sent_again_after_a_pause_that_used_up_the_window_has_its_time_to_show():
+    paused = a_line(state=state(Phase.CONVERGING, attempts=1, since=MONDAY - timedelta(days=2)))
+
+    ending = ended(paused, NOTHING, NOTHING, [outcome(paused, Result.APPLIED)])
+
+    assert (ending.state.phase, ending.state.cause) == (Phase.VERIFYING, Cause.PROVISIONING_PENDING)
 
 
 def test_whoever_has_a_cause_is_told_what_to_do_and_jargon_stays_out_of_what_requesters_read():

@@ -130,6 +130,18 @@ def test_a_location_whose_reply_was_lost_and_that_nobody_saw_is_set_again():
     assert (finding.rest, finding.cause) == (Rest.ACT, Cause.USAGE_LOCATION_MISSING)
 
 
+@pytest.mark.parametrize(("minutes", "rest"), [(9, Rest.WAIT), (10, Rest.ACT)])
+@pytest.mark.parametrize("is_synced", [False, True])
+def test_a_location_that_was_accepted_and_is_not_readable_is_looked_for_before_it_is_set_again(
+    minutes, rest, is_synced
+):
+    line = set_before(timedelta(minutes=minutes), is_seen=False, cause=Cause.USAGE_LOCATION_MISSING.value)
+
+    finding = found(line, a_user(usage_location="", is_synced=is_synced))
+
+    assert (finding.rest, finding.cause) == (rest, Cause.USAGE_LOCATION_MISSING)
+
+
 def test_a_location_that_was_overwritten_is_not_set_a_second_time():
     finding = found(set_before(SYNC), a_user(usage_location="", is_synced=True))
 

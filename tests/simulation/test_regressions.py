@@ -287,3 +287,24 @@ def test_a_person_who_left_a_group_that_is_slow_is_not_taken_out_again_and_again
         assert (day.phase("RITM0010002"), has(day, "bram.devries", "VISIOCLIENT")) == ("revoked", False)
         assert log(day, "RITM0010002") == taken
         assert len(day.notes("RITM0010002")) == len(set(day.notes("RITM0010002")))
+
+
+def test_a_location_that_was_accepted_after_a_long_pause_is_looked_for_before_a_person_is_asked(tmp_path):
+    """Seed 93: the first write failed, the service rested for a day, and the second had no time to become readable."""
+    with a_day(tmp_path) as day:
+        anna = day.world.directory.user("anna.berger@contoso.example")
+        day.world.faults.add(FaultRule("unavailable", route="PATCH /users"))
+        day.cycle()
+        assert (anna.usage_location or "", day.phase("RITM0010001")) == ("", "converging")
+        day.world.faults.clear()
+        day.world.switches.replica_lag_s = 90.0
+        day.wait(25 * 60)
+        day.cycle()
+        assert (anna.usage_location, day.phase("RITM0010001")) == ("DE", "converging")
+        for _ in range(2):
+            day.wait(5)
+            day.cycle()
+
+        assert day.phase("RITM0010001") == "granted"
+        assert len([w for w in day.watch.writes if w == f"PATCH /v1.0/users/{anna.user_id}"]) == 2
+        assert len(day.notes("RITM0010001")) == 1
