@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from desired_state.model import PlanId, Product, SkuId
-from reconciler.line import Observed
+from reconciler.line import Access, Observed
+from reconciler.loop.proof import prove
 from reconciler.model import Assignment, ObservedUser, PlanState, SkuDetail
 
 
@@ -19,14 +20,17 @@ def disagreement(product: Product, user: ObservedUser, details: Iterable[SkuDeta
     """A sentence on the first disagreement that matters for the product, "" for none.
 
     A list that was not shown disagrees with nothing: it is unknown already. A licence that could not prove the product
-    may lag as it likes.
+    may lag as it likes. One whose service plans nobody tells could: while it lags, the product is not known to be
+    missing.
     """
     if user.assignments is None or user.skus is None:
         return ""
     rows = [a for a in user.assignments if a.is_in_force]
     told = {d.sku: d for d in details}
     matters = _that_matter(product, told.values(), observed)
-    if {a.sku for a in rows} & matters != user.skus & matters:
+    lagging = {a.sku for a in rows} ^ user.skus
+    untold = lagging - told.keys() - observed.skus.keys()
+    if lagging & matters or (untold and prove(product, told.values(), user.enabled_plans).access is not Access.PROVEN):
         return "The directory's two lists of this account's licences disagree; they are read again later."
     if (user.skus & matters) != (told.keys() & matters):
         return "The account's licences and the list of their service plans disagree; they are read again later."

@@ -42,6 +42,9 @@ class _Stand:
 
 WORKING = frozenset({Phase.CONVERGING, Phase.VERIFYING})
 TRYING = WORKING | {Phase.WAITING_FOR_SEAT}
+PASSING = frozenset({Cause.REMOTE_FAILING, Cause.USAGE_LOCATION_MISSING, Cause.NO_SEAT})
+"""Why a write may fail and still be sent again later. A change that fails for any other reason ends with a person, so
+what it had done by then is undone (I12)."""
 REFUSALS_MAX = 24  # a day of hourly tries while seats are counted that are not given
 
 
@@ -230,6 +233,8 @@ def _after_writes(
         sentence = "The change was accepted; its effect is awaited."
         return _Stand(Phase.VERIFYING, Cause.PROVISIONING_PENDING, sentence, failed=True)
     cause = Cause(broken.cause) if broken.cause else last.cause
+    if broken.result is Result.FAILED and cause not in PASSING and _is_left_half_done(outcomes):
+        return _Stand(Phase.CONVERGING, cause, broken.why, failed=True)  # the undo at once failed too: it follows
     if any(o.result is Result.ROLLED_BACK for o in outcomes):
         return _Stand(Phase.REVIEW, cause, f"{broken.why} What had been done for it before was taken back.")
     if broken.result is Result.SKIPPED and old is not None and is_unpermitted(old):
@@ -260,6 +265,12 @@ def _had_its_time(outcomes: Iterable[Outcome], old: LineState | None, end: datet
     now = {undo.same(g) for o in outcomes for g in o.action.given}
     former = [g for g in (old.given if old is not None else ()) if undo.same(g) in now]
     return not now or any(g.at >= end for g in former)
+
+
+def _is_left_half_done(outcomes: tuple[Outcome, ...]) -> bool:
+    """Whether the person was put into a group, or lost a licence, for a change that failed later."""
+    done = (g.kind for o in outcomes if o.result is Result.APPLIED for g in o.action.given)
+    return any(kind in (GivenKind.MEMBER, GivenKind.REPLACED) for kind in done)
 
 
 def _given_up(last: Finding, cause: Cause, sentence: str) -> _Stand:

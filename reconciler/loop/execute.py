@@ -25,6 +25,7 @@ from reconciler.line import (
     Weight,
 )
 from reconciler.loop.diff import Windows, diff
+from reconciler.loop.ending import PASSING
 from reconciler.loop.guarding import Post
 from reconciler.loop.guards import counted, lane_of
 from reconciler.loop.guards.judge import CIRCUIT, KILL
@@ -142,20 +143,9 @@ def _carry_out(gated: Gated, hands: Hands, plan_digest: str) -> tuple[tuple[Outc
     return tuple(done), ""
 
 
-_PASSING = frozenset(
-    {
-        Cause.REMOTE_FAILING,
-        Cause.NO_SEAT,
-        Cause.GROUP_PENDING,
-        Cause.USAGE_LOCATION_MISSING,
-        Cause.USAGE_LOCATION_REFUSED,
-    }
-)
-
-
 def _is_final(outcome: Outcome) -> bool:
     """Whether it was refused for a reason that does not pass by itself; what may have been done is looked at first."""
-    return not outcome.is_unsure and outcome.cause is not None and Cause(outcome.cause) not in _PASSING
+    return not outcome.is_unsure and outcome.cause is not None and Cause(outcome.cause) not in PASSING
 
 
 def _undo(done: list[Outcome], refused: Outcome, gated: Gated, hands: Hands, plan_digest: str) -> list[Outcome]:

@@ -101,7 +101,8 @@ def _was_seen(line: Line) -> bool:
 def given_up(finding: Finding, observed: Observed, at: datetime, retry: timedelta) -> Finding:
     """A change that keeps failing is not tried for ever: what it has given so far is taken back, or a person asked.
 
-    A person is asked once what was taken away for it is there again, as far as that can be.
+    A person is asked once what was taken away for it is there again, as far as that can be. An undo whose first half
+    is done is finished at once, however young it is: a new attempt in its place would fail like the one before.
     """
     line, state, drift, user = finding.line, finding.line.state, finding.drift, finding.user
     if user is None or state is None or state.phase not in TRYING or state.since is None:
@@ -112,10 +113,11 @@ def given_up(finding: Finding, observed: Observed, at: datetime, retry: timedelt
         return replace(finding, rest=Rest.ACT, drift=undo)
     if finding.rest is not Rest.ACT or drift is None or drift.take_back:
         return finding
-    if state.attempts < 2 or at - state.since < retry:
-        return finding
     held = mine(line, user, observed)
     if held.hidden or not (held.there or lost):
+        return finding
+    is_half_undone = state.phase is Phase.CONVERGING and state.cause == Cause.PROVISIONING_ERROR and not held.there
+    if not is_half_undone and (state.attempts < 2 or at - state.since < retry):
         return finding
     hours = (at - state.since).total_seconds() / 3600
     sentence = f"It was tried for {hours:.0f} h without success: {state.note}"

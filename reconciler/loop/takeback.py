@@ -90,11 +90,10 @@ def seen(finding: Finding, observed: Observed) -> Finding:
     """A finding that a clean look made, with what of our doing is still there; it stays unknown where it was hidden."""
     if finding.user is None or finding.proof is None:
         return finding
-    lost = exchanged(finding.line, finding.user)
-    if not lost and not returnable(finding.line):
+    if not _taken_away(finding.line) and not returnable(finding.line):
         return finding
     held = mine(finding.line, finding.user, observed)
-    return finding if held.hidden else replace(finding, there=(*held.there, *lost))
+    return finding if held.hidden else replace(finding, there=(*held.there, *exchanged(finding.line, finding.user)))
 
 
 def exchanged(line: Line, user: ObservedUser) -> tuple[Given, ...]:
@@ -102,12 +101,16 @@ def exchanged(line: Line, user: ObservedUser) -> tuple[Given, ...]:
 
     Once the line is granted they are gone for good, as its product declares (I3).
     """
+    direct = {a.sku for a in user.assignments or () if a.group is None}
+    return tuple(g for g in _taken_away(line) if g.sku not in direct)
+
+
+def _taken_away(line: Line) -> tuple[Given, ...]:
+    """What the attempt under way took away for a group's licence, whether or not it is there again."""
     if line.state is None or line.state.phase not in _TRYING:
         return ()
     every = {_what(g): g for g in (*line.given, *line.state.given) if g.kind is GivenKind.REPLACED}
-    return tuple(
-        g for g in every.values() if not any(a.sku == g.sku and a.group is None for a in user.assignments or ())
-    )
+    return tuple(every.values())
 
 
 def returnable(line: Line) -> tuple[Given, ...]:

@@ -146,3 +146,12 @@ def test_a_licence_that_could_not_prove_the_product_may_lag_in_any_list(skus):
     assert differ(user, WORKS) == ""
     (finding,) = diff([a_line()], seen(user, details={ADA: details_of(WORKS)}), at=MONDAY, windows=Windows())
     assert (finding.rest, finding.verdict) == (Rest.PROVEN, Verdict.TRUE)
+
+
+def test_a_licence_whose_services_nobody_tells_could_be_the_one_that_is_missing():
+    lags = replace(NONE, skus=frozenset({E3}))
+    said = "two lists"
+
+    assert said in disagreement(a_product(), lags, (), seen(lags))
+    assert disagreement(a_product(), lags, (), seen(lags, skus=[a_sku(), a_sku(E3, plans=(SWAY,))])) == ""
+    assert said in disagreement(a_product(), lags, (), seen(lags, skus=[a_sku(), a_sku(E3)]))

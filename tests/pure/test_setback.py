@@ -9,13 +9,13 @@ import pytest
 
 from desired_state import ledger
 from desired_state.catalogue import load_builtin
-from desired_state.model import Entitlement, Given, LineKey, ProductKey, Says
+from desired_state.model import Entitlement, Given, GivenKind, GroupId, LineKey, ProductKey, Says, SkuId
 from desired_state.rules import Rules
 from reconciler.causes import Cause
 from reconciler.lifecycle import Phase
 from reconciler.line import Decision, DriftKind, Ending, Line, LineState, Observed, Rest, Unread
 from reconciler.loop.diff import Windows
-from reconciler.loop.ending import end, started
+from reconciler.loop.ending import PASSING, end, started
 from reconciler.loop.gate import Policy, gate
 from reconciler.loop.guards.watch import Watch
 from reconciler.loop.plan import Bounds, plan
@@ -34,6 +34,7 @@ from tests.make import (
     a_line,
     a_product,
     a_request,
+    a_sku,
     a_user,
     teams,
 )
@@ -146,7 +147,59 @@ def test_a_change_that_gave_nothing_yet_is_tried_again():
     assert found.drift.kind is DriftKind.MISSING
 
 
+def exchanging(sku: SkuId, *, phase: Phase = Phase.CONVERGING, since: datetime = LATE) -> Line:
+    """The person is out of a group that failed, and the licence that was taken away for it is on its way back."""
+    line = trying(Given(GivenKind.REPLACED, LATE, sku=sku), attempts=2)
+    assert line.state is not None
+    return replace(line, state=replace(line.state, phase=phase, since=since))
+
+
+def test_the_second_half_of_an_undo_does_not_wait_for_the_span_of_an_attempt():
+    observed = there(a_user(), {})
+
+    begun = find(exchanging(PHONE, since=MONDAY - HOUR), observed)
+    other = find(exchanging(PHONE, since=MONDAY - HOUR, phase=Phase.VERIFYING), observed)
+
+    assert begun.drift is not None and other.drift is not None
+    assert (begun.cause, begun.drift.kind) == (Cause.PROVISIONING_ERROR, DriftKind.HALF_DONE)
+    assert [g.sku for g in begun.drift.take_back] == [PHONE]
+    assert other.drift.kind is DriftKind.MISSING  # nothing of it was begun
+
+
+def test_a_licence_that_was_given_back_and_seen_ends_the_undo():
+    owned = {VISIO: a_sku(), PHONE: a_sku(PHONE, plans=(TEAMS1,))}
+    without = replace(there(a_user(), {}), skus=owned)
+    back = replace(there(a_holder(PHONE), {PHONE: {TEAMS1: PlanState.SUCCESS}}), skus=owned)
+
+    result = ended(exchanging(PHONE), without, back)
+
+    assert (result.state.phase, result.state.cause) == (Phase.REVIEW, "provisioning_error")
+    assert result.state.given == ()
+    assert "Taken back: the removal of licence" in result.state.note
+    assert ended(exchanging(PHONE), without, without).state.phase is Phase.CONVERGING
+
+
 # --- where it ends
+
+
+@pytest.mark.parametrize("kind", [GivenKind.MEMBER, GivenKind.REPLACED])
+@pytest.mark.parametrize("cause", [c for c in Cause if c is not Cause.PERMISSION_MISSING])
+def test_a_refused_change_ends_with_a_person_unless_it_is_tried_again_or_something_of_it_is_left(cause, kind):
+    first = find(a_line(), there(a_user(), {}))
+    proposed = plan([first], there(a_user(), {}), Bounds())
+    (gated,) = gate(proposed, Rules(), policy=ENFORCE, watch=Watch(MONDAY), at=MONDAY).gated
+    (action,) = gated.proposal.actions
+    before = replace(action, given=(Given(kind, MONDAY, sku=PHONE, group=GroupId("g")),))
+    refused = Outcome(action, Result.FAILED, "no", cause=cause.value)
+
+    def phase(done: Result) -> Phase:
+        outcomes = (Outcome(before, done, ""), refused)
+        return end(gated, first, outcomes, at=MONDAY, retry_window=DAY, chance=0.5).state.phase
+
+    undone = end(gated, first, (refused,), at=MONDAY, retry_window=DAY, chance=0.5).state.phase
+    assert (undone is Phase.REVIEW) is (cause not in PASSING)
+    if cause not in PASSING:
+        assert (phase(Result.ROLLED_BACK), phase(Result.APPLIED)) == (Phase.REVIEW, Phase.CONVERGING)
 
 
 def test_an_undone_grant_goes_to_a_person_with_a_record_of_what_was_and_what_stays():

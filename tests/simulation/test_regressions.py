@@ -132,6 +132,7 @@ def test_throttling_does_not_lose_what_a_ticket_is_owed(tmp_path):
             day.cycle()
             day.wait(5)
         day.world.faults.clear()
+        day.wait(60)  # it asked to be left alone for up to an hour, and is
         for _ in range(3):
             day.cycle()
             day.wait(5)

@@ -207,6 +207,25 @@ def test_an_exchange_whose_second_half_is_refused_is_undone_at_once_and_not_trie
         assert actions_of(ending(day)) == []  # a person has it: nothing is planned
 
 
+def test_an_exchange_that_could_not_be_undone_at_once_is_undone_later(world, tmp_path):
+    directory = world.directory
+    ingrid = caller(world)
+    directory.add_member(directory.group("M365-Calling-International").group_id, ingrid)
+    directory.prohibit("MCOPSTN2", "SE")
+    with a_day(tmp_path, world) as day:
+        directory.prohibit("MCOPSTN1", "SE")  # it cannot be given back either, for a while
+        day.cycle()
+        assert direct(day) == {"SPE_E5"}
+        assert found(day)[2] == "converging"
+        del directory.licensing.limits[directory.plan("MCOPSTN1")]
+        day.wait(60)
+        day.cycle()
+
+        assert direct(day) == {"SPE_E5", "MCOPSTN1"}
+        assert found(day)[2] == "review"
+        assert is_handed_back(day)
+
+
 def test_an_exchange_whose_second_half_fails_for_a_while_is_finished_later(world, tmp_path):
     directory = world.directory
     ingrid = caller(world)
@@ -222,3 +241,23 @@ def test_an_exchange_whose_second_half_fails_for_a_while_is_finished_later(world
 
         assert found(day)[2] == "granted"
         assert direct(day) == {"SPE_E5"}
+
+
+def test_the_second_half_of_an_undo_follows_at_once_and_the_group_is_not_joined_again(world, tmp_path):
+    directory = world.directory
+    ingrid = caller(world)
+    directory.set_provisioning(ingrid, "MCOPSTN2", ends_in="Error")
+    with a_day(tmp_path, world) as day:
+        for hours in (0, 12, 36, 12, 1):  # given, in error, past one window, past the group's as well, seen twice
+            day.wait(hours * 60)
+            day.cycle()
+        members = directory.group("M365-Calling-International").members
+        assert ingrid not in members
+        for _ in range(3):
+            day.wait(60)
+            day.cycle()
+            assert ingrid not in members
+
+        assert direct(day) == {"SPE_E5", "MCOPSTN1"}
+        assert found(day)[1:] == ("provisioning_error", "review")
+        assert is_handed_back(day)
