@@ -196,7 +196,7 @@ def _take_in(
     fresh = tuple(t for t in read if is_reread or t.number not in states or copies.get(t.number) != t)
     if not fresh and (watermark is None or _is_at(stood, watermark)):
         return
-    mentioned = {sys_id for t in fresh for sys_id in _references(t)}
+    mentioned = {sys_id for t in fresh for sys_id in references(t)}
     known = {sys_id: person for sys_id, person in (people or {}).items() if sys_id in mentioned}
     people = known | reader.servicenow.people(sorted(mentioned - known.keys()))
     at = reader.clock.now()
@@ -220,7 +220,7 @@ def _by_ticket(states: Mapping[LineKey, LineState]) -> dict[str, dict[LineKey, L
     return found
 
 
-def _references(ticket: Ticket) -> Iterable[str]:
+def references(ticket: Ticket) -> Iterable[str]:
     """Values that look like sys_ids; those that are no person are simply not found."""
     answers = [*(ticket.variables or {}).values(), *(v for row in ticket.rows for v in row.values())]
     return (part for value in answers for part in value.replace(" ", "").split(",") if _SYS_ID.fullmatch(part))
