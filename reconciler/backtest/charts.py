@@ -42,8 +42,9 @@ def ranged(name: str, found: Range, scale: int) -> Bar:
         "open": found.high - found.likely,
         "rest": found.of - found.high,
     }
+    shown = one_line(name, 120)
     words = (
-        f"{name}: of {found.of} lines {found.low} proven, {found.likely - found.low} more likely, "
+        f"{shown}: of {found.of} lines {found.low} proven, {found.likely - found.low} more likely, "
         f"{found.high - found.likely} that cannot be told, {found.of - found.high} with access at the closing"
     )
     label = f"{found.low}\u2013{found.high} of {found.of}" if found.low != found.high else f"{found.low} of {found.of}"

@@ -16,8 +16,9 @@ from reconciler.backtest.costs import cost
 from reconciler.backtest.trail import Told, Turn, turns
 from reconciler.backtest.values import Case, Judged, Standing, Step, Would
 from reconciler.causes import CAUSES, Cause
-from reconciler.line import Finding, Gone, Known, Line, Observed, Unread
-from reconciler.model import Assignment, AuditTrail, ObservedUser, Verdict
+from reconciler.line import Access, Finding, Known
+from reconciler.loop.proof import prove
+from reconciler.model import Assignment, AuditTrail, ObservedUser, SkuDetail, Verdict
 
 CLOCKS = timedelta(minutes=5)  # clocks of two systems differ by less, and people assign and close in one go
 # A reason that is seen today and does not come by itself: it will have stood when the ticket was closed.
@@ -114,16 +115,24 @@ def _present(case: Case, closed_at: datetime) -> _Found:
     if any(at <= closed_at + CLOCKS for at in seen):
         return Standing.TRUE, "The licence has been as it is since before the closing.", None
     told = _turns(case, closed_at + CLOCKS)
-    first = next((t for t in told or () if t.turn in (Turn.GAINED, Turn.LOST, Turn.CHANGED)), None)
-    if first is not None and first.turn is Turn.GAINED:
-        why = f"The directory's log shows the licence given on {_day(first.at)}, after the ticket was closed."
-        return Standing.LATE_PROVEN, why, first.at - closed_at
-    if first is not None:
-        return Standing.TRUE, "The directory's log shows that the licence was there before it was changed.", None
+    first = next((t for t in told or () if t.turn not in (Turn.OTHER, Turn.UNTOLD)), None)
+    is_first = _reaches(case, closed_at)  # else it may have come, or gone and come back, in the time that is not shown
+    match first.turn if first is not None else None:
+        case Turn.GAINED | Turn.SWITCHED_ON:
+            assert first is not None
+            what = "licence given" if first.turn is Turn.GAINED else "service switched on"
+            why = f"The directory's log shows the {what} on {_day(first.at)}, after the ticket was closed."
+            return Standing.LATE_PROVEN if is_first else Standing.LATE_LIKELY, why, first.at - closed_at
+        case Turn.LOST | Turn.SWITCHED_OFF:
+            why = "The directory's log shows it taken away and so there before; it is there again."
+            return Standing.TRUE if is_first else Standing.UNDATED, why, None
+        case Turn.CHANGED:
+            why = "The licence was there and was changed since; whether the service was on is not known."
+            return Standing.UNDATED, why, None
     if seen:
         why = f"The licence last changed on {_day(min(seen))}, after the ticket was closed; the log does not say how."
         return Standing.LATE_LIKELY, why, min(seen) - closed_at
-    if told == () and _reaches(case, closed_at):
+    if told == () and is_first:
         return Standing.TRUE, "The directory's log shows no change of licences since the closing.", None
     return Standing.UNDATED, "The licence is there; since when is not known.", None
 
@@ -141,20 +150,31 @@ def _absent(case: Case, closed_at: datetime) -> _Found:
         return Standing.FALSE_LIKELY, f"{said} That will have been so at the closing.", None
     told = _turns(case, closed_at + CLOCKS)
     first = next((t for t in told or () if t.turn is not Turn.OTHER), None)
-    if first is not None and first.turn is Turn.LOST:
-        return Standing.REMOVED, f"It was there, and was taken away on {_day(first.at)}, as the log shows.", None
-    if first is not None and first.turn is Turn.GAINED:
-        return Standing.FALSE_PROVEN, f"{said} The log shows it given on {_day(first.at)}, and it is gone again.", None
-    if finding.cause in DATED and any(at <= closed_at for at in dated(case)):
+    is_first = _reaches(case, closed_at)
+    if first is not None and first.turn in (Turn.LOST, Turn.SWITCHED_OFF):
+        why = f"It was there, and was taken away on {_day(first.at)}, as the log shows."
+        if is_first:
+            return Standing.REMOVED, why, None
+        return Standing.UNKNOWN, f"{why} Whether it was there at the closing is not known.", None
+    if first is not None and first.turn in (Turn.GAINED, Turn.SWITCHED_ON):
+        why = f"{said} The log shows it given on {_day(first.at)}, and it is gone again."
+        return Standing.FALSE_PROVEN if is_first else Standing.UNKNOWN, why, None
+    if _is_dated_before(case, closed_at):
         return Standing.FALSE_PROVEN, f"{said} It has been so since before the closing.", None
     if first is not None:
         why = "Licences changed since the closing, and the directory's log does not say how."
         return Standing.UNKNOWN, f"{said} {why}", None
-    if told is not None and _reaches(case, closed_at):
+    if told is not None and is_first:
         return Standing.FALSE_PROVEN, f"{said} The log reaches back to the closing and shows nothing taken away.", None
     if finding.cause in STANDS:
         return Standing.FALSE_LIKELY, f"{said} That will have been so at the closing.", None
     return Standing.UNKNOWN, f"{said} It may have been there and gone: the log does not reach the closing.", None
+
+
+def _is_dated_before(case: Case, closed_at: datetime) -> bool:
+    """Whether every assignment that could have given it has been as it is since before the closing."""
+    seen = dated(case)
+    return case.finding.cause in DATED and bool(seen) and max(seen) <= closed_at
 
 
 def _is_younger(user: ObservedUser, closed_at: datetime) -> bool:
@@ -167,7 +187,7 @@ def _turns(case: Case, since: datetime) -> tuple[Told, ...] | None:
         return None
     product = case.finding.line.product
     group = product.group if product is not None else None
-    return turns(case.trail, bearers(case.finding), group=group, since=since, until=case.at)
+    return turns(case.trail, bearers(case.finding), services=case.services, group=group, since=since, until=case.at)
 
 
 def _reaches(case: Case, closed_at: datetime) -> bool:
@@ -200,20 +220,21 @@ def asks_the_log(finding: Finding, closed_at: datetime | None) -> bool:
     if finding.line.skipped.startswith(OVER) or finding.verdict not in (Verdict.TRUE, Verdict.FALSE):
         return False
     case = Case(finding, closed_at, closed_at, closed_at)
-    speaks = finding.verdict is Verdict.TRUE or finding.cause in DATED
-    is_old = speaks and any(at <= closed_at + CLOCKS for at in dated(case))
-    return not is_old and not _is_younger(finding.user, closed_at)
+    seen = dated(case)
+    if finding.verdict is Verdict.TRUE:
+        is_told = any(at <= closed_at + CLOCKS for at in seen)
+    else:
+        is_told = _is_dated_before(case, closed_at)
+    return not is_told and not _is_younger(finding.user, closed_at)
 
 
-def instead(line: Line, observed: Observed, cause: Cause | None, is_proven: dict[str, bool]) -> Product | None:
-    """The product that somebody took for the one that was asked for."""
-    if cause is not Cause.WRONG_PRODUCT:
+def instead(finding: Finding, held: Iterable[SkuDetail]) -> Product | None:
+    """The product of the same form that somebody took for the one that was asked for."""
+    if finding.cause is not Cause.WRONG_PRODUCT:
         return None
-    user = observed.users.get(line.binding.user) if line.binding.user is not None else None
-    if user is None or isinstance(user, Gone | Unread):
-        return None
-    asked = line.product.key if line.product is not None else ""
-    return next((p for p in line.siblings if p.key != asked and is_proven.get(p.key)), None)
+    line, details = finding.line, tuple(held)
+    others = (p for p in line.siblings if p.key != line.asks_for)
+    return next((p for p in others if prove(p, details).access is Access.PROVEN), None)
 
 
 def _day(at: datetime) -> str:

@@ -30,17 +30,16 @@ from desired_state.resolve import resolve
 from desired_state.says import TicketWords
 from reconciler.backtest.judge import CLOCKS, asks_the_log, instead, judge
 from reconciler.backtest.values import Case, Judged, Replayed, Step, Would
-from reconciler.causes import CAUSES, Cause
+from reconciler.causes import CAUSES
 from reconciler.clients.servicenow import ServiceNow, Watermark
 from reconciler.errors import RemoteError
-from reconciler.line import Access, Binding, Finding, Known, Line, Observed, Proposal, Rest, Unread
+from reconciler.line import Binding, Finding, Known, Line, Observed, Proposal, Rest, Unread
 from reconciler.loop.bind import bind, look_up
 from reconciler.loop.diff import Windows, diff
 from reconciler.loop.look import Eyes, look, look_back
 from reconciler.loop.plan import Bounds, plan
-from reconciler.loop.proof import prove
 from reconciler.loop.pull import references
-from reconciler.model import AuditTrail, ObservedUser
+from reconciler.model import AuditTrail, ObservedUser, SkuDetail
 
 LOG_KEPT = timedelta(days=30)  # 7 in small plans (graph.md section 5)
 _CLOSED = (Says.FULFILLED, Says.INCONSISTENT)
@@ -219,11 +218,8 @@ def _judged(
     finding: Finding, given: Tickets, observed: Observed, proposal: Proposal | None, at: datetime, log_from: datetime
 ) -> Judged:
     ticket, user = finding.line.ticket, finding.user
-    proven: dict[str, bool] = {}
-    if user is not None and finding.cause is Cause.WRONG_PRODUCT:
-        held = observed.details.get(user.id)
-        if isinstance(held, tuple):
-            proven = {p.key: prove(p, held).access is Access.PROVEN for p in finding.line.siblings}
+    details = observed.details.get(user.id) if user is not None else None
+    held = details if isinstance(details, tuple) else ()
     case = Case(
         finding,
         ticket.closed_at,
@@ -232,9 +228,17 @@ def _judged(
         observed.audits.get(user.id) if user is not None else None,
         would(finding, proposal),
         given.groups.get(ticket.number, ""),
-        instead(finding.line, observed, finding.cause, proven),
+        instead(finding, held),
+        _services(finding, held),
     )
     return judge(case)
+
+
+def _services(finding: Finding, held: Iterable[SkuDetail]) -> frozenset[str]:
+    """What the directory's log may call the plans that prove the product: by id, and by name as far as shown."""
+    plans = finding.line.product.proof_plans if finding.line.product is not None else ()
+    names = {detail.plan_names.get(plan, "") for detail in held for plan in plans}
+    return frozenset({*plans, *names} - {""})
 
 
 def would(finding: Finding, proposal: Proposal | None) -> Would:

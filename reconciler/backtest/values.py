@@ -51,6 +51,7 @@ class Case:
     would: Would | None = None
     group: str = ""  # name of the assignment group, "" for none
     instead: Product | None = None
+    services: frozenset[str] = frozenset()  # ids and names of the plans that prove the product
 
 
 class Step(StrEnum):
