@@ -50,7 +50,7 @@ def judge(case: Case) -> Judged:
     if standing is Standing.REMOVED:  # whoever owns it is asked, and nothing is put back by itself
         cause = Cause.REMOVED_LATER
         would = Would(Step.ASK, (), CAUSES[cause].owner.value, why)
-    is_told = standing not in (Standing.TRUE, Standing.UNDATED)
+    is_told = finding.verdict is not Verdict.TRUE  # where access is there now, nothing is wrong that has a cause
     return Judged(
         number=line.key.ticket,
         line=line.key.line,

@@ -15,7 +15,8 @@ from statistics import median
 from reconciler.backtest.values import APART, Judged, Replayed, Standing, Waste
 
 S = Standing
-_FALSE, _LATE = (S.FALSE_PROVEN, S.FALSE_LIKELY), (S.LATE_PROVEN, S.LATE_LIKELY)
+_LATE = (S.LATE_PROVEN, S.LATE_LIKELY)
+CAME_LATER = "came_later"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +96,8 @@ def by_product(report: Replayed) -> tuple[Sum, ...]:
 
 
 def by_cause(report: Replayed) -> tuple[Sum, ...]:
-    """By what is wrong; lines with nothing wrong are under "none"."""
-    return _by(report.lines, lambda j: j.cause.value if j.cause is not None else "none")
+    """By what is wrong now. What came late is mended, and its reason gone: "came_later". Nothing wrong: "none"."""
+    return _by(report.lines, lambda j: CAME_LATER if j.standing in _LATE else j.cause.value if j.cause else "none")
 
 
 def by_group(report: Replayed) -> tuple[Sum, ...]:
