@@ -25,6 +25,7 @@ WORDS = {
     Standing.LEAVER: "has left",
     Standing.TRUE: "true",
 }
+LINES_MAX = 2000  # what is true comes last: a page of ten thousand rows could not be mailed
 SPENT = {
     "wrong_product": "A product that was not asked for",
     "period_over": "The period is over, the licence still there",
@@ -35,6 +36,7 @@ SPENT = {
 def page(report: Replayed) -> str:
     """The page as HTML."""
     whole = sums.total(report)
+    lines = charts.worst_first(report.lines, [s.value for s in WORDS])
     env = Environment(
         loader=PackageLoader("reconciler.backtest"),
         autoescape=True,
@@ -62,7 +64,8 @@ def page(report: Replayed) -> str:
         spent=sums.spent(report),
         spent_words=SPENT,
         steps=charts.counted({_words(name): n for name, n in sums.steps(report).items()}),
-        lines=charts.worst_first(report.lines, [s.value for s in WORDS]),
+        lines=lines[:LINES_MAX],
+        more=max(0, len(lines) - LINES_MAX),
         standing_words=WORDS,
         S=Standing,
         width=charts.WIDTH,

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from desired_state.model import UserId
 from reconciler.cli.main import run
+from reconciler.config import load
+from reconciler.sandbox.hosts import ENFORCE_ROLES
 from reconciler.sandbox.state import SandboxState
 from reconciler.store.database import open_database, row_counts
+from reconciler.wiring import open_app
+from reconciler.wiring.replaying import WriteRefused, read_only
 from tests.edges.make_contoso import after_a_first_cycle
 
 RANGE = {"proven", "likely", "possible", "proven_share", "likely_share", "possible_share"}
@@ -149,6 +155,53 @@ def test_since_leaves_aside_what_was_closed_before(state, capsys):
 
     assert set(standings(report)) == {1, 2, 3, 6, 7, 8, 13, 15, 20, 24, 30, 31, 34}
     assert all(row["closed_at"] >= report["since"] for row in report["lines"])
+
+
+def test_a_write_is_refused_before_it_is_sent(state):
+    with open_app(load(None, os.environ), "contoso") as app:
+        user = UserId(app.graph.users_by_upn(["farid.haddad@contoso.example"])["farid.haddad@contoso.example"].id)
+        held = app.graph.users([user])[user].skus
+
+        with pytest.raises(WriteRefused):
+            read_only(app).graph.assign_license(user, add=(), remove=tuple(held))
+        with pytest.raises(WriteRefused):
+            read_only(app).servicenow.order("0" * 32, {})
+
+        assert app.graph.users([user])[user].skus == held != frozenset()
+
+
+def test_without_the_permission_for_the_log_less_is_proven_and_the_report_says_so(state, capsys):
+    month = backtest(capsys)["total"]["false_fulfilment"]
+    assert run(["sandbox", "switch", "permissions_withdrawn", '["AuditLog.Read.All"]']) == 0
+    capsys.readouterr()
+
+    report = backtest(capsys)
+
+    (limit,) = report["limits"]
+    assert "log could not be read" in limit
+    assert report["total"]["false_fulfilment"]["proven"] < month["proven"]
+    assert standings(report)[17] == "unknown"  # taken away yesterday, which nothing shows now
+    assert standings(report)[13] == "false_proven"  # the assignment itself is dated
+
+
+def test_a_directory_that_shows_nobody_is_one_sentence_and_no_report(state, capsys, tmp_path):
+    assert run(["sandbox", "switch", "permissions_withdrawn", json.dumps(sorted(ENFORCE_ROLES))]) == 0
+    capsys.readouterr()
+    out = tmp_path / "report.html"
+
+    code = run(["backtest", "--output", "html", "--out", str(out)])
+
+    told = capsys.readouterr()
+    assert code == 1
+    assert told.out == ""
+    assert told.err.splitlines()[-1].startswith("reconciler: ")
+    assert not list(tmp_path.glob("*report*"))
+
+
+def test_a_report_that_cannot_be_put_anywhere_is_one_sentence(state, capsys, tmp_path):
+    assert run(["backtest", "--output", "csv", "--out", str(tmp_path / "no" / "report.csv")]) == 1
+
+    assert "No such file or directory" in capsys.readouterr().err.splitlines()[-1]
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
