@@ -32,7 +32,7 @@ from reconciler.backtest.judge import CLOCKS, asks_the_log, instead, judge
 from reconciler.backtest.values import Case, Judged, Replayed, Step, Would
 from reconciler.causes import CAUSES
 from reconciler.clients.servicenow import ServiceNow, Watermark
-from reconciler.errors import RemoteError
+from reconciler.errors import Forbidden, NotFound, RemoteError
 from reconciler.line import Binding, Finding, Known, Line, Observed, Proposal, Rest, Unread
 from reconciler.loop.bind import bind, look_up
 from reconciler.loop.diff import Windows, diff
@@ -68,6 +68,7 @@ class Tickets:
     people: Mapping[str, Person]
     groups: Mapping[str, str]
     skipped: Mapping[str, int]
+    limits: tuple[str, ...] = ()
 
 
 def from_servicenow(servicenow: ServiceNow, items: Collection[str], since: datetime, page_size: int) -> Tickets:
@@ -85,10 +86,18 @@ def from_servicenow(servicenow: ServiceNow, items: Collection[str], since: datet
     mentioned = {sys_id for t in kept for sys_id in references(t)} - people.keys()
     people |= servicenow.people(sorted(mentioned))
     ids = {t.number: _group_id(t) for t in kept}
-    names = servicenow.group_names(sorted({g for g in ids.values() if g}))
+    names, limits = _names(servicenow, sorted({g for g in ids.values() if g}))
     groups = {number: names.get(group, "") for number, group in ids.items()}
     skipped = {"closed before": len(found) - len(kept)}
-    return Tickets("ServiceNow", tuple(kept), people, groups, skipped)
+    return Tickets("ServiceNow", tuple(kept), people, groups, skipped, limits)
+
+
+def _names(servicenow: ServiceNow, groups: Collection[str]) -> tuple[Mapping[str, str], tuple[str, ...]]:
+    """Names are for readers: a table that is closed to us leaves them out and is said."""
+    try:
+        return servicenow.group_names(groups), ()
+    except (Forbidden, NotFound) as error:
+        return {}, (f"The names of assignment groups could not be read: {error}.",)
 
 
 def _group_id(ticket: Ticket) -> str:
@@ -152,7 +161,7 @@ def replay(
         tuple(sorted(judged, key=lambda j: (j.number, j.line))),
         judged_tickets,
         {why: n for why, n in sorted(skipped.items()) if n},
-        _limits(observed),
+        (*given.limits, *_limits(observed)),
     )
 
 
