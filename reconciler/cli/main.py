@@ -32,6 +32,7 @@ COMMANDS = {
     "mcp": "reconciler.cli.mcp:mcp",
     "notify": "reconciler.cli.notify:notify",
     "drift": "reconciler.cli.drift:drift",
+    "backtest": "reconciler.cli.backtest:backtest",
     "obligations": "reconciler.cli.obligations:obligations",
     "kill-switch": "reconciler.cli.stops:kill_switch",
     "freeze": "reconciler.cli.stops:freeze",

@@ -89,15 +89,16 @@ def _changes(events: Sequence[AuditEvent], skus: frozenset[SkuId]) -> Iterable[t
     licence = [e for e in events if e.activity.lower() == LICENCE]
     told = [e for e in events if e.activity.lower() == UPDATE]
     for event in licence:
-        kin = [e for e in told if _is_sibling(e, event)]
+        kin = [e for e in told if is_sibling(e, event)]
         yield event, _strongest(_said(e.changes, skus) for e in (event, *kin))
     for event in told:
-        is_orphan = not any(_is_sibling(event, e) for e in licence)
+        is_orphan = not any(is_sibling(event, e) for e in licence)
         if is_orphan and _said(event.changes, skus) is _Says.NAMES:
             yield event, _Says.NAMES
 
 
-def _is_sibling(one: AuditEvent, other: AuditEvent) -> bool:
+def is_sibling(one: AuditEvent, other: AuditEvent) -> bool:
+    """Whether two entries are of one change: by their correlation id, or by one actor within two seconds."""
     if one.correlation_id and one.correlation_id == other.correlation_id:
         return True
     return _key(one) == _key(other) and abs(one.at - other.at) <= SIBLING
@@ -113,14 +114,14 @@ def _said(changes: Sequence[tuple[str, str, str]], skus: frozenset[SkuId]) -> _S
     if not licences:
         return _Says.NOTHING
     for old, new in licences:
-        if not _is_whole(new) or not _is_whole(old):
+        if not is_whole(new) or not is_whole(old):
             return _Says.NOTHING
-        if any(_part(old, sku) and _part(old, sku) != _part(new, sku) for sku in skus):
+        if any(part(old, sku) and part(old, sku) != part(new, sku) for sku in skus):
             return _Says.NAMES
     return _Says.OTHER
 
 
-def _is_whole(text: str) -> bool:
+def is_whole(text: str) -> bool:
     """Values are JSON; one that was cut is none, and what it lacks may have been there."""
     try:
         json.loads(text)
@@ -129,7 +130,7 @@ def _is_whole(text: str) -> bool:
     return True
 
 
-def _part(text: str, sku: SkuId) -> str:
+def part(text: str, sku: SkuId) -> str:
     """What a list of licences says about one of them, "" when it does not hold it."""
     parts = re.split(r"(?=SkuName\s*=)", text)
     return next((p.strip(' ,"]\\[') for p in parts if sku in p.lower()), "")
@@ -140,6 +141,12 @@ def _left(event: AuditEvent, group: GroupId) -> _Says:
     if not ids:
         return _Says.NOTHING
     return _Says.NAMES if any(group in old.lower() for old in ids) else _Says.OTHER
+
+
+def has_left(event: AuditEvent, group: GroupId) -> bool | None:
+    """Whether an entry about leaving a group is about this one; None: it does not say."""
+    said = _left(event, group)
+    return None if said is _Says.NOTHING else said is _Says.NAMES
 
 
 def _key(event: AuditEvent) -> str:

@@ -319,7 +319,7 @@ class App:
                 directory_sync=self.tenant.directory_sync,
                 retry=self.tenant.retry_window,
             ),
-            bounds=self._bounds(names),
+            bounds=self.bounds(names),
             plan_names=names.plans,
             watch=self.tenant.watch,
             retry_window=self.tenant.retry_window,
@@ -418,7 +418,8 @@ class App:
             agents=frozenset(tenant.servicenow.agents),
         )
 
-    def _bounds(self, names: Names) -> Bounds:
+    def bounds(self, names: Names) -> Bounds:
+        """What a plan may use."""
         services = {plan: name for plan, (_, name) in self.catalogue.plans.items()}
         return Bounds(
             frozenset(self.tenant.guards.countries),

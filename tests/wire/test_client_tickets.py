@@ -600,6 +600,20 @@ def test_a_group_that_is_called_like_another_is_an_error_and_a_missing_one_is_no
     assert a_servicenow(Remote(listed())).group("Desk") is None
 
 
+def test_names_of_groups_are_read_by_id_and_what_is_no_id_is_not_asked_for():
+    remote = Remote(listed({"sys_id": sys_id(1), "name": "Desk"}))
+
+    found = a_servicenow(remote).group_names([sys_id(1), sys_id(2), "x^ORactive=true"])
+
+    assert found == {sys_id(1): "Desk"}
+    assert remote.queries()[0]["sysparm_query"] == f"sys_idIN{sys_id(1)},{sys_id(2)}^ORDERBYsys_id"
+
+
+def test_names_of_groups_that_were_not_asked_for_mean_that_the_query_was_ignored():
+    with pytest.raises(Malformed):
+        a_servicenow(Remote(listed({"sys_id": sys_id(3), "name": "Other"}))).group_names([sys_id(1)])
+
+
 def test_a_name_with_a_separator_stays_one_value():
     remote = Remote(listed())
 

@@ -86,6 +86,10 @@ class ServiceNow:
         """sys_id of the group of that exact name. Raises Rejected (code "ambiguous") when it means several."""
         return names.group(self._tables, name)
 
+    def group_names(self, sys_ids: Collection[str]) -> dict[str, str]:
+        """Names of groups by sys_id; what is no sys_id, not there or not visible is left out."""
+        return names.group_names(self._tables, sys_ids)
+
     def task(self, task: str) -> Task:
         """One catalogue task by sys_id. Raises NotFound."""
         return records.task(self._tables.one(TASK_TABLE, task, TASK_FIELDS, operation="task"))

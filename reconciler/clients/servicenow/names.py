@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from desired_state.model import Person
 from reconciler.clients.servicenow import records
 from reconciler.clients.servicenow.dialect import SYSTEM
-from reconciler.clients.servicenow.queries import any_of, chunks, equal
+from reconciler.clients.servicenow.queries import among, any_of, chunks, equal, is_sys_id
 from reconciler.clients.servicenow.records import USER_TABLE, TicketFields
 from reconciler.clients.servicenow.tables import Page, Row, Tables
 from reconciler.errors import Rejected, RemoteError, Unavailable
@@ -30,6 +30,22 @@ def group(tables: Tables, name: str) -> str | None:
     found = _by_name(tables, "sys_user_group", [name], "group").get(name)
     if isinstance(found, Rejected):
         raise found
+    return found
+
+
+def group_names(tables: Tables, sys_ids: Collection[str]) -> dict[str, str]:
+    """Names of groups by sys_id, for people to read; what is no sys_id, not there or not visible is left out."""
+    found: dict[str, str] = {}
+    for chunk in chunks(sorted({one for one in sys_ids if is_sys_id(one)}), NAMES_MAX):
+        wanted = set(chunk)
+        rows = tables.rows(
+            "sys_user_group",
+            among("sys_id", chunk),
+            ("name",),
+            operation="group_names",
+            fits=lambda row, wanted=wanted: row.text("sys_id") in wanted,  # type: ignore[misc]
+        )
+        found |= {row.need("sys_id"): name for row in rows if (name := row.text("name"))}
     return found
 
 
