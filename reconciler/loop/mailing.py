@@ -1,7 +1,8 @@
 """Tells by mail what is owed by mail: at most one mail to a recipient in an interval, what hurries at once.
 
-A mail that was begun keeps its Message-ID, its date and its notices for ever: a try whose outcome is unknown is made
-again with the same bytes, which a mail system may know again, and that it may have come twice is kept with the notice.
+A mail that was begun keeps its Message-ID, its date and its notices: a try whose outcome is unknown is made again with
+the same bytes, which a mail system may know again, and that it may have come twice is kept with the notice. Where part
+of it need not be told any more, what is left is another mail.
 """
 
 from __future__ import annotations
@@ -95,7 +96,7 @@ class Mailing:
     def _send(self, recipient: str, batch: tuple[Owed, ...]) -> bool:
         """One mail. False when the server is to be left alone for now."""
         at, chance = self.clock.now(), self.rng.random()
-        id = batch[0].batch or batch_id([one.notice.key for one in batch], at)
+        id = _same_mail(batch) or batch_id([one.notice.key for one in batch], at)
         with self.database.write() as session:
             mine = outbox.claim(session, self.tenant, batch, at, chance=chance, batch=id)
         if not mine:
@@ -161,6 +162,12 @@ class Mailing:
                 is_unsure = isinstance(error, OutcomeUnknown) or one.problem.startswith(TWICE)
                 problem = f"{TWICE}; {error}" if is_unsure else str(error)
                 outbox.failed(session, self.tenant, one, at, problem=problem, is_final=is_final, retry_at=retry_at)
+
+
+def _same_mail(batch: Sequence[Owed]) -> str:
+    """The id of the mail that these were begun as; "" for new ones, and where that mail said more than these."""
+    begun = batch[0].batch
+    return begun if begun and batch_id([one.notice.key for one in batch], begun_at(begun)) == begun else ""
 
 
 def batch_id(keys: Sequence[str], at: datetime) -> str:

@@ -296,6 +296,26 @@ def test_a_mail_that_may_have_arrived_is_tried_again_as_the_same_mail_and_says_s
     assert "may have arrived twice" in next(b["note"] for b in sent if f"<{b['message_id']}@contoso.example>" == first)
 
 
+def test_where_part_of_a_mail_was_settled_what_is_left_is_another_mail(bureau: Bureau):
+    bureau.changed(ways=replace(bureau.mailing.ways, mails=Mails(at_home)))
+    bureau.world.switches.smtp_refuses = ("data",)
+    settled = bureau.asks(LAURA, id="A")
+    bureau.asks(LAURA, id="B")
+    bureau.deliver()
+    (begun,) = {o.batch for id in "AB" for o in bureau.by_mail(id) if o.notice.recipient.startswith("person:")}
+
+    with bureau.database.write() as session:
+        approvals.decide(session, TENANT, settled.id, an_answer(LAURA, digest=settled.digest), MONDAY)
+    bureau.world.switches.smtp_refuses = ()
+    bureau.wait(minutes=5)
+    bureau.deliver()
+
+    (mail,) = bureau.mails(LAURA.upn)
+    assert begun not in str(mail.parsed()["Message-ID"])
+    assert "LR-BBB" in body_of(mail)
+    assert "LR-AAA" not in body_of(mail)
+
+
 def test_who_is_not_listed_any_more_is_written_to_no_more(bureau: Bureau):
     bureau.asks(LAURA)
     bureau.changed(ways=replace(bureau.mailing.ways, mails=Mails(lambda _: "", ("other@contoso.example",))))
