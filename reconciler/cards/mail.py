@@ -69,7 +69,8 @@ def _text(element: Element) -> Iterator[str]:
     match element.get("type"):
         case "Table":
             for row in element["rows"]:
-                yield ": ".join(" ".join(_plain(e) for e in cell["items"]) for cell in row["cells"])
+                cells = [" ".join(_plain(e) for e in cell["items"]) for cell in row["cells"]]
+                yield (": " if len(cells) == 2 else " | ").join(cells)
         case "Container":
             for inner in element["items"]:
                 yield from (f"  {line}" for line in _text(inner))

@@ -24,9 +24,9 @@ from reconciler.store import notices as outbox
 from reconciler.store.database import Database
 from reconciler.store.notices import Owed
 
-URGENT = frozenset({Kind.GUARD, Kind.BREAK_GLASS})  # never wait for an interval
-URGENT_ALONE_MAX = 10  # of one round to one recipient; more come as one
-ROUND_S = 90.0
+URGENT = frozenset({Kind.GUARD, Kind.BREAK_GLASS})  # do not wait for the end of an interval
+URGENT_ALONE_MAX = 10  # to one recipient in an interval; what is over it waits like the rest
+ROUND_S = 60.0  # one round of mail takes little longer; the rest is sent in the next one
 TWICE = "it may have arrived twice: no reply came to an earlier try"
 
 
@@ -69,29 +69,25 @@ class Mailing:
             if one.batch:
                 begun.setdefault(one.batch, []).append(one)
         fresh = [one for one in owed if not one.batch]
-        urgent = [one for one in fresh if one.notice.kind in URGENT]
-        rest = [one for one in fresh if one.notice.kind not in URGENT]
+        urgent = [one for one in fresh if one.notice.kind in URGENT and one.next_at <= one.queued_at]  # not put off
+        rest = [one for one in fresh if one not in urgent]
         found = [tuple(batch) for batch in begun.values()]
-        if len(urgent) > URGENT_ALONE_MAX:
-            found.append(tuple(urgent))
+        with self.database.read() as session:
+            since = self.clock.now() - self.every
+            sent = outbox.sent_since(session, self.tenant, recipient, since, channel=Channel.MAIL)
+        hurried = {at for kind, at in sent if Kind(kind) in URGENT}
+        if len(hurried) + len(urgent) > URGENT_ALONE_MAX:
+            rest, urgent, before = [*urgent, *rest], [], {at for _, at in sent}
         else:
-            found += [(one,) for one in urgent]
-        if rest and (until := self._interval_ends(recipient)) is not None:
+            before = {at for kind, at in sent if Kind(kind) not in URGENT}
+        found += [(one,) for one in urgent]
+        if rest and before:
             with self.database.write() as session:
                 for one in rest:
-                    outbox.put_off(session, self.tenant, one, until)
+                    outbox.put_off(session, self.tenant, one, max(before) + self.every)
         elif rest:
             found.append(tuple(rest))
         return found
-
-    def _interval_ends(self, recipient: str) -> datetime | None:
-        """When this recipient may have the next mail; None: now."""
-        at = self.clock.now()
-        with self.database.read() as session:
-            since = at - self.every
-            sent = outbox.sent_since(session, self.tenant, recipient, since, channel=Channel.MAIL)
-        last = max((when for kind, when in sent if Kind(kind) not in URGENT), default=None)
-        return last + self.every if last is not None else None
 
     def _send(self, recipient: str, batch: tuple[Owed, ...]) -> bool:
         """One mail. False when the server is to be left alone for now."""

@@ -157,6 +157,19 @@ def test_a_stopped_lane_is_told_to_the_admins_at_once_and_to_nobody_else(bureau:
     assert len(bureau.mails(DESK)) == len(bureau.mails(LAURA.upn)) == 1
 
 
+def test_even_what_hurries_is_no_flood(bureau: Bureau):
+    for number in range(14):
+        trip = Trip("one", Lane.GRANTS, 60, 50, f"{number:064x}", "60 people would gain a licence; 50 may.")
+        bureau.notifier.trips([trip])
+        bureau.deliver()
+    assert bureau.subjects(ADMIN) == ["A guard stopped a plan"] * 10
+
+    bureau.wait(minutes=10)
+    bureau.deliver()
+
+    assert bureau.subjects(ADMIN)[10:] == ["4 notices in one"]
+
+
 def test_the_requester_hears_how_it_ended_and_no_more(database: Database, served: Serving):
     bureau = Bureau(database, served, requesters=True)
     request = bureau.asks(LAURA, requester=EVE)

@@ -29,7 +29,7 @@ from reconciler.secrecy import PROCESS, keep
 
 SYSTEM = "The mail server"
 SILENCE_S = 20.0  # between two words of the server
-DEADLINE_S = 60.0  # of one letter, from the connection to the last reply
+DEADLINE_S = 45.0  # of one letter, from the connection to the last reply
 TOO_LARGE = 552
 RATE = 432  # "submission rate exceeded" of Exchange Online
 ABOUT_US = ("5.2.252", "5.7.")  # enhanced codes that refuse the account or the connection, not the letter
