@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from desired_state.text import is_address
 from reconciler.cards.telling import Mails, Ways
 from reconciler.clients.auth import EntraTokens
+from reconciler.clients.auth.watch import Watch, unwatched
 from reconciler.clients.mail import Account, Mailer, PasswordAccount, Server, TokenAccount
 from reconciler.clients.wire import Exchange
 from reconciler.config.model import Notify
@@ -48,19 +49,20 @@ def mailing(
     *,
     rng: random.Random,
     on_exchange: Callable[[Exchange], None] | None = None,
+    watch: Watch = unwatched,
 ) -> Mailing:
     """The tenant's way out."""
     server = Server(own.smtp_host, own.smtp_port, own.smtp_ca_file, is_plain=own.smtp_tls == "none")
-    mailer = Mailer(server, systems.clock, _account(own, systems), on_exchange)
+    mailer = Mailer(server, systems.clock, _account(own, systems, watch), on_exchange)
     return Mailing(name, database, systems.clock, rng, ways, mailer, own.mail_from, own.mail_every)
 
 
-def _account(own: Notify, systems: Systems) -> Account | None:
+def _account(own: Notify, systems: Systems, watch: Watch) -> Account | None:
     match own.smtp_auth:
         case "password":
             return PasswordAccount(own.smtp_user, own.read_smtp_password)
         case "xoauth2":
-            return TokenAccount(own.smtp_user, _Tokens(systems, own.smtp_scope))
+            return TokenAccount(own.smtp_user, _Tokens(systems, own.smtp_scope, watch))
     return None
 
 
@@ -70,13 +72,20 @@ class _Tokens:
 
     systems: Systems
     scope: str
+    watch: Watch
     made: EntraTokens | None = field(default=None, init=False)
 
     def token(self) -> str:
         if self.made is None:
             s = self.systems
             self.made = EntraTokens(
-                s.authority, s.tenant_id, s.client_id, s.credential(), s.graph_http, scope=self.scope
+                s.authority,
+                s.tenant_id,
+                s.client_id,
+                s.credential(),
+                s.graph_http,
+                scope=self.scope,
+                watch=self.watch,
             )
         return self.made.token()
 

@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 from reconciler.cards.links import Links
 from reconciler.cards.telling import DESK, PERSON, Ways
+from reconciler.clients.auth.watch import Watch, unwatched
 from reconciler.clients.teams import Teams
 from reconciler.clients.wire import Exchange
 from reconciler.config import Settings
@@ -36,6 +37,7 @@ def notifier(
     rng: random.Random,
     port: int | None,
     on_exchange: Callable[[Exchange], None] | None = None,
+    watch: Watch = unwatched,
 ) -> Notifier | None:
     """How people of this tenant are told, None where nothing is configured. Contacts nobody."""
     web, tenant, own = settings.web, settings.tenants[name], settings.notify
@@ -55,7 +57,9 @@ def notifier(
     ways = Ways(links, has_desk, has_chat, mails(own) if own.smtp_host else None)
     teams = Teams(systems.teams_http(), systems.clock, rng, hosts=hosts, on_exchange=on_exchange)
     quiet = _quiet(own.quiet_hours, tenant.timezone)
-    post = mailing(own, name, systems, database, ways, rng=rng, on_exchange=on_exchange) if own.smtp_host else None
+    post = None
+    if own.smtp_host:
+        post = mailing(own, name, systems, database, ways, rng=rng, on_exchange=on_exchange, watch=watch)
     zones = {f"{PERSON}{upn.lower()}": ZoneInfo(r.timezone) for upn, r in own.people.items() if r.timezone}
     return Notifier(name, database, systems.clock, rng, ways, teams, address_of, quiet, post, zones)
 

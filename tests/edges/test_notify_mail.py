@@ -13,12 +13,14 @@ from reconciler.cli.main import run
 from reconciler.config import load
 from reconciler.doctor import Health, examine
 from reconciler.loop.observe import Scope
+from reconciler.metrics import Meter
 from reconciler.once import once
 from reconciler.sandbox import hosts
 from reconciler.sandbox.server import Serving, serve
 from reconciler.sandbox.stories import contoso
 from reconciler.sandbox.world import World
 from reconciler.wiring import open_app
+from tests.make_metrics import a_registry, samples, total
 
 SHIPPED = (Path(__file__).parents[2] / "config.toml").read_text(encoding="utf-8")
 pytestmark = pytest.mark.tls
@@ -152,3 +154,16 @@ def test_doctor_says_what_is_wrong_with_the_way_out(config, tmp_path, auth, chan
 
     assert found.health is health
     assert said in found.sentence
+
+
+def test_each_mail_and_each_token_for_it_is_counted(config, tmp_path):
+    settings = load(config("xoauth2"), {"RECONCILER_STATE_DIR": str(tmp_path / "var")})
+    registry = a_registry()
+    with open_app(settings, "contoso") as app:
+        app.meter = Meter(registry)
+        assert app.notifier is not None
+        app.notifier.try_mail("desk")
+
+    found = samples(registry)
+    assert total(found, "reconciler_api_requests_total", api="mail", operation="send", code="2xx") == 1
+    assert total(found, "reconciler_api_requests_total", api="login", operation="token", code="2xx") == 1

@@ -8,13 +8,17 @@ import ssl
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from email import message_from_bytes
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trustme
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import SecretStr
 
+from reconciler.cards.text import inert
 from reconciler.clients.mail import Deferred, Letter, Mailer, PasswordAccount, Server, TokenAccount, letter
 from reconciler.clients.wire import Exchange
 from reconciler.clock import SystemClock
@@ -380,3 +384,18 @@ def test_what_is_no_plain_address_is_not_written_to(address: str):
 def test_an_id_cannot_end_its_header():
     with pytest.raises(ValueError, match="Message-ID"):
         a_letter(id="1>\r\nX: y")
+
+
+@given(st.text(max_size=300), st.text(max_size=300))
+def test_whatever_a_text_holds_the_headers_are_ours(subject: str, text: str):
+    kept = text.encode("utf-8", "replace").decode()
+    made = a_letter(subject=inert(subject, 120), text=kept, html=kept)
+
+    parsed = message_from_bytes(made.raw)
+
+    assert parsed.keys() == [
+        "From", "To", "Subject", "Date", "Message-ID", "List-Id", "Auto-Submitted", "X-Auto-Response-Suppress",
+        "MIME-Version", "Content-Type",
+    ]  # fmt: skip
+    assert [part.get_content_type() for part in parsed.walk()] == ["multipart/alternative", "text/plain", "text/html"]
+    assert all(len(line) <= 998 and b"\n" not in line for line in made.raw.split(b"\r\n"))
