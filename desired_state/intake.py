@@ -16,11 +16,12 @@ from decimal import ROUND_DOWN, Decimal
 from desired_state.catalogue import Catalogue, Unclear
 from desired_state.items import Item
 from desired_state.model import OUR_MARK, Claim, LineKey, Person, Refusal, Request, Says, Task, Ticket, Why
-from desired_state.reading import PeriodNames, Unreadable, read_period, read_person, read_price
+from desired_state.reading import PeriodNames, Unreadable, read_period, read_person, read_price, user_name
 from desired_state.says import TicketWords, what_it_says
 from desired_state.text import one_line
 
 LINES_MAX = 500  # a longer list is no request of one person any more
+USER_NAMES_MAX = 50  # different ones that are looked up for one ticket, whatever else is read with it
 _CENT = Decimal("0.01")
 _LENGTHS = {"justification": 1000}
 
@@ -45,14 +46,17 @@ def intake(
     our_accounts: AbstractSet[str] = frozenset(),
     words: TicketWords | None = None,
     zone: tzinfo = UTC,
+    named: Mapping[str, Person | None] | None = None,
 ) -> Intake:
     """Read one ticket.
 
-    `people` are those that its variables refer to, by sys_id. `our_groups` are sys_ids of groups, `our_accounts` of
-    accounts that are not persons (ours). `zone` is where the tenant's days begin.
+    `people` are those that its own variables refer to, by sys_id, and `named` those of its `user_names` that one
+    person has, None for who is not shown; nobody else may be among them, or a ticket would read differently beside
+    another one (I11). `our_groups` are sys_ids of groups, `our_accounts` of accounts that are not persons (ours).
+    `zone` is where the tenant's days begin.
     """
     said = what_it_says(ticket, item, words or TicketWords())
-    reader = _Reader(ticket, item, people, catalogue, said.says, at, zone)
+    reader = _Reader(ticket, item, people, named or {}, catalogue, said.says, at, zone)
     lines = reader.lines()
     if said.says is Says.INCONSISTENT:
         lines = tuple(_instead(line, Why.TICKET_INCONSISTENT, said.sentence, needs_person=True) for line in lines)
@@ -63,6 +67,31 @@ def intake(
     return Intake(said.says, lines, said.sentence)
 
 
+def user_names(ticket: Ticket, item: Item) -> dict[int, str]:
+    """Which user names of ServiceNow the form holds where a person is expected, by the number of the line."""
+    typed = _persons(ticket, item)
+    found = {n: name for n, text in enumerate(typed, 1) if len(typed) <= LINES_MAX and (name := user_name(text))}
+    looked_up = set(list(dict.fromkeys(found.values()))[:USER_NAMES_MAX])
+    return {n: name for n, name in found.items() if name in looked_up}
+
+
+def _person_column(item: Item) -> str | None:
+    """The question whose answer is the person of a line."""
+    return (item.rows and item.rows.person) or item.variables.person
+
+
+def _persons(ticket: Ticket, item: Item) -> tuple[str, ...]:
+    """What the form says where a person is expected, one text a line, "" for nobody; () when it could not be read."""
+    answers, name = ticket.variables, _person_column(item)
+    if answers is None:
+        return ()
+    if item.rows is not None:
+        # What a row leaves blank is taken from the form, but never the person.
+        return tuple((row if item.rows.person else answers).get(name, "") if name else "" for row in ticket.rows)
+    parts = [part for part in (answers.get(name, "") if name else "").split(",") if part.strip()]
+    return tuple(parts or [""])
+
+
 @dataclass(frozen=True, slots=True)
 class _Reader:
     """One ticket, taken apart. A method a question that the form answers."""
@@ -70,6 +99,7 @@ class _Reader:
     ticket: Ticket
     item: Item
     people: Mapping[str, Person]
+    named: Mapping[str, Person | None]
     catalogue: Catalogue
     says: Says
     at: datetime
@@ -94,25 +124,21 @@ class _Reader:
             return (self._refusal(1, Unreadable(Why.UNKNOWN, sentence)),)
         if len(rows) > LINES_MAX:
             return (self._refusal(1, _too_many(len(rows))),)
-        column = self.item.rows.person if self.item.rows else None
-        name = column or self.item.variables.person
+        name = _person_column(self.item)
         lines = []
-        for number, row in enumerate(rows, 1):
-            # What a row leaves blank is taken from the form, but never the person.
+        for number, (row, who) in enumerate(zip(rows, _persons(self.ticket, self.item), strict=True), 1):
             merged = {**answers, **{k: v for k, v in row.items() if v.strip()}}
-            who = row if column else answers
-            lines.append(self._line(number, merged, name, who.get(name, "") if name else ""))
+            lines.append(self._line(number, merged, name, who))
         return self._priced(lines)
 
     def _from_persons(self, answers: Mapping[str, str]) -> tuple[Request | Refusal, ...]:
-        name = self.item.variables.person
-        persons = [part for part in (answers.get(name, "") if name else "").split(",") if part.strip()]
+        name, persons = self.item.variables.person, _persons(self.ticket, self.item)
         if len(persons) > LINES_MAX:
             return (self._refusal(1, _too_many(len(persons))),)
-        wrong = self._quantity(answers, len(persons) or 1)
+        wrong = self._quantity(answers, len(persons))
         if wrong is not None:
             return (self._refusal(1, wrong, person=", ".join(persons)),)
-        return self._priced([self._line(number, answers, name, who) for number, who in enumerate(persons or [""], 1)])
+        return self._priced([self._line(number, answers, name, who) for number, who in enumerate(persons, 1)])
 
     def _quantity(self, answers: Mapping[str, str], persons: int) -> Unreadable | None:
         """A licence is for a person: three of them need three names."""
@@ -174,7 +200,7 @@ class _Reader:
 
     def _claim(self, name: str | None, who: str) -> Claim | Unreadable:
         if who.strip():
-            return read_person(name or "", who, self.people)
+            return read_person(name or "", who, self.people, self.named)
         if self.item.rows is not None and self.item.rows.person:
             # The requester of a table asks for others; nobody is put into an empty row.
             return Unreadable(Why.IDENTITY_MISMATCH, f"A row of the table names nobody in '{name}'. Please name them.")

@@ -26,7 +26,7 @@ class Variables(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    person: Name | None = None  # reference to sys_user, list collector of them, or a sign-in name
+    person: Name | None = None  # reference to sys_user, list collector of them, a sign-in name or a user name
     product: Name | None = None
     justification: Name | None = None
     cost_center: Name | None = None

@@ -19,6 +19,7 @@ from desired_state.text import one_line
 YEARS_AHEAD_MAX = 10
 _SHOWN = 60
 _SYS_ID = re.compile(r"[0-9a-f]{32}")
+_USER_NAME = re.compile(r"[\w.@\\'+/-]{1,60}")  # without spaces, so that no display name is taken for one
 _UPN = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,190}[A-Za-z0-9])?")
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _INSTANT = re.compile(r"\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?(Z|[+-]\d{2}:?\d{2})?")
@@ -126,27 +127,41 @@ def read_price(answer: str) -> Decimal | None:
     return price or None
 
 
-def read_person(name: str, answer: str, people: Mapping[str, Person]) -> Claim | Unreadable:
+def user_name(answer: str) -> str:
+    """The user name of ServiceNow that an answer may be, "" when it is a sys_id, a sign-in name or no such name."""
+    text = answer.strip()
+    if _SYS_ID.fullmatch(text.lower()) or _UPN.fullmatch(text):
+        return ""
+    return text if _USER_NAME.fullmatch(text) else ""
+
+
+def read_person(
+    name: str, answer: str, people: Mapping[str, Person], named: Mapping[str, Person | None]
+) -> Claim | Unreadable:
     """Whom one answer names: a sys_id, a user name of ServiceNow, or a sign-in name.
 
     A reference variable can hold another key than a sys_id (servicenow.md section 15, trap 15), so an exact user name
-    is taken when one person has it. A display name is never taken: two people can share one (I18).
+    is taken when one person has it; `named` are those who were looked up, None for one that is not shown. A display
+    name is never taken: two people can share one (I18). A sign-in name names an account by itself.
     """
     text = answer.strip()
     if _SYS_ID.fullmatch(text.lower()):
         person = people.get(text) or people.get(text.lower())
         if person is None:
-            return Unreadable(
-                Why.UNKNOWN, f"The person in '{name}' could not be read in ServiceNow, so nobody is looked up."
-            )
+            return _not_shown(name)
         return Claim(None, person)
-    known = [person for person in people.values() if person.user_name and person.user_name == text]
-    if len(known) == 1:
-        return Claim(text if _UPN.fullmatch(text) else None, known[0])
     if len(text) <= 254 and _UPN.fullmatch(text):
-        return Claim(text, None)
+        known = [person for person in people.values() if person.user_name == text]
+        return Claim(text, known[0] if len(known) == 1 else None)
+    if text in named:
+        meant = named[text]
+        return Claim(None, meant) if meant is not None else _not_shown(name)
     return Unreadable(
         Why.IDENTITY_MISMATCH,
         f"The answer to '{name}' is '{one_line(answer, _SHOWN)}', which could mean several people. "
         "Please answer with the sign-in name, like ada@contoso.com.",
     )
+
+
+def _not_shown(name: str) -> Unreadable:
+    return Unreadable(Why.UNKNOWN, f"The person in '{name}' could not be read in ServiceNow, so nobody is looked up.")

@@ -184,8 +184,10 @@ class _Clean:
                 return value.isoformat()
             case Mapping() if depth < DEPTH_MAX:
                 return self._mapping(value, depth)
-            case list() | tuple() | set() | frozenset() if depth < DEPTH_MAX:
-                return [self._plain(inner, depth + 1) for inner in list(value)[:ITEMS_MAX]]
+            case list() | tuple() if depth < DEPTH_MAX:
+                return [self._plain(inner, depth + 1) for inner in value[:ITEMS_MAX]]
+            case set() | frozenset() if depth < DEPTH_MAX:  # in an order that is the same in every process
+                return sorted((self._plain(inner, depth + 1) for inner in value), key=str)[:ITEMS_MAX]
         return self._text(value, TEXT_MAX)
 
     def _text(self, value: object, limit: int) -> str:

@@ -63,7 +63,9 @@ class Vault:
         known = self._known
         if known is None:
             with self._lock:
-                known = self._known = tuple(sorted(frozenset().union(*self._kept.values()), key=len, reverse=True))
+                known = self._known = tuple(
+                    sorted(frozenset().union(*self._kept.values()), key=lambda text: (-len(text), text))
+                )
         return known
 
 

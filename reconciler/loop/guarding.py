@@ -349,7 +349,7 @@ class Post:
 
     def sent(self, write: Write) -> None:
         """The write goes out: it counts from now on."""
-        for lane in write.counts if write.counts is not None else {write.lane}:
+        for lane in sorted(write.counts if write.counts is not None else {write.lane}):
             self._touched.setdefault(lane, set()).add(write.subject)
             self._made.setdefault((lane, _product(write)), set()).add(write.subject)
         if write.cost:

@@ -13,6 +13,7 @@ from desired_state import ledger
 from desired_state.intake import intake
 from desired_state.model import Entitlement, Given, GivenKind, LineKey, Request, SkuId, UserId
 from reconciler.errors import Unavailable
+from reconciler.loop.mentions import mentions
 from reconciler.loop.pull import Reader
 from reconciler.store import journal
 
@@ -39,9 +40,7 @@ def hand_over(reader: Reader, past: Sequence[PastGrant], *, tenant_id: str, cycl
         if not past or not ledger.is_empty(session, reader.tenant):
             return 0
     found = {t.number: t for t in reader.servicenow.tickets_by_number(sorted({g.key.ticket for g in past}))}
-    people = reader.servicenow.people(
-        sorted({v for t in found.values() for v in (t.variables or {}).values() if len(v) == 32})
-    )
+    mentioned = mentions(reader.servicenow, [t for t in found.values() if t.item in reader.items], reader.items)
     changes: list[tuple[ledger.LedgerChange, datetime]] = []
     for grant in sorted(past, key=lambda g: (g.granted_at, g.key)):
         ticket = found.get(grant.key.ticket)
@@ -52,13 +51,14 @@ def hand_over(reader: Reader, past: Sequence[PastGrant], *, tenant_id: str, cycl
         taken = intake(
             ticket,
             reader.items[ticket.item],
-            people,
+            mentioned[ticket.number].people,
             reader.catalogue,
             at=grant.granted_at,
             our_groups=reader.our_groups,
             our_accounts=reader.our_accounts,
             words=reader.words,
             zone=reader.zone,
+            named=mentioned[ticket.number].named,
         )
         line = next((one for one in taken.lines if one.key == grant.key), None)
         if not isinstance(line, Request):

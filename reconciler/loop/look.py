@@ -92,8 +92,8 @@ def _probed(
         try:
             said = eyes.probes[name](sorted({user for user, _ in pairs})) if name in eyes.probes else {}
         except RemoteError as error:
-            said = {user: Unread(str(error)) for user, _ in pairs}
-        answers |= {pair: said.get(pair[0], Unread(f"the probe {name} did not say")) for pair in pairs}
+            said = {user: Unread(str(error)) for user, _ in sorted(pairs)}
+        answers |= {pair: said.get(pair[0], Unread(f"the probe {name} did not say")) for pair in sorted(pairs)}
     return answers
 
 

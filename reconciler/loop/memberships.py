@@ -51,7 +51,7 @@ def read_groups(graph: Graph, names: Iterable[GroupId]) -> Groups:
     ids = {name: _single(called.get(name)) for name in words}
     known = {i for i in ids.values() if isinstance(i, str)} | {g for g in wanted if GUID.fullmatch(g)}
     read = graph.groups(sorted(known)) if known else {}
-    found: dict[GroupId, ObservedGroup | Gone | Unread] = {g: _value(read.get(g)) for g in known}
+    found: dict[GroupId, ObservedGroup | Gone | Unread] = {g: _value(read.get(g)) for g in sorted(known)}
     for name, one in ids.items():
         found[GroupId(name)] = found[one] if isinstance(one, str) else one
     return found
@@ -93,7 +93,7 @@ def read_members(
         user = users.get(line.account) if line.account is not None else None
         if not isinstance(user, ObservedUser):
             continue
-        for group in (groups.get(name) for name in named_groups(line)):
+        for group in (groups.get(name) for name in sorted(named_groups(line))):
             if not isinstance(group, ObservedGroup):
                 continue
             is_given = any(a.group == group.id and a.state == "Active" for a in user.assignments or ())

@@ -6,7 +6,6 @@ Declaring what is known already adds no row. A ticket that we reopened ourselves
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, tzinfo
@@ -15,7 +14,7 @@ from sqlmodel import Session
 
 from desired_state import ledger
 from desired_state.catalogue import Catalogue
-from desired_state.intake import intake
+from desired_state.intake import intake, user_names
 from desired_state.items import Item
 from desired_state.model import OUR_MARK, LineKey, Person, Refusal, Request, Says, Ticket, Why
 from desired_state.proposals import is_number
@@ -28,6 +27,7 @@ from reconciler.lifecycle import FINAL, Phase
 from reconciler.line import LineState
 from reconciler.loop.ending import renewed
 from reconciler.loop.guards.sources import Pulled, pulled
+from reconciler.loop.mentions import Mentioned, mentions
 from reconciler.model import AnswerKind
 from reconciler.store import guards, journal, lines, outbox, tickets, watermarks
 from reconciler.store.database import Database
@@ -40,7 +40,6 @@ SOURCE = "servicenow"
 TICKETS = "tickets"  # the guards' fact: how many a whole read showed
 TASKS = "servicenow.tasks"  # up to when changes of tasks are known
 _SOUGHT = (Phase.APPROVED, Phase.VERIFYING, Phase.HELD)
-_SYS_ID = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,9 +195,8 @@ def _take_in(
     fresh = tuple(t for t in read if is_reread or t.number not in states or copies.get(t.number) != t)
     if not fresh and (watermark is None or _is_at(stood, watermark)):
         return
-    mentioned = {sys_id for t in fresh for sys_id in _references(t)}
-    known = {sys_id: person for sys_id, person in (people or {}).items() if sys_id in mentioned}
-    people = known | reader.servicenow.people(sorted(mentioned - known.keys()))
+    meant = _meant(reader, fresh, copies)
+    mentioned = mentions(reader.servicenow, fresh, reader.items, read=people, meant=meant)
     at = reader.clock.now()
     with reader.database.write() as session:
         before = ledger.standings(session, reader.tenant, {t.number for t in fresh})
@@ -208,7 +206,7 @@ def _take_in(
                 tickets.save(session, reader.tenant, ticket, at)
                 copies[ticket.number] = ticket
             own = states.get(ticket.number, {})
-            _declare(reader, session, ticket, people, own, before, cycle, at, is_first=is_first)
+            _declare(reader, session, ticket, mentioned[ticket.number], own, before, cycle, at, is_first=is_first)
         if watermark is not None:
             watermarks.save(session, reader.tenant, SOURCE, watermark)
 
@@ -220,17 +218,30 @@ def _by_ticket(states: Mapping[LineKey, LineState]) -> dict[str, dict[LineKey, L
     return found
 
 
-def _references(ticket: Ticket) -> Iterable[str]:
-    """Values that look like sys_ids; those that are no person are simply not found."""
-    answers = [*(ticket.variables or {}).values(), *(v for row in ticket.rows for v in row.values())]
-    return (part for value in answers for part in value.replace(" ", "").split(",") if _SYS_ID.fullmatch(part))
+def _meant(reader: Reader, fresh: Iterable[Ticket], copies: Mapping[str, Ticket]) -> dict[LineKey, str]:
+    """Whom (sys_id) a user name on a form was read to mean, as long as the form says the same or they have the name."""
+    typed = {t.number: (t, names) for t in fresh if (names := user_names(t, reader.items[t.item]))}
+    if not typed:
+        return {}
+    with reader.database.read() as session:
+        standings = ledger.standings(session, reader.tenant, typed.keys())
+    found: dict[LineKey, str] = {}
+    for ticket, names in typed.values():
+        copy = copies.get(ticket.number)
+        is_same = copy is not None and (copy.variables, copy.rows) == (ticket.variables, ticket.rows)
+        for line, name in names.items():
+            standing = standings.get(LineKey(ticket.number, line))
+            person = standing.request.claim.person if standing is not None and standing.request is not None else None
+            if person is not None and (is_same or person.user_name == name):
+                found[LineKey(ticket.number, line)] = person.sys_id
+    return found
 
 
 def _declare(
     reader: Reader,
     session: Session,
     ticket: Ticket,
-    people: Mapping[str, Person],
+    mentioned: Mentioned,
     known: Mapping[LineKey, LineState],
     before: dict[LineKey, ledger.Standing],
     cycle: str,
@@ -242,13 +253,14 @@ def _declare(
     taken = intake(
         ticket,
         reader.items[ticket.item],
-        people,
+        mentioned.people,
         reader.catalogue,
         at=at,
         our_groups=reader.our_groups,
         our_accounts=reader.our_accounts,
         words=reader.words,
         zone=reader.zone,
+        named=mentioned.named,
     )
     news: list[Request | Refusal] = []
     is_ours = _is_our_reopening(taken.says, known) and _was_reopened(reader, session, ticket)

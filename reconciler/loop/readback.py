@@ -63,7 +63,7 @@ class Batch:
         """The change of one line has gone out."""
         done = [o.action for o in outcomes if o.result is Result.APPLIED and _is_visible(o)]
         self.open += done
-        for lane in {lane_of(a) for a in done} & set(self.canaries):
+        for lane in sorted({lane_of(a) for a in done} & set(self.canaries)):
             self.canaries[lane] = self.canaries[lane].sent()
 
     def end(self) -> None:
@@ -112,7 +112,7 @@ def _is_visible(outcome: Outcome) -> bool:
 def canaries(cleared: Sequence[Gated]) -> dict[Lane, Canary]:
     """One batch a lane, sized by its changes."""
     lanes = [lane for g in cleared for lane in lanes_of(g)]
-    return {lane: Canary(lanes.count(lane)) for lane in set(lanes)}
+    return {lane: Canary(lanes.count(lane)) for lane in sorted(set(lanes))}
 
 
 def are_there(graph: Graph, actions: Sequence[Action]) -> list[bool | None]:

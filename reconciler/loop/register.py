@@ -41,7 +41,7 @@ def register(graph: Graph, groups: Belonging, scope: Scope, users: Collection[Us
 
 def _named(groups: Belonging, names: Collection[str]) -> dict[str, GroupId | Unread]:
     """The configured groups by id. A name that nobody has, or two, is no group: it may be the one that denies."""
-    found: dict[str, GroupId | Unread] = {name: GroupId(name.lower()) for name in names if GUID.fullmatch(name)}
+    found: dict[str, GroupId | Unread] = {name: GroupId(name.lower()) for name in sorted(names) if GUID.fullmatch(name)}
     words = sorted(name for name in names if name not in found)
     try:
         called = groups.called(words) if words else {}

@@ -80,7 +80,7 @@ _OPERATIONS: dict[str, tuple[str, ...]] = {
     "tickets": (
         "tickets", "task", "tasks", "changed_tasks", "variables", "multi_rows", "asked", "approvals",
     ),
-    "people": ("people", "person_by", "managers", "cost_center_owner", "delegates"),
+    "people": ("people", "person_by", "people_named", "managers", "cost_center_owner", "delegates"),
     "lookup": (
         "state_of", "has_note", "find_attachment", "find_task", "approval_history", "impersonations", "probe",
     ),

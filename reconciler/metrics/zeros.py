@@ -73,7 +73,7 @@ def _own(series: s.Series, known: lab.Vocabulary) -> Iterable[Values]:
             return ((p, o.tier.value) for p, o in offers)
         case s.DRIFT_DETECTED.name:
             named = ((p, c.value) for p, o in offers for c in Cause if fits(c, o) and c not in NAMELESS)
-            return (*named, *((lab.NONE, c.value) for c in UNTOLD | {_C.POLICY_REFUSED}))
+            return (*named, *((lab.NONE, c.value) for c in sorted(UNTOLD | {_C.POLICY_REFUSED})))
         case s.FLAPS.name:
             return ((c.value,) for c in TURNED_BACK)
         case s.ACTIONS.name:

@@ -271,7 +271,7 @@ class App:
         """sys_ids of the catalogue items for manual review, by name. Raises UserError."""
         names = {i.review_item for i in self.items.values()} - {""}
         found = self.servicenow.items(sorted(n for n in names if not _SYS_ID.fullmatch(n)))
-        for name in names:
+        for name in sorted(names):
             if not _SYS_ID.fullmatch(name) and not isinstance(found.get(name), str):
                 raise UserError(f"{self.settings.source}: ServiceNow has no single catalogue item named '{name}'")
         return {name: sys_id for name, sys_id in found.items() if isinstance(sys_id, str)}
@@ -368,7 +368,7 @@ class App:
             graph=self.graph,
             servicenow=self.servicenow,
             book=route_book(self.tenant.approvals, zone),
-            ids=lambda: secrets.token_bytes(16),
+            ids=lambda: self.systems.random_bytes(16),
             agents=agents,
             software=agents | ours,
             mode_of=policy.mode_of,
@@ -393,7 +393,7 @@ class App:
 
     def cycle_name(self) -> str:
         """A name for one cycle: when it began, and a part that no other has."""
-        return f"{self.clock.now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+        return f"{self.clock.now():%Y%m%dT%H%M%SZ}-{self.systems.random_bytes(4).hex()}"
 
     def prepare(self, cycle: str) -> None:
         """What has to be in the store before a cycle: its configuration, and the past of an empty sandbox's store."""

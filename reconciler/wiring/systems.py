@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from pathlib import Path
+from secrets import token_bytes
 
 import httpx
 
@@ -41,7 +42,7 @@ def sandbox_state(settings: Settings) -> SandboxState:
 
 @dataclass(frozen=True)
 class Systems:
-    """How to reach both remote systems: addresses, how to sign in, and the clock that goes with them."""
+    """How to reach both remote systems: addresses, how to sign in, and the clock and the chance that go with them."""
 
     clock: Clock
     graph_base: str
@@ -57,6 +58,7 @@ class Systems:
     past: Callable[[], tuple[PastGrant, ...]] | None = None  # what an empty ledger is handed
     teams_http: Callable[[], httpx.Client] | None = None  # made when something is first posted
     teams_base: str = ""  # the sandbox's own Teams, "" elsewhere: a flow has an address of its own
+    random_bytes: Callable[[int], bytes] = token_bytes  # that many, for names nobody may guess or use twice
 
 
 @contextmanager

@@ -170,6 +170,13 @@ def test_what_looks_like_a_secret_is_in_no_line(look: str, form: logs.Format):
     assert len(stream.getvalue()) > 100
 
 
+def test_a_set_is_told_in_the_order_of_its_texts():
+    with a_log() as stream:
+        logs.service_log()("note", numbers={f"RITM{n}" for n in (5, 3, 1, 4, 2)})
+
+    assert json.loads(stream.getvalue())["numbers"] == [f"RITM{n}" for n in (1, 2, 3, 4, 5)]
+
+
 @pytest.mark.parametrize("name", ["Authorization", "client_secret", "set-cookie", "X-API-Key", "webhook", "id_token"])
 def test_what_a_secret_is_called_hides_it_whatever_it_is(name: str):
     with a_log() as stream:

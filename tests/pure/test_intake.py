@@ -9,9 +9,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from desired_state.catalogue import Catalogue, load_builtin
-from desired_state.intake import LINES_MAX, Intake, intake
+from desired_state.intake import LINES_MAX, USER_NAMES_MAX, Intake, intake, user_names
 from desired_state.items import Item
-from desired_state.model import Period, Refusal, Request, Says, Ticket, Why
+from desired_state.model import Claim, Period, Refusal, Request, Says, Ticket, Why
 from tests.make_tickets import (
     ADA,
     BOB,
@@ -71,6 +71,35 @@ def test_a_sign_in_name_is_taken_as_it_was_typed(read):
     (line,) = read(asking(user=" Ada.Lovelace@contoso.com ")).lines
 
     assert (line.claim.upn, line.claim.person) == ("Ada.Lovelace@contoso.com", None)
+
+
+def test_a_user_name_means_who_was_looked_up_for_it_and_nobody_else_that_is_known(read):
+    known = asking(user="ada")
+
+    (found,) = read(known, named={"ada": BOB}).lines
+    (hidden,) = read(known, named={"ada": None}).lines
+    (nobody,) = read(known).lines
+
+    assert found.claim == Claim(None, BOB)
+    assert hidden.why is Why.UNKNOWN
+    assert nobody.why is Why.IDENTITY_MISMATCH
+
+
+def test_what_is_looked_up_is_a_user_name_where_a_person_is_expected():
+    typed = f"ada,{BOB.sys_id},{BOB.sys_id.upper()},bob@contoso.com,Ada Lovelace,CONTOSO\\ada,javascript:x,a^b"
+    rows = ({"user": "bob", "product": "ada"}, {"user": "", "product": "x"}, {"user": "ada.b"})
+
+    assert user_names(asking(user=typed, manager="carl"), an_item()) == {1: "ada", 6: "CONTOSO\\ada"}
+    assert user_names(a_ticket(variables={"user": "eve"}, rows=rows), team_item()) == {1: "bob", 3: "ada.b"}
+    assert user_names(a_ticket(variables=None), an_item()) == {}
+
+
+def test_one_ticket_looks_up_so_many_user_names_the_first_of_them():
+    many = ",".join(f"user{n},user0" for n in range(USER_NAMES_MAX + 5))
+
+    found = user_names(asking(user=many), an_item())
+
+    assert set(found.values()) == {f"user{n}" for n in range(USER_NAMES_MAX)}
 
 
 def test_a_display_name_is_a_question_because_two_people_can_share_it(read):

@@ -125,7 +125,7 @@ class Site:
     """How one simulated customer configured the reconciler."""
 
     products: tuple[str, ...]
-    by_group: frozenset[str]
+    by_group: tuple[str, ...]  # in the order of the products: a seed tells its site in the same words each time
     close: str = "task"  # task, item
     reopens: bool = True
     zone: str = "UTC"

@@ -110,7 +110,7 @@ def made(seed: int) -> Made:
 
 def _site(rng: random.Random) -> Site:
     products = rng.sample(sorted(SOLD), rng.randint(2, 6))
-    by_group = frozenset(k for k in products if SOLD[k].group and rng.random() < 0.6)
+    by_group = tuple(k for k in products if SOLD[k].group and rng.random() < 0.6)
     return Site(
         products=tuple(products),
         by_group=by_group,

@@ -111,7 +111,7 @@ def _unkept(day: Day) -> list[str]:
     found = [] if verified.ok else ["the audit log does not verify"]
     for report in day.reports[-1:]:
         known = {e.state.key for e in report.endings}
-        found += [f"{key} fell out of the store" for key in known - set(states)]
+        found += [f"{key} fell out of the store" for key in sorted(known - set(states))]
     return found
 
 

@@ -263,7 +263,7 @@ class Oracle:
             if user_id not in group.members:
                 self.our_members.discard((group_id, user_id or ""))
             return
-        for member in {m for m in _ID.findall(json.dumps(body)) if m in self.truth.store.users}:
+        for member in sorted({m for m in _ID.findall(json.dumps(body)) if m in self.truth.store.users}):
             self._in_scope(member, f"put into {group.name}")
             self.checked["asked for"] += 1
             wanted = self._is_asked_for(member, frozenset(group.licenses), frozenset())

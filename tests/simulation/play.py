@@ -28,6 +28,7 @@ from reconciler.report import CycleReport
 from reconciler.sandbox import hosts
 from reconciler.sandbox.faults import FaultRule
 from reconciler.sandbox.transport import SandboxTransport
+from reconciler.store import journal
 from reconciler.store.database import Database, open_database, row_counts
 from reconciler.wiring import App, Systems
 from tests.simulation.make_events import Others
@@ -64,6 +65,7 @@ class Played:
     phases: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
+    head: str = ""  # of the audit log: the same seed leaves the same log
 
 
 class Edge(httpx.BaseTransport):
@@ -113,6 +115,7 @@ class Game:
         self.tenant, self.folder, self.settings, self.database = tenant, folder, settings, database
         self.world = tenant.world
         self.rng = random.Random(f"play-{tenant.seed}")
+        self.chance = random.Random(f"names-{tenant.seed}")  # of a process; a new one goes on where the last one died
         self.oracle = Oracle(tenant)
         self.rows = Books(tenant, database, self.oracle)
         self.others = Others(tenant, self.oracle, random.Random(f"others-{tenant.seed}"))
@@ -136,6 +139,7 @@ class Game:
             graph_http=self._http[0],
             servicenow_http=self._http[1],
             servicenow_user=hosts.SERVICENOW_USER,
+            random_bytes=self.chance.randbytes,
         )
         return App(TENANT, self.settings, self.settings.tenants[TENANT], reached, self.database)
 
@@ -214,11 +218,15 @@ def play(seed: int, *, tell: bool = False) -> Played:
         (folder / "reconciler.db").write_bytes(_template())
         database = open_database(folder / "reconciler.db")
         held.callback(database.close)
-        game = Game(tenant, folder, load(config, {"RECONCILER_STATE_DIR": str(folder)}), database, held)
+        # Where it was played is no part of a seed, but an audit log tells where its configuration lies.
+        settings = load(config, {"RECONCILER_STATE_DIR": str(folder)}).model_copy(update={"source": config.name})
+        game = Game(tenant, folder, settings, database, held)
         _play(game, tell=tell)
         game.calm()
         result = game.result
         result.wrong, result.checked = list(game.oracle.wrong), game.oracle.checked
+        with database.read() as session:
+            result.head = str(journal.head(session, TENANT))
         result.faults, result.writes = Counter(tenant.world.faults.met), game.oracle.writes
         if game.last is not None:
             result.phases = Counter(f"{e.state.phase}/{e.state.cause or 'well'}" for e in game.last.endings)

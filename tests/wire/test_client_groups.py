@@ -13,6 +13,7 @@ from reconciler.clients.graph import PERMISSIONS, Graph, RefusalReason, read_ref
 from reconciler.clients.graph.permissions import ENFORCE_GROUPS
 from reconciler.clients.wire import Patience
 from reconciler.errors import Malformed, NotFound, OutcomeUnknown, Rejected, RemoteError
+from reconciler.loop.belonging import Belonging
 from reconciler.loop.evidence import memberships
 from reconciler.model import ObservedGroup
 from tests.make_graph import GROUP_DELAY
@@ -293,7 +294,7 @@ def test_rules_are_told_who_is_in_their_groups_and_nothing_of_groups_that_are_no
         }
     )
 
-    found = memberships(a_sandbox_graph(t), rules.group_names(), [ada, bob])
+    found = memberships(Belonging(a_sandbox_graph(t)), rules.group_names(), [ada, bob])
 
     leavers = None if broken else True
     unknown = {"twice": None, "nobody": None, guid(77): None}

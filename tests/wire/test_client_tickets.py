@@ -636,6 +636,52 @@ def test_an_address_of_two_active_people_is_a_question():
         a_servicenow(Remote(listed(*rows))).person_by(email="ada@contoso.com")
 
 
+def test_user_names_are_looked_up_together_and_count_exactly_as_written():
+    ada2 = {**ADA, "sys_id": sys_id(712), "user_name": "Ada"}
+    accented = {**ADA, "sys_id": sys_id(713), "user_name": "bób"}  # equal to "bob" for some databases
+    remote = Remote(listed(ADA, FLOW, ada2, accented))
+
+    found = a_servicenow(remote).people_named(["ada", "bob", "fulfil.flow", "ada"])
+
+    assert {name: getattr(one, "sys_id", one) for name, one in found.items()} == {
+        "ada": ADA["sys_id"],
+        "fulfil.flow": FLOW["sys_id"],
+    }
+    (asked,) = remote.queries()
+    assert asked["sysparm_query"] == "user_name=ada^ORuser_name=bob^ORuser_name=fulfil.flow"
+
+
+def test_a_user_name_of_two_active_people_is_a_question_and_of_one_active_is_theirs():
+    twin = {**ADA, "sys_id": sys_id(711)}
+
+    two = a_servicenow(Remote(listed(ADA, twin))).people_named(["ada"])
+    one = a_servicenow(Remote(listed({**ADA, "active": "false"}, twin))).people_named(["ada"])
+
+    assert isinstance(two["ada"], Rejected)
+    assert getattr(one["ada"], "sys_id", None) == sys_id(711)
+
+
+def test_a_user_name_is_nobody_s_only_where_nobody_is_hidden():
+    def asked(request: httpx.Request) -> httpx.Response:
+        wanted = query(request)["sysparm_query"].split("^OR")
+        shown = [ADA] if "user_name=ada" in wanted else []
+        return listed(*shown, total=len(shown) + ("user_name=bob" in wanted))
+
+    found = a_servicenow(Remote(asked)).people_named(["ada", "bob", "zoe"])
+
+    assert getattr(found["ada"], "sys_id", None) == ADA["sys_id"]
+    assert isinstance(found["bob"], Unavailable)
+    assert "zoe" not in found
+
+
+def test_people_whose_user_name_is_not_shown_may_be_the_one():
+    nameless = {name: value for name, value in ADA.items() if name != "user_name"}
+
+    found = a_servicenow(Remote(listed(nameless))).people_named(["ada"])
+
+    assert isinstance(found["ada"], Unavailable)
+
+
 def test_a_row_of_another_name_shows_that_the_filter_was_ignored():
     with pytest.raises(Malformed, match="ignored"):
         a_servicenow(Remote(listed(ADA))).person_by(user_name="bob")

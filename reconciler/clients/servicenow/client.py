@@ -74,6 +74,10 @@ class ServiceNow:
         """People by sys_id; what is no sys_id, not there or not visible is left out."""
         return hydrate.people(self._tables, sys_ids, self._fields)
 
+    def people_named(self, user_names: Collection[str]) -> dict[str, Person | RemoteError]:
+        """The one person of each user name; see `names.people_named`."""
+        return names.people_named(self._tables, self._fields, user_names)
+
     def person_by(self, *, email: str | None = None, user_name: str | None = None) -> Person | None:
         """The one person of an address or a user name. Raises Rejected (code "ambiguous") when it means several."""
         return names.person_by(self._tables, self._fields, email=email, user_name=user_name)

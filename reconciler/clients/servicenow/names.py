@@ -13,10 +13,11 @@ from reconciler.clients.servicenow import records
 from reconciler.clients.servicenow.dialect import SYSTEM
 from reconciler.clients.servicenow.queries import any_of, chunks, equal
 from reconciler.clients.servicenow.records import USER_TABLE, TicketFields
-from reconciler.clients.servicenow.tables import Row, Tables
-from reconciler.errors import Rejected, Unavailable
+from reconciler.clients.servicenow.tables import Page, Row, Tables
+from reconciler.errors import Rejected, RemoteError, Unavailable
 
 NAMES_MAX = 20  # of one query
+USERS_MAX = 5 * NAMES_MAX  # rows of one page; more than the names can have
 
 
 def items(tables: Tables, names: Collection[str]) -> dict[str, str | Rejected]:
@@ -52,6 +53,46 @@ def person_by(tables: Tables, fields: TicketFields, *, email: str | None, user_n
     return meant[0] if meant else None
 
 
+def people_named(tables: Tables, fields: TicketFields, names: Collection[str]) -> dict[str, Person | RemoteError]:
+    """Who has each of these user names, exactly as written; names that nobody has are left out.
+
+    Rejected (code "ambiguous") for a name of several, Unavailable for a name whose owner is there and not shown. One
+    request for each `NAMES_MAX` names; where some are hidden, one more for each name that was not found.
+    """
+    found: dict[str, Person | RemoteError] = {}
+    for chunk in chunks(sorted(set(names)), NAMES_MAX):
+        page = _users(tables, fields, chunk)
+        shown: dict[str, list[Person]] = {}
+        for row in page.rows:
+            shown.setdefault(row.text("user_name") or "", []).append(records.person(row, fields))
+        for name in chunk:
+            people = shown.get(name, [])
+            meant = [one for one in people if one.is_active] or people
+            if len(meant) == 1:
+                found[name] = meant[0]
+            elif meant:
+                found[name] = _ambiguous(name, len(meant), "people")
+            elif not _is_whole(page) and not _is_whole(_users(tables, fields, [name])):
+                found[name] = Unavailable(SYSTEM, f"somebody called {name!r} exists and is not shown to us")
+    return found
+
+
+def _users(tables: Tables, fields: TicketFields, names: Sequence[str]) -> Page:
+    """One page is all there can be: a user name is one person's.
+
+    Another name among the rows is no error: what a requester typed may be equal to it to a database that knows no
+    accents, and must not end a cycle. Only the exact name counts.
+    """
+    query = any_of("user_name", names)
+    return tables.page(USER_TABLE, query, fields.of_users(), limit=USERS_MAX, operation="people_named")
+
+
+def _is_whole(page: Page) -> bool:
+    """Whether everybody who was asked for is shown, with the name: X-Total-Count is taken before rows are hidden."""
+    is_named = all(row.text("user_name") is not None for row in page.rows)
+    return is_named and not page.has_more and (page.total or 0) <= len(page.rows)
+
+
 def _by_name(tables: Tables, table: str, names: Collection[str], operation: str) -> dict[str, str | Rejected]:
     found: dict[str, list[Row]] = {}
     for chunk in chunks(sorted(set(names)), NAMES_MAX):
@@ -59,7 +100,7 @@ def _by_name(tables: Tables, table: str, names: Collection[str], operation: str)
             found.setdefault(row.need("name"), []).append(row)
     _none_is_hidden(tables, table, sorted(set(names) - found.keys()), operation)
     meant: dict[str, str | Rejected] = {}
-    for name in set(names) & found.keys():
+    for name in sorted(set(names) & found.keys()):
         # An inactive record is no competition to an active one; where nobody says, it counts as active.
         active = [row for row in found[name] if row.flag("active") is not False]
         if len(active) > 1:

@@ -157,7 +157,7 @@ class Licensing:
 
     def _walk_plans(self, user: User, before: set[str], *, at: datetime, provisioned: bool) -> None:
         after = enabled_plans(user.assignments, self._store.skus)
-        for plan_id in before - after:
+        for plan_id in sorted(before - after):
             user.plans[plan_id] = PlanState("Disabled", user.plans[plan_id].assigned_at, "Deleted")
         due: dict[float, list[str]] = {}
         states: dict[str, PlanState] = {}

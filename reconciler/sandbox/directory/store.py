@@ -178,7 +178,7 @@ class Store:
 
     def _count(self, user: User, assignments: Iterable[Assignment], step: int) -> None:
         counter = self._seats if user.deleted_at is None else self._seats_of_deleted
-        for sku_id in {a.sku_id for a in assignments if a.is_in_force}:
+        for sku_id in sorted({a.sku_id for a in assignments if a.is_in_force}):
             counter[sku_id] += step
 
     def replace_assignments(self, user: User, assignments: list[Assignment]) -> None:

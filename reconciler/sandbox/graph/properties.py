@@ -242,7 +242,7 @@ class Properties:
 
 
 def _known(select: list[str], known: Iterable[str], type_name: str, unknown: str) -> list[str]:
-    exact = {name.lower(): name for name in known}
+    exact = {name.lower(): name for name in sorted(known)}
     names: list[str] = []
     for name in select:
         if name == "*":
