@@ -127,7 +127,7 @@ class Mailing:
         mails = self.ways.mails
         address = mails.of(recipient) if mails is not None else ""
         if not address:
-            raise _Unlisted(f"no mail address is configured for {recipient} any more")
+            raise _Unlisted("no mail address is configured for this recipient any more")
         if len(batch) == 1:
             one = batch[0].notice
             thread = one.request if APPROVAL_ID.fullmatch(one.request) else ""

@@ -295,6 +295,17 @@ def test_only_what_breaks_after_the_message_may_have_arrived(replies: Sequence[b
         server.close()
 
 
+@pytest.mark.parametrize("name", [LAURA, LAURA.upper(), LAURA.partition("@")[0]])
+def test_an_error_does_not_name_the_recipient(name: str):
+    server = Script(*HELLO[:3], f"550 5.1.1 <{name}> is not known here".encode())
+
+    with pytest.raises(Rejected, match="is not known here") as refused:
+        server.mailer().send(a_letter())
+
+    server.close()
+    assert "laura" not in str(refused.value).lower()
+
+
 def test_the_same_letter_is_the_same_bytes_each_time():
     heard = []
     for _ in range(2):

@@ -3,12 +3,14 @@
 The server's certificate is checked, and a server that offers no STARTTLS is told nothing, unless the configuration says
 that it is an internal relay. Signed in is by password or by XOAUTH2, and inside of TLS only. Whatever breaks before the
 message's last line is known not to have arrived; after it the outcome is unknown, and whoever owes the letter sends the
-same bytes with the same Message-ID again. What a server says is cut and cleaned before it goes into an error.
+same bytes with the same Message-ID again. What a server says is cut, and cleaned of secrets and of the recipient's
+address, before it goes into an error: errors are kept where names of people need not be.
 """
 
 from __future__ import annotations
 
 import base64
+import re
 import smtplib
 import ssl
 import threading
@@ -180,11 +182,11 @@ class Mailer:
             return _hand_over(smtp, letter, turn)
         except smtplib.SMTPResponseException as error:
             turn.status = error.smtp_code if error.smtp_code > 0 else 0
-            raise _refusal(error, turn.stage) from None
+            raise _refusal(error, turn.stage, letter.recipient) from None
         except smtplib.SMTPNotSupportedError:
             raise Unavailable(SYSTEM, "it offers no STARTTLS, and nothing is said without TLS") from None
         except (smtplib.SMTPException, OSError, ValueError) as error:
-            raise _trouble(error, turn.stage) from None
+            raise _trouble(error, turn.stage, letter.recipient) from None
         finally:
             watch.cancel()
             with suppress(smtplib.SMTPException, OSError, ValueError):
@@ -246,7 +248,7 @@ def _hand_over(smtp: smtplib.SMTP, letter: Letter, turn: _Turn) -> str:
     code, said = smtp.getreply()
     _want((code, said), 250)
     turn.stage, turn.status = "over", code
-    return _clean(said)
+    return _clean(said, letter.recipient)
 
 
 def _dotted(raw: bytes) -> bytes:
@@ -262,9 +264,9 @@ def _want(reply: tuple[int, bytes], *codes: int) -> None:
         raise smtplib.SMTPResponseException(code, said)
 
 
-def _refusal(error: smtplib.SMTPResponseException, stage: str) -> RemoteError:
+def _refusal(error: smtplib.SMTPResponseException, stage: str, recipient: str) -> RemoteError:
     """What a number means, by how far we had come."""
-    code, said = error.smtp_code, _clean(error.smtp_error)
+    code, said = error.smtp_code, _clean(error.smtp_error, recipient)
     why = f"{stage}: {code} {said}".rstrip()
     if code == RATE:
         return Throttled(SYSTEM, retry_after_s=None)
@@ -281,18 +283,21 @@ def _refusal(error: smtplib.SMTPResponseException, stage: str) -> RemoteError:
     return Unavailable(SYSTEM, why, status=code if code > 0 else None)
 
 
-def _trouble(error: Exception, stage: str) -> RemoteError:
+def _trouble(error: Exception, stage: str, recipient: str) -> RemoteError:
     """What a broken connection means."""
     if isinstance(error, ssl.SSLCertVerificationError):
         why = f"its certificate could not be verified: {cut(error.verify_message, limit=120)}"
     else:
-        why = f"{stage}: {type(error).__name__} {_clean(error)}".rstrip()
+        why = f"{stage}: {type(error).__name__} {_clean(error, recipient)}".rstrip()
     return OutcomeUnknown(SYSTEM, why) if stage == "sent" else Unavailable(SYSTEM, why)
 
 
-def _clean(said: object) -> str:
+def _clean(said: object, recipient: str) -> str:
     text = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
-    return cut(PROCESS.scrub(text[:4_000]), limit=200)
+    plain = PROCESS.scrub(text[:4_000])
+    for name in (recipient, recipient.partition("@")[0]):
+        plain = re.sub(rf"(?<![\w.]){re.escape(name)}(?![\w.])", "[recipient]", plain, flags=re.IGNORECASE)
+    return cut(plain, limit=200)
 
 
 def _hang_up(smtp: smtplib.SMTP) -> None:
