@@ -6,6 +6,7 @@ forge a second line in a log or a note, or reorder what a reader sees. What is l
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 _CUT = "…"
@@ -23,3 +24,14 @@ def _safe(char: str) -> str:
     if category in ("Zs", "Zl", "Zp") or char in "\t\n\r\v\f":
         return " "
     return "" if category in ("Cc", "Cf", "Cs", "Co", "Cn") else char
+
+
+_ADDRESS = re.compile(
+    r"[A-Za-z0-9_+-](?:[A-Za-z0-9.!$&'*+/=?^_{|}~-]{0,62}[A-Za-z0-9_+-])?"
+    r"@[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)+"
+)
+
+
+def is_address(text: str) -> bool:
+    """Whether this is a plain mail address: no quoting or comment, nothing that a header or command reads as more."""
+    return len(text) <= 254 and ".." not in text and bool(_ADDRESS.fullmatch(text))

@@ -26,6 +26,8 @@ from reconciler.store import directories, journal
 from reconciler.wiring import App
 from reconciler.wiring.governing import standing_of
 
+BASIC_ENDS = ("smtp.office365.com",)  # off by default for existing tenants after December 2026, not for new ones at all
+
 
 class Health(StrEnum):
     WELL = "ok"
@@ -93,6 +95,26 @@ def _own(app: App) -> Iterator[Finding]:
         return f"{app.database.name} can be read; its audit log has {size} rows"
 
     yield _try("store", "database", store)
+    yield from _mail(app)
+
+
+def _mail(app: App) -> Iterator[Finding]:
+    """How notices go out by mail (approvals.md section 5). No mail is sent: `notify test` does that."""
+    own = app.settings.notify
+    if not own.smtp_host:
+        return
+    where = f"mail goes to {own.smtp_host}:{own.smtp_port}"
+    if own.smtp_auth == "password":
+        checked = _try("configuration", "mail", lambda: where if own.read_smtp_password() else "")
+        if checked.health is Health.WELL and own.smtp_host.lower() in BASIC_ENDS:
+            sentence = f"{where} with a password, which Exchange Online switches off by default: use smtp_auth xoauth2"
+            checked = Finding("configuration", "mail", Health.WARNING, sentence)
+        yield checked
+    elif own.smtp_tls == "none":
+        sentence = f"{where} in the clear: only for a relay on an internal host"
+        yield Finding("configuration", "mail", Health.WARNING, sentence)
+    else:
+        yield Finding("configuration", "mail", Health.WELL, where)
 
 
 def _scope(app: App) -> Finding:

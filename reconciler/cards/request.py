@@ -75,7 +75,7 @@ def _card(approval: Approval, links: Links, reminder: int, limits: Limits) -> El
         *_changes(approval, limits),
         *_lasting(approval, limits),
         small(f"Request sha256 {approval.digest[:16]} (void if anything above changes)"),
-        small("Nothing is decided in Teams: the button opens the page, where you sign in."),
+        small("Nothing is decided here: the button opens the page, where you sign in."),
     ]
     actions = [open_url("Review and decide", url), *([open_url("Open ticket", ticket)] if ticket else [])]
     return card_of(body, actions, f"{title}: {approval.id}. Open {url}")

@@ -71,6 +71,20 @@ def outcome_card(approval: Approval, links: Links) -> Element:
     return checked(card_of(body, [open_url("Open the request", url)], f"{title}: {approval.id}. Open {url}"), links)
 
 
+def requester_card(approval: Approval, links: Links) -> Element:
+    """How a request ended, for whoever asked: what it was for, and where to read more. The pages are not for them."""
+    title = _ENDED[approval.state]
+    ticket = links.ticket(approval.shown.get("ticket_sys_id"))
+    rows = [("Ticket", approval.line.ticket), ("Licence", text(approval.shown.get("product")))]
+    body = [
+        heading(title, is_first=True),
+        facts(rows, LENGTH_MAX),
+        small("Why, and what happens next, stands in the ticket."),
+    ]
+    actions = [open_url("Open ticket", ticket)] if ticket else []
+    return checked(card_of(body, actions, f"{title}: {approval.line.ticket}"), links)
+
+
 def break_glass_card(approval: Approval, links: Links) -> Element:
     """Somebody used the emergency way. Loud, and for everybody who could have been asked."""
     url = links.request(approval.id)

@@ -12,16 +12,18 @@ from reconciler.cli.main import options
 
 @click.group()
 def notify() -> None:
-    """Cards in Teams: try a webhook, and see what was told to whom."""
+    """Cards in Teams and mail: try the way to somebody, and see what was told to whom."""
 
 
 @notify.command()
-@click.option("--to", metavar="UPN|desk", default="desk", show_default=True, help="A person's chat, or the channel.")
+@click.option("--to", metavar="UPN|desk", default="desk", show_default=True, help="A person, or the service desk.")
+@click.option("--by", type=click.Choice(["teams", "mail"]), default="teams", show_default=True)
 @click.pass_context
-def test(ctx: click.Context, to: str) -> int:
-    """Send a test card now, and say what became of it.
+def test(ctx: click.Context, to: str, by: str) -> int:
+    """Send a test card or mail now, and say what became of it.
 
-    A flow without a "Response" action only says that it took the card: look in Teams, or in the flow's run history.
+    By mail, --to may also be an address of mail_to or mail_admins. A flow without a "Response" action only says that
+    it took the card, and a mail server that it took the mail: look there, or in the flow's run history.
     """
     from reconciler.errors import UserError
     from reconciler.wiring import open_app
@@ -29,7 +31,15 @@ def test(ctx: click.Context, to: str) -> int:
     given = options(ctx)
     with open_app(given.settings, given.tenant_name) as app:
         if app.notifier is None:
-            raise UserError(f"{given.settings.source}: no webhook is configured in [notify]", exit_code=1)
+            raise UserError(
+                f"{given.settings.source}: no webhook and no mail server is configured in [notify]", exit_code=1
+            )
+        if by == "mail":
+            taken = app.notifier.try_mail(to.strip().lower())
+            click.echo(
+                f"The mail server took the mail for {taken}. That is no proof that it was delivered: look there."
+            )
+            return 0
         posted = app.notifier.try_out(to.strip().lower())
         at = app.clock.now()
     if posted.is_proven:

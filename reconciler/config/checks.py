@@ -36,8 +36,11 @@ def faults(settings: Settings) -> Iterator[Fault]:
     yield from _rules(settings, catalogue)
     yield from _budgets(settings, catalogue)
     yield from _approvers(settings)
-    if settings.notify.reaches_teams and settings.web.public_url is None:
-        yield ("notify",), "notify: cards link to the pages; set web.public_url to the address that approvers reach"
+    if settings.notify.reaches_anybody and settings.web.public_url is None:
+        yield (
+            ("notify",),
+            "notify: cards and mails link to the pages; set web.public_url to the address that approvers reach",
+        )
     yield from _files(settings)
 
 

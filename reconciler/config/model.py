@@ -22,7 +22,9 @@ from desired_state.rules import Rule, Rules
 from reconciler.config.secrets import read_secret
 from reconciler.config.tenants import Tenant
 from reconciler.config.values import (
+    Address,
     CollectorUrl,
+    Domain,
     File,
     HostName,
     Hours,
@@ -32,7 +34,9 @@ from reconciler.config.values import (
     Place,
     Port,
     Section,
+    ServerName,
     Span,
+    Zone,
 )
 
 
@@ -93,6 +97,13 @@ class Chat(Section):
         return read_secret(None, self.webhook_file, what="a webhook of notify.chats")
 
 
+class Reader(Section):
+    """What differs from the rule for one person who is told."""
+
+    address: Address = ""  # "": the sign-in name is the address
+    timezone: Zone | None = None  # None: the tenant's
+
+
 class Notify(Section):
     """Who is told. A webhook address is a secret: whoever has it can post."""
 
@@ -102,10 +113,44 @@ class Notify(Section):
     teams_hosts: tuple[HostName, ...] = ()  # that may be posted to, beside Microsoft's
     teams_ca_file: File | None = None
     quiet_hours: Hours = ""  # of the tenant's day: nobody is reminded
-    smtp_host: str = ""
-    smtp_port: Port = 25
-    mail_from: str = ""
-    mail_to: tuple[str, ...] = ()
+    smtp_host: ServerName = ""
+    smtp_port: Port = 587
+    smtp_tls: Literal["starttls", "none"] = "starttls"
+    smtp_ca_file: File | None = None
+    smtp_auth: Literal["none", "password", "xoauth2"] = "none"
+    smtp_user: str = ""
+    smtp_password: SecretStr | None = None
+    smtp_password_file: File | None = None
+    smtp_scope: Annotated[str, Field(pattern=r"^https://[!-~]+/\.default$")] = "https://outlook.office365.com/.default"
+    mail_from: Address = ""
+    mail_to: tuple[Address, ...] = ()  # the service desk
+    mail_admins: tuple[Address, ...] = ()  # (): the service desk is told what they would be
+    mail_domains: tuple[Domain, ...] = ()  # to which people are written; (): the sender's own
+    mail_people: Literal["without-chat", "always", "never"] = "without-chat"
+    mail_requesters: bool = False
+    mail_every: Span = timedelta(minutes=10)
+    people: dict[str, Reader] = Field(default_factory=dict)  # sign-in name -> what differs
+
+    @model_validator(mode="after")
+    def _can_mail(self) -> Notify:
+        if not self.smtp_host:
+            return self
+        if not self.mail_from:
+            raise ValueError("mail needs mail_from: the address that it comes from")
+        if self.smtp_auth != "none" and self.smtp_tls == "none":
+            raise ValueError("smtp_auth is never used without TLS; set smtp_tls to 'starttls' or smtp_auth to 'none'")
+        if self.smtp_auth != "none" and not self.smtp_user:
+            raise ValueError("smtp_auth needs smtp_user: the mailbox that signs in")
+        if self.smtp_auth == "password" and self.smtp_password is None and self.smtp_password_file is None:
+            raise ValueError("smtp_auth = 'password' needs smtp_password_file")
+        return self
+
+    def read_smtp_password(self) -> SecretStr:
+        return read_secret(self.smtp_password, self.smtp_password_file, what="notify.smtp_password")
+
+    @property
+    def reaches_anybody(self) -> bool:
+        return self.reaches_teams or bool(self.smtp_host)
 
     @property
     def reaches_teams(self) -> bool:

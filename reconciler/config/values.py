@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, PlainValidator
 
 from desired_state.overlays import Span as Span
+from desired_state.text import is_address
 from reconciler.allowance import Allowance, allowance
 
 
@@ -109,6 +110,24 @@ def _host(name: str) -> str:
     return name
 
 
+def _server(name: str) -> str:
+    if name and not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|[0-9a-fA-F:]{2,45}", name):
+        raise ValueError("the name of a host is expected, for example 'smtp.office365.com', or ''")
+    return name
+
+
+def _address(text: str) -> str:
+    if text and not is_address(text):
+        raise ValueError("a plain mail address is expected, for example 'licences@contoso.com'")
+    return text.lower()
+
+
+def _domain(name: str) -> str:
+    if not is_address(f"a@{name}"):
+        raise ValueError("the part of an address after the @ is expected, for example 'contoso.com'")
+    return name.lower()
+
+
 def _hours(text: str) -> str:
     found = re.fullmatch(r"([01][0-9]|2[0-3]):([0-5][0-9])-([01][0-9]|2[0-3]):([0-5][0-9])", text)
     if text and (found is None or text[:5] == text[6:]):
@@ -161,6 +180,9 @@ Guid = Annotated[str, AfterValidator(_guid)]
 File = Path  # relative ones count from the folder of the configuration file
 Lowered = Annotated[tuple[str, ...], BeforeValidator(_lowered)]
 HostName = Annotated[str, AfterValidator(_host)]
+ServerName = Annotated[str, AfterValidator(_server)]
+Address = Annotated[str, AfterValidator(_address)]
+Domain = Annotated[str, AfterValidator(_domain)]
 Hours = Annotated[str, AfterValidator(_hours)]
 Count = Annotated[int, Field(ge=0, le=1_000_000)]
 Country = Annotated[str, AfterValidator(_country)]

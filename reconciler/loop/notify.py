@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import random
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, time, timedelta, tzinfo
 
 from pydantic import SecretStr
@@ -21,11 +21,12 @@ from reconciler.approvals.values import Approval
 from reconciler.cards.check import BadCard, message
 from reconciler.cards.short import digest_card, trial_card
 from reconciler.cards.telling import DESK, PERSON, Ways, guard_notice, nobody, notices, sample_notice
-from reconciler.cards.values import Kind
+from reconciler.cards.values import Channel, Kind
 from reconciler.clients.teams import Posted, Teams
 from reconciler.clock import Clock
 from reconciler.errors import Rejected, RemoteError, Throttled, UserError
 from reconciler.line import Trip
+from reconciler.loop.mailing import Mailing
 from reconciler.store import approvals, rulings
 from reconciler.store import notices as outbox
 from reconciler.store.approvals import Tell
@@ -37,6 +38,7 @@ BURST, BURST_OVER = 20, timedelta(minutes=5)
 LIKE_MAX, LIKE_OVER = 10, timedelta(minutes=10)
 ROUND_S = 90.0  # one round of telling takes no longer; the rest is told in the next one
 TOO_LARGE = 413
+QUIETED = frozenset({Kind.REMINDER})  # the other kinds are told at any hour (approvals.md section 5)
 _ASKING = (Kind.REQUEST, Kind.REMINDER)
 
 
@@ -63,6 +65,8 @@ class Quiet:
 class Notifier:
     """How a tenant's people are told. `address_of` gives the webhook of a recipient, None where there is none.
 
+    `mailing` is how mail goes out, None where none does; `zones` are of people with another clock than the tenant.
+
     Raises UserError from `address_of` where its file cannot be read.
     """
 
@@ -74,6 +78,8 @@ class Notifier:
     teams: Teams
     address_of: Callable[[str], SecretStr | None]
     quiet: Quiet | None = None
+    mailing: Mailing | None = None
+    zones: Mapping[str, tzinfo] = field(default_factory=dict)
 
     def tell(self) -> Tell:
         """What queues the notices of an event of a request, in the transaction of that event."""
@@ -133,7 +139,9 @@ class Notifier:
             owed = outbox.due(session, self.tenant, at)
             pending = {a.id for a in approvals.pending(session, self.tenant)} if owed else set()
         if owed:
-            self._round(self._worth_telling(owed, pending, at))
+            worth = self._worth_telling(owed, pending, at)
+            self._round([one for one in worth if one.notice.channel is Channel.TEAMS])
+            self._mail([one for one in worth if one.notice.channel is Channel.MAIL])
             with self.database.write() as session:
                 outbox.prune(session, self.tenant, at)
         return self._unreached()
@@ -152,10 +160,47 @@ class Notifier:
         card = trial_card(self.ways.links, tenant=self.tenant, at=self.clock.now())
         return self.teams.post(address, message(card))
 
+    def try_mail(self, to: str) -> str:
+        """Send a test mail now, to "desk", a sign-in name or a listed address; the addresses that were written to.
+
+        Raises:
+            UserError: no mail is sent, or there is no address for it.
+            RemoteError: it was not taken, or that is not known.
+        """
+        mails = self.ways.mails
+        if self.mailing is None or mails is None:
+            raise UserError("no mail server is configured in [notify]", exit_code=1)
+        listed = {*mails.desk, *mails.admins}
+        found = mails.desk if to == "desk" else (to,) if to in listed else (mails.address_of(to),)
+        if not any(found):
+            raise UserError(f"no mail address is configured for {to}", exit_code=1)
+        card = trial_card(self.ways.links, tenant=self.tenant, at=self.clock.now())
+        for address in found:
+            self.mailing.try_out(address, card)
+        return ", ".join(found)
+
+    def _mail(self, owed: Sequence[Owed]) -> None:
+        """What is owed by mail; where no mail is sent any more it stays owed, and says so."""
+        if self.mailing is not None:
+            self.mailing.round(owed)
+            return
+        for one in owed:
+            with self.database.write() as session:
+                if outbox.claim(session, self.tenant, [one], self.clock.now(), chance=self.rng.random()):
+                    problem = "no mail server is configured any more"
+                    outbox.failed(session, self.tenant, one, self.clock.now(), problem=problem)
+
+    def _quiet_until(self, one: Owed, at: datetime) -> datetime | None:
+        """When this may be told, by the recipient's own clock where that is known; None: now."""
+        if self.quiet is None or one.notice.kind not in QUIETED:
+            return None
+        zone = self.zones.get(one.notice.recipient)
+        return (replace(self.quiet, zone=zone) if zone is not None else self.quiet).until(at)
+
     def _worth_telling(self, owed: Sequence[Owed], pending: set[str], at: datetime) -> list[Owed]:
         kept = []
         for one in owed:
-            quiet_until = self.quiet.until(at) if self.quiet is not None and one.notice.kind is Kind.REMINDER else None
+            quiet_until = self._quiet_until(one, at)
             if one.notice.kind in _ASKING and one.notice.request not in pending:
                 with self.database.write() as session:
                     outbox.drop(session, self.tenant, one, at)

@@ -53,6 +53,7 @@ class Owed:
     sent_at: datetime | None = None
     is_proven: bool = False
     problem: str = ""
+    batch: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,15 +118,27 @@ def settled(session: Session, tenant: str, state: State, *, limit: int = 500) ->
     return _find(session, NoticeRow.tenant == tenant, NoticeRow.state == state.value, limit=limit)
 
 
-def sent_since(session: Session, tenant: str, recipient: str, since: datetime) -> tuple[tuple[str, datetime], ...]:
-    """Kind and instant of what one recipient was sent after `since`; what went in one digest counts once."""
-    where = (NoticeRow.tenant == tenant, NoticeRow.recipient == recipient, col(NoticeRow.sent_at) > since)
+def sent_since(
+    session: Session, tenant: str, recipient: str, since: datetime, *, channel: Channel = Channel.TEAMS
+) -> tuple[tuple[str, datetime], ...]:
+    """Kind and instant of what one recipient was sent by a channel after `since`, a row for each notice."""
+    where = (
+        NoticeRow.tenant == tenant,
+        NoticeRow.recipient == recipient,
+        NoticeRow.channel == channel.value,
+        col(NoticeRow.sent_at) > since,
+    )
     rows = session.exec(select(NoticeRow.kind, NoticeRow.sent_at).where(*where).order_by(col(NoticeRow.sent_at)))
     return tuple((kind, at) for kind, at in rows if at is not None)
 
 
-def claim(session: Session, tenant: str, owed: Collection[Owed], at: datetime, *, chance: float) -> tuple[Owed, ...]:
-    """Begin a try of each; those that nobody else has begun meanwhile. `chance` in [0, 1) sets the next one."""
+def claim(
+    session: Session, tenant: str, owed: Collection[Owed], at: datetime, *, chance: float, batch: str = ""
+) -> tuple[Owed, ...]:
+    """Begin a try of each; those that nobody else has begun meanwhile. `chance` in [0, 1) sets the next one.
+
+    `batch` is what this and every later try of them is sent as, where the server may know it again.
+    """
     mine = []
     for one in owed:
         wait_s = delay(one.tries + 1, base_s=RETRY_BASE_S, cap_s=RETRY_CAP_S, chance=chance)
@@ -135,19 +148,32 @@ def claim(session: Session, tenant: str, owed: Collection[Owed], at: datetime, *
             col(NoticeRow.state) == State.QUEUED.value,
             col(NoticeRow.tries) == one.tries,
         )
-        values = {"tries": one.tries + 1, "next_at": at + timedelta(seconds=wait_s)}
+        values = {"tries": one.tries + 1, "next_at": at + timedelta(seconds=wait_s), "batch": batch or one.batch}
         if session.connection().execute(taken.values(values)).rowcount == 1:
             mine.append(one)
     return tuple(mine)
 
 
 def sent(
-    session: Session, tenant: str, owed: Owed, at: datetime, *, is_proven: bool, run: str = "", in_digest: int = 0
+    session: Session,
+    tenant: str,
+    owed: Owed,
+    at: datetime,
+    *,
+    is_proven: bool,
+    run: str = "",
+    in_digest: int = 0,
+    note: str = "",
+    **more: Any,
 ) -> None:
-    """It was taken, or posted for certain where `is_proven`. `in_digest`: with how many others in one card."""
-    values: dict[str, Any] = {"state": State.SENT.value, "sent_at": at, "settled_at": at, "body": "", "problem": ""}
+    """It was taken, or posted for certain where `is_proven`. `in_digest`: with how many others in one card.
+
+    `note` is kept with it, for example that it may have arrived twice; `more` goes into the audit log.
+    """
+    values: dict[str, Any] = {"state": State.SENT.value, "sent_at": at, "settled_at": at, "body": "", "problem": note}
     _set(session, tenant, owed, values | {"is_proven": is_proven})
-    more = {"proven": is_proven, "run": run} | ({"in_digest_of": in_digest} if in_digest else {})
+    more |= {"proven": is_proven, "run": run} | ({"in_digest_of": in_digest} if in_digest else {})
+    more |= {"note": note} if note else {}
     _audit(session, tenant, owed, "notify.sent", at, **more)
 
 
@@ -262,7 +288,16 @@ def _owed(row: NoticeRow) -> Owed:
         msgspec.json.decode(row.person, type=Human) if row.person else None,
     )
     return Owed(
-        row.id, notice, State(row.state), row.tries, row.queued_at, row.next_at, row.sent_at, row.is_proven, row.problem
+        row.id,
+        notice,
+        State(row.state),
+        row.tries,
+        row.queued_at,
+        row.next_at,
+        row.sent_at,
+        row.is_proven,
+        row.problem,
+        row.batch,
     )
 
 

@@ -570,6 +570,7 @@ class NoticeRow(Row, table=True):
     is_proven: bool = False
     is_alerted: bool = False
     problem: str = ""
+    batch: str = Field(default="", sa_column_kwargs={"server_default": ""})  # the mail that it was first sent in
     queued_at: datetime = Field(sa_type=UtcDateTime)
     next_at: datetime = Field(sa_type=UtcDateTime)
     sent_at: datetime | None = Field(default=None, sa_type=UtcDateTime)

@@ -128,6 +128,7 @@ class App:
             rng=self._rng("notices"),
             port=self.port,
             on_exchange=exchanges(self.meter, tracer=self.tracer),
+            watch=sign_ins(self.meter),
         )
 
     @property

@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 from reconciler.cards.links import Links
 from reconciler.cards.telling import DESK, PERSON, Ways
+from reconciler.clients.auth.watch import Watch, unwatched
 from reconciler.clients.teams import Teams
 from reconciler.clients.wire import Exchange
 from reconciler.config import Settings
@@ -21,6 +22,7 @@ from reconciler.loop.notify import Notifier, Quiet
 from reconciler.sandbox.teams import flow_address
 from reconciler.store.database import Database
 from reconciler.web.trust import public_base
+from reconciler.wiring.mail import mailing, mails
 from reconciler.wiring.systems import Systems
 
 AddressOf = Callable[[str], SecretStr | None]
@@ -35,14 +37,15 @@ def notifier(
     rng: random.Random,
     port: int | None,
     on_exchange: Callable[[Exchange], None] | None = None,
+    watch: Watch = unwatched,
 ) -> Notifier | None:
     """How people of this tenant are told, None where nothing is configured. Contacts nobody."""
     web, tenant, own = settings.web, settings.tenants[name], settings.notify
-    if systems.teams_http is None or not (own.reaches_teams or systems.teams_base):
+    if systems.teams_http is None or not (own.reaches_anybody or systems.teams_base):
         return None
     public = public_base(web.public_url, web.host, port or web.port, is_tls=web.tls_certificate_file is not None)
     hosts = own.teams_hosts
-    if own.reaches_teams:
+    if own.reaches_teams or not systems.teams_base:
         address_of, has_chat, has_desk = _configured(own)
     else:
         address_of, has_chat, has_desk = _sandbox(systems.teams_base, systems.teams_http, settings.sandbox.seed)
@@ -51,10 +54,14 @@ def notifier(
         links = Links(public, systems.servicenow_base)
     except ValueError as error:
         raise UserError(f"{settings.source}: cards cannot link to {public}: {error}; set web.public_url") from None
-    ways = Ways(links, has_desk, has_chat)
+    ways = Ways(links, has_desk, has_chat, mails(own) if own.smtp_host else None)
     teams = Teams(systems.teams_http(), systems.clock, rng, hosts=hosts, on_exchange=on_exchange)
     quiet = _quiet(own.quiet_hours, tenant.timezone)
-    return Notifier(name, database, systems.clock, rng, ways, teams, address_of, quiet)
+    post = None
+    if own.smtp_host:
+        post = mailing(own, name, systems, database, ways, rng=rng, on_exchange=on_exchange, watch=watch)
+    zones = {f"{PERSON}{upn.lower()}": ZoneInfo(r.timezone) for upn, r in own.people.items() if r.timezone}
+    return Notifier(name, database, systems.clock, rng, ways, teams, address_of, quiet, post, zones)
 
 
 def _configured(own: Notify) -> tuple[AddressOf, Callable[[str], bool], bool]:

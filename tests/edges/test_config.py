@@ -90,6 +90,7 @@ def test_every_key_of_a_section_is_told_in_the_shipped_file():
         "password",
         "api_key",
         "teams_webhook",
+        "smtp_password",
         "wake_token",
         "source",
         "state_dir",

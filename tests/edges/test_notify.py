@@ -31,6 +31,9 @@ client_secret_file = "desk"
 """
 
 
+MAIL = 'smtp_host = "mail.contoso.com"\nmail_from = "licences@contoso.com"'
+
+
 @pytest.fixture
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("RECONCILER_STATE_DIR", str(tmp_path / "var"))
@@ -95,6 +98,15 @@ def test_a_webhook_on_a_host_that_is_not_listed_is_refused_without_saying_it(sta
         ('quiet_hours = "20:00-20:00"', "two times of the day"),
         ('teams_hosts = ["https://flows.contoso.com"]', "the name of a host"),
         ('teams_hosts = ["*"]', "the name of a host"),
+        ('smtp_host = "mail.contoso.com"', "needs mail_from"),
+        (f'{MAIL}\nsmtp_auth = "password"', "needs smtp_user"),
+        (f'{MAIL}\nsmtp_auth = "password"\nsmtp_user = "x@contoso.com"', "needs smtp_password_file"),
+        (f'{MAIL}\nsmtp_auth = "xoauth2"\nsmtp_user = "x@contoso.com"\nsmtp_tls = "none"', "never used without TLS"),
+        (f'{MAIL}\nsmtp_password = "hunter2"', "is a secret and is not written into the file"),
+        (f'{MAIL}\nmail_to = ["a@b.example\\r\\nBcc: x@y.example"]', "plain mail address"),
+        (f'{MAIL}\nmail_domains = ["@contoso.com"]', "part of an address after the @"),
+        (f'{MAIL}\n[notify.people."laura@contoso.com"]\ntimezone = "Mars"', "the name of a time zone"),
+        ('smtp_host = "mail contoso"', "the name of a host"),
         ('teams_webhook = "https://x"', "is a secret and is not written into the file"),
         ('[notify.chats."laura@contoso.com"]\nwebhook_file = "nowhere"', "there is no file"),
         ('[notify.chats."laura@contoso.com"]\nwebhook = "https://x"', "webhook"),

@@ -88,7 +88,7 @@ def test_the_structure_of_a_request_is_what_people_have_learnt_to_read():
         "What cannot be undone",
         "RichTextBlock",
         f"Request sha256 {'d' * 16} (void if anything above changes)",
-        "Nothing is decided in Teams: the button opens the page, where you sign in.",
+        "Nothing is decided here: the button opens the page, where you sign in.",
     ]
     assert [i["text"] for i in card["body"][4]["items"][:1]] == ["Justification (typed by the requester)"]
     assert card["version"] == "1.5"
