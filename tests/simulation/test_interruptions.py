@@ -93,12 +93,12 @@ def _skus(directory: Any, upn: str) -> list[tuple[str, bool, int]]:
 
 
 def settle(state: Path, cycles: int = 3) -> CycleReport:
-    """Cycles until nothing more happens, minutes apart."""
+    """Cycles until nothing more happens, minutes apart: a location that may have been set is looked for ten of them."""
     report = None
     for _ in range(cycles):
         with an_app(state) as app:
             report = once(app, Scope())
-            app.clock.sleep(timedelta(minutes=2).total_seconds())
+            app.clock.sleep(timedelta(minutes=5).total_seconds())
     assert report is not None
     return report
 
