@@ -42,6 +42,8 @@ MOVING = frozenset({Phase.RECEIVED, Phase.APPROVED, Phase.CONVERGING, Phase.VERI
 UNREADABLE_AT_MOST = timedelta(days=1)
 # A permission that is missing is told to whoever grants it, once it is no passing answer of one replica.
 UNPERMITTED_AT_LEAST = timedelta(hours=1)
+# A grant that cannot be looked at just now is a grant still: what is found at the next look is told, if it is news.
+UNTOLD = (Cause.REMOTE_FAILING, Cause.PERMISSION_MISSING, Cause.UNKNOWN)
 AT_EASE = (Phase.GRANTED.value, Phase.EXPIRING.value)
 
 
@@ -157,8 +159,8 @@ def told(endings: Sequence[Ending], at: datetime, deeds: Deeds | None = None) ->
     if not is_at_rest(endings, at):
         return kept
     for ending in endings:
-        is_told = ending.state.phase is Phase.GRANTED or matter(ending, (deeds or {}).get(ending.state.key, ()))
-        if is_told:
+        is_well = ending.state.phase is Phase.GRANTED and ending.state.cause not in {c.value for c in UNTOLD}
+        if is_well or matter(ending, (deeds or {}).get(ending.state.key, ())):
             kept[ending.state.key] = signature(ending.state)
     return kept
 
@@ -193,6 +195,8 @@ def matter(ending: Ending, deeds: Sequence[Deed]) -> Matter | None:
         return Matter.UNREPAIRED
     cause = Cause(state.cause) if state.cause is not None else None
     match state.phase:
+        case Phase.GRANTED if cause in UNTOLD:
+            return None
         case Phase.GRANTED:
             was_asked = gated.proposal.finding.line.says is Says.APPROVED
             was_done = any(d.is_done for d in deeds)

@@ -309,3 +309,18 @@ def test_a_location_that_was_accepted_after_a_long_pause_is_looked_for_before_a_
         assert day.phase("RITM0010001") == "granted"
         assert len([w for w in day.watch.writes if w == f"PATCH /v1.0/users/{anna.user_id}"]) == 2
         assert len(day.notes("RITM0010001")) == 1
+
+
+def test_a_grant_that_cannot_be_looked_at_for_a_while_is_not_told_again(tmp_path):
+    with a_day(tmp_path) as day:
+        day.cycle()
+        day.wait(5)
+        day.world.faults.add(FaultRule("throttled", route="GET /users"))
+        for _ in range(3):
+            day.cycle()
+            day.wait(70)
+        day.world.faults.clear()
+        for _ in range(2):
+            day.cycle()
+            day.wait(70)
+        assert len(day.notes("RITM0010004")) == 1
