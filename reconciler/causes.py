@@ -43,6 +43,10 @@ class Cause(StrEnum):
     UNKNOWN = "unknown"
 
 
+# What says that nobody looked, or could: it tells nothing about what is there, nor about what was asked for.
+UNSEEN = frozenset({Cause.REMOTE_FAILING, Cause.PERMISSION_MISSING, Cause.UNKNOWN, Cause.HELD_BY_PERSON})
+
+
 class Owner(StrEnum):
     """Whose move it is."""
 

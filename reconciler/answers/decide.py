@@ -30,7 +30,7 @@ from reconciler.answers.values import (
     Manners,
     Names,
 )
-from reconciler.causes import CAUSES, Cause, Owner, TicketAnswer
+from reconciler.causes import CAUSES, UNSEEN, Cause, Owner, TicketAnswer
 from reconciler.digest import digest
 from reconciler.lifecycle import Phase
 from reconciler.line import Closing, Decision, Ending, LineState, Rest
@@ -42,8 +42,6 @@ MOVING = frozenset({Phase.RECEIVED, Phase.APPROVED, Phase.CONVERGING, Phase.VERI
 UNREADABLE_AT_MOST = timedelta(days=1)
 # A permission that is missing is told to whoever grants it, once it is no passing answer of one replica.
 UNPERMITTED_AT_LEAST = timedelta(hours=1)
-# A grant that cannot be looked at just now is a grant still: what is found at the next look is told, if it is news.
-UNTOLD = (Cause.REMOTE_FAILING, Cause.PERMISSION_MISSING, Cause.UNKNOWN)
 AT_EASE = (Phase.GRANTED.value, Phase.EXPIRING.value)
 
 
@@ -159,7 +157,7 @@ def told(endings: Sequence[Ending], at: datetime, deeds: Deeds | None = None) ->
     if not is_at_rest(endings, at):
         return kept
     for ending in endings:
-        is_well = ending.state.phase is Phase.GRANTED and ending.state.cause not in {c.value for c in UNTOLD}
+        is_well = ending.state.phase is Phase.GRANTED and not _is_unseen(ending.state)
         if is_well or matter(ending, (deeds or {}).get(ending.state.key, ())):
             kept[ending.state.key] = signature(ending.state)
     return kept
@@ -180,6 +178,11 @@ def is_at_rest(endings: Iterable[Ending], at: datetime) -> bool:
     )
 
 
+def _is_unseen(state: LineState) -> bool:
+    """Whether nobody looked: a grant is one still, and what is found at the next look is told, if it is news."""
+    return state.cause is not None and Cause(state.cause) in UNSEEN
+
+
 def _is_unreadable(state: LineState, at: datetime) -> bool:
     waits = {Cause.REMOTE_FAILING.value: UNREADABLE_AT_MOST, Cause.PERMISSION_MISSING.value: UNPERMITTED_AT_LEAST}
     span = waits.get(state.cause or "") if state.phase is Phase.HELD else None
@@ -195,7 +198,7 @@ def matter(ending: Ending, deeds: Sequence[Deed]) -> Matter | None:
         return Matter.UNREPAIRED
     cause = Cause(state.cause) if state.cause is not None else None
     match state.phase:
-        case Phase.GRANTED if cause in UNTOLD:
+        case Phase.GRANTED if _is_unseen(state):
             return None
         case Phase.GRANTED:
             was_asked = gated.proposal.finding.line.says is Says.APPROVED

@@ -16,7 +16,7 @@ from desired_state.proposals import agent_of, is_software
 from reconciler.approvals.envelope import Envelope, Planned, beyond
 from reconciler.approvals.routes import Label, Need, Route, RouteBook, unopened
 from reconciler.approvals.values import Approval, Assurance, Human, State
-from reconciler.causes import Cause
+from reconciler.causes import UNSEEN, Cause
 from reconciler.digest import plain
 from reconciler.line import Decision, Gated, Observed, Rest
 from reconciler.loop.lasting import lasting
@@ -225,10 +225,6 @@ class Over:
     reason: str
 
 
-# What a look that failed, a person's hold or a guard says about a line says nothing about its request.
-_SILENT = frozenset({Cause.REMOTE_FAILING, Cause.PERMISSION_MISSING, Cause.UNKNOWN, Cause.HELD_BY_PERSON})
-
-
 def overtaken(approval: Approval, gated: Gated) -> Over | None:
     """What becomes of an open request by what its line is found to be now; None: it stands (A8, A9)."""
     finding = gated.proposal.finding
@@ -249,7 +245,7 @@ def overtaken(approval: Approval, gated: Gated) -> Over | None:
         return Over(State.CANCELLED, f"Nothing is asked for any more. {finding.sentence}".strip())
     if gated.decision in (Decision.AWAITING, Decision.CLEARED, Decision.QUEUED, Decision.STOPPED):
         return _moved(approval, gated)
-    if finding.rest is Rest.REVIEW and finding.cause not in _SILENT:
+    if finding.rest is Rest.REVIEW and finding.cause not in UNSEEN:
         return Over(State.VOID, f"A person has to look at the line first. {finding.sentence}".strip())
     if gated.cause is Cause.POLICY_REFUSED and gated.decision is Decision.HELD:
         return Over(State.VOID, f"The rules do not allow it now. {gated.sentence}".strip())

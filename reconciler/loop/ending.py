@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from desired_state.model import GivenKind, Says
 from reconciler.backoff import delay
-from reconciler.causes import Cause
+from reconciler.causes import UNSEEN, Cause
 from reconciler.lifecycle import FINAL, Phase, is_legal
 from reconciler.line import (
     Closing,
@@ -285,7 +285,6 @@ def _given_up(last: Finding, cause: Cause, sentence: str) -> _Stand:
 
 
 _STANDING = (Phase.GRANTED, Phase.DRIFTED, Phase.EXPIRING, Phase.REVOKING)
-_SILENT = (Cause.REMOTE_FAILING, Cause.PERMISSION_MISSING, Cause.UNKNOWN, Cause.HELD_BY_PERSON)
 
 
 def _at_rest(first: Finding, old: LineState | None) -> _Stand:
@@ -303,7 +302,7 @@ def _at_rest(first: Finding, old: LineState | None) -> _Stand:
         phase = Phase.DRIFTED
     if first.cause is Cause.USER_MISSING and first.rest is Rest.WAIT and first.line.says is Says.APPROVED:
         phase = Phase.APPROVED
-    if phase is Phase.HELD and old is not None and old.phase in _STANDING and first.cause in _SILENT:
+    if phase is Phase.HELD and old is not None and old.phase in _STANDING and first.cause in UNSEEN:
         # What was not looked at says nothing about what was proven: a grant stands until a look disproves it (I4).
         return _Stand(old.phase, first.cause, first.sentence)
     return _Stand(phase, first.cause, first.sentence)

@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+
 from desired_state.model import LineKey, Says, Task
 from desired_state.rules import Rules
-from reconciler.answers import ITEM, Answer, Deed, Manners, Names, answers
+from reconciler.answers import ITEM, Answer, Deed, Manners, Names, answers, signature, told
+from reconciler.causes import UNSEEN, Cause
 from reconciler.lifecycle import Phase
 from reconciler.line import Ending, Line, LineState, Observed, Unread
 from reconciler.loop.diff import Windows, diff
@@ -272,3 +275,38 @@ def test_a_follow_up_task_stays_open_while_another_line_of_the_ticket_still_need
     other = replace(lost, state=replace(lost.state, key=LineKey("RITM0000001", 2)))
 
     assert K.CLOSED not in kinds(give(works, other, deeds={}))
+
+
+EVERY_CAUSE = [None, *Cause]
+
+
+@pytest.mark.parametrize("says", [Says.APPROVED, Says.FULFILLED])
+@pytest.mark.parametrize("phase", Phase)
+def test_what_is_remembered_as_told_was_told_or_is_a_grant_that_nobody_has_to_be_told(phase, says):
+    for cause in EVERY_CAUSE:
+        now = stands(phase, cause, told="0/held/no_seat", says=says)
+        later = MONDAY + timedelta(days=2)
+
+        given = answers(now.finding.line.ticket, [now], FULL, Names(), tenant="contoso", at=later)
+        (kept,) = told([now], later).values()
+
+        is_remembered = kept == signature(now.state)
+        assert not given or is_remembered, (phase, cause)
+        assert given or not is_remembered or phase is Phase.GRANTED, (phase, cause)
+        again = stands(phase, cause, told=kept, says=says)
+        assert answers(now.finding.line.ticket, [again], FULL, Names(), tenant="contoso", at=later) == ()
+
+
+@pytest.mark.parametrize("cause", sorted(UNSEEN))
+def test_a_grant_that_nobody_looked_at_is_neither_told_nor_remembered(cause):
+    unseen = stands(Phase.GRANTED, cause, told="1/granted/-", says=Says.APPROVED)
+
+    assert give(unseen, deeds={}) == ()
+    assert told([unseen], MONDAY) == {unseen.state.key: "1/granted/-"}
+
+
+def stands(phase: Phase, cause: Cause | None, *, told: str, says: Says) -> Ending:
+    """A line of which the ticket was told something, now in this phase."""
+    before = LineState(LineKey("RITM0000001", 1), Phase.HELD, since=MONDAY, told=told)
+    found = ending(a_line(state=before, says=says), PROVEN)
+    return replace(found, state=replace(found.state, phase=phase, cause=cause.value if cause is not None else None))
