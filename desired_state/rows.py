@@ -1,6 +1,6 @@
 """What every stored row shares: one metadata with named constraints, and instants that cannot lose their zone.
 
-Rows are declared in two places, the ledger's here and all others in `reconciler.store.tables`; both belong to one
+Rows are declared in two places, the ledger's here and all others in `reconciler.store.rows`; both belong to one
 schema, so both derive from `Row`. Nothing but the ledger and the store imports this module.
 """
 

@@ -29,7 +29,8 @@ from reconciler.metrics.labels import NONE
 from reconciler.model import Verdict
 from reconciler.seats.book import Book
 from reconciler.store import checkpoints, guards, heartbeat, journal, notices, outbox, seats, tally
-from reconciler.store.tables import ApprovalRow, LineRow
+from reconciler.store.rows.approvals import ApprovalRow
+from reconciler.store.rows.tickets import LineRow
 
 DAY = timedelta(hours=24)
 BUDGET_KEPT = timedelta(seconds=60)  # yesterday's writes leave the day by themselves

@@ -9,7 +9,7 @@ from sqlmodel import Session, col, func, select
 
 from reconciler.lifecycle import FINAL
 from reconciler.store import approvals
-from reconciler.store.tables import AnswerRow, LineRow
+from reconciler.store.rows.tickets import AnswerRow, LineRow
 
 
 def next_instant(session: Session, tenant: str, *, after: datetime) -> datetime | None:

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from sqlmodel import Session, col, select
 
 from reconciler.store import journal
-from reconciler.store.proposal_rows import AgentRow
+from reconciler.store.rows.agents import AgentRow
 
 EVERY = "*"  # all products
 READS = ("own", "all")  # its own proposals; every ticket too

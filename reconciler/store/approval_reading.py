@@ -17,7 +17,7 @@ from desired_state.model import LineKey
 from desired_state.rows import table_of
 from reconciler.approvals.values import Approval, Decision, Delegation, State, among
 from reconciler.store.delegations import OURS, delegations
-from reconciler.store.tables import ApprovalDecisionRow, ApprovalRow
+from reconciler.store.rows.approvals import ApprovalDecisionRow, ApprovalRow
 
 _C, _D = table_of(ApprovalRow).c, table_of(ApprovalDecisionRow).c
 _ALL: Select[Any] = select(_C.tenant, _C.id, _C.ticket, _C.line, _C.state, _C.body).where(

@@ -30,7 +30,7 @@ from reconciler.approvals.values import (
 from reconciler.store import approval_reading as reading
 from reconciler.store import journal
 from reconciler.store.delegations import who as _who
-from reconciler.store.tables import ApprovalDecisionRow, ApprovalRow
+from reconciler.store.rows.approvals import ApprovalDecisionRow, ApprovalRow
 
 Tell = Callable[[Session, str, Approval, datetime], None]
 """Queues what an event of a request has to be told: approval.request, .reminder, .escalated, .outcome."""

@@ -15,7 +15,7 @@ from desired_state.model import LineKey
 from desired_state.rows import table_of
 from reconciler.approvals.values import Approval
 from reconciler.store import journal
-from reconciler.store.tables import BreakGlassRow
+from reconciler.store.rows.approvals import BreakGlassRow
 
 _TABLE = table_of(BreakGlassRow)
 _OWED = (

@@ -23,7 +23,7 @@ from reconciler.audit.merkle import Frontier, Tree, leaf
 from reconciler.audit.notes import Signer
 from reconciler.audit.verify import Marks, Segment
 from reconciler.store import journal
-from reconciler.store.tables import CheckpointRow, SegmentRow
+from reconciler.store.rows.audit import CheckpointRow, SegmentRow
 
 _TABLE = table_of(CheckpointRow)
 _LAST = select_columns(_TABLE).where(_TABLE.c.tenant == bindparam("tenant")).order_by(_TABLE.c.size.desc()).limit(1)

@@ -18,7 +18,7 @@ from sqlmodel import Session
 from desired_state.rows import is_row, table_of
 from reconciler.digest import canonical
 from reconciler.store import journal
-from reconciler.store.tables import ConfigAcceptedRow, ConfigSeenRow, ConfigTextRow
+from reconciler.store.rows.configs import ConfigAcceptedRow, ConfigSeenRow, ConfigTextRow
 
 _TEXTS, _SEEN_IN, _ACCEPTED = table_of(ConfigTextRow), table_of(ConfigSeenRow), table_of(ConfigAcceptedRow)
 _OF_TENANT = select(_ACCEPTED).where(_ACCEPTED.c.tenant == bindparam("tenant"))

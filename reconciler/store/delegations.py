@@ -16,7 +16,7 @@ from sqlmodel import Session
 from desired_state.rows import table_of
 from reconciler.approvals.values import Delegation, Human, same
 from reconciler.store import journal
-from reconciler.store.tables import ApprovalDelegationRow
+from reconciler.store.rows.approvals import ApprovalDelegationRow
 
 _P = table_of(ApprovalDelegationRow).c
 _ARRANGED = select(_P.body).where(_P.tenant == bindparam("tenant"))

@@ -14,7 +14,8 @@ from typing import Any
 from sqlmodel import Session, col, select
 
 from reconciler.store import configs, guards
-from reconciler.store.tables import ConfigAcceptedRow, GuardFactRow
+from reconciler.store.rows.configs import ConfigAcceptedRow
+from reconciler.store.rows.guards import GuardFactRow
 
 FACT = "directory"
 

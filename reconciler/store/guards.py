@@ -18,7 +18,7 @@ from sqlmodel import select as select_rows
 
 from desired_state.rows import is_row, table_of
 from reconciler.store import journal
-from reconciler.store.tables import GuardFactRow, GuardPlanRow
+from reconciler.store.rows.guards import GuardFactRow, GuardPlanRow
 
 RELEASE = timedelta(hours=1)
 KEPT = timedelta(days=30)

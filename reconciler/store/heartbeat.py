@@ -16,7 +16,7 @@ from sqlmodel import Session
 
 from desired_state.rows import is_row, table_of
 from reconciler.audit.chain import Head
-from reconciler.store.tables import CycleRow
+from reconciler.store.rows.cycles import CycleRow
 
 _TABLE = table_of(CycleRow)
 _ONE, _ADD, _CHANGE = select(_TABLE).where(is_row(_TABLE)), insert(_TABLE), update(_TABLE).where(is_row(_TABLE))

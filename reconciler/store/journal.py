@@ -28,7 +28,7 @@ from reconciler.audit.veil import revealed
 from reconciler.digest import canonical
 from reconciler.store import persons
 from reconciler.store.fit import fit, redact
-from reconciler.store.tables import AuditAbout, AuditRecord
+from reconciler.store.rows.audit import AuditAbout, AuditRecord
 
 __all__ = [
     "US",

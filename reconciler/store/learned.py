@@ -18,7 +18,7 @@ from sqlmodel import Session
 from desired_state.model import PlanId
 from desired_state.plan_rules import Enforcement, Exclusion, Need, Rule, exclusion
 from desired_state.rows import table_of
-from reconciler.store.tables import LearnedRow
+from reconciler.store.rows.licences import LearnedRow
 
 LESSON_HOLDS = timedelta(days=180)
 WORDS_MAX = 500

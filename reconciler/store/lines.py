@@ -21,7 +21,7 @@ from desired_state.rows import is_row, table_of
 from reconciler.lifecycle import Phase, move
 from reconciler.line import LineState
 from reconciler.model import Verdict
-from reconciler.store.tables import LineRow
+from reconciler.store.rows.tickets import LineRow
 
 _TABLE = table_of(LineRow)
 _ONE = select(_TABLE).where(is_row(_TABLE))

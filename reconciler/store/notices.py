@@ -22,7 +22,7 @@ from reconciler.approvals.values import Human
 from reconciler.backoff import delay
 from reconciler.cards.values import Channel, Kind, Notice
 from reconciler.store import journal
-from reconciler.store.tables import NoticeRow
+from reconciler.store.rows.notices import NoticeRow
 
 RETRY_BASE_S, RETRY_CAP_S = 120.0, 21_600.0  # with jitter: 1 minute or more at first, 6 hours at most
 TRIES_MAX = 12  # about a day and a half, then nobody tries again

@@ -21,7 +21,7 @@ from desired_state.rows import table_of
 from reconciler.answers import Answer
 from reconciler.backoff import delay
 from reconciler.model import AnswerKind
-from reconciler.store.tables import AnswerRow
+from reconciler.store.rows.tickets import AnswerRow
 
 RETRY_BASE_S, RETRY_CAP_S = 60.0, 3600.0
 _NOTES = (AnswerKind.NOTE.value, AnswerKind.QUESTION.value)

@@ -13,7 +13,7 @@ from typing import Any
 from sqlmodel import Session, col, select
 
 from reconciler.audit.veil import SIGN, Veil, is_person, is_somebody, owner_of, replaced, signs_in
-from reconciler.store.tables import PersonRow, VeilRow
+from reconciler.store.rows.audit import PersonRow, VeilRow
 
 VEIL = "veil"
 

@@ -17,7 +17,7 @@ from desired_state.model import Says
 from desired_state.proposals import Proposal, as_request, as_ticket, number_of
 from reconciler.digest import plain
 from reconciler.store import journal, tickets
-from reconciler.store.proposal_rows import ProposalRow
+from reconciler.store.rows.agents import ProposalRow
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from sqlmodel import Session, select
 
 from desired_state.model import PlanId, SkuId
 from desired_state.published import Published
-from reconciler.store.tables import NameRow
+from reconciler.store.rows.licences import NameRow
 
 _SKU, _PLAN = "sku", "plan"
 

@@ -18,7 +18,7 @@ from sqlmodel import Session, col, func, select
 from desired_state.model import LineKey
 from reconciler.question import Decided, Question, Word
 from reconciler.store import journal
-from reconciler.store.question_rows import QuestionRow
+from reconciler.store.rows.questions import QuestionRow
 
 REASON_MAX, NAME_MAX = 500, 100
 

@@ -15,7 +15,7 @@ from sqlmodel import Session, col, select
 
 from reconciler.audit.verify import Segment
 from reconciler.store import checkpoints, journal
-from reconciler.store.tables import AuditAbout, AuditRecord
+from reconciler.store.rows.audit import AuditAbout, AuditRecord
 
 VIEWS = frozenset({"approval.viewed", "approval.view_denied", "audit.read", "auth.signin", "auth.refused", "polled"})
 

@@ -20,7 +20,7 @@ from desired_state.model import LineKey
 from desired_state.rows import is_row, table_of
 from desired_state.rules import Ruling, replay
 from reconciler.store import journal
-from reconciler.store.tables import AutoApprovalRow, RuleTextRow
+from reconciler.store.rows.approvals import AutoApprovalRow, RuleTextRow
 
 RULED_KINDS = ("line_moved",)  # audit rows that carry a ruling
 _TEXTS = table_of(RuleTextRow)

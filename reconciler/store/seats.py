@@ -12,7 +12,7 @@ from sqlmodel import Session
 from desired_state.model import SkuId
 from desired_state.rows import is_row, table_of
 from reconciler.seats.book import Book
-from reconciler.store.tables import SeatRow
+from reconciler.store.rows.licences import SeatRow
 
 _DECODE = msgspec.json.Decoder(Book).decode
 _ENCODE = msgspec.json.Encoder(order="deterministic").encode

@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import delete, func, update
 from sqlmodel import Session, col, select
 
-from reconciler.store.tables import SignInRow, WebSessionRow
+from reconciler.store.rows.sessions import SignInRow, WebSessionRow
 
 SIGN_IN_MAX = timedelta(minutes=10)
 IDLE_MAX = timedelta(minutes=30)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from sqlmodel import Session, select
 
 from reconciler.store import journal
-from reconciler.store.tables import SinkRow
+from reconciler.store.rows.audit import SinkRow
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ from sqlmodel import Session
 
 from desired_state.rows import table_of
 from reconciler.store import directories, journal
-from reconciler.store.tables import EVERYONE, SwitchRow
+from reconciler.store.rows.guards import SwitchRow
+from reconciler.store.tables import EVERYONE
 
 KILL = "kill-switch"
 EVERYTHING = "*"

@@ -19,7 +19,7 @@ from sqlmodel.sql.expression import SelectOfScalar
 from desired_state.model import LineKey
 from reconciler.lifecycle import FINAL, Phase
 from reconciler.model import Verdict
-from reconciler.store.tables import LineDayRow, LineKindRow, LineRow
+from reconciler.store.rows.tickets import LineDayRow, LineKindRow, LineRow
 from reconciler.tallies import DAY, WEEK, Ages, Count, Kind, Move
 
 PAGE_MAX = 200

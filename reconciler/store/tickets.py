@@ -12,7 +12,7 @@ from sqlmodel import Session
 from desired_state.ledger import CHUNK
 from desired_state.model import Ticket
 from desired_state.rows import is_row, table_of
-from reconciler.store.tables import TicketRow
+from reconciler.store.rows.tickets import TicketRow
 
 _TABLE = table_of(TicketRow)
 _ONE = select(_TABLE.c.body).where(is_row(_TABLE))

@@ -10,7 +10,7 @@ from sqlalchemy import bindparam, insert, select, update
 from sqlmodel import Session
 
 from desired_state.rows import is_row, table_of
-from reconciler.store.tables import WatermarkRow
+from reconciler.store.rows.tickets import WatermarkRow
 
 _TABLE = table_of(WatermarkRow)
 _OF_TENANT = select(_TABLE.c.source, _TABLE.c.at, _TABLE.c.sys_id).where(_TABLE.c.tenant == bindparam("tenant"))

@@ -16,7 +16,7 @@ from desired_state.model import Claim, Entitlement, LineKey, ProductKey, Request
 from reconciler.causes import Cause
 from reconciler.store import journal, tickets
 from reconciler.store.database import Database, open_database
-from reconciler.store.tables import LineRow
+from reconciler.store.rows.tickets import LineRow
 from tests.make_tickets import a_ticket
 
 SETTLED = [("granted", "true", None)] * 6 + [("granted", None, None)] * 2 + [("revoked", "true", None)]

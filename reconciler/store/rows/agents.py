@@ -1,4 +1,4 @@
-"""The rows of software that may propose, and of what it proposed. `tables` makes them part of the schema."""
+"""The rows of software that may propose, and of what it proposed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rows of what only a person may decide, and of what they said. `tables` makes them part of the schema."""
+"""The rows of what only a person may decide, and of what they said."""
 
 from __future__ import annotations
 
