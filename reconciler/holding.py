@@ -21,7 +21,7 @@ from reconciler.errors import UserError
 from reconciler.store import leases
 from reconciler.store.database import Database
 from reconciler.wiring import App, owner_name
-from reconciler.wiring.app import nothing
+from reconciler.wiring.kept import nothing
 
 TTL_S = 90.0
 RENEW_S = 15.0

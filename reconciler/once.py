@@ -20,7 +20,7 @@ from reconciler.metrics import UNCOUNTED, counting
 from reconciler.report import CycleReport
 from reconciler.store import breakglass, directories, heartbeat, journal, leases
 from reconciler.wiring import App, governed
-from reconciler.wiring.app import nothing
+from reconciler.wiring.kept import nothing
 
 
 class CycleLost(UserError):

@@ -4,8 +4,9 @@ Against the embedded sandbox the only difference is the transport, the addresses
 clients are the ones that ship.
 """
 
-from reconciler.wiring.app import App, open_app, owner_name
+from reconciler.wiring.app import App
 from reconciler.wiring.governing import governed
+from reconciler.wiring.opening import open_app, owner_name
 from reconciler.wiring.stores import connect_store, open_store, pick_tenant
 from reconciler.wiring.systems import Systems, reset_sandbox, sandbox_state, sandbox_twin, sandbox_world, systems
 

@@ -4,17 +4,10 @@ from __future__ import annotations
 
 import os
 import random
-import re
-import secrets
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property
-from typing import Any
-from zoneinfo import ZoneInfo
 
 from desired_state.catalogue import Catalogue
 from desired_state.items import Item
@@ -28,13 +21,11 @@ from reconciler.clients.wire import Budget, Counts, Patience, Wire
 from reconciler.clock import Clock
 from reconciler.config import Settings, Tenant
 from reconciler.config.effective import Effective
-from reconciler.digest import digest
 from reconciler.errors import UserError
 from reconciler.governance.standing import Standing
 from reconciler.loop.approving import Asking
 from reconciler.loop.cycle import Deps, Progress
 from reconciler.loop.desk import Desk
-from reconciler.loop.diff import Windows
 from reconciler.loop.gate import Policy
 from reconciler.loop.guarding import Guarding
 from reconciler.loop.handover import hand_over
@@ -46,50 +37,24 @@ from reconciler.loop.pull import Reader
 from reconciler.loop.seating import Seating
 from reconciler.metrics import UNCOUNTED, Meter
 from reconciler.probes import probes
-from reconciler.store import published_names, watermarks
+from reconciler.store import published_names
 from reconciler.store.approvals import Tell
 from reconciler.store.database import Database
 from reconciler.traces import UNTRACED, Tracer
+from reconciler.wiring import configured, forms
 from reconciler.wiring.asking import route_book
 from reconciler.wiring.audit import build_notary
-from reconciler.wiring.governing import governed, note_configuration
+from reconciler.wiring.governing import acting_since, note_configuration, note_leaving
 from reconciler.wiring.guards import limits, scope, windows
+from reconciler.wiring.kept import Fence, Kept
 from reconciler.wiring.measuring import decisions, exchanges, sign_ins
 from reconciler.wiring.notify import notifier
 from reconciler.wiring.stops import outside_stop
-from reconciler.wiring.stores import open_store
-from reconciler.wiring.systems import Systems, systems
+from reconciler.wiring.systems import Systems
 
-LEFT_OBSERVE = "left-observe"  # since when tickets may cause anything, where the configuration does not say
-_SECRETS = {"client_secret", "password", "api_key", "client_secret_file", "password_file", "api_key_file", "ca_file"}
-_SYS_ID = re.compile(r"[0-9a-f]{32}")
 GRAPH_UNITS, GRAPH_WINDOW_S = 3500.0, 10.0  # the smallest tenant's allowance (graph.md section 10)
-
-
 PATIENCE = Patience()
 UNLIMITED = 1e9  # requests: a system whose allowance nobody states; it may still say that it wants to be left alone
-
-
-def nothing() -> None:
-    """Nothing stands in the way."""
-
-
-@dataclass
-class Fence:
-    """Asked before each attempt to send a write; raises to stop it. Set while a cycle holds its tenant."""
-
-    check: Callable[[], None] = nothing
-
-    def __call__(self) -> None:
-        self.check()
-
-
-@dataclass
-class Kept:
-    """What one cycle leaves to the next: tokens that are good for a while, and which system wants to be left alone."""
-
-    tokens: dict[str, Any] = field(default_factory=dict)
-    budgets: dict[str, Budget] = field(default_factory=dict)
 
 
 @dataclass
@@ -230,30 +195,12 @@ class App:
     @cached_property
     def items(self) -> Mapping[str, Item]:
         """The configured catalogue items by sys_id. Raises UserError for one that the instance does not have."""
-        configured = self.settings.items_for(self.name)
-        named = [item.name for item in configured if item.sys_id is None]
-        found = self.servicenow.items(named) if named else {}
-        known: dict[str, Item] = {}
-        for item in configured:
-            sys_id = item.sys_id or found.get(item.name)
-            if not isinstance(sys_id, str):
-                raise UserError(
-                    f"{self.settings.source}: ServiceNow has no single catalogue item named '{item.name}'; "
-                    "correct the name in [[items]], or give the item's sys_id"
-                )
-            known[sys_id] = item
-        return known
+        return forms.items(self.settings, self.name, lambda: self.servicenow)
 
     @cached_property
     def groups(self) -> Mapping[str, str]:
         """sys_ids of the ServiceNow groups that the configuration names, by name. Raises UserError."""
-        servicenow, items = self.tenant.servicenow, self.items.values()
-        names = {*servicenow.our_groups, *servicenow.queues.values(), *(i.follow_up_group for i in items)} - {""}
-        found = {name: self.servicenow.group(name) for name in sorted(names)}
-        for name, sys_id in found.items():
-            if not isinstance(sys_id, str):
-                raise UserError(f"{self.settings.source}: ServiceNow has no single group named '{name}'")
-        return {name: sys_id for name, sys_id in found.items() if isinstance(sys_id, str)}
+        return forms.groups(self.settings, self.tenant, self.items.values(), self.servicenow)
 
     def eyes(self) -> Eyes:
         """The directory and the workload probes. Raises UserError for a product whose probe nobody brought."""
@@ -269,16 +216,10 @@ class App:
     @cached_property
     def reviews(self) -> Mapping[str, str]:
         """sys_ids of the catalogue items for manual review, by name. Raises UserError."""
-        names = {i.review_item for i in self.items.values()} - {""}
-        found = self.servicenow.items(sorted(n for n in names if not _SYS_ID.fullmatch(n)))
-        for name in sorted(names):
-            if not _SYS_ID.fullmatch(name) and not isinstance(found.get(name), str):
-                raise UserError(f"{self.settings.source}: ServiceNow has no single catalogue item named '{name}'")
-        return {name: sys_id for name, sys_id in found.items() if isinstance(sys_id, str)}
+        return forms.reviews(self.settings, self.items.values(), self.servicenow)
 
     def deps(self) -> Deps:
         """Everything a cycle works with. Asks ServiceNow for the ids of items and groups once."""
-        zone = ZoneInfo(self.tenant.timezone) if self.tenant.timezone != "UTC" else UTC
         guards = self.tenant.guards
         our_groups = frozenset(self.groups[name] for name in self.tenant.servicenow.our_groups)
         reader = Reader(
@@ -289,18 +230,14 @@ class App:
             catalogue=self.catalogue,
             items=self.items,
             words=self.tenant.servicenow.words(),
-            zone=zone,
+            zone=configured.zone(self.tenant),
             our_groups=our_groups,
             page_size=self.tenant.servicenow.page_size,
             priorities=guards.priorities,
             whole_every=self.settings.schedule.full_scan_every,
             meaning=self._meaning,
         )
-        policy = self.policy()
-        names = Names(
-            {sku: name for sku, (_, name) in self.catalogue.skus.items()},
-            {plan: name for plan, (name, _) in self.catalogue.plans.items()},
-        )
+        policy, names = self.policy(), configured.names(self.catalogue)
         manners, meter = self._manners(our_groups), self.own_meter
         desk = Desk(self.name, self.database, self.servicenow, self.clock, limits(guards), manners, names, meter)
         return Deps(
@@ -315,11 +252,7 @@ class App:
             desk=desk,
             rules=self.settings.rules_for(self.name),
             policy=policy,
-            windows=Windows(
-                user_sync=self.tenant.user_sync_window,
-                directory_sync=self.tenant.directory_sync,
-                retry=self.tenant.retry_window,
-            ),
+            windows=configured.sync_windows(self.tenant),
             bounds=self.bounds(names),
             plan_names=names.plans,
             watch=self.tenant.watch,
@@ -357,7 +290,6 @@ class App:
 
     def asking(self) -> Asking:
         """How people are asked, and by whom no person answers."""
-        zone = ZoneInfo(self.tenant.timezone) if self.tenant.timezone != "UTC" else UTC
         policy, agents = self.policy(), frozenset(self.tenant.servicenow.agents)
         ours = {self.tenant.servicenow.username, self.systems.servicenow_user} - {""}
         return Asking(
@@ -367,7 +299,7 @@ class App:
             clock=self.clock,
             graph=self.graph,
             servicenow=self.servicenow,
-            book=route_book(self.tenant.approvals, zone),
+            book=route_book(self.tenant.approvals, configured.zone(self.tenant)),
             ids=lambda: self.systems.random_bytes(16),
             agents=agents,
             software=agents | ours,
@@ -398,42 +330,17 @@ class App:
     def prepare(self, cycle: str) -> None:
         """What has to be in the store before a cycle: its configuration, and the past of an empty sandbox's store."""
         note_configuration(self)
-        if self.tenant.mode != "observe" and self.tenant.act_on_tickets_since is None:
-            with self.database.write() as session:
-                if watermarks.load(session, self.name, LEFT_OBSERVE) is None:
-                    watermarks.save(session, self.name, LEFT_OBSERVE, watermarks.Watermark(self.clock.now(), ""))
+        note_leaving(self)
         if self.systems.past is not None:
             hand_over(self.deps().reader, self.systems.past(), tenant_id=self.systems.tenant_id, cycle=cycle)
 
     def policy(self) -> Policy:
         """What the configuration allows, for the gate."""
-        guards, tenant = self.tenant.guards, self.tenant
-        overlays = self.settings.products
-        return Policy(
-            mode=tenant.mode,
-            modes={ProductKey(key): o.mode for key, o in overlays.items() if o.mode is not None},
-            act_on_tickets_since=self._since(),
-            act_max_age=tenant.act_max_age,
-            held_tickets=guards.held_tickets,
-            held_products={ProductKey(key): o.held for key, o in overlays.items() if o.held},
-            agents=frozenset(tenant.servicenow.agents),
-        )
+        return configured.policy(self.settings, self.tenant, acting_since(self))
 
     def bounds(self, names: Names) -> Bounds:
         """What a plan may use."""
-        services = {plan: name for plan, (_, name) in self.catalogue.plans.items()}
-        return Bounds(
-            frozenset(self.tenant.guards.countries),
-            names.skus,
-            names.plans,
-            self.sku_prices(),
-            directory_sync=self.tenant.directory_sync,
-            use_grace_seats=self.tenant.guards.use_grace_seats,
-            service_names={**self.plan_rules.names, **services},
-            rules=self.plan_rules,
-            products=self.catalogue.products,
-            known_plans=self._known_plans,
-        )
+        return configured.bounds(self.tenant, self.catalogue, self.plan_rules, names, self._known_plans)
 
     @cached_property
     def _known_plans(self) -> frozenset[PlanId]:
@@ -441,62 +348,21 @@ class App:
 
     @cached_property
     def _meaning(self) -> str:
-        """A digest of what decides how a ticket is read: change it, and every ticket is read anew."""
-        return digest(
-            {
-                "items": [item.model_dump(mode="json") for item in self.settings.items_for(self.name)],
-                "products": {key: o.model_dump(mode="json") for key, o in self.settings.products.items()},
-                "words": self.tenant.servicenow.model_dump(mode="json", exclude=_SECRETS),
-                "timezone": self.tenant.timezone,
-            }
-        )
+        return configured.meaning(self.settings, self.name, self.tenant)
 
     def sku_prices(self) -> dict[SkuId, Decimal]:
         """What a SKU costs: the least price of the products that it is the first choice for."""
-        prices: dict[SkuId, Decimal] = {}
-        for product in self.catalogue.products.values():
-            if product.price is not None and product.candidate_skus:
-                first = product.candidate_skus[0]
-                prices[first] = min(product.price, prices.get(first, product.price))
-        return prices
-
-    def _since(self) -> datetime | None:
-        """The first instant whose tickets may cause anything. A tenant that never left observe has none yet."""
-        since = self.tenant.act_on_tickets_since
-        if since == "all":
-            return None
-        if since is None:
-            with self.database.read() as session:
-                left = watermarks.load(session, self.name, LEFT_OBSERVE)
-            return left.at if left is not None else self.clock.now()
-        return datetime.combine(since, time(), tzinfo=UTC)
+        return configured.sku_prices(self.catalogue)
 
     def _manners(self, our_groups: frozenset[str]) -> Callable[[Ticket], Manners]:
-        levels = {ProductKey(k): o.answers for k, o in self.settings.products.items() if o.answers is not None}
-
-        queues = {owner: self.groups[name] for owner, name in self.tenant.servicenow.queues.items() if name}
-
-        def manners(ticket: Ticket) -> Manners:
-            item = self.items.get(ticket.item)
-            if item is None:
-                return Manners()
-            return Manners(
-                level=self.tenant.answers,
-                levels=levels,
-                may_reopen=item.reopen,
-                follow_up_group=self.groups.get(item.follow_up_group, ""),
-                queues=queues,
-                closes=item.close,
-                our_groups=our_groups,
-                evidence=item.attach_evidence,
-                reopen_path=self.tenant.servicenow.reopen_path,
-                reopened_stage=self.tenant.servicenow.reopened_stage,
-                reopened_request_state=self.tenant.servicenow.reopened_request_state,
-                review_item=self.reviews.get(item.review_item, item.review_item),
-                review_variable=item.review_variable,
-            )
-
-        return manners
+        return forms.manners(
+            self.settings,
+            self.tenant,
+            known=self.items,
+            by_name=self.groups,
+            review_items=lambda: self.reviews,
+            our_groups=our_groups,
+        )
 
     def _reads_purposes(self) -> bool:
         """Whether it is wanted, and permitted, to read what a mailbox is for."""
@@ -518,43 +384,3 @@ class App:
         if self.tenant.sandbox:
             return random.Random(f"{name}-{self.settings.sandbox.seed}-{self.clock.now().isoformat()}")  # noqa: S311
         return random.SystemRandom()
-
-
-@contextmanager
-def open_app(
-    settings: Settings,
-    name: str,
-    *,
-    progress: Progress | None = None,
-    patience: Patience = PATIENCE,
-    clock: Clock | None = None,
-    port: int | None = None,
-    meter: Meter = UNCOUNTED,
-    tracer: Tracer = UNTRACED,
-) -> Iterator[App]:
-    """One tenant with its store and its systems, for a block. `clock` is the systems' own where that is at hand."""
-    tenant = settings.tenants[name]
-    database = open_store(settings)
-    try:
-        with systems(settings, tenant) as found:
-            reached = replace(found, clock=clock) if clock is not None else found
-            app = App(
-                name,
-                settings,
-                tenant,
-                reached,
-                database,
-                progress or (lambda _: None),
-                patience,
-                port=port,
-                meter=meter,
-                tracer=tracer,
-            )
-            yield governed(app)
-    finally:
-        database.close()
-
-
-def owner_name() -> str:
-    """Who holds a lease: process and thread of this machine, and a part that no restart repeats."""
-    return f"{os.uname().nodename}:{os.getpid()}:{threading.get_ident() % 10000}:{secrets.token_hex(3)}"

@@ -6,6 +6,7 @@ import getpass
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime, time
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -19,8 +20,9 @@ from reconciler.governance.standing import Basis, Standing, acceptors, basis, lo
 from reconciler.governance.table import ANSWERS, MODES
 from reconciler.signatures import BadSignature, fingerprint, signed_by, verified
 from reconciler.signers import Signer, allowed, parse_signers
-from reconciler.store import configs, directories, guards, journal
+from reconciler.store import configs, directories, guards, journal, watermarks
 
+LEFT_OBSERVE = "left-observe"  # since when tickets may cause anything, where the configuration does not say
 _DENIALS = ("deny_domains", "deny_users", "deny_groups", "break_glass", "shared_accounts")
 
 if TYPE_CHECKING:
@@ -54,6 +56,26 @@ def basis_of(app: App) -> Basis:
     """What this tenant's configuration is compared with."""
     with app.database.read() as session:
         return _basis(session, app.name, *app.effective.read())
+
+
+def acting_since(app: App) -> datetime | None:
+    """The first instant whose tickets may cause anything. A tenant that never left observe has none yet."""
+    since = app.tenant.act_on_tickets_since
+    if since == "all":
+        return None
+    if since is None:
+        with app.database.read() as session:
+            left = watermarks.load(session, app.name, LEFT_OBSERVE)
+        return left.at if left is not None else app.clock.now()
+    return datetime.combine(since, time(), tzinfo=UTC)
+
+
+def note_leaving(app: App) -> None:
+    """Remember when the tenant left observe, where the configuration does not say from when on tickets count."""
+    if app.tenant.mode != "observe" and app.tenant.act_on_tickets_since is None:
+        with app.database.write() as session:
+            if watermarks.load(session, app.name, LEFT_OBSERVE) is None:
+                watermarks.save(session, app.name, LEFT_OBSERVE, watermarks.Watermark(app.clock.now(), ""))
 
 
 def note_directory(app: App) -> None:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 from desired_state.items import Item
-from reconciler.answers import Names
 from reconciler.backtest import exported, replay
 from reconciler.backtest.values import Replayed
 from reconciler.errors import UserError
-from reconciler.loop.diff import Windows
 from reconciler.metrics import UNCOUNTED
-from reconciler.wiring.app import App, Fence
+from reconciler.wiring import configured
+from reconciler.wiring.app import App
+from reconciler.wiring.kept import Fence
 
 
 class WriteRefused(AssertionError):
@@ -38,23 +37,15 @@ def backtest(app: App, *, since: timedelta, file: Path | None, log_kept: timedel
     else:
         items = {item.sys_id or item.name: item for item in app.settings.items_for(app.name)}
         given = _from_file(app, file, items, at)
-    names = Names(
-        {sku: name for sku, (_, name) in app.catalogue.skus.items()},
-        {plan: name for plan, (name, _) in app.catalogue.plans.items()},
-    )
     means = replay.Meaning(
         tenant=app.name,
         tenant_id=app.systems.tenant_id,
         catalogue=app.catalogue,
         items=items,
         words=app.tenant.servicenow.words(),
-        zone=ZoneInfo(app.tenant.timezone) if app.tenant.timezone != "UTC" else UTC,
-        windows=Windows(
-            user_sync=app.tenant.user_sync_window,
-            directory_sync=app.tenant.directory_sync,
-            retry=app.tenant.retry_window,
-        ),
-        bounds=app.bounds(names),
+        zone=configured.zone(app.tenant),
+        windows=configured.sync_windows(app.tenant),
+        bounds=app.bounds(configured.names(app.catalogue)),
     )
     return replay.replay(given, means, app.eyes(), since=from_, at=at, log_kept=log_kept, progress=app.progress)
 

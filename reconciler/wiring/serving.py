@@ -14,9 +14,10 @@ from reconciler.logs import Log
 from reconciler.metrics import Meter
 from reconciler.traces import UNTRACED, Tracer
 from reconciler.web.server import WebServer
-from reconciler.wiring.app import App, open_app
+from reconciler.wiring.app import App
 from reconciler.wiring.governing import note_configuration, note_start
 from reconciler.wiring.measuring import registry
+from reconciler.wiring.opening import open_app
 from reconciler.wiring.pages import Loop, public_url, web_app
 from reconciler.wiring.stock import taking_stock
 from reconciler.wiring.twin import ServedTwin, followed_sandbox, served_sandbox

@@ -1,0 +1,31 @@
+"""What outlives one cycle of a tenant, and what is asked before each of its writes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from reconciler.clients.wire import Budget
+
+
+def nothing() -> None:
+    """Nothing stands in the way."""
+
+
+@dataclass
+class Fence:
+    """Asked before each attempt to send a write; raises to stop it. Set while a cycle holds its tenant."""
+
+    check: Callable[[], None] = nothing
+
+    def __call__(self) -> None:
+        self.check()
+
+
+@dataclass
+class Kept:
+    """What one cycle leaves to the next: tokens that are good for a while, and which system wants to be left alone."""
+
+    tokens: dict[str, Any] = field(default_factory=dict)
+    budgets: dict[str, Budget] = field(default_factory=dict)

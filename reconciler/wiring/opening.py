@@ -1,0 +1,61 @@
+"""One tenant with its store and its systems, for a block; and the name by which a process holds it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from reconciler.clients.wire import Patience
+from reconciler.clock import Clock
+from reconciler.config import Settings
+from reconciler.loop.cycle import Progress
+from reconciler.metrics import UNCOUNTED, Meter
+from reconciler.traces import UNTRACED, Tracer
+from reconciler.wiring.app import PATIENCE, App
+from reconciler.wiring.governing import governed
+from reconciler.wiring.stores import open_store
+from reconciler.wiring.systems import systems
+
+
+@contextmanager
+def open_app(
+    settings: Settings,
+    name: str,
+    *,
+    progress: Progress | None = None,
+    patience: Patience = PATIENCE,
+    clock: Clock | None = None,
+    port: int | None = None,
+    meter: Meter = UNCOUNTED,
+    tracer: Tracer = UNTRACED,
+) -> Iterator[App]:
+    """One tenant with its store and its systems, for a block. `clock` is the systems' own where that is at hand."""
+    tenant = settings.tenants[name]
+    database = open_store(settings)
+    try:
+        with systems(settings, tenant) as found:
+            reached = replace(found, clock=clock) if clock is not None else found
+            app = App(
+                name,
+                settings,
+                tenant,
+                reached,
+                database,
+                progress or (lambda _: None),
+                patience,
+                port=port,
+                meter=meter,
+                tracer=tracer,
+            )
+            yield governed(app)
+    finally:
+        database.close()
+
+
+def owner_name() -> str:
+    """Who holds a lease: process and thread of this machine, and a part that no restart repeats."""
+    return f"{os.uname().nodename}:{os.getpid()}:{threading.get_ident() % 10000}:{secrets.token_hex(3)}"
