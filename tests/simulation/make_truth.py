@@ -66,6 +66,14 @@ class Truth:
         user = self.store.users.get(user_id)
         return enabled_plans(user.assignments, self.store.skus) if user is not None else set()
 
+    def is_off_by_groups(self, user_id: str, sold: Sold) -> bool:
+        """Whether the service is switched off in a licence of theirs, and groups alone bring every such licence."""
+        user = self.store.users.get(user_id)
+        off = {self.plan(p) for p in sold.proofs} - self.plans_on(user_id)
+        rows = [a for a in (user.assignments if user is not None else ()) if a.is_in_force]
+        bearing = [a for a in rows if off & set(self.store.skus[a.sku_id].plan_ids)]
+        return bool(bearing) and all(a.group_id is not None for a in bearing)
+
     def plans_coming(self, user_id: str) -> set[str]:
         """Plans of licences that the person's groups are about to give."""
         groups = [g for g in self.store.groups.values() if user_id in g.members and user_id in g.waiting]

@@ -34,7 +34,12 @@ DECIDED = frozenset({"held", "review", "drifted", "cancelled"})  # not on the wa
 HANDED_BACK = {
     ("review", c)
     for c in ("user_missing", "unknown", "dependency_missing", "plan_conflict", "group_not_writable", "group_error")
-} | {("cancelled", "subject_left"), ("review", "usage_location_refused"), ("review", "workload_unproven")}
+} | {
+    ("cancelled", "subject_left"),
+    ("review", "usage_location_refused"),
+    ("review", "workload_unproven"),
+    ("review", "plan_disabled"),  # a group switches it off: people change the group, or the person's membership
+}
 
 
 class Books:
@@ -53,6 +58,7 @@ class Books:
         self._cycles = 0
         self._began_at = tenant.world.clock.now()
         self._had: set[str] = set()
+        self._off: set[str] = set()
 
     # --- each write
 
@@ -115,13 +121,15 @@ class Books:
     # --- each cycle
 
     def cycle_begins(self) -> None:
-        """Remember who has what they asked for: what comes and goes meanwhile may be said to be there or not."""
+        """Remember who has what they asked for, and for whom groups switch it off: what comes and goes meanwhile may be
+        said to be there or not."""
         self._began_at = self.tenant.world.clock.now()
-        self._had = {
-            f"{w.number}/{w.line}"
-            for w in self.tenant.wishes
-            if w.product is not None and self.oracle.truth.has_access(w.human.user_id or "", self.oracle.truth.sold(w))
-        }
+        truth = self.oracle.truth
+        wishes = [
+            (f"{w.number}/{w.line}", w.human.user_id or "", w) for w in self.tenant.wishes if w.product is not None
+        ]
+        self._had = {key for key, user_id, w in wishes if truth.has_access(user_id, truth.sold(w))}
+        self._off = {key for key, user_id, w in wishes if truth.is_off_by_groups(user_id, truth.sold(w))}
 
     def cycle_ends(self, report: CycleReport | None) -> None:
         """Judge the rows that were added, the notes and tasks of every ticket, and where each line stands."""
@@ -208,6 +216,7 @@ class Books:
             "usage_location_missing": user is None or not user.usage_location,
             "dependency_missing": not {truth.plan(p) for p in sold.needs} <= on,
             "plan_conflict": bool({truth.plan(p) for p in sold.excludes} & near),
+            "plan_disabled": phase != "review" or key in self._off or truth.is_off_by_groups(human.user_id or "", sold),
             "removed_later": key not in self._had or not truth.has_access(human.user_id or "", sold),
         }
         if cause in is_so:
