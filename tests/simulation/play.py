@@ -1,12 +1,8 @@
-"""One seed played: a customer, bad weather, other people, up to 40 cycles over weeks, and a judge after each of them.
-
-python -m tests.simulation.play 1234      plays one seed and tells it cycle by cycle
-"""
+"""One seed played: a customer, bad weather, others, up to 40 cycles over weeks, and a judge after each of them."""
 
 from __future__ import annotations
 
 import random
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -324,8 +320,3 @@ def _rest(game: Game) -> None:
     if again is None or dry.plan_digest != again.plan_digest:
         game.oracle.fail("digest", "the same input gave another plan")
     game.rows.settled(again)
-
-
-if __name__ == "__main__":
-    ended = play(int(sys.argv[1]), tell=True)
-    sys.exit(1 if ended.wrong else 0)
