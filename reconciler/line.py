@@ -188,6 +188,11 @@ class Observed:
     audits: Mapping[UserId, AuditTrail | Unread] = field(default_factory=dict)  # only of those it was asked about
     our_app: str = ""  # our own application, as the directory's log names it
 
+    def part_number(self, sku: SkuId) -> str:
+        """What the tenant's list calls the SKU, its id where that does not have it."""
+        owned = self.skus.get(sku)
+        return owned.part_number if owned is not None else sku
+
 
 Look = Callable[[Collection[UserId]], Mapping[UserId, Probed | Unread]]  # a workload probe at work
 

@@ -6,13 +6,14 @@ counts only while a fresh look finds the same (I7), so an answer to what is no l
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
 from reconciler.digest import digest
+from reconciler.model import Assignment
 
 HOLDS = timedelta(days=7)  # how long an answer waits to be carried out, while a freeze holds for example
 
@@ -47,6 +48,12 @@ class Decided:
 
 def question(about: Mapping[str, Any], choices: Mapping[Word, str]) -> Question:
     return Question(about, choices, digest(about))
+
+
+def licences(rows: Iterable[Assignment]) -> list[dict[str, Any]]:
+    """Assignments as a question names them: an answer is about these, by these ways, with these services off."""
+    told = [{"sku": a.sku, "group": a.group, "off": sorted(a.disabled_plans)} for a in rows]
+    return sorted(told, key=lambda row: (str(row["sku"]), str(row["group"] or "")))
 
 
 def answered(decided: Decided | None, asked: Question) -> Decided | None:

@@ -238,9 +238,8 @@ def _after_writes(
     if any(o.result is Result.ROLLED_BACK for o in outcomes):
         return _Stand(Phase.REVIEW, cause, f"{broken.why} What had been done for it before was taken back.")
     if broken.result is Result.SKIPPED and old is not None and is_unpermitted(old):
-        return _Stand(
-            old.phase, Cause.PERMISSION_MISSING, old.note, failed=True
-        )  # the breaker is open for that very reason
+        # The breaker is open for that very reason.
+        return _Stand(old.phase, Cause.PERMISSION_MISSING, old.note, failed=True)
     if broken.result is Result.SKIPPED:
         return _Stand(Phase.CONVERGING, cause, broken.why)
     if cause in (Cause.REMOTE_FAILING, Cause.USAGE_LOCATION_MISSING):

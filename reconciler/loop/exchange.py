@@ -18,7 +18,7 @@ from reconciler.loop.aftermath import was_proven
 from reconciler.loop.keepers import loses, without
 from reconciler.loop.proof import is_proven_by
 from reconciler.model import Assignment, ObservedUser, PlanState, SkuDetail, Verdict
-from reconciler.question import Question, Word, answered, question
+from reconciler.question import Question, Word, answered, licences, question
 
 
 def exchanged_for(usual: Finding, details: tuple[SkuDetail, ...], observed: Observed) -> Finding:
@@ -28,7 +28,7 @@ def exchanged_for(usual: Finding, details: tuple[SkuDetail, ...], observed: Obse
     rows = _larger(line, product, user, details)
     if not rows or was_proven(line) or line.granted_at is not None or _was_asked_for_later(line, line.declared):
         return usual
-    names = " and ".join(sorted({_name(a.sku, observed) for a in rows}))
+    names = " and ".join(sorted({observed.part_number(a.sku) for a in rows}))
     sentence = f"{product.name} was asked for in place of {names}, which is still there."
     why_not = _why_not(line, product, user, rows, details, observed, names)
     asked = _question(line, product, user, rows, names, may_adopt=not why_not)
@@ -161,17 +161,9 @@ def _question(
         "line": str(line.key),
         "user": user.id,
         "product": product.key,
-        "licences": sorted(
-            ({"sku": a.sku, "group": a.group, "off": sorted(a.disabled_plans)} for a in rows),
-            key=lambda row: (str(row["sku"]), str(row["group"] or "")),
-        ),
+        "licences": licences(rows),
     }
     choices = {Word.LEAVE: f"{names} stays, and counts as what was asked for"}
     if may_adopt:
         choices[Word.ADOPT] = f"{names} counts as given by us, and is exchanged for {product.name} in one call"
     return question(about, choices)
-
-
-def _name(sku: SkuId, observed: Observed) -> str:
-    owned = observed.skus.get(sku)
-    return owned.part_number if owned is not None else sku

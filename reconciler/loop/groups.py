@@ -121,8 +121,7 @@ class _Case:
         return tuple(a for a in self.user.assignments or () if a.group == self.group.id)
 
     def sku(self, sku: SkuId) -> str:
-        owned = self.observed.skus.get(sku)
-        return owned.part_number if owned is not None else sku
+        return self.observed.part_number(sku)
 
     def drift(self, kind: DriftKind, *, replace: tuple[SkuId, ...] = (), needs_person: bool = False) -> Drift:
         return Drift(

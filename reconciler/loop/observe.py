@@ -165,17 +165,18 @@ def _scanned(
 ) -> frozenset[LineKey]:
     """Those at rest whom a scan of all users shows as they should be."""
     people = {line.account for line in found if line.key in resting and not _is_over(line)} - {None}
+    over = frozenset(line.key for line in found if line.key in resting and _is_over(line))  # nobody has to look at them
     with reader.database.read() as session:
         kept = guards.fact(session, reader.tenant, SCANS)
     try:
         size = int(kept[0]["rows"]) if kept is not None else eyes.graph.licensed_people()
     except RemoteError:
-        return frozenset(line.key for line in found if _is_over(line) and line.key in resting)
+        return over
     if not sweep_pays(len(people), size):
-        return frozenset(line.key for line in found if _is_over(line) and line.key in resting)
+        return over
     seen = sweep(eyes.graph.scan(), Desired.compile(desired.wants, {sku.sku: sku.plans for sku in skus}))
     if not seen.is_complete:  # a listing that was cut shows nobody to be well
-        return frozenset(line.key for line in found if _is_over(line) and line.key in resting)
+        return over
     with reader.database.write() as session:
         guards.remember(session, reader.tenant, SCANS, {"rows": seen.rows}, at)
     return unless(resting, found, seen.candidates)

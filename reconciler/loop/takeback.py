@@ -18,7 +18,7 @@ from reconciler.lifecycle import Phase
 from reconciler.line import Closing, Drift, DriftKind, Finding, Line, Observed, Other, Proof, Rest
 from reconciler.loop.keepers import group_id, keepers, lost
 from reconciler.model import Assignment, ObservedGroup, ObservedUser, SkuDetail, Verdict
-from reconciler.question import Decided, Question, Word, answered, question
+from reconciler.question import Decided, Question, Word, answered, licences, question
 
 _TRYING = (Phase.CONVERGING, Phase.VERIFYING)
 _REMINDED = (Phase.GRANTED, Phase.EXPIRING)
@@ -224,7 +224,7 @@ def _not_ours(case: _Case, held: Mine, observed: Observed, at: datetime) -> Find
         same = [o for o in line.others if o.product.key == product.key]
         if same:
             return _kept(case, same)
-        names = sorted({_name(a.sku, observed) for a in rows})
+        names = sorted({observed.part_number(a.sku) for a in rows})
         who = "it is not recorded what we gave" if line.is_by_us else "it was not given by us"
         sentence = f"{' and '.join(names)} is still there, and {who}: adopt it and revoke it, or extend the request."
         found = case.found(Rest.HOLD, Closing.PROPOSED, sentence, Cause.EXPIRED_NOT_REMOVED)
@@ -244,17 +244,14 @@ def _not_ours(case: _Case, held: Mine, observed: Observed, at: datetime) -> Find
 def _question(case: _Case, observed: Observed) -> Question:
     """What its owner is asked about a licence that outlived its period and that we did not give (I3)."""
     product, rows = case.product, _left_over(case)
-    names = " and ".join(sorted({_name(a.sku, observed) for a in rows}))
+    names = " and ".join(sorted({observed.part_number(a.sku) for a in rows}))
     about = {
         "matter": Cause.EXPIRED_NOT_REMOVED.value,
         "line": str(case.line.key),
         "user": case.user.id,
         "product": product.key,
         "ended_at": case.end.isoformat(),
-        "licences": sorted(
-            ({"sku": a.sku, "group": a.group, "off": sorted(a.disabled_plans)} for a in rows),
-            key=lambda row: (str(row["sku"]), str(row["group"] or "")),
-        ),
+        "licences": licences(rows),
     }
     choices = {Word.LEAVE: "nothing is changed, and nobody is asked again while it stays so"}
     if not product.keeps_data and all(a.group is None or _is_own_group(case, a.group, observed) for a in rows):
@@ -337,15 +334,12 @@ def _cargo(case: _Case, given: Given, observed: Observed) -> Finding | None:
     if not group.is_writable:
         sentence = f"The members of {group.name} are not managed here, so the person cannot be taken out of it."
         return case.found(Rest.HAND_BACK, Closing.PROPOSED, sentence, Cause.GROUP_NOT_WRITABLE)
-    more = [_name(sku, observed) for sku in sorted(lost(given, case.user, observed) - set(case.product.candidate_skus))]
+    more = [
+        observed.part_number(sku) for sku in sorted(lost(given, case.user, observed) - set(case.product.candidate_skus))
+    ]
     more += ["access to applications"] if group.app_roles else []
     more += ["what the groups give that it is in"] if group.parents else []
     if not more:
         return None
     sentence = f"Leaving {group.name} would also take away {' and '.join(more)}, so a person has to decide."
     return case.found(Rest.HOLD, Closing.PROPOSED, sentence, Cause.EXPIRED_NOT_REMOVED)
-
-
-def _name(sku: SkuId, observed: Observed) -> str:
-    owned = observed.skus.get(sku)
-    return owned.part_number if owned is not None else sku
