@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlmodel import Session, col, func, select
 
 from reconciler.lifecycle import FINAL
-from reconciler.store import approvals
+from reconciler.store import approvals, outbox
 from reconciler.store.rows.tickets import AnswerRow, LineRow
 
 
@@ -23,11 +23,11 @@ def next_instant(session: Session, tenant: str, *, after: datetime) -> datetime 
 def _instants(session: Session, tenant: str, after: datetime) -> Iterator[datetime]:
     over = [phase.value for phase in FINAL]
     open_ = (LineRow.tenant == tenant, col(LineRow.phase).not_in(over))
-    answers = (AnswerRow.tenant == tenant, col(AnswerRow.next_at) > after)
+    owed = col(AnswerRow.state).in_(outbox.OWED)
     for query in (
         select(func.min(LineRow.next_at)).where(*open_, col(LineRow.next_at) > after),
         select(func.min(LineRow.ends_at)).where(*open_, col(LineRow.ends_at) > after),
-        select(func.min(AnswerRow.next_at)).where(*answers),
+        select(func.min(AnswerRow.next_at)).where(AnswerRow.tenant == tenant, owed, col(AnswerRow.next_at) > after),
     ):
         found = session.exec(query).one()
         if found is not None:

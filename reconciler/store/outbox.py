@@ -37,6 +37,7 @@ class State(StrEnum):
     DROPPED = "dropped"  # never sent: newer news took its place
 
 
+OWED = (State.INTENDED.value, State.SENT.value)  # what has still to be given, or looked for
 _BEFORE: dict[State, tuple[State, ...]] = {
     State.INTENDED: (State.SENT,),  # it turned out that nothing had left
     State.SENT: (State.INTENDED, State.SENT),
@@ -154,7 +155,7 @@ def get(session: Session, tenant: str, key: str) -> Owed | None:
 
 def unsent(session: Session, tenant: str) -> tuple[Owed, ...]:
     """What is owed and not known to be given, in the order in which it was decided."""
-    return _find(session, _IN_STATES, tenant, states=[State.INTENDED.value, State.SENT.value])
+    return _find(session, _IN_STATES, tenant, states=list(OWED))
 
 
 def failed(session: Session, tenant: str) -> tuple[Owed, ...]:
