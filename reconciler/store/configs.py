@@ -49,10 +49,14 @@ def accepted(session: Session, tenant: str) -> Accepted | None:
     return Accepted(row.hash, document or {}, row.how, tuple(json.loads(row.by)), row.at, row.number)
 
 
+def others(session: Session, tenant: str) -> list[str]:
+    """Every other tenant name in the store that has an accepted configuration."""
+    return sorted(session.connection().execute(_OTHERS, {"tenant": tenant}).scalars())
+
+
 def elsewhere(session: Session, tenant: str) -> tuple[Accepted, ...]:
     """The last accepted configuration of every other tenant name in the store, the newest first."""
-    names = session.connection().execute(_OTHERS, {"tenant": tenant}).scalars()
-    found = (accepted(session, name) for name in sorted(names))
+    found = (accepted(session, name) for name in others(session, tenant))
     return tuple(sorted((a for a in found if a is not None), key=lambda a: a.at, reverse=True))
 
 

@@ -14,7 +14,6 @@ from typing import Any
 from sqlmodel import Session, col, select
 
 from reconciler.store import configs, guards
-from reconciler.store.rows.configs import ConfigAcceptedRow
 from reconciler.store.rows.guards import GuardFactRow
 
 FACT = "directory"
@@ -29,7 +28,7 @@ def note(session: Session, tenant: str, directory: str, at: datetime) -> bool:
     if known is not None and known[0].get("id") == directory.lower():
         return False
     if known is None:
-        for name in session.exec(select(ConfigAcceptedRow.tenant).where(ConfigAcceptedRow.tenant != tenant).distinct()):
+        for name in configs.others(session, tenant):
             kept = configs.accepted(session, name)
             id = _id_of(kept.document) if kept is not None else ""
             if id and guards.fact(session, name, FACT) is None:
