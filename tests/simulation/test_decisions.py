@@ -15,7 +15,7 @@ from reconciler.explain import as_json, explain
 from reconciler.question import Word
 from reconciler.store import journal, questions
 from reconciler.store.questions import Asked, State
-from tests.simulation.make_day import TENANT, Day, a_day
+from tests.simulation.make_day import TENANT, Day, a_played_day
 from tests.simulation.test_endings import DAY, has, log, row
 
 LOST, QUENTIN = "RITM0010017", "quentin.moreau@contoso.example"
@@ -25,8 +25,7 @@ PROJECT_1 = "PROJECT_P1"
 
 @pytest.fixture
 def day(tmp_path: Path) -> Iterator[Day]:
-    with a_day(tmp_path) as running:
-        running.cycle()
+    with a_played_day(tmp_path) as running:
         yield running
 
 
