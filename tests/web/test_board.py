@@ -93,6 +93,7 @@ def test_an_auditor_reads_drift_by_cause_and_product_with_links_to_the_lines(pag
     assert 'href="/tickets?cause=no_seat"' in page
     assert "Visio Plan 1" in page
     assert 'aria-label="1 days' not in page
+    assert ">3 today, no history before; in a week: not known</p>" in page  # before it counted, nothing is known
     assert 'aria-current="page">Board' in page
     assert "http-equiv" not in page
     assert "<script" not in page

@@ -20,14 +20,13 @@ class Drawing:
     area: str
     end_x: str
     end_y: str
-    top: int
     words: str
 
 
-def drawn(trend: Trend, *, width: int = 120, height: int = 28, edge: int = 3, top: int = 0) -> Drawing:
-    """The trend from zero up to `top`, or to its own highest number. One that is known for a day only is a point."""
+def drawn(trend: Trend, *, width: int = 120, height: int = 28, edge: int = 3) -> Drawing:
+    """The trend from zero up to its own highest number. One that is known for a day only is a point."""
     days = trend.days
-    highest = max([n for n in days if n is not None] + [top, 1])
+    highest = max([1, *(n for n in days if n is not None)])
     step = (width - 2 * edge) / max(1, len(days) - 1)
     spots = [
         (edge + step * n, height - edge - (height - 2 * edge) * value / highest)
@@ -38,7 +37,7 @@ def drawn(trend: Trend, *, width: int = 120, height: int = 28, edge: int = 3, to
     base = height - edge
     area = f"{spots[0][0]:.1f},{base} {points} {spots[-1][0]:.1f},{base}" if spots else ""
     end_x, end_y = (f"{n:.1f}" for n in (spots[-1] if spots else (0.0, 0.0)))
-    return Drawing(width, height, points, area, end_x, end_y, highest, told(trend))
+    return Drawing(width, height, points, area, end_x, end_y, told(trend))
 
 
 def told(trend: Trend) -> str:
