@@ -71,7 +71,7 @@ def test_a_task_that_was_made_and_is_hidden_is_not_made_again_and_is_found_when_
             assert outbox.unsent(session, TENANT) == outbox.failed(session, TENANT) == ()
 
 
-def test_a_task_that_stays_hidden_is_a_persons_to_look_for_and_the_log_says_what_is_not_known(tmp_path, capsys, commands):
+def test_a_task_that_stays_hidden_is_a_persons_to_look_for_and_the_log_says_so(tmp_path, capsys, commands):
     with a_day_that_loses(tmp_path, "POST /api/now/table/sc_task") as day:
         task = lost_task(day)
         hide(day, "sc_task", task["sys_id"])
