@@ -113,13 +113,14 @@ def intend(session: Session, tenant: str, answer: Answer, at: datetime) -> bool:
 
 
 def mark(session: Session, tenant: str, key: str, state: State, remote_id: str, at: datetime) -> None:
-    """Say what became of an answer; `remote_id` "" keeps what is known. Going to SENT counts as a try.
+    """Say what became of an answer; `remote_id` "" keeps what is known, but for INTENDED: it was not tried. Going to
+    SENT counts as a try.
 
     Raises:
         UnknownAnswer: there is no such answer, or it cannot go there from where it stands.
     """
     values: dict[str, object] = {"state": state.value, "changed_at": at}
-    if remote_id:
+    if remote_id or state is State.INTENDED:
         values["remote_id"] = remote_id
     if state in (State.SENT, State.INTENDED):
         values["sent_at"] = at if state is State.SENT else None

@@ -127,8 +127,8 @@ def test_a_note_that_was_written_although_it_was_said_to_be_forbidden_is_given(t
         assert {len(day.notes(t)) for t in ("RITM0010001", "RITM0010004", "RITM0010011")} == {1}
 
 
-def test_an_order_without_a_reply_is_not_placed_again(tmp_path):
-    """An order carries no key that could be looked for."""
+def a_site_that_orders(folder: Path) -> Path:
+    """What cannot be opened again is ordered anew, as an item for manual review."""
 
     def change(text: str) -> str:
         queues = text.replace('"identity team" = "Identity"', "")
@@ -138,17 +138,23 @@ def test_an_order_without_a_reply_is_not_placed_again(tmp_path):
             1,
         )
 
-    with a_day(tmp_path, config=a_site(tmp_path, change)) as day:
+    return a_site(folder, change)
+
+
+@pytest.mark.parametrize(("fault", "is_known"), [("reply_lost", False), ("429_rule", True)])
+def test_an_order_is_placed_once_also_when_nobody_can_tell_whether_it_was(tmp_path, fault, is_known):
+    """An order carries no key that could be looked for."""
+    with a_day(tmp_path, config=a_site_that_orders(tmp_path)) as day:
         day.world.instance.switches.reopen = "acl_403"
-        day.world.faults.add(FaultRule("reply_lost", route="POST /api/sn_sc", times=1))
+        day.world.faults.add(FaultRule(fault, route="POST /api/sn_sc", times=1))
         before = len(day.world.instance.records("sc_request"))
         for _ in range(4):
             once(day.app, Scope(tickets=frozenset({LOST})))
-            day.wait(30)
+            day.wait(70)
 
-        mine = [o for o in given_up(day) if o.answer.ticket == LOST]
         assert len(day.world.instance.records("sc_request")) == before + 1
-        assert "was ordered" in mine[0].remote_id
+        told = [o.remote_id for o in given_up(day) if o.answer.ticket == LOST]
+        assert [why.startswith("it was ordered and no reply came") for why in told] == ([] if is_known else [True])
 
 
 def test_the_seed_that_showed_it():
