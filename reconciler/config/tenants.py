@@ -26,6 +26,7 @@ from reconciler.config.values import (
     Lowered,
     Money,
     Section,
+    Share,
     Since,
     Span,
     WallTime,
@@ -371,6 +372,7 @@ class Tenant(Section):
 
     mode: Mode = "observe"
     answers: Answers = "silent"
+    enforce_share: Share = Decimal(1)  # in mode enforce: of the people, the same ones for every product
     sandbox: bool = False  # both remote systems are the embedded ones
     act_on_tickets_since: Since | None = None  # None: since this tenant left observe
     act_max_age: Span = timedelta(days=30)

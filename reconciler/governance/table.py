@@ -74,6 +74,7 @@ TABLE: tuple[tuple[tuple[str, ...], Judge], ...] = tuple(
         # the tenant
         ("tenant.mode", ranked(*MODES)),
         ("tenant.answers", ranked(*ANSWERS)),
+        ("tenant.enforce_share", more),
         ("tenant.act_on_tickets_since", _since),
         ("tenant.act_max_age", more),
         ("tenant.retry_window", more),
@@ -134,6 +135,7 @@ TABLE: tuple[tuple[tuple[str, ...], Judge], ...] = tuple(
         # products and items
         ("products.*.mode", ranked(*MODES, None)),
         ("products.*.answers", ranked(*ANSWERS, None)),
+        ("products.*.enforce_share", _cap),
         ("products.*.price", _price),
         ("products.*.held", text_or_none),
         ("products.*.replaces", listed),

@@ -39,7 +39,7 @@ from reconciler.loop.diff import Windows, diff
 from reconciler.loop.ending import end
 from reconciler.loop.evidence import evidence
 from reconciler.loop.execute import Hands, acted_on, execute
-from reconciler.loop.gate import Gates, Policy, gate
+from reconciler.loop.gate import Gates, Policy, gate, mode_of
 from reconciler.loop.guarding import Guarding, Post
 from reconciler.loop.guards.judge import FIGHT
 from reconciler.loop.learn import learn, taught
@@ -213,10 +213,13 @@ def _decide(
 
 def _sender(d: Deps, run: Run, post: Post, gates: Gates) -> Sender:
     needed = due_for(gates.gated)
+    asks = frozenset(g.proposal.finding.key for g in gates.gated if mode_of(g.proposal, d.policy) != "enforce")
 
     def refuse(write: Write) -> str:
         if run.is_dry:
             return "this is a dry run"
+        if write.system == "graph" and d.mode == "enforce" and any(k in asks and k not in needed for k in write.keys):
+            return "it is not enforced for this person and product, and no person has agreed to it"
         is_agreed = d.mode == "suggest" and any(key in needed for key in write.keys)
         if write.system == "graph" and d.mode != "enforce" and not is_agreed:
             return f"mode {d.mode} writes nothing to the directory that no person has agreed to"

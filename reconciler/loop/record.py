@@ -147,6 +147,7 @@ def begin(gates: Gates, desk: Desk, *, cycle: str, at: datetime) -> None:
                     "decision": gated.decision.value,
                     "rules": [dict(j) for j in gated.judged],
                     **ruled(gated),
+                    **sided(gated),
                     "digest": gated.proposal.digest,
                     "plan": gates.plan_digest,
                 }
@@ -180,6 +181,11 @@ def _tell_plan(
 def ruled(gated: Gated) -> dict[str, Any]:
     """What the rules said together, with all that it takes to judge it again; nothing where they were not asked."""
     return {"ruling": gated.ruling.as_json()} if gated.ruling is not None else {}
+
+
+def sided(gated: Gated) -> dict[str, Any]:
+    """On which side of the share the person is; nothing where everybody is enforced for, or nobody is."""
+    return {"canary": gated.canary.as_json()} if gated.canary is not None else {}
 
 
 def _keep_approval(session: Session, tenant: str, gated: Gated, *, cycle: str, at: datetime) -> None:
@@ -251,6 +257,7 @@ def _keep(
         "decision": ending.gated.decision.value,
         "rules": [dict(j) for j in ending.gated.judged],
         **ruled(ending.gated),
+        **sided(ending.gated),
         "digest": ending.gated.proposal.digest,
         "plan": plan_digest,
     }

@@ -303,7 +303,7 @@ class App:
             ids=lambda: self.systems.random_bytes(16),
             agents=agents,
             software=agents | ours,
-            mode_of=policy.mode_of,
+            mode_of=policy.mode_for,
             tell=self.tell,
         )
 
@@ -336,7 +336,7 @@ class App:
 
     def policy(self) -> Policy:
         """What the configuration allows, for the gate."""
-        return configured.policy(self.settings, self.tenant, acting_since(self))
+        return configured.policy(self.settings, self.tenant, acting_since(self), self.systems.tenant_id)
 
     def bounds(self, names: Names) -> Bounds:
         """What a plan may use."""

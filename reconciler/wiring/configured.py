@@ -37,8 +37,9 @@ def sync_windows(tenant: Tenant) -> Windows:
     return Windows(user_sync=tenant.user_sync_window, directory_sync=tenant.directory_sync, retry=tenant.retry_window)
 
 
-def policy(settings: Settings, tenant: Tenant, since: datetime | None) -> Policy:
-    """What the configuration allows, for the gate. `since` is the first instant whose tickets may cause anything."""
+def policy(settings: Settings, tenant: Tenant, since: datetime | None, directory: str) -> Policy:
+    """What the configuration allows, for the gate. `since` is the first instant whose tickets may cause anything,
+    `directory` the id of the directory."""
     overlays = settings.products
     return Policy(
         mode=tenant.mode,
@@ -48,6 +49,9 @@ def policy(settings: Settings, tenant: Tenant, since: datetime | None) -> Policy
         held_tickets=tenant.guards.held_tickets,
         held_products={ProductKey(key): o.held for key, o in overlays.items() if o.held},
         agents=frozenset(tenant.servicenow.agents),
+        directory=directory,
+        share=tenant.enforce_share,
+        shares={ProductKey(key): o.enforce_share for key, o in overlays.items() if o.enforce_share is not None},
     )
 
 
