@@ -51,10 +51,12 @@ from reconciler.loop.pull import Reader, pull
 from reconciler.loop.record import begin, record
 from reconciler.loop.seating import Seating, seat
 from reconciler.loop.send import Sender, Write
+from reconciler.loop.shadowing import Shadowing, settle, watch
 from reconciler.loop.subject import Naming
 from reconciler.loop.verify import verify
 from reconciler.metrics import UNCOUNTED, Meter, counting
 from reconciler.model import Outcome, Result
+from reconciler.promotion.values import WATCHING, Watching
 from reconciler.report import CycleReport
 from reconciler.seats.book import Book, Books, elsewhere
 from reconciler.seats.queue import steps_aside
@@ -94,6 +96,7 @@ class Deps:
     notary: Notary | None = None
     meter: Meter = UNCOUNTED
     tracer: Tracer = UNTRACED
+    watching: Watching = WATCHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +121,13 @@ def cycle(d: Deps, run: Run) -> CycleReport:
     seen = observe(d.reader, d.eyes, scope=run.scope, tenant_id=d.tenant_id, cycle=run.cycle, at=at)
     _believe_the_clock(d, run)
     findings = diff(seen.lines, seen.observed, at=at, windows=d.windows)
+    shadowing = None if run.is_dry else watch(d.database, d.tenant, d.policy, d.watching, d.asking.agents)
     lost = to_ask(findings, at)
+    acted = shadowing.to_ask(findings, seen.observed, at) if shadowing is not None else {}
+    if lost or acted:
+        wanted = {user: min(filter(None, (lost.get(user), acted.get(user)))) for user in {*lost, *acted}}
+        seen = replace(seen, observed=look_back(d.eyes, wanted, seen.observed))
     if lost:
-        seen = replace(seen, observed=look_back(d.eyes, lost, seen.observed))
         findings = diff(seen.lines, seen.observed, at=at, windows=d.windows)
     round_ = begin_round(d.asking, run.cycle)
     tend(round_, seen.lines, at, is_whole=not run.scope.is_named)
@@ -143,7 +150,9 @@ def cycle(d: Deps, run: Run) -> CycleReport:
     endings = _endings(d, gates, outcomes, last)
     if not run.is_dry:
         conclude(round_, endings, d.clock.now())
-    endings, told = _record(d, run, sender, post, gates, endings, books)
+    if shadowing is not None:
+        shadowing.expect(endings, seen.observed, d.clock.now())
+    endings, told = _record(d, run, sender, post, gates, endings, books, shadowing)
     told.problems.extend(round_.problems)
     if not run.is_dry and not run.scope.is_named:
         mark_looked(d.reader, at)
@@ -328,13 +337,17 @@ def _record(
     gates: Gates,
     endings: tuple[Ending, ...],
     books: Mapping[SkuId, Book],
+    shadowing: Shadowing | None,
 ) -> tuple[tuple[Ending, ...], Told]:
     if run.is_dry:
         return endings, Told()
     d.seating.save(books, d.clock.now())
     if d.notary is not None and (sender.sent.graph or sender.sent.servicenow):
         d.notary.seal()  # so that the evidence of these writes carries a checkpoint over them
-    endings = record(endings, d.desk, plan_digest=gates.plan_digest, cycle=run.cycle, at=d.clock.now())
+    at = d.clock.now()
+    endings = record(endings, d.desk, plan_digest=gates.plan_digest, cycle=run.cycle, at=at, shadowing=shadowing)
+    if shadowing is not None and not run.scope.is_named:
+        settle(shadowing, d.meter, (e.state.key for e in endings), at)
     void = keep(d.database, d.tenant, endings, cycle=run.cycle, at=d.clock.now())
     told = deliver(d.desk, sender, post, plan_digest=gates.plan_digest, only=_tickets(run, endings))
     told.problems.extend(void)

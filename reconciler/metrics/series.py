@@ -177,6 +177,14 @@ PROPOSALS = _counter(
     lab.OUTCOME,
     help="Requests that people had to decide, by who made them: a person, an agent with a token, an integration.",
 )
+PROMOTION = _counter(
+    "reconciler_promotion_decisions_total",
+    lab.TENANT,
+    lab.PRODUCT,
+    lab.AXIS,
+    lab.COMPARED,
+    help="What would have been done for a line (axis mode) or a ticket (axis answers), by what people made of it.",
+)
 ANSWERS = _counter(
     "reconciler_ticket_answers_total",
     lab.TENANT,
@@ -222,6 +230,12 @@ MODE_LEVEL = _gauge(
     lab.TENANT,
     lab.PRODUCT,
     help="What may be written for a product: 0 observe, 1 suggest, 2 enforce.",
+)
+ENFORCE_SHARE = _gauge(
+    "reconciler_enforce_share",
+    lab.TENANT,
+    lab.PRODUCT,
+    help="Share of the people that a product is enforced for, 0 to 1; 0 below mode enforce.",
 )
 
 # --- the systems ------------------------------------------------------------------------------------------------------

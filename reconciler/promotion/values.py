@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
@@ -42,6 +43,10 @@ class Watching:
     window: timedelta = timedelta(days=60)
     decided_min: int = 30
     agreement_min: float = 0.9
+    canary_share: Decimal = Decimal("0.1")  # that mode enforce is advised to begin with
+
+
+WATCHING = Watching()
 
 
 @dataclass(frozen=True, slots=True)

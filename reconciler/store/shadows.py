@@ -28,6 +28,7 @@ _NAMED = _OF_TENANT.where(_TABLE.c.ticket.in_(bindparam("tickets", expanding=Tru
 _SINCE = _OF_TENANT.where(
     (_TABLE.c.outcome == Outcome.WAITING.value) | (_TABLE.c.decided_at >= bindparam("since"))
 ).order_by(_TABLE.c.recorded_at.desc(), _TABLE.c.ticket, _TABLE.c.line)
+_JUDGED = frozenset({"outcome", "why", "by", "acted_at", "decided_at"})
 _OLD = delete(_TABLE).where(_TABLE.c.tenant == bindparam("of_tenant"), _TABLE.c.decided_at < bindparam("before"))
 
 
@@ -56,9 +57,7 @@ def add(session: Session, tenant: str, shadow: Shadow) -> None:
 
 def judged(session: Session, tenant: str, shadow: Shadow) -> None:
     """Keep what was found about one."""
-    found = {
-        name: v for name, v in _values(shadow).items() if name in ("outcome", "why", "by", "acted_at", "decided_at")
-    }
+    found = {name: value for name, value in _values(shadow).items() if name in _JUDGED}
     session.connection().execute(_CHANGE, _key(tenant, shadow, "of_") | found)
 
 

@@ -266,6 +266,7 @@ class App:
             notary=self.notary,
             meter=meter,
             tracer=self.tracer,
+            watching=self.tenant.promotion.watching(),
         )
 
     def guarding(self) -> Guarding:
@@ -322,6 +323,13 @@ class App:
         policy, registry = self.policy(), self.meter.registry
         offered = registry.known.configured if registry is not None else {}
         return {key: policy.mode_of(ProductKey(key)) for key in offered}
+
+    def shares(self) -> dict[str, float]:
+        """How many of the people it is enforced for, by product that is configured."""
+        policy, modes = self.policy(), self.modes()
+        return {
+            key: float(policy.share_of(ProductKey(key))) if mode == "enforce" else 0.0 for key, mode in modes.items()
+        }
 
     def cycle_name(self) -> str:
         """A name for one cycle: when it began, and a part that no other has."""

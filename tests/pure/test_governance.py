@@ -56,6 +56,8 @@ ALLOW = {**FRIDAY, "kind": "allow"}
         ("tenant.mode", "suggest", "enforce"),
         ("tenant.answers", "note", "task"),
         ("tenant.enforce_share", "0.1", "0.2"),
+        ("tenant.promotion.decided_min", 30, 20),
+        ("tenant.promotion.agreement_min", "0.9", "0.85"),
         ("tenant.enforce_share", "0.5", "1"),
         ("products.teams.enforce_share", "0.1", "0.25"),
         ("products.teams.enforce_share", "0.1", None),

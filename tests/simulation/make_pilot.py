@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
+from reconciler.approvals.values import Decision, Refusal, Verdict
 from reconciler.sandbox.directory import Actor
 from reconciler.sandbox.stories import empty
 from reconciler.sandbox.stories.forms import FORMS, LICENCE, TEAM
 from reconciler.sandbox.world import World
-from tests.simulation.make_day import Day, a_day
+from reconciler.store import approvals
+from tests.simulation.make_day import TENANT, Day, a_day
 from tests.simulation.make_products import AGENT, QUEUE, Site
 
 TOM = "tom.weber@contoso.example"
@@ -104,5 +106,29 @@ def holders(day: Day, part_number: str = SKU, people: int = 50) -> set[int]:
     }
 
 
-def instant(day: Day) -> datetime:
-    return day.world.clock.now()
+def takes(day: Day, number: int, part_number: str = SKU) -> None:
+    """Tom Weber takes a licence away in the portal."""
+    day.world.directory.withdraw(person(day, number), part_number, actor=tom(day))
+
+
+def person(day: Day, number: int) -> str:
+    """The object id of somebody."""
+    return day.world.directory.user(f"p{number}@contoso.example").user_id
+
+
+def decide(day: Day, number: int, verdict: str, comment: str = "") -> None:
+    """Tom Weber answers the open request of somebody's line on its page."""
+    with day.app.database.read() as session:
+        asked = next(a for k, a in approvals.newest(session, TENANT, {ticket(number)}).items() if k.line == 1)
+    assert asked.stage is not None
+    at = day.world.clock.now()
+    answer = Decision(asked.stage.name, Verdict(verdict), asked.stage.approvers[0], asked.digest, at, comment=comment)
+    with day.app.database.write() as session:
+        done = approvals.decide(session, TENANT, asked.id, answer, at)
+    assert not isinstance(done, Refusal), done
+
+
+def close(day: Day, number: int, state: str) -> None:
+    """A colleague closes the task of somebody's ticket: "3" complete, "4" incomplete."""
+    (task,) = day.tasks(ticket(number))
+    day.world.instance.change("sc_task", task["sys_id"], by="tom.weber", state=state, active="false")
