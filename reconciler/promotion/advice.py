@@ -1,7 +1,8 @@
 """Which step the evidence carries, forward or back, and the lines of config.toml that make it. Pure.
 
-A product goes observe, suggest, enforce for the first few, for half, for all; its answers silent, note, task, full. What
-counts for a step is what was seen under the step before it. Nothing here changes anything: a person writes the lines.
+A product goes observe, suggest, enforce for the first few, for half, for all; its answers silent, note, task, full.
+What counts for a step is what was seen under the step before it. Nothing here changes anything: a person writes the
+lines.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from typing import Any
 
 from reconciler.promotion.agreement import Agreement, agreements
 from reconciler.promotion.values import Axis, Outcome, Shadow, Watching
@@ -118,34 +120,43 @@ def _back(found: Agreement, watching: Watching) -> str:
 # --- a configuration against the one before ------------------------------------------------------------------------
 
 
-def told(
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A product that goes further on one axis. `is_carried`: by one step, and the evidence is enough for it."""
+
+    product: str
+    axis: Axis
+    sentence: str
+    is_carried: bool
+
+
+def moves(
     before: Mapping[str, Position], after: Mapping[str, Position], shadows: Iterable[Shadow], watching: Watching
-) -> tuple[str, ...]:
+) -> tuple[Move, ...]:
     """What a person who accepts a configuration should know: where it goes further, and on what evidence.
 
-    One sentence for each product and axis that goes further; `before` of a product that is not in it is observe and
-    silent. That it goes further without evidence, or over a step, is said, and nothing is refused.
+    One for each product and axis that goes further; a product that is not in `before` was at observe and silent. That
+    it goes further without evidence, or over a step, is said, and nothing is refused.
     """
-    every, sentences = list(shadows), []
+    every, found = list(shadows), []
     for product, now in sorted(after.items()):
         was = before.get(product, Position())
         if now.reach > was.reach:
-            sentences.append(_told(product, Axis.MODE, was, now, every, watching))
+            found.append(_move(product, Axis.MODE, was, now, every, watching))
         if LEVELS.index(now.answers) > LEVELS.index(was.answers):
-            sentences.append(_told(product, Axis.ANSWERS, was, now, every, watching))
-    return tuple(sentences)
+            found.append(_move(product, Axis.ANSWERS, was, now, every, watching))
+    return tuple(found)
 
 
-def _told(product: str, axis: Axis, was: Position, now: Position, shadows: list[Shadow], watching: Watching) -> str:
+def _move(product: str, axis: Axis, was: Position, now: Position, shadows: list[Shadow], watching: Watching) -> Move:
     advice = advise(product, axis, was, shadows, watching)
-    moves = f"{product}: {axis.value} goes from {was.on(axis)} to {now.on(axis)}"
+    moved = f"{product}: {axis.value} goes from {was.on(axis)} to {now.on(axis)}"
     over = _is_further(now, advice.next, axis) if advice.next is not None else False
     jump = f", over {advice.next.on(axis)}" if over and advice.next is not None else ""
-    if not advice.missing:
-        return f"{moves}{jump}; {advice.agreement.sentence()}."
-    return (
-        f"{moves}{jump}, without the evidence for it: {advice.agreement.sentence()}; missing: {_and(advice.missing)}."
-    )
+    said = advice.agreement.sentence()
+    if advice.missing:
+        said = f"without the evidence for it: {said}; missing: {_and(advice.missing)}"
+    return Move(product, axis, f"{moved}{jump}, {said}.", is_carried=not advice.missing and not over)
 
 
 def _is_further(now: Position, than: Position, axis: Axis) -> bool:
@@ -156,6 +167,27 @@ def _is_further(now: Position, than: Position, axis: Axis) -> bool:
 
 def _and(parts: Iterable[str]) -> str:
     return " and ".join(parts)
+
+
+def positions(document: Mapping[str, Any], products: Iterable[str]) -> dict[str, Position]:
+    """How far a kept configuration lets each of some products go; a key that is not there is read as its default."""
+    tenant, overlays = document.get("tenant") or {}, document.get("products") or {}
+    own = Position(
+        str(tenant.get("mode") or "observe"),
+        Decimal(str(tenant.get("enforce_share") or ALL)),
+        str(tenant.get("answers") or "silent"),
+    )
+    return {key: narrowed(own, overlays.get(key) or {}) for key in products}
+
+
+def narrowed(own: Position, overlay: Mapping[str, Any]) -> Position:
+    """A product's position, from what its own table says; a key that is None or not there is its tenant's."""
+    share = overlay.get("enforce_share")
+    return Position(
+        str(overlay.get("mode") or own.mode),
+        Decimal(str(share)) if share is not None else own.share,
+        str(overlay.get("answers") or own.answers),
+    ).within(own)
 
 
 # --- the lines of config.toml --------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
 from zoneinfo import ZoneInfo
@@ -15,6 +16,7 @@ from reconciler.digest import digest
 from reconciler.loop.diff import Windows
 from reconciler.loop.gate import Policy
 from reconciler.loop.plan import Bounds
+from reconciler.promotion.advice import Position, narrowed
 
 _SECRETS = {"client_secret", "password", "api_key", "client_secret_file", "password_file", "api_key_file", "ca_file"}
 
@@ -53,6 +55,14 @@ def policy(settings: Settings, tenant: Tenant, since: datetime | None, directory
         share=tenant.enforce_share,
         shares={ProductKey(key): o.enforce_share for key, o in overlays.items() if o.enforce_share is not None},
     )
+
+
+def positions(settings: Settings, tenant: Tenant, products: Iterable[str]) -> tuple[Position, dict[str, Position]]:
+    """How far the tenant goes, and each of some products."""
+    own = Position(tenant.mode, tenant.enforce_share, tenant.answers)
+    names = ("mode", "enforce_share", "answers")
+    tables = {key: {n: getattr(o, n) for n in names} for key, o in settings.products.items()}
+    return own, {key: narrowed(own, tables.get(key, {})) for key in products}
 
 
 def bounds(
