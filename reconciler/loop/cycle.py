@@ -48,7 +48,7 @@ from reconciler.loop.notary import Notary
 from reconciler.loop.observe import Scope, Seen, mark_looked, observe
 from reconciler.loop.plan import Bounds, plan
 from reconciler.loop.pull import Reader, pull
-from reconciler.loop.record import begin, record
+from reconciler.loop.record import begin, keep_rules, record
 from reconciler.loop.seating import Seating, seat
 from reconciler.loop.send import Sender, Write
 from reconciler.loop.shadowing import Shadowing, settle, watch
@@ -60,7 +60,7 @@ from reconciler.promotion.values import WATCHING, Watching
 from reconciler.report import CycleReport
 from reconciler.seats.book import Book, Books, elsewhere
 from reconciler.seats.queue import steps_aside
-from reconciler.store import journal, outbox, rulings
+from reconciler.store import journal, outbox
 from reconciler.store.database import Database
 from reconciler.traces import UNTRACED, Tracer
 
@@ -123,9 +123,8 @@ def cycle(d: Deps, run: Run) -> CycleReport:
     findings = diff(seen.lines, seen.observed, at=at, windows=d.windows)
     shadowing = None if run.is_dry else watch(d.database, d.tenant, d.policy, d.watching, d.asking.agents)
     lost = to_ask(findings, at)
-    acted = shadowing.to_ask(findings, seen.observed, at) if shadowing is not None else {}
-    if lost or acted:
-        wanted = {user: min(filter(None, (lost.get(user), acted.get(user)))) for user in {*lost, *acted}}
+    wanted = lost if shadowing is None else shadowing.to_ask(findings, seen.observed, at, also=lost)
+    if wanted:
         seen = replace(seen, observed=look_back(d.eyes, wanted, seen.observed))
     if lost:
         findings = diff(seen.lines, seen.observed, at=at, windows=d.windows)
@@ -251,22 +250,11 @@ def _execute(
 ) -> dict[LineKey, tuple[Outcome, ...]]:
     if run.is_dry:
         return {}
-    _keep_rules(d, gates)
+    keep_rules(d.database, d.rules, gates, d.clock.now())
     post.begin(gates)
     begin(gates, d.desk, cycle=run.cycle, at=d.clock.now())
     hands = Hands(d.eyes, sender, d.clock, d.windows, d.plan_names, post)
     return execute(gates.gated, seen.observed, hands, plan_digest=gates.plan_digest, progress=d.progress)
-
-
-def _keep_rules(d: Deps, gates: Gates) -> None:
-    """The rules that this cycle decided by, so that its decisions can be judged again."""
-    if all(g.ruling is None for g in gates.gated):
-        return
-    with d.database.read() as session:
-        is_kept = rulings.text_of(session, d.rules.hash()) is not None
-    if not is_kept:
-        with d.database.write() as session:
-            rulings.keep_text(session, d.rules.hash(), d.rules.text(), d.clock.now())
 
 
 def _still_arriving(d: Deps, findings: tuple[Finding, ...]) -> frozenset[LineKey]:

@@ -16,6 +16,7 @@ from sqlmodel import Session
 
 from desired_state import ledger
 from desired_state.model import LineKey
+from desired_state.rules import Rules
 from desired_state.rules import is_sampled as is_sampled_by
 from reconciler.answers import AuditHead, Deed, answers, level_of, signature, told
 from reconciler.lifecycle import Phase
@@ -31,6 +32,7 @@ from reconciler.metrics import counting
 from reconciler.metrics.facts import Move
 from reconciler.model import Result
 from reconciler.store import checkpoints, journal, lines, outbox, rulings
+from reconciler.store.database import Database
 
 
 def record(
@@ -181,6 +183,17 @@ def begin(gates: Gates, desk: Desk, *, cycle: str, at: datetime) -> None:
                 )
     for gated, state in kept:
         counting.begun(desk.meter, gated.proposal.finding, state)
+
+
+def keep_rules(database: Database, rules: Rules, gates: Gates, at: datetime) -> None:
+    """The rules that this cycle decided by, so that its decisions can be judged again."""
+    if all(g.ruling is None for g in gates.gated):
+        return
+    with database.read() as session:
+        is_kept = rulings.text_of(session, rules.hash()) is not None
+    if not is_kept:
+        with database.write() as session:
+            rulings.keep_text(session, rules.hash(), rules.text(), at)
 
 
 def _tell_plan(

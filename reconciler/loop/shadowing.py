@@ -7,7 +7,7 @@ look into the directory's log, once, when there is something to be judged.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -75,9 +75,12 @@ class Shadowing:
         fresh = [s for e in endings if (s := self._would(e, at)) is not None]
         unsure = {s.line.ticket for s in fresh if (s.line, s.axis, s.digest) not in self.known}
         if unsure:
-            with self.database.read() as session:
-                kept = shadows.of_tickets(session, self.tenant, unsure)
-            self.known |= {(s.line, s.axis, s.digest) for s in kept}
+            self._learn(unsure)
+
+    def _learn(self, tickets: Collection[str]) -> None:
+        with self.database.read() as session:
+            kept = shadows.of_tickets(session, self.tenant, tickets)
+        self.known |= {(s.line, s.axis, s.digest) for s in kept}
 
     def of_line(self, ending: Ending, at: datetime) -> Changed:
         """What is new about a line in the directory."""
@@ -108,6 +111,7 @@ class Shadowing:
         done = handling(would)
         if not done or level == "full":
             return Changed((), tuple(judged))
+        self._learn({ticket.number})  # what was told comes again where a ticket goes to and fro
         fresh = self._answers(ticket, group, would, level, at)
         self.has_grown |= bool(fresh)
         over = [
@@ -182,11 +186,13 @@ class Shadowing:
 
     # --- what people did
 
-    def to_ask(self, findings: Iterable[Finding], observed: Observed, at: datetime) -> dict[UserId, datetime]:
-        """Whose entries in the directory's log tell who acted, and from when on."""
+    def to_ask(
+        self, findings: Iterable[Finding], observed: Observed, at: datetime, *, also: Mapping[UserId, datetime]
+    ) -> dict[UserId, datetime]:
+        """Whose entries in the directory's log tell who acted, and from when on; `also` are read for another reason."""
+        wanted = dict(also)
         if not self.waiting:
-            return {}
-        wanted: dict[UserId, datetime] = {}
+            return wanted
         for finding in findings:
             for shadow in self.waiting.get(finding.key, ()):
                 if shadow.axis is not Axis.MODE or shadow.step == "enforce" or finding.user is None:

@@ -32,6 +32,8 @@ def judge(shadow: Shadow, now: Now) -> Found:
     Where a level gives tasks, the task is ours, and what people made of it counts.
     """
     found = now.finding
+    if found is None and now.state is not None:  # a ticket that moves is looked at
+        return _over(shadow, now, Outcome.NOBODY_ACTED, "Nobody did anything about the ticket in time.")
     if found is None:
         return _over(shadow, now, Outcome.CANNOT_TELL, "The ticket was not looked at any more.")
     ticket, main = found.line.ticket, _main(shadow)

@@ -159,10 +159,11 @@ def _enforced(shadow: Shadow, now: Now) -> Found:
         if lost.by is not None and lost.by.kind is ActorKind.US:
             return STILL
         return _acted(Outcome.DIFFERED, f"What we gave was turned back ({lost.loss.value})", lost.by)
-    if state is None or now.at - shadow.recorded_at < now.wait:
+    if now.at - shadow.recorded_at < now.wait:
         return STILL
-    if state.phase in _STANDS and state.cause is None:
+    if state is not None and state.phase in _STANDS and state.cause is None:
         return Found(Outcome.AGREED, f"It has stood for {now.wait.days} days and nobody turned it back.")
     if now.at - shadow.recorded_at >= 2 * now.wait:
-        return Found(Outcome.CANNOT_TELL, f"The line is {state.phase.value}; whether it stood cannot be told.")
+        stands = state.phase.value.replace("_", " ") if state is not None else "not known any more"
+        return Found(Outcome.CANNOT_TELL, f"The line is {stands}; whether it stood cannot be told.")
     return STILL

@@ -143,7 +143,8 @@ STANDS = LineState(LineKey("RITM0000001", 1), Phase.GRANTED)
         (now(hours=LATE, state=replace(STANDS, phase=Phase.REVIEW)), Outcome.WAITING),
         (now(hours=2 * LATE, state=replace(STANDS, phase=Phase.REVIEW)), Outcome.CANNOT_TELL),
         (now(hours=LATE, state=replace(STANDS, cause="remote_failing")), Outcome.WAITING),
-        (now(hours=9 * LATE), Outcome.WAITING),
+        (now(hours=LATE), Outcome.WAITING),
+        (now(hours=2 * LATE), Outcome.CANNOT_TELL),
     ],
 )
 def test_what_we_did_agrees_while_nobody_turns_it_back(at, outcome):

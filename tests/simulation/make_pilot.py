@@ -29,8 +29,11 @@ def config(mode: str, answers: str, more: str = "") -> str:
     return told + f'\n[tenants.contoso.approvals.approvers]\nlicense_admin = ["{TOM}"]\n'
 
 
-def pilot(people: int) -> World:
-    """`people` persons p0, p1, …, each with an approved ticket RITM0040000, … for Visio Plan 2; and Tom Weber."""
+def pilot(people: int, *, closed: bool = False) -> World:
+    """`people` persons p0, p1, …, each with an approved ticket RITM0040000, … for Visio Plan 2; and Tom Weber.
+
+    `closed`: their tickets say that it was done.
+    """
     world = empty(seed=7)
     directory, desk = world.directory, world.instance
     items = {name: desk.add_item(name, **FORMS[name]) for name in (LICENCE, TEAM)}
@@ -61,9 +64,10 @@ def pilot(people: int) -> World:
             requested_for=person,
             variables={"user": person, "product": "Visio Plan 2", "justification": "For drawings."},
             opened_at=asked,
-            state="2",
-            stage="fulfillment",
-            task={"state": "1", "assignment_group": queue},
+            state="3" if closed else "2",
+            stage="complete" if closed else "fulfillment",
+            closed_at=asked + timedelta(hours=1) if closed else None,
+            task=None if closed else {"state": "1", "assignment_group": queue},
             price="14.10",
         )
     return world
@@ -75,13 +79,20 @@ def ticket(number: int) -> str:
 
 @contextmanager
 def a_pilot(
-    state: Path, mode: str, answers: str = "silent", *, people: int = 4, more: str = "", world: World | None = None
+    state: Path,
+    mode: str,
+    answers: str = "silent",
+    *,
+    people: int = 4,
+    more: str = "",
+    closed: bool = False,
+    world: World | None = None,
 ) -> Iterator[Day]:
     """A day of that site. Another mode with the same `state` and `world` goes on from there."""
     state.mkdir(parents=True, exist_ok=True)
     file = state / f"{mode}.toml"
     file.write_text(config(mode, answers, more), encoding="utf-8")
-    with a_day(state, world or pilot(people), config=file) as day:
+    with a_day(state, world or pilot(people, closed=closed), config=file) as day:
         yield day
 
 
@@ -128,7 +139,7 @@ def decide(day: Day, number: int, verdict: str, comment: str = "") -> None:
     assert not isinstance(done, Refusal), done
 
 
-def close(day: Day, number: int, state: str) -> None:
+def close(day: Day, number: int, state: str, *, ours: bool = False) -> None:
     """A colleague closes the task of somebody's ticket: "3" complete, "4" incomplete."""
-    (task,) = day.tasks(ticket(number))
+    (task,) = (t for t in day.tasks(ticket(number)) if bool(t["correlation_id"]) is ours)
     day.world.instance.change("sc_task", task["sys_id"], by="tom.weber", state=state, active="false")

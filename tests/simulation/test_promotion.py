@@ -11,7 +11,7 @@ from reconciler.once import once
 from reconciler.promotion.values import Axis, Outcome, Shadow
 from reconciler.sandbox import hosts
 from reconciler.share import side
-from reconciler.store import journal, shadows
+from reconciler.store import journal, lines, shadows
 from reconciler.store.tables import METADATA
 from tests.make import DAY, MONDAY
 from tests.simulation.make_day import TENANT, Day, a_day
@@ -255,3 +255,54 @@ def test_a_ticket_that_people_close_as_we_would_have_is_an_agreement_about_answe
         day.wait(8 * 1440)
         day.cycle()
         assert outcomes(day, Axis.ANSWERS)[2] == "nobody_acted"
+
+
+def test_our_own_task_counts_by_how_people_close_it(tmp_path):
+    with a_pilot(tmp_path, "observe", "task", people=2, closed=True) as day:
+        day.cycle()
+        day.wait(5)
+        day.cycle()
+        assert [len([t for t in day.tasks(ticket(n)) if t["correlation_id"]]) for n in range(2)] == [1, 1]
+        assert outcomes(day, Axis.ANSWERS) == ["waiting", "waiting"]
+
+        close(day, 0, "3", ours=True)
+        close(day, 1, "4", ours=True)
+        day.wait(10)
+        day.cycle()
+
+        assert outcomes(day, Axis.ANSWERS) == ["agreed", "differed"]
+
+
+def test_what_was_rolled_back_is_no_agreement(tmp_path):
+    rolled = "RITM0010014"
+    with a_day(tmp_path) as day:
+        for minutes in (0, 60, 60 * 24, 60, 60, 60):
+            day.wait(minutes)
+            once(day.app, Scope(frozenset({rolled})))
+
+        shadow = kept(day)[rolled]
+        with day.app.database.read() as session:
+            (state,) = lines.load(session, TENANT, [rolled]).values()
+        assert state.phase.value == "review"
+        assert (shadow.step, shadow.outcome) == ("enforce", Outcome.DIFFERED)
+        assert "rolled back" in shadow.why
+
+
+def test_a_ticket_that_goes_to_and_fro_is_kept_once_for_each_news(tmp_path):
+    with a_pilot(tmp_path, "observe", people=1, closed=True) as day:
+        for _ in range(3):
+            day.cycle()
+            day.wait(30)
+            gives(day, 0)
+            day.cycle()
+            day.wait(30)
+            takes(day, 0)
+            day.wait(30)
+        report = day.cycle()
+
+        assert report is not None
+        assert report.problems == ()
+        with day.app.database.read() as session:
+            every = shadows.of_tickets(session, TENANT, [ticket(0)])
+        assert len({(s.axis, s.digest) for s in every}) == len(every)
+        assert sum(s.is_open for s in every if s.axis is Axis.ANSWERS) <= 1
