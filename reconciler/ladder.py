@@ -15,7 +15,6 @@ from desired_state.model import ProductKey
 from desired_state.text import one_line
 from reconciler.promotion.advice import Advice, Position, advise, lines
 from reconciler.promotion.agreement import Agreement
-from reconciler.promotion.effects import sentence
 from reconciler.promotion.values import Axis, Outcome, Shadow, Watching
 from reconciler.store import shadows
 from reconciler.store.database import Database
@@ -110,32 +109,3 @@ def agreement_json(found: Agreement) -> dict[str, Any]:
         "lower_bound": found.bound,
         "removals_differed": found.removals_differed,
     }
-
-
-def line_json(shadow: Shadow) -> dict[str, Any]:
-    """One line with its evidence; who acted is named."""
-    return {
-        "line": str(shadow.line),
-        "axis": shadow.axis.value,
-        "step": shadow.step,
-        "outcome": shadow.outcome.value,
-        "would": sentence(shadow.would),
-        "why": shadow.why,
-        "by": shadow.by or None,
-        "digest": shadow.digest,
-        "is_removal": shadow.is_removal,
-        "recorded_at": shadow.recorded_at.isoformat(),
-        "acted_at": shadow.acted_at.isoformat() if shadow.acted_at is not None else None,
-        "decided_at": shadow.decided_at.isoformat() if shadow.decided_at is not None else None,
-    }
-
-
-def told(shadow: Shadow) -> str:
-    """The evidence of one line in words: what would have been, or was, done, and what people made of it."""
-    did = "we did" if shadow.step == "enforce" else "we would have done"
-    when = ""
-    if shadow.acted_at is not None:
-        hours = (shadow.acted_at - shadow.recorded_at).total_seconds() / 3600
-        when = f" ({hours:.0f} h later)" if hours >= 1 else " (within the hour)"
-    why = shadow.why.rstrip(".") or "nobody has acted yet"
-    return f"{did}: {sentence(shadow.would)}. {why}{when}."

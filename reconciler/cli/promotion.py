@@ -77,7 +77,8 @@ def show(ctx: click.Context, product: str, output: str) -> int:
     """One product: every line that people decided otherwise, and the lines of config.toml that make the next step."""
     from reconciler.cli.table import console, plain_text
     from reconciler.errors import UserError
-    from reconciler.ladder import line_json, product_json, told
+    from reconciler.ladder import product_json
+    from reconciler.promotion.words import line_json, told
     from reconciler.wiring import governed, open_app
     from reconciler.wiring.promoting import ladder_of
 

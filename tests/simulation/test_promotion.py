@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from sqlalchemy import func, select
 
+from reconciler.explain import as_json, explain
 from reconciler.loop.observe import Scope
 from reconciler.once import once
 from reconciler.promotion.values import Axis, Outcome, Shadow
@@ -306,3 +307,18 @@ def test_a_ticket_that_goes_to_and_fro_is_kept_once_for_each_news(tmp_path):
             every = shadows.of_tickets(session, TENANT, [ticket(0)])
         assert len({(s.axis, s.digest) for s in every}) == len(every)
         assert sum(s.is_open for s in every if s.axis is Axis.ANSWERS) <= 1
+
+
+def test_explain_says_what_would_have_been_done_and_who_did_it(tmp_path):
+    with a_pilot(tmp_path, "observe", people=1) as day:
+        day.cycle()
+        day.wait(120)
+        gives(day, 0)
+        day.cycle()
+        (chain,) = explain(day.app.database, TENANT, ticket(0))
+
+        told = as_json(chain, day.app.catalogue)
+        (line,) = told["lines"]
+        first_ = line["compared"][0]
+        assert (first_["axis"], first_["outcome"], first_["would"]) == ("mode", "agreed", "assign VISIOCLIENT directly")
+        assert "Tom Weber" in first_["why"]

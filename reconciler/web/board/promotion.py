@@ -10,8 +10,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Request, Response
 from pydantic import BaseModel
 
-from reconciler.ladder import Ladder, as_json, line_json, product_json, told
+from reconciler.ladder import Ladder, as_json, product_json
 from reconciler.promotion.values import Outcome
+from reconciler.promotion.words import line_json, told
 from reconciler.reading import inert
 from reconciler.store import journal
 from reconciler.store.agents import Agent
