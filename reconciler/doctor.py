@@ -22,6 +22,8 @@ from reconciler.loop.groups import unusable
 from reconciler.loop.memberships import read_groups
 from reconciler.model import ObservedGroup, ObservedUser, SubscribedSku
 from reconciler.overreach import overreach
+from reconciler.promotion.advice import Position
+from reconciler.promotion.values import Axis
 from reconciler.store import directories, journal
 from reconciler.wiring import App
 from reconciler.wiring.governing import further, standing_of
@@ -80,7 +82,8 @@ def _try(area: str, name: str, check: Callable[[], str]) -> Finding:
 
 def _own(app: App) -> Iterator[Finding]:
     yield _try("configuration", "file", lambda: f"{app.settings.source}, digest {standing_of(app).digest[:16]}")
-    yield Finding("configuration", "mode", Health.WELL, f"mode {app.tenant.mode}, answers {app.tenant.answers}")
+    mode = Position(app.tenant.mode, app.tenant.enforce_share).on(Axis.MODE)
+    yield Finding("configuration", "mode", Health.WELL, f"mode {mode}, answers {app.tenant.answers}")
     if app.standing is not None:
         yield Finding("configuration", "acceptance", Health.WARNING, app.standing.why())
     yield from _promotion(app)

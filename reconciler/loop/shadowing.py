@@ -30,6 +30,7 @@ from reconciler.promotion.values import DECIDED, Axis, Found, Outcome, Shadow, W
 from reconciler.store import approvals, lines, shadows
 from reconciler.store.database import Database
 
+ASKED_MAX = 100  # people whose log is read in one cycle: of further ones it is not known who acted
 LATE = timedelta(minutes=5)  # the directory's log and our clock may differ by this
 _ANOTHER = Found(Outcome.OVERTAKEN, "What would be done for the line became another request.")
 
@@ -200,7 +201,7 @@ class Shadowing:
                 approval = self.approvals.get(finding.key)
                 now = Now(at, self.watching.wait, None, finding, observed.members, approval)
                 found = judge(shadow, now)
-                if found.outcome in DECIDED and not found.by:
+                if found.outcome in DECIDED and not found.by and len(wanted) - len(also) < ASKED_MAX:
                     since = shadow.recorded_at - LATE
                     wanted[finding.user.id] = min(since, wanted.get(finding.user.id, since))
         return wanted

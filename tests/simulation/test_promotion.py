@@ -67,6 +67,10 @@ def test_with_a_share_of_half_exactly_that_half_is_written_and_the_rest_asks(tmp
         assert {b["canary"]["is_in"] for b in moved if "canary" in b} == {True, False}
         asked = [r["body"] for r in rows(day, "approval.requested")]
         assert len(asked) == PEOPLE - len(expected)
+        before, writes = everything(day), len(day.watch.writes)
+        day.wait(5)
+        day.cycle()
+        assert (everything(day), len(day.watch.writes)) == (before, writes)
 
 
 def test_a_wider_share_adds_people_and_drops_nobody(tmp_path):
