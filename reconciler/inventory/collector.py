@@ -17,7 +17,6 @@ from prometheus_client.registry import Collector
 
 from desired_state.model import SkuId
 from reconciler.approvals.values import State
-from reconciler.clock import Clock
 from reconciler.errors import UserError
 from reconciler.inventory.reading import Found, Reader
 from reconciler.logs import Log
@@ -33,11 +32,14 @@ KEPT = timedelta(seconds=1)  # two scrapers at once share one reading
 
 @dataclass(slots=True)
 class Tenancy:
-    """One tenant as the collector needs it. `prices` are a month's, by SKU; `clock` is the tenant's own."""
+    """One tenant as the collector needs it, by the configuration in use: that may change between two scrapes.
+
+    `now` is by the tenant's own clock; `prices` are a month's, by SKU.
+    """
 
     reader: Reader
-    database: Database
-    clock: Clock
+    database: Callable[[], Database]
+    now: Callable[[], datetime]
     prices: Callable[[], Mapping[SkuId, Decimal]]
 
 
@@ -76,8 +78,8 @@ class Inventory(Collector):
     def _read(self, tenancy: Tenancy) -> Found | None:
         name = tenancy.reader.tenant
         try:
-            with tenancy.database.read() as session:
-                found = tenancy.reader.read(session, tenancy.clock.now())
+            with tenancy.database().read() as session:
+                found = tenancy.reader.read(session, tenancy.now())
         except UserError as error:
             self._failed(name, str(error))
             return None

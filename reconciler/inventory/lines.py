@@ -44,7 +44,7 @@ class Sums:
     drift: dict[tuple[str, str], int] = field(default_factory=dict)  # product, cause -> lines
     drift_oldest: dict[str, datetime] = field(default_factory=dict)  # cause -> since when
     ends: tuple[datetime, ...] = ()  # of grants, in order
-    overdue: tuple[tuple[str, datetime], ...] = ()  # product and end of whatever is still held
+    overdue: tuple[tuple[str, datetime], ...] = ()  # product of whatever is still held, and when it had to be gone
     granted: Decimal | None = None  # a month; None: no price is configured
 
     def expiring(self, at: datetime, days: int) -> int:
@@ -52,12 +52,15 @@ class Sums:
         return bisect_right(self.ends, at + timedelta(days=days)) - bisect_right(self.ends, at)
 
     def expired(self, at: datetime) -> Counter[str]:
-        """Lines by product whose period is over and whose licence is still there."""
+        """Lines by product whose period and whose grace after it are over, and whose licence is still there."""
         return Counter(product for product, end in self.overdue if end <= at)
 
 
-def sums(facts: Iterable[LineFact], price: Callable[[str], Decimal | None]) -> Sums:
-    """Add them up. A product with lines and no drift has a drift of 0 for the cause "none"."""
+def sums(facts: Iterable[LineFact], price: Callable[[str], Decimal | None], grace: Callable[[str], timedelta]) -> Sums:
+    """Add them up. A product with lines and no drift has a drift of 0 for the cause "none".
+
+    `grace` is how long a licence of the product may stay after the period: that too was promised.
+    """
     tickets: Counter[tuple[str, str]] = Counter()
     drift: Counter[tuple[str, str]] = Counter()
     oldest: dict[str, datetime] = {}
@@ -76,9 +79,9 @@ def sums(facts: Iterable[LineFact], price: Callable[[str], Decimal | None]) -> S
             drift_oldest[cause] = min(fact.since, drift_oldest.get(cause, fact.since))
         if fact.phase in HELD and fact.ends_at is not None:
             ends.append(fact.ends_at)
-        is_known = fact.cause == Cause.EXPIRED_NOT_REMOVED.value and fact.phase not in FINAL
-        if is_known or (fact.phase in STILL and fact.ends_at is not None):
-            overdue.append((fact.product, fact.since if is_known or fact.ends_at is None else fact.ends_at))
+        due = _gone_by(fact, grace)
+        if due is not None:
+            overdue.append((fact.product, due))
         if fact.phase in HELD and fact.user is not None:
             held.add((fact.user, fact.product))
     prices = [known for _, product in held if (known := price(product)) is not None]
@@ -92,3 +95,11 @@ def sums(facts: Iterable[LineFact], price: Callable[[str], Decimal | None]) -> S
         tuple(overdue),
         sum(prices, Decimal(0)) if has_prices else None,
     )
+
+
+def _gone_by(fact: LineFact, grace: Callable[[str], timedelta]) -> datetime | None:
+    """From when on its licence, where it is there, has outlived all that was promised; None where it cannot."""
+    end = fact.ends_at + grace(fact.product) if fact.ends_at is not None else None
+    if fact.cause == Cause.EXPIRED_NOT_REMOVED.value and fact.phase not in FINAL:
+        return max(fact.since, end) if end is not None else fact.since
+    return end if fact.phase in STILL else None

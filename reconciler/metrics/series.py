@@ -163,7 +163,7 @@ EXPIRED_LICENSED = _stored(
     "reconciler_expired_still_licensed",
     lab.TENANT,
     lab.PRODUCT,
-    help="Lines whose period is over and whose licence is still there.",
+    help="Lines whose period, and the product's grace after it, are over and whose licence is still there.",
 )
 COST = _stored(
     "reconciler_cost_monthly",

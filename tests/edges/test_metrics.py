@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import httpx
@@ -67,7 +68,7 @@ def counting(day: Day) -> Iterator[Seen]:
     wall = ManualClock(MONDAY)
     registry = a_registry(day.app.settings, [TENANT], wall)
     day.app.meter = Meter(registry)
-    with taking_stock(day.app, log=into(said), wall=wall):
+    with taking_stock(lambda: day.app, log=into(said), wall=wall):
         yield Seen(day, registry, wall, said)
 
 
@@ -252,6 +253,25 @@ def test_a_store_that_cannot_be_read_costs_its_gauges_and_is_told_once(later: Se
     assert s.TICKETS.name not in {name for name, _ in found}
     assert total(found, s.CYCLES_TOTAL.name) == 0  # what the process counts is served as ever
     assert len(later.said) == 1
+
+
+def test_the_gauges_go_by_the_configuration_that_is_in_use_now(later: Seen):
+    old = later.day.app
+    before = later.scrape()
+    guards = old.tenant.guards.model_copy(update={"answers_per_day": old.tenant.guards.answers_per_day + 7})
+    dear = {"price": Decimal(400)}
+    prices = {key: product.model_copy(update=dear) for key, product in old.settings.products.items()}
+
+    later.day.app = replace(
+        old,
+        tenant=old.tenant.model_copy(update={"guards": guards}),
+        settings=old.settings.model_copy(update={"products": prices}),
+    )
+
+    after = later.scrape()
+    was, now = (total(seen, s.BUDGET_LIMIT.name, budget="answers") for seen in (before, after))
+    assert now == was + 7
+    assert total(after, s.COST.name, kind="granted") > total(before, s.COST.name, kind="granted") + 300
 
 
 def test_a_row_of_the_log_that_was_changed_is_seen_by_the_next_scrapes(later: Seen):
