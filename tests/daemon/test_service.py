@@ -17,6 +17,7 @@ from reconciler.daemon import Service
 from reconciler.daemon.timetable import Duty
 from reconciler.store import heartbeat, journal, leases
 from tests.daemon.make_service import GRAPH, LOGIN, SERVICENOW, Served, a_service
+from tests.make_logs import into
 
 
 @pytest.fixture
@@ -74,7 +75,7 @@ def test_a_system_that_is_down_at_the_start_and_for_hours_is_two_lines(served, h
 
     assert served.of_cycles() == []
     assert len(served.said) == 1, served.said
-    assert "tried again" in served.said[0]
+    assert "is tried again" in served.said[0]
     assert len(served.conditions()) == 1
     assert served.day.watch.writes == []
 
@@ -82,7 +83,7 @@ def test_a_system_that_is_down_at_the_start_and_for_hours_is_two_lines(served, h
     served.go(6)
 
     assert len(served.of_cycles()) >= 1
-    assert [line for line in served.said if " again, after " in line]
+    assert [line for line in served.said if " again condition=" in line]
     assert served.conditions() == []
 
 
@@ -173,7 +174,7 @@ class Set:
 def set_clock(served) -> Set:
     clock = Set(served.day.app.systems.clock)
     app = replace(served.day.app, systems=replace(served.day.app.systems, clock=clock))
-    served.service = Service(app, served.said.append)
+    served.service = Service(app, into(served.said))
     served.go(15)
     return clock
 
@@ -254,7 +255,7 @@ def test_a_store_that_is_taken_away_is_never_begun_anew(served, tmp_path):
     served.go(15)
 
     assert served.conditions() == ["store"]
-    assert "is gone" in served.health.pulse().conditions[0].sentence
+    assert "is gone" in served.health.pulse().conditions[0].why
     assert len(served.day.watch.writes) == writes
     assert not (tmp_path / "reconciler.db").exists()
 
@@ -265,7 +266,7 @@ def test_a_store_that_is_taken_away_is_never_begun_anew(served, tmp_path):
 
 def test_a_second_service_on_the_same_store_does_not_do_what_was_done(served):
     served.service.turn()
-    other = Service(served.day.app, served.said.append)
+    other = Service(served.day.app, into(served.said))
     number = beat(served).number
 
     assert other.cycle(Duty.QUICK, only_due=True) is None
