@@ -15,11 +15,12 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 SERVICENOW, GRAPH, SIGN_IN, TEAMS, STORE = "servicenow", "graph", "sign_in", "teams", "store"
-SLOW, PARTLY, LEASE, CLOCK, CONFIGURATION, AUDIT, NOTICES, DEFECT = (
+SLOW, PARTLY, LEASE, CLOCK, STANDSTILL, CONFIGURATION, AUDIT, NOTICES, DEFECT = (
     "slow",
     "partly",
     "lease",
     "clock",
+    "standstill",
     "configuration",
     "audit",
     "notices",
@@ -35,6 +36,7 @@ CONDITIONS = (
     PARTLY,
     LEASE,
     CLOCK,
+    STANDSTILL,
     CONFIGURATION,
     AUDIT,
     NOTICES,
@@ -142,7 +144,9 @@ class Health:
         with self._lock:
             before = self._conditions.pop(name, None)
         if before is not None:
-            self._say(_OVER[name], condition=name, after=_span(at - before.since))
+            # how long a clock stood still it cannot tell itself
+            after = _span(at - before.since) if name != STANDSTILL else ""
+            self._say(_OVER[name], condition=name, after=after)
 
     def note(self, sentences: Mapping[str, str] | tuple[str, ...], at: datetime) -> None:
         """What a cycle wants a person to know: each sentence once, until a cycle comes without it."""
@@ -171,6 +175,7 @@ _OVER = {
     PARTLY: "every line could be read and changed again",
     LEASE: "this service does the cycles again",
     CLOCK: "the clock goes evenly again",
+    STANDSTILL: "the clock moves again",
     CONFIGURATION: "the configuration can be read again",
     AUDIT: "the audit log is signed again",
     NOTICES: "people can be told again",

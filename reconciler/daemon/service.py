@@ -39,6 +39,7 @@ LOOK_MIN_S = 0.02
 BUSY_S = 20.0  # after which a tenant that somebody else has is asked for again
 BY_NAME_EVERY = 4  # full scans: the first one after a start, and each so many later, read everybody by name
 PARTLY_FROM = 3  # lines that a system fails for; fewer are about those lines, and told there
+STANDS_FROM_S = 120.0  # by the machine's stopwatch, and longer than any clock is slewed: it does not go any more
 SLOW_FROM_S = 60.0  # a cycle that takes no longer is never slow, however often cycles come
 
 
@@ -58,6 +59,7 @@ class Service:
     _answers: object = field(default=None, init=False)  # of people, when the last cycle began
     _scans: int = field(default=0, init=False)
     _seen: tuple[datetime, float] = field(init=False)  # clock and stopwatch at the last look
+    _moved: tuple[datetime, float] = field(init=False)  # the clock when it was last seen to go, and when that was
     _last: App | None = field(default=None, init=False)  # of the last cycle, with the ids that it asked for
 
     def __post_init__(self) -> None:
@@ -65,6 +67,8 @@ class Service:
         self.app = self._own(self.app)
         self.table = Timetable.starting(self._intervals(), self._now_s())
         self._seen = self.app.clock.now(), self._now_s()
+        self._moved = self._seen[0], self.wall.monotonic()
+        self._tell_conditions()
 
     # --- the loop -------------------------------------------------------------------------------------------------
 
@@ -107,6 +111,7 @@ class Service:
             self._pulse.beat()
         if not self.wishes.is_stopping and self._pulse.pulse().state != words.STANDBY:
             self._pulse.state(words.WAITING, self.app.clock.now())
+        self._tell_conditions()
 
     def _do(self, duty: Duty) -> None:
         match duty:
@@ -319,13 +324,25 @@ class Service:
     def _heed_the_clock(self) -> None:
         """A clock that is set moves no interval; what is due by its new time is looked for at once."""
         if self._is_sandbox() and not self._runs_by_itself():
-            return  # that clock goes by waits, and the stopwatch is the machine's
+            return  # that clock goes by waits, and stands still by intention; the stopwatch is the machine's
+        self._heed_a_standstill()
         now = self._at(), self._now_s()
         by = stepped(self._seen[0], now[0], self._seen[1], now[1])
         self._seen = now
         if by is not None:
             self._pulse.bad(words.CLOCK, "the clock was set", now[0], by_s=round(by.total_seconds()))
             self.table = self.table.called()
+
+    def _heed_a_standstill(self) -> None:
+        """What is due by a clock that does not go is never due, and in a sandbox that runs by itself no cycle is."""
+        at, wall_s = self._at(), self.wall.monotonic()
+        if at != self._moved[0]:
+            self._moved = at, wall_s
+        stands_s = wall_s - self._moved[1]
+        self._is(words.STANDSTILL, stands_s >= STANDS_FROM_S, "the clock stands still", stands_at=at)
+
+    def _tell_conditions(self) -> None:
+        self.app.own_meter.conditions({condition.name for condition in self._pulse.pulse().conditions})
 
     # --- small things -------------------------------------------------------------------------------------------------
 

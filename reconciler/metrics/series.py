@@ -223,6 +223,12 @@ MODE_LEVEL = _gauge(
     lab.PRODUCT,
     help="What may be written for a product: 0 observe, 1 suggest, 2 enforce.",
 )
+CONDITION = _gauge(
+    "reconciler_condition",
+    lab.TENANT,
+    lab.CONDITION,
+    help="1 while this is wrong with the service, as /readyz names it, else 0.",
+)
 
 # --- the systems ------------------------------------------------------------------------------------------------------
 

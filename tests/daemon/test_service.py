@@ -12,11 +12,15 @@ import pytest
 from sqlalchemy import event
 
 from reconciler.audit.chain import Head
-from reconciler.clock import Clock
+from reconciler.clock import Clock, ManualClock
 from reconciler.daemon import Service
 from reconciler.daemon.timetable import Duty
+from reconciler.metrics import Meter
+from reconciler.metrics import series as s
 from reconciler.store import heartbeat, journal, leases
+from reconciler.wiring.measuring import registry
 from tests.daemon.make_service import GRAPH, LOGIN, SERVICENOW, Served, a_service
+from tests.make import MONDAY
 from tests.make_logs import into
 
 
@@ -191,6 +195,51 @@ def test_a_clock_that_is_set_a_little_stops_nothing_and_answers_nobody_twice(ser
     assert [line for line in served.said if "the clock was set" in line] != []
     assert len(notes(served)) == len(set(notes(served)))
     assert served.service.table.failures == 0
+
+
+def with_speed(served, speed: float, wall: ManualClock) -> Service:
+    app = served.day.app
+    sandbox = app.settings.sandbox.model_copy(update={"speed": speed})
+    settings = app.settings.model_copy(update={"sandbox": sandbox})
+    meter = Meter(registry(settings, ["contoso"], wall))
+    served.service = Service(replace(app, settings=settings, meter=meter), into(served.said), wall=wall)
+    return served.service
+
+
+def told(service: Service, condition: str) -> float | None:
+    assert service.app.meter.registry is not None
+    return service.app.meter.registry.value(s.CONDITION, tenant="contoso", condition=condition)
+
+
+def test_a_clock_that_stands_still_is_a_condition_after_two_minutes_said_once(served):
+    wall = ManualClock(MONDAY)
+    service = with_speed(served, 60, wall)
+    service.turn()
+    assert (told(service, "standstill"), told(service, "graph")) == (0, 0)
+
+    for _ in range(30):
+        wall.advance(seconds=10)
+        service.turn()
+
+    assert (served.conditions(), told(service, "standstill")) == (["standstill"], 1)
+    assert len([line for line in served.said if line.startswith("the clock stands still")]) == 1
+    served.day.wait(1)
+    service.turn()
+    assert (served.conditions(), told(service, "standstill")) == ([], 0)
+    assert [line for line in served.said if line.startswith("the clock moves again")] != []
+
+
+def test_a_sandbox_that_is_turned_by_hand_may_stand_still(served):
+    wall = ManualClock(MONDAY)
+    service = with_speed(served, 0, wall)
+    service.turn()
+
+    for _ in range(40):
+        wall.advance(seconds=30)
+        service.turn()
+
+    assert served.conditions() == []
+    assert len(served.of_cycles()) >= 3  # by the machine's stopwatch
 
 
 @pytest.mark.parametrize("hours", [-1, 1, -30])
