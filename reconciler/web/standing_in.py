@@ -82,7 +82,7 @@ def routes(site: Site, pages: Pages) -> APIRouter:
             mine = (d for d in delegations.delegations(session, site.tenant) if same(d.of, who.human))
             found = next((d for d in mine if delegations.name_of(d) == name), None)
             if found is not None:
-                delegations.end(session, site.tenant, found, at, by=f"{who.human.tid}/{who.human.oid}")
+                delegations.end(session, site.tenant, found, at, by=who.actor)
         return RedirectResponse(PATH, 303)
 
     return router
