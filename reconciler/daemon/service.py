@@ -65,7 +65,9 @@ class Service:
     def __post_init__(self) -> None:
         self.health = self.health or Health(self.log, self.wall.monotonic)
         self.app = self._own(self.app)
-        self.table = Timetable.starting(self._intervals(), self._now_s())
+        after = self.app.settings.schedule.first_cycle_after
+        first_after_s = after.total_seconds() * self._pace() if after is not None else 0.0
+        self.table = Timetable.starting(self._intervals(), self._now_s(), first_after_s=first_after_s)
         self._seen = self.app.clock.now(), self._now_s()
         self._moved = self._seen[0], self.wall.monotonic()
         self._tell_conditions()

@@ -57,6 +57,20 @@ def test_a_start_runs_a_cycle_at_once_and_the_next_after_the_interval(served):
     assert served.conditions() == []
 
 
+def test_a_start_that_shall_wait_asks_nobody_until_then(served):
+    settings = served.day.app.settings
+    schedule = settings.schedule.model_copy(update={"first_cycle_after": timedelta(seconds=60)})
+    app = replace(served.day.app, settings=settings.model_copy(update={"schedule": schedule}))
+    served.service = Service(app, into(served.said))
+    a_minute = settings.sandbox.speed  # in minutes of the tenant's clock
+
+    served.go(0.9 * a_minute)
+    assert served.network.asked == {}
+
+    served.go(0.2 * a_minute)
+    assert len(served.of_cycles()) == 1
+
+
 def test_a_ticket_that_moves_is_seen_within_a_minute_and_nothing_is_read_of_the_directory_until_then(served):
     served.go(12)
     asked, cycles = served.network.asked[GRAPH], len(served.of_cycles())
