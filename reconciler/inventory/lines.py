@@ -1,4 +1,4 @@
-"""The lines of one tenant, added up: by phase, by cause, by when they end. Pure.
+"""The lines of one tenant, added up: by phase, by cause, by when they end; and what waits for people. Pure.
 
 Added up once per change of the store; ages are worked out from kept instants at each scrape.
 """
@@ -103,3 +103,26 @@ def _gone_by(fact: LineFact, grace: Callable[[str], timedelta]) -> datetime | No
     if fact.cause == Cause.EXPIRED_NOT_REMOVED.value and fact.phase not in FINAL:
         return max(fact.since, end) if end is not None else fact.since
     return end if fact.phase in STILL else None
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """The requests that wait for an answer, together. `cost` is a month's, of those whose cost is known."""
+
+    since: datetime | None = None  # of the oldest, None where none waits
+    late_from: datetime | None = None  # the first end of a stage's term, None where no term runs
+    cost: Decimal = Decimal(0)
+
+    def overdue(self, at: datetime) -> timedelta:
+        """By how much the most overdue request is past the term of its stage; nothing while none is."""
+        return max(at - self.late_from, timedelta(0)) if self.late_from is not None else timedelta(0)
+
+
+def backlog(waiting: Iterable[tuple[datetime, datetime | None, Decimal | None]]) -> Backlog:
+    """Add them up: since when each waits, when its stage's term ends, what it costs a month."""
+    every = tuple(waiting)
+    return Backlog(
+        min((since for since, _, _ in every), default=None),
+        min((late for _, late, _ in every if late is not None), default=None),
+        sum((cost for _, _, cost in every if cost is not None), Decimal(0)),
+    )

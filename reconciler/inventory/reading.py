@@ -17,7 +17,7 @@ from sqlmodel import Session
 
 from desired_state.model import SkuId
 from reconciler.audit.chain import Head, verify
-from reconciler.inventory.lines import LineFact, Sums, sums
+from reconciler.inventory.lines import Backlog, LineFact, Sums, backlog, sums
 from reconciler.lifecycle import Phase
 from reconciler.line import Lane
 from reconciler.loop.guarding import PEOPLE
@@ -58,7 +58,7 @@ class Found:
     looked_at: datetime | None = None
     lines: Sums | None = None
     approvals: Mapping[str, int] = field(default_factory=dict)
-    oldest_pending: datetime | None = None
+    backlog: Backlog = field(default_factory=Backlog)
     books: Mapping[SkuId, Book] = field(default_factory=dict)
     notices: Mapping[str, int] = field(default_factory=dict)
     remaining: Mapping[str, Decimal] = field(default_factory=dict)
@@ -81,6 +81,7 @@ class Reader:
     _ledger: int = 0
     _head: Head | None = None
     _lines: Sums | None = None
+    _backlog: Backlog | None = None
     _used: tuple[datetime, dict[str, Decimal]] | None = None
     _checked: Head | None = None  # up to here the log was read and held
     _again: Head | None = None  # how far it was read since it was begun anew
@@ -113,7 +114,7 @@ class Reader:
             looked_at=beat.last_finished_at if beat is not None else None,
             lines=self._lines if beat is not None else None,
             approvals=stock.approvals(session, tenant),
-            oldest_pending=stock.oldest_pending(session, tenant),
+            backlog=self._waiting(session, is_new=is_new),
             books=seats.load(session, tenant),
             notices={state: waiting.get(state, 0) for state in ("queued", "dead")},
             remaining={name: max(Decimal(0), limit - used.get(name, Decimal(0))) for name, limit in limits.items()},
@@ -141,6 +142,11 @@ class Reader:
             )
             for kept in stock.lines(session, self.tenant)
         ]
+
+    def _waiting(self, session: Session, *, is_new: bool) -> Backlog:
+        if self._backlog is None or is_new:  # whatever becomes of a request is a row of the log
+            self._backlog = backlog(stock.waiting(session, self.tenant))
+        return self._backlog
 
     def _limits(self, session: Session, configured: Limits) -> dict[str, Decimal]:
         people = guards.fact(session, self.tenant, PEOPLE)

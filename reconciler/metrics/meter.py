@@ -131,6 +131,10 @@ class Meter:
         """A ticket was given an answer, or not."""
         self._add(s.ANSWERS, kind=_KINDS.get(kind, kind), result=result)
 
+    def reopened(self, product: str, cause: str) -> None:
+        """A ticket was opened again by us, for this product and cause among others."""
+        self._add(s.REOPENED, product=product or lab.NONE, cause=cause or lab.NONE)
+
     def proposed(self, source: str, outcome: str) -> None:
         """Something was put before people, or decided by them."""
         self._add(s.PROPOSALS, source=source, outcome=outcome)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
 
 import msgspec
@@ -29,7 +30,7 @@ _NAMED = (
     .order_by(_G.id)
 )
 _STATES = select(_A.state, func.count()).where(_A.tenant == _TENANT).group_by(_A.state)
-_OLDEST = select(func.min(_A.created_at)).where(_A.tenant == _TENANT, _A.state == "pending")
+_PENDING = select(_A.created_at, _A.body).where(_A.tenant == _TENANT, _A.state == "pending")
 
 
 class Brief(NamedTuple):
@@ -43,6 +44,15 @@ class Brief(NamedTuple):
     verdict: str | None
     user: str | None
     ends_at: datetime | None
+
+
+class Waiting(NamedTuple):
+    """A request for approval that waits for an answer. `cost` is a month's, None where it is not known; `late_from` is
+    when its open stage is escalated, None where no clock of it runs."""
+
+    since: datetime
+    late_from: datetime | None
+    cost: Decimal | None
 
 
 class Naming(NamedTuple):
@@ -75,6 +85,27 @@ class _Change(msgspec.Struct):
         return asked.product if asked is not None else None
 
 
+class _Cost(msgspec.Struct):
+    monthly: str | None = None
+
+
+class _Shown(msgspec.Struct):
+    cost: _Cost | None = None
+
+
+class _Stage(msgspec.Struct):
+    escalate_at: datetime | None = None
+
+
+class _Asks(msgspec.Struct):
+    """What a request says about its price and its clocks; of the rest nothing is read."""
+
+    shown: _Shown
+    stages: tuple[_Stage, ...] = ()
+    at: int = 0
+
+
+_ASKS = msgspec.json.Decoder(_Asks).decode
 _CHANGE = msgspec.json.Decoder(_Change).decode
 
 
@@ -101,7 +132,16 @@ def approvals(session: Session, tenant: str) -> dict[str, int]:
     return {str(state): int(count) for state, count in found}
 
 
-def oldest_pending(session: Session, tenant: str) -> datetime | None:
-    """When the request that has waited longest was made; None when none waits."""
-    found: datetime | None = session.connection().execute(_OLDEST, {"tenant": tenant}).scalar_one()
-    return found
+def waiting(session: Session, tenant: str) -> Iterator[Waiting]:
+    """Every request that waits for an answer."""
+    for since, body in session.connection().execute(_PENDING, {"tenant": tenant}):
+        asks = _ASKS(body)
+        stage = asks.stages[asks.at] if asks.at < len(asks.stages) else _Stage()
+        yield Waiting(since, stage.escalate_at, _amount(asks.shown.cost))
+
+
+def _amount(cost: _Cost | None) -> Decimal | None:
+    try:
+        return Decimal(cost.monthly) if cost is not None and cost.monthly is not None else None
+    except InvalidOperation:
+        return None

@@ -17,6 +17,7 @@ from sqlalchemy import text
 
 from desired_state import ledger
 from desired_state.model import LineKey, ProductKey, UserId
+from reconciler.answers import REQUEST
 from reconciler.approvals.values import Decision, State, Verdict
 from reconciler.clock import ManualClock
 from reconciler.lifecycle import Phase
@@ -25,8 +26,9 @@ from reconciler.metrics import Meter, Registry
 from reconciler.metrics import series as s
 from reconciler.metrics.series import SERIES, Kind
 from reconciler.sandbox.faults import FaultRule
-from reconciler.store import approvals, journal, lines
+from reconciler.store import approvals, journal, lines, outbox
 from reconciler.web import metrics as route
+from reconciler.web.showing import monthly_cost
 from reconciler.wiring.measuring import registry as a_registry
 from reconciler.wiring.stock import taking_stock
 from tests.make import MONDAY
@@ -60,6 +62,29 @@ def confirmed(day: Day, *kinds: str) -> int:
     with day.app.database.read() as session:
         query = text(f"SELECT count(*) FROM answer WHERE state = 'confirmed' AND kind IN ({said})")
         return int(session.connection().execute(query).scalar_one())
+
+
+def reopened(day: Day) -> int:
+    """Tickets, not the requests above them, that were opened again."""
+    with day.app.database.read() as session:
+        owed = [o for t in _told(day) for o in outbox.of_ticket(session, TENANT, t)]
+    return sum(
+        1
+        for o in owed
+        if o.answer.kind == "reopened" and o.answer.title != REQUEST and o.state is outbox.State.CONFIRMED
+    )
+
+
+def _told(day: Day) -> list[str]:
+    with day.app.database.read() as session:
+        return sorted({key.ticket for key in lines.load(session, TENANT)})
+
+
+def asked_for(day: Day) -> list[Decimal]:
+    """What each request that waits costs a month, as the approver is shown it."""
+    with day.app.database.read() as session:
+        costs = [monthly_cost(asked) for asked in approvals.pending(session, TENANT)]
+    return [cost for cost in costs if cost is not None]
 
 
 @contextmanager
@@ -110,6 +135,12 @@ def test_the_numbers_of_a_cycle_are_those_of_its_report(seen: Seen):
     assert sent == report.writes["graph"]
     for kinds in (("note", "question"), ("task",), ("reopened",), ("closed",)):
         assert total(found, s.ANSWERS.name, kind=kinds[0], result="given") == confirmed(seen.day, *kinds)
+    assert total(found, s.REOPENED.name) == reopened(seen.day) > 0
+    assert total(found, s.REOPENED.name, product="project-plan-3", cause="wrong_product") == 1
+    waiting = sum(cost for cost in asked_for(seen.day))
+    assert total(found, s.APPROVAL_COST.name) == pytest.approx(float(waiting))
+    assert waiting > 0
+    assert total(found, s.APPROVAL_OVERDUE.name) == 0
     for api in ("graph", "servicenow"):
         assert total(found, s.API_REQUESTS.name, api=api) == report.requests[api]
     assert total(found, s.IDLE_WRITES.name) == 0
@@ -210,6 +241,18 @@ def test_a_decision_that_is_not_kept_is_not_counted(later: Seen):
         raise ZeroDivisionError
 
     assert total(later.scrape(), s.PROPOSALS.name, outcome="approved") == 0
+
+
+def test_a_request_is_overdue_once_its_own_stage_is(seen: Seen):
+    seen.day.cycle()
+    with seen.day.app.database.read() as session:
+        ends = min(a.stage.escalate_at for a in approvals.pending(session, TENANT) if a.stage and a.stage.escalate_at)
+    seen.day.wait((ends - seen.day.app.clock.now()).total_seconds() / 60 - 1)
+    assert total(seen.scrape(), s.APPROVAL_OVERDUE.name) == 0
+
+    seen.day.wait(31)
+
+    assert total(seen.scrape(), s.APPROVAL_OVERDUE.name) == pytest.approx(30 * 60, abs=60)
 
 
 # --- the store

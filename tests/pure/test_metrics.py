@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.causes import Cause
-from reconciler.inventory.lines import LineFact, sums
+from reconciler.inventory.lines import LineFact, backlog, sums
 from reconciler.lifecycle import Phase
 from reconciler.line import Decision, Ending, Finding, Gated, LineState, Proposal, Rest
 from reconciler.metrics import Offered, counting, facts
@@ -324,6 +324,20 @@ def test_what_is_known_to_be_left_over_counts_from_when_it_was_found():
     found = sums([line], {}.get, no_grace)
 
     assert (found.expired(MONDAY - HOUR), found.expired(MONDAY)) == ({}, {"visio-plan-1": 1})
+
+
+def test_what_waits_for_people_is_added_up_and_is_overdue_from_the_first_end_of_a_term():
+    found = backlog(
+        [
+            (MONDAY, MONDAY + 2 * DAY, Decimal("13.10")),
+            (MONDAY + HOUR, MONDAY + DAY, None),
+            (MONDAY + DAY, None, Decimal(5)),
+        ]
+    )
+
+    assert (found.since, found.cost) == (MONDAY, Decimal("18.10"))
+    assert (found.overdue(MONDAY + DAY), found.overdue(MONDAY + DAY + HOUR)) == (0 * HOUR, HOUR)
+    assert (backlog([]).since, backlog([]).overdue(MONDAY)) == (None, 0 * HOUR)
 
 
 def test_a_product_that_is_added_begins_at_zero_and_one_that_is_dropped_has_no_mode_any_more():
