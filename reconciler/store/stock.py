@@ -5,7 +5,7 @@ Small columns only, and of the ledger only what is new: 100,000 lines are read a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
@@ -85,12 +85,8 @@ class _Change(msgspec.Struct):
         return asked.product if asked is not None else None
 
 
-class _Cost(msgspec.Struct):
-    monthly: str | None = None
-
-
 class _Shown(msgspec.Struct):
-    cost: _Cost | None = None
+    cost: Any = None  # facts for people, of whatever shape: nothing about it may fail a scrape
 
 
 class _Stage(msgspec.Struct):
@@ -140,8 +136,10 @@ def waiting(session: Session, tenant: str) -> Iterator[Waiting]:
         yield Waiting(since, stage.escalate_at, _amount(asks.shown.cost))
 
 
-def _amount(cost: _Cost | None) -> Decimal | None:
+def _amount(cost: object) -> Decimal | None:
+    monthly = cost.get("monthly") if isinstance(cost, Mapping) else None
     try:
-        return Decimal(cost.monthly) if cost is not None and cost.monthly is not None else None
+        found = Decimal(monthly) if isinstance(monthly, str) else None
     except InvalidOperation:
         return None
+    return found if found is not None and found.is_finite() else None
