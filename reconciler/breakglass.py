@@ -11,8 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, timedelta
-from zoneinfo import ZoneInfo
+from datetime import timedelta
 
 from sqlmodel import Session
 
@@ -36,6 +35,7 @@ from reconciler.signatures import BadSignature, fingerprint, signed_by, verified
 from reconciler.signers import allowed
 from reconciler.store import approvals, breakglass
 from reconciler.wiring import App
+from reconciler.wiring.configured import zone
 from reconciler.wiring.governing import signers_of
 
 REVIEW_WITHIN = timedelta(days=2)  # working days
@@ -137,8 +137,7 @@ def review_calendar(app: App) -> Calendar:
     """The working days of the tenant; Monday to Friday where it does not say."""
     settings = app.tenant.approvals
     days = frozenset(_DAYS.index(day) for day in settings.working_days) or _MONDAY_TO_FRIDAY
-    zone = ZoneInfo(app.tenant.timezone) if app.tenant.timezone != "UTC" else UTC
-    return Calendar(days, frozenset(settings.holidays), zone)
+    return Calendar(days, frozenset(settings.holidays), zone(app.tenant))
 
 
 def _decided(

@@ -48,7 +48,7 @@ def arranged(of: Human, wish: Wish, found: Candidate | None, *, at: datetime, lo
         return "This account is not active, so nobody can answer with it."
     if found.is_guest is not False:
         return "A guest cannot stand in for an approver."
-    return Delegation(of, found.human, starts_at, ends_at, by=f"{of.tid}/{of.oid}")
+    return Delegation(of, found.human, starts_at, ends_at, by=of.account)
 
 
 def _day(day: date) -> datetime:

@@ -29,6 +29,11 @@ class Human:
     employee_id: str = ""
 
     @property
+    def account(self) -> str:
+        """The account as the audit log names who acted: tenant and object id."""
+        return f"{self.tid}/{self.oid}"
+
+    @property
     def one(self) -> str:
         """Names the human behind the account: the employee id, or the account itself where that is not known."""
         number = self.employee_id.strip().casefold()

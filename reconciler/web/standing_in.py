@@ -58,7 +58,7 @@ def routes(site: Site, pages: Pages) -> APIRouter:
             own = site.colleagues.account(who.human.oid)
             found = site.colleagues.named(wish.to) if _is_name(wish.to) else None
         except RemoteError as error:
-            site.log(f"{PATH}: the directory could not be read: {error}")
+            site.log("the directory could not be read", path=PATH, why=str(error))
             sentence = "The directory could not be read, so nothing was changed. Try again in a minute."
             return _page(site, pages, who, fault=sentence, typed=typed, status=503)
         at = site.now()
@@ -82,7 +82,7 @@ def routes(site: Site, pages: Pages) -> APIRouter:
             mine = (d for d in delegations.delegations(session, site.tenant) if same(d.of, who.human))
             found = next((d for d in mine if delegations.name_of(d) == name), None)
             if found is not None:
-                delegations.end(session, site.tenant, found, at, by=f"{who.human.tid}/{who.human.oid}")
+                delegations.end(session, site.tenant, found, at, by=who.actor)
         return RedirectResponse(PATH, 303)
 
     return router

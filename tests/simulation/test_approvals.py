@@ -19,6 +19,7 @@ from reconciler.loop.observe import Scope
 from reconciler.once import once
 from reconciler.report import CycleReport
 from reconciler.store import approvals, journal, proposals, switches
+from tests.make_logs import into
 from tests.simulation.make_day import TENANT, Day, a_day
 
 E5, AGENT, SHOP, GROUP = "RITM0010012", "RITM0010023", "RITM0010033", "RITM0010031"
@@ -252,7 +253,7 @@ def test_a_delegate_in_servicenow_answers_for_the_approver_and_both_are_named(da
 
 def test_the_service_asks_the_next_stage_soon_after_an_answer_and_runs_no_cycle_for_nothing(day):
     said: list[str] = []
-    service = Service(day.app, said.append)
+    service = Service(day.app, into(said))
     service.turn()
     answer(day, E5)
     assert request(day, E5).stages[1].opened_at is None
