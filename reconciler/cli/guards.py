@@ -20,7 +20,7 @@ def guards() -> None:
 @click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.pass_context
 def show(ctx: click.Context, output: str) -> int:
-    """Plans that were stopped, with their changes; known ends of the next week; breakers; people in scope."""
+    """Plans that were stopped, with their changes; budgets and what of them is used; ends of the next week; breakers."""
     from reconciler.loop.releasing import overview, overview_json
     from reconciler.wiring import open_app
 
@@ -29,6 +29,7 @@ def show(ctx: click.Context, output: str) -> int:
         at = app.clock.now()
         with app.database.read() as session:
             found = overview_json(overview(session, app.name, at), at)
+            found["budgets"] = [row.as_json() for row in app.guarding().taken(session, at)]
     if output == "json":
         click.echo(json.dumps(found, ensure_ascii=False, indent=2))
     else:
@@ -37,7 +38,7 @@ def show(ctx: click.Context, output: str) -> int:
 
 
 def _show(found: dict[str, Any]) -> None:
-    from reconciler.cli.table import console, plain_text
+    from reconciler.cli.table import console, plain_text, taken_line
 
     out = console()
 
@@ -46,6 +47,9 @@ def _show(found: dict[str, Any]) -> None:
 
     people = found["people"]
     say(f"People in scope: {people if people is not None else 'not counted, so only the floors hold'}")
+    say("Used in the last 24 hours, of what one day may change")
+    for budget in found["budgets"]:
+        say(f"  {taken_line(budget)}")
     for system, breaker in found["breakers"].items():
         say(f"Nothing is sent to {system} until {breaker['until']}: {breaker['why']}")
     if not found["plans"]:

@@ -30,6 +30,7 @@ from reconciler.loop.guards.freezes import Stop, Window, frozen
 from reconciler.loop.guards.judge import CIRCUIT, CLOCK, FREEZE, KILL, LIFTED, SCOPE, circuit_trip, covered
 from reconciler.loop.guards.scope import ANY, SHARED, Scope, Side, judge
 from reconciler.loop.guards.sources import Pulled, short
+from reconciler.loop.guards.taken import Taken, taken
 from reconciler.loop.guards.watch import GRAPH, SERVICENOW, Watch, system_of
 from reconciler.loop.observe import Seen
 from reconciler.loop.pull import TICKETS
@@ -93,8 +94,7 @@ class Guarding:
         users = [line.account for line in seen.lines if line.account is not None]
         with self.database.read() as session:
             names = directories.names(session, self.tenant)
-            touched = tally.together(tally.touched_since(session, name, at - DAY_LONG) for name in names)
-            answered = frozenset().union(*(outbox.tickets_answered_since(session, n, at - DAY_LONG) for n in names))
+            used = self.used(session, at)
             looks = [e for name in names for e in tally.ended_since(session, name, at - self.flip_window)]
             let = guards.released(session, self.tenant, at)
             pulled = _pulled(session, self.tenant)
@@ -107,7 +107,7 @@ class Guarding:
             register(self.graph, groups, self.scope, set(users)),
             Scales(observed.skus, observed.groups, self.prices),
             replace(self.limits, people=self._people(at)),
-            _used(touched, answered),
+            used,
             stops,
             {system: circuit for system, (circuit, _) in circuits.items()},
             short(observed, pulled, now=at, stale_after=self.stale_after),
@@ -122,6 +122,18 @@ class Guarding:
             for system, (_, since) in circuits.items()
         }
         return Post(self, watch, cycle, marks=marks, used=dict(watch.used.users))
+
+    def used(self, session: Session, at: datetime) -> Used:
+        """What was used of the budgets of a day, under whichever name of the directory."""
+        names, since = directories.names(session, self.tenant), at - DAY_LONG
+        touched = tally.together(tally.touched_since(session, name, since) for name in names)
+        return _used(touched, frozenset().union(*(outbox.tickets_answered_since(session, n, since) for n in names)))
+
+    def taken(self, session: Session, at: datetime) -> tuple[Taken, ...]:
+        """Every budget with what of it is used, by the people in scope as they were counted last."""
+        counted = guards.fact(session, self.tenant, PEOPLE)
+        people = counted[0].get("count") if counted is not None else None
+        return taken(replace(self.limits, people=people), self.used(session, at))
 
     def stops(self, session: Session | None, at: datetime) -> tuple[Stop, ...]:
         """Everything that is thrown, planned or configured and holds now; without a session, all but the store's."""
