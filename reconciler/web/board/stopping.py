@@ -17,6 +17,7 @@ from fastapi.responses import RedirectResponse
 from sqlmodel import Session
 
 from desired_state.text import one_line
+from reconciler.approvals.values import Assurance
 from reconciler.errors import UserError
 from reconciler.line import Lane
 from reconciler.loop.releasing import ASKED, lift, overview, release
@@ -224,6 +225,7 @@ def _act(
                 body={
                     "who": {"tid": who.human.tid, "oid": who.human.oid, "name": who.human.name, "upn": who.human.upn},
                     "done": done,
+                    "assurance": Assurance.STRONG.value,
                     "evidence": str(who.session.evidence.get("sha256", "")),
                     "source": address(site, request),
                     "agent": agent(request),
