@@ -176,7 +176,9 @@ def _decided(
     return found
 
 
-def people_behind(app: App, payload: bytes, signatures: Sequence[str], *, is_review: bool = False) -> tuple[Signed, ...]:
+def people_behind(
+    app: App, payload: bytes, signatures: Sequence[str], *, is_review: bool = False
+) -> tuple[Signed, ...]:
     """The people behind the signatures, each once, with accounts that can act. Raises UserError and RemoteError."""
     named = app.tenant.approvals.break_glass_signers
     if not named and not is_review:

@@ -43,7 +43,6 @@ from reconciler.store.database import Database
 
 Costing = tuple[str, str, str]  # subject, digest and kind of a write: it costs once, however often it is tried
 DAY_LONG = timedelta(hours=24)
-CLOCK_FACT = "clock"
 PEOPLE, CIRCUITS = "people", {GRAPH: "circuit.graph", SERVICENOW: "circuit.servicenow"}
 COUNT_EVERY = timedelta(hours=24)
 COUNT_AGAIN = timedelta(hours=1)  # after it could not be done
@@ -72,21 +71,6 @@ class Guarding:
     def clocks(self) -> skew.Verdict:
         """What both systems' clocks say of ours, by their last answers."""
         return skew.judge(self.skews(), self.clock_tolerance)
-
-    def tell_clock(self, wrong: str, cycle: str) -> None:
-        """Tell the log once that our clock is not believed, and once that it is again. The row bears our own time."""
-        with self.database.read() as session:
-            is_known = guards.fact(session, self.tenant, CLOCK_FACT) is not None
-        if bool(wrong) == is_known:
-            return
-        at = self.clock.now()
-        with self.database.write() as session:
-            if wrong:
-                guards.remember(session, self.tenant, CLOCK_FACT, {"why": wrong}, at)
-            else:
-                guards.forget(session, self.tenant, CLOCK_FACT)
-            told = {"guard": CLOCK, "open": bool(wrong), "sentence": wrong or "The clocks agree again."}
-            journal.append(session, self.tenant, kind="guard.tripped", subject=CLOCK, body=told, at=at, cycle=cycle)
 
     def post(self, seen: Seen, groups: Belonging, *, cycle: str) -> Post:
         """Read what the guards need to know for one cycle; `groups` are those that others read in it as well."""
