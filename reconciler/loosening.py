@@ -135,5 +135,11 @@ def checked(reason: str) -> str:
     return why
 
 
+def unmoved(now: bytes, shown: bytes) -> None:
+    """Raise UserError where what would be loosened is not any more what was looked at, or signed for."""
+    if now != shown:
+        raise UserError("it was changed by somebody else meanwhile; look at it again", exit_code=1)
+
+
 def _instant(at: datetime | None) -> str:
     return at.isoformat() if at is not None else "never"

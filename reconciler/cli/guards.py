@@ -21,7 +21,7 @@ def guards() -> None:
 @click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.pass_context
 def show(ctx: click.Context, output: str) -> int:
-    """Plans that were stopped, with their changes; budgets and what of them is used; ends of the next week; breakers."""
+    """Plans that were stopped, with their changes; what of each budget is used; ends of the next week; breakers."""
     from reconciler.loop.releasing import overview, overview_json
     from reconciler.wiring import open_app
 
@@ -76,9 +76,7 @@ def _show(found: dict[str, Any]) -> None:
 @click.option("--for", "lasts", default="1h", show_default=True, help="How long it holds; 24h at most.")
 @signature_option
 @click.pass_context
-def release(
-    ctx: click.Context, digest: str, reason: str, by: str | None, lasts: str, signature: Path | None
-) -> int:
+def release(ctx: click.Context, digest: str, reason: str, by: str | None, lasts: str, signature: Path | None) -> int:
     """Let the plan with this DIGEST (or its beginning) through in the next cycle, once.
 
     It is for exactly that plan: when anything in it changes, it has another digest. Known ends of a day can be released
@@ -88,7 +86,7 @@ def release(
     from desired_state.durations import duration
     from reconciler.errors import UserError
     from reconciler.loop.releasing import release as let_through
-    from reconciler.loosening import checked, note, to_release
+    from reconciler.loosening import checked, note, to_release, unmoved
     from reconciler.wiring import open_app
 
     given, why, named = options(ctx), checked(reason), digest.strip()
@@ -101,8 +99,7 @@ def release(
             if who is None:
                 return 0
             with app.database.write() as session:
-                if to_release(session, app, named, reason=why, lasts=span) != payload:
-                    raise ValueError("it was let through by somebody else meanwhile; see `reconciler guards show`")
+                unmoved(to_release(session, app, named, reason=why, lasts=span), payload)
                 at = app.clock.now()
                 done = let_through(session, app.name, named, by=who.name, reason=why, at=at, lasts=span)
                 note(session, app, who, "release", "released")

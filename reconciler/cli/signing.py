@@ -21,9 +21,7 @@ signature_option = click.option(
 )
 
 
-def author_of(
-    app: App, payload: bytes, signature: Path | None, by: str | None, *, default: str = ""
-) -> Author | None:
+def author_of(app: App, payload: bytes, signature: Path | None, by: str | None, *, default: str = "") -> Author | None:
     """Who loosens something here; None after the bytes were printed that have to be signed first. Raises UserError."""
     from reconciler.cli.operator import me, operator
     from reconciler.governance.payloads import APPROVAL

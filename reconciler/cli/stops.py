@@ -29,14 +29,12 @@ LANES = ("grants", "removals", "usage_locations", "answers")
 @signature_option
 @click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.pass_context
-def kill_switch(
-    ctx: click.Context, what: str, reason: str, by: str | None, signature: Path | None, output: str
-) -> int:
+def kill_switch(ctx: click.Context, what: str, reason: str, by: str | None, signature: Path | None, output: str) -> int:
     """Stop every write to the directory and to tickets, at once; also of a cycle that is running.
 
     Without --tenant it is about every tenant. It is on as well while a file named KILL is in the state directory or
     RECONCILER_KILL_SWITCH is set. In mode enforce, lifting it may take two people (guards.second_person). Where
-    approvals.break_glass_signers names people, lifting it prints the bytes that one of them signs; stopping never waits.
+    approvals.break_glass_signers names people, lifting it prints the bytes that one of them signs; stopping takes none.
     """
     given = options(ctx)
     if what == "on":
@@ -100,7 +98,7 @@ def _lift(given: Options, reason: str, by: str | None, signature: Path | None) -
 def _lift_one(app: App, reason: str, by: str | None, signature: Path | None) -> Lifted | None:
     """Lift it for one tenant; None where the bytes to sign were printed instead."""
     from reconciler.loop.releasing import Lifted, lift
-    from reconciler.loosening import checked, note, stops_of, to_lift
+    from reconciler.loosening import checked, note, stops_of, to_lift, unmoved
     from reconciler.store import switches
     from reconciler.wiring.governing import lifting_takes_two
 
@@ -114,18 +112,11 @@ def _lift_one(app: App, reason: str, by: str | None, signature: Path | None) -> 
     if who is None:
         return None
     with app.database.write() as session:
-        _unmoved(to_lift(app, stops_of(session, app, switches.KILL) or thrown, reason=why), payload)
+        unmoved(to_lift(app, stops_of(session, app, switches.KILL) or thrown, reason=why), payload)
         at = app.clock.now()
         done = lift(session, app.name, by=who.name, who=who.account, reason=why, at=at, takes_two=takes_two)
         note(session, app, who, "lift", "lifted" if done.is_off else "asked")
     return done
-
-
-def _unmoved(now: bytes, shown: bytes) -> None:
-    from reconciler.errors import UserError
-
-    if now != shown:
-        raise UserError("it was changed by somebody else meanwhile; look at it again", exit_code=1)
 
 
 def _standing(given: Options) -> list[str]:
@@ -227,7 +218,7 @@ def freeze_list(ctx: click.Context, output: str) -> int:
 def freeze_lift(ctx: click.Context, name: str, reason: str, by: str | None, signature: Path | None) -> int:
     """Lift a freeze that was added. Where approvals.break_glass_signers names people, one of them signs."""
     from reconciler.errors import UserError
-    from reconciler.loosening import checked, note, stops_of, to_lift
+    from reconciler.loosening import checked, note, stops_of, to_lift, unmoved
     from reconciler.store import switches
 
     if name == switches.KILL:
@@ -244,7 +235,7 @@ def freeze_lift(ctx: click.Context, name: str, reason: str, by: str | None, sign
             return 0
         with app.database.write() as session:
             now = stops_of(session, app, name)
-            _unmoved(to_lift(app, now, reason=why) if now else b"", payload)
+            unmoved(to_lift(app, now, reason=why) if now else b"", payload)
             for stop in now:
                 switches.lift(session, stop.tenant, name, reason=why, by=who.name, at=app.clock.now())
             note(session, app, who, "unfreeze", "unfrozen")
