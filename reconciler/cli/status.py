@@ -86,6 +86,11 @@ def status(ctx: click.Context, output: str, full: bool) -> int:
         share = f", people took {row['taken_percent']} %" if row["taken_percent"] is not None else ""
         fates = ", ".join(f"{row[word]} {word}" for word in FATES if row[word])
         out.print(plain_text(f"Proposals of AI agent {row['agent']}: {row['suggested']}{share} ({fates})"))
+    sample = found["samples_owed"]
+    if sample["count"]:
+        out.print(
+            f"Approved by rules, for a person to look at: {sample['count']}, the oldest of {sample['since'][:10]}"
+        )
     out.print(f"Answers not given yet: {found['answers_owed']}")
     told = found["notices"]
     if told["queued"] or told["dead"]:
@@ -151,7 +156,7 @@ def _status(app: Any) -> dict[str, Any]:
     from reconciler.loop.releasing import overview, overview_json
     from reconciler.overview import seat_books
     from reconciler.proposing import selections, views
-    from reconciler.store import breakglass, heartbeat, journal, leases, lines, notices, outbox, switches
+    from reconciler.store import breakglass, heartbeat, journal, leases, lines, notices, outbox, rulings, switches
     from reconciler.wiring.governing import standing_of
 
     now, guarding = app.clock.now(), app.guarding()
@@ -174,6 +179,7 @@ def _status(app: Any) -> dict[str, Any]:
         ]
         watched = overview(session, app.name, now)
         reviews = [use.sentence(now) for use in breakglass.owed(session, app.name)]
+        sample = rulings.sample(session, app.name)
     standing = standing_of(app)
     lanes = [s for s in taken if s.what != COST and not s.product]
     phases = Counter(s.phase for s in states)
@@ -190,6 +196,7 @@ def _status(app: Any) -> dict[str, Any]:
             "why": standing.why() or None,
         },
         "reviews_owed": reviews,
+        "samples_owed": {"count": len(sample), "since": sample[0].at.isoformat() if sample else None},
         "lines": len(states),
         "phases": [{"phase": p.value, "lines": n, "oldest_h": oldest[p]} for p, n in sorted(phases.items())],
         "causes": dict(sorted(Counter(s.cause for s in states if s.cause).items())),
