@@ -56,7 +56,7 @@ def arranged(
     if by is not None and may_be_same(by, found.human):
         return "Whoever arranges it for somebody else does not stand in for them."
     who = by or of
-    return Delegation(of, found.human, starts_at, ends_at, by=f"{who.tid}/{who.oid}")
+    return Delegation(of, found.human, starts_at, ends_at, by=f"{who.tid}/{who.oid}", arranged_by=by)
 
 
 def _day(day: date) -> datetime:
