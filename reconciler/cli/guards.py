@@ -30,7 +30,7 @@ def show(ctx: click.Context, output: str) -> int:
         at = app.clock.now()
         with app.database.read() as session:
             found = overview_json(overview(session, app.name, at), at)
-            found["budgets"] = [row.as_json() for row in app.guarding().taken(session, at)]
+            found["budgets"] = [row.as_json() for row in app.guarding().usage(session, at)]
     if output == "json":
         click.echo(json.dumps(found, ensure_ascii=False, indent=2))
     else:
@@ -39,7 +39,7 @@ def show(ctx: click.Context, output: str) -> int:
 
 
 def _show(found: dict[str, Any]) -> None:
-    from reconciler.cli.table import console, plain_text, taken_line
+    from reconciler.cli.table import console, plain_text, usage_line
 
     out = console()
 
@@ -50,7 +50,7 @@ def _show(found: dict[str, Any]) -> None:
     say(f"People in scope: {people if people is not None else 'not counted, so only the floors hold'}")
     say("Used in the last 24 hours, of what one day may change")
     for budget in found["budgets"]:
-        say(f"  {taken_line(budget)}")
+        say(f"  {usage_line(budget)}")
     for system, breaker in found["breakers"].items():
         say(f"Nothing is sent to {system} until {breaker['until']}: {breaker['why']}")
     if not found["plans"]:

@@ -27,7 +27,7 @@ GUESSES_OVER = timedelta(days=90)
 def status(ctx: click.Context, output: str, full: bool) -> int:
     """Lines by phase with their oldest age, what is owed, the last cycle. Nothing remote is asked without --full."""
     from reconciler.cli.progress import progress
-    from reconciler.cli.table import console, plain_text, taken_line
+    from reconciler.cli.table import console, plain_text, usage_line
     from reconciler.wiring import open_app
 
     given = options(ctx)
@@ -74,7 +74,7 @@ def status(ctx: click.Context, output: str, full: bool) -> int:
     for lane, budget in found["budgets"].items():
         out.print(f"  {lane:<24} {budget['used']:>5} of {budget['per_day']}")
     for budget in (found["cost_budget"], *found["product_budgets"]):
-        out.print(f"  {taken_line(budget)}")
+        out.print(f"  {usage_line(budget)}")
     out.print("Causes")
     for cause, count in found["causes"].items():
         out.print(f"  {cause:<24} {count:>5}")
@@ -152,7 +152,7 @@ def _unticketed(app: Any) -> dict[str, Any]:
 
 def _status(app: Any) -> dict[str, Any]:
     from reconciler.guesses import guesses
-    from reconciler.loop.guards.taken import COST
+    from reconciler.loop.guards.usage import COST
     from reconciler.loop.releasing import overview, overview_json
     from reconciler.overview import seat_books
     from reconciler.proposing import selections, views
@@ -163,7 +163,7 @@ def _status(app: Any) -> dict[str, Any]:
     with app.database.read() as session:
         guessed = guesses(*_recorded(session, app.name, now - GUESSES_OVER))
         states = list(lines.load(session, app.name).values())
-        taken = guarding.taken(session, now)
+        usage = guarding.usage(session, now)
         beat = heartbeat.last(session, app.name)
         held = leases.holder(session, app.name)
         head = journal.head(session, app.name)
@@ -181,7 +181,7 @@ def _status(app: Any) -> dict[str, Any]:
         reviews = [use.sentence(now) for use in breakglass.owed(session, app.name)]
         sample = rulings.sample(session, app.name)
     standing = standing_of(app)
-    lanes = [s for s in taken if s.what != COST and not s.product]
+    lanes = [s for s in usage if s.what != COST and not s.product]
     phases = Counter(s.phase for s in states)
     oldest = {p: max(int((now - s.since).total_seconds() // 3600) for s in states if s.phase is p) for p in phases}
     return {
@@ -202,8 +202,8 @@ def _status(app: Any) -> dict[str, Any]:
         "causes": dict(sorted(Counter(s.cause for s in states if s.cause).items())),
         "seats": seat_books(app.database, app.name, app.catalogue, now),
         "budgets": {s.what: {"used": s.used, "per_day": s.per_day} for s in sorted(lanes, key=lambda s: s.what)},
-        "cost_budget": next(s.as_json() for s in taken if s.what == COST and not s.product),
-        "product_budgets": [s.as_json() for s in taken if s.product],
+        "cost_budget": next(s.as_json() for s in usage if s.what == COST and not s.product),
+        "product_budgets": [s.as_json() for s in usage if s.product],
         "guessed": [{"product": g.product, "guessed": g.guessed, "of": g.of} for g in guessed],
         "proposals": suggested,
         "answers_owed": owed,

@@ -160,7 +160,7 @@ def _sums(out: Console, report: CycleReport) -> None:
     out.print("Converged." if report.is_converged else "Not converged: see above.")
 
 
-def taken_line(budget: Mapping[str, Any]) -> str:
+def usage_line(budget: Mapping[str, Any]) -> str:
     """One budget of `status` or `guards show`: what of a day it took, and what one cycle may."""
     name = f"{budget['product']} {budget['what']}" if "product" in budget else str(budget["what"])
     per_day = "no limit" if budget["per_day"] is None else f"{budget['per_day']}"

@@ -30,7 +30,7 @@ from reconciler.loop.guards.freezes import Stop, Window, frozen
 from reconciler.loop.guards.judge import CIRCUIT, CLOCK, FREEZE, KILL, LIFTED, SCOPE, circuit_trip, covered
 from reconciler.loop.guards.scope import ANY, SHARED, Scope, Side, judge
 from reconciler.loop.guards.sources import Pulled, short
-from reconciler.loop.guards.taken import Taken, taken
+from reconciler.loop.guards.usage import Usage, usage
 from reconciler.loop.guards.watch import GRAPH, SERVICENOW, Watch, system_of
 from reconciler.loop.observe import Seen
 from reconciler.loop.pull import TICKETS
@@ -113,11 +113,11 @@ class Guarding:
         touched = tally.together(tally.touched_since(session, name, since) for name in names)
         return _used(touched, frozenset().union(*(outbox.tickets_answered_since(session, n, since) for n in names)))
 
-    def taken(self, session: Session, at: datetime) -> tuple[Taken, ...]:
+    def usage(self, session: Session, at: datetime) -> tuple[Usage, ...]:
         """Every budget with what of it is used, by the people in scope as they were counted last."""
         counted = guards.fact(session, self.tenant, PEOPLE)
         people = counted[0].get("count") if counted is not None else None
-        return taken(replace(self.limits, people=people), self.used(session, at))
+        return usage(replace(self.limits, people=people), self.used(session, at))
 
     def stops(self, session: Session | None, at: datetime) -> tuple[Stop, ...]:
         """Everything that is thrown, planned or configured and holds now; without a session, all but the store's."""

@@ -351,7 +351,7 @@ def test_what_was_done_under_another_name_counts_for_the_day(database):
     assert (touched.users, touched.cost) == ({"grants": frozenset(before.people[:2])}, Decimal(10))
     assert touched.by_product["visio"].users == touched.users
     with database.read() as session:
-        of = {row.what: row.used for row in Point(database).post.guarding.taken(session, MONDAY)}
+        of = {row.what: row.used for row in Point(database).post.guarding.usage(session, MONDAY)}
     assert (of["grants"], of["cost"]) == (2, Decimal(10))
 
 

@@ -14,7 +14,7 @@ COST = "cost"
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class Usage:
     """One budget: how much was used in the last 24 hours, and what a day and a cycle may take.
 
     `what` is a lane, counted in people (tickets for answers), or "cost", in money a month more. `product` is "" for
@@ -34,20 +34,20 @@ class Taken:
         return ({"product": self.product} if self.product else {}) | {"what": self.what, **plain}
 
 
-def taken(limits: Limits, used: Used) -> tuple[Taken, ...]:
+def usage(limits: Limits, used: Used) -> tuple[Usage, ...]:
     """Every budget that there is, those of single products after those of all; lanes in their order, cost last."""
-    lanes = [Taken(lane.value, len(used.of(lane)), limits.of_day(lane), limits.of_cycle(lane)) for lane in Lane]
+    lanes = [Usage(lane.value, len(used.of(lane)), limits.of_day(lane), limits.of_cycle(lane)) for lane in Lane]
     own = [row for key in sorted(limits.products) for row in _of_product(key, limits, used.of_product(key))]
-    return (*lanes, Taken(COST, used.cost, limits.cost_per_day, limits.cost_per_cycle), *own)
+    return (*lanes, Usage(COST, used.cost, limits.cost_per_day, limits.cost_per_cycle), *own)
 
 
-def _of_product(key: str, limits: Limits, used: Used) -> Iterator[Taken]:
+def _of_product(key: str, limits: Limits, used: Used) -> Iterator[Usage]:
     mine = limits.products[key]
     for lane in Lane:
         day, cycle = mine.per_day.get(lane), mine.per_cycle.get(lane)
         if day is not None or cycle is not None:
             people = limits.people
-            yield Taken(
+            yield Usage(
                 lane.value,
                 len(used.of(lane)),
                 day.of(people) if day is not None else None,
@@ -55,4 +55,4 @@ def _of_product(key: str, limits: Limits, used: Used) -> Iterator[Taken]:
                 key,
             )
     if mine.cost_per_day is not None or mine.cost_per_cycle is not None:
-        yield Taken(COST, used.cost, mine.cost_per_day, mine.cost_per_cycle, key)
+        yield Usage(COST, used.cost, mine.cost_per_day, mine.cost_per_cycle, key)
