@@ -112,7 +112,7 @@ def read(
 
 
 def _actor(row: NativeRow) -> tuple[str, Assurance, str]:
-    """Who changed the state: by the history, else, less sure, who touched the row last; "" where neither can be read."""
+    """Who changed the state: by the history, else, less sure, who touched it last; "" where neither can be read."""
     names = "; whether somebody acted in their name could not be read" if row.impersonator is None else ""
     if row.actor:
         return row.actor, Assurance.MEDIUM, f"by the history of the row{names}"

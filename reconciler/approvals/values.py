@@ -117,7 +117,7 @@ class _Rank(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Delegation:
-    """`to` may act for `of` from one instant until another, one level deep (A10). `source` says who knows it.
+    """`to` may act for `of` from one instant until another, one level deep (A10). `source` says who knows.
 
     `arranged_by` is the administrator who arranged it in the place of `of`: it gives nobody an answer to what is theirs.
     """
