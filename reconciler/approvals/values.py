@@ -119,7 +119,7 @@ class _Rank(IntEnum):
 class Delegation:
     """`to` may act for `of` from one instant until another, one level deep (A10). `source` says who knows.
 
-    `arranged_by` is the administrator who arranged it in the place of `of`: it gives nobody an answer to what is theirs.
+    `arranged_by` is the administrator who arranged it in the place of `of`, and who gains no answer to what is theirs.
     """
 
     of: Human
