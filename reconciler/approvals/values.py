@@ -122,7 +122,10 @@ class _Rank(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Delegation:
-    """`to` may act for `of` from one instant until another, one level deep (A10). `source` says who knows of it."""
+    """`to` may act for `of` from one instant until another, one level deep (A10). `source` says who knows.
+
+    `arranged_by` is the administrator who arranged it in the place of `of`, and who gains no answer to what is theirs.
+    """
 
     of: Human
     to: Human
@@ -130,6 +133,7 @@ class Delegation:
     ends_at: datetime
     by: str = ""  # who arranged it
     source: str = "reconciler"  # or servicenow
+    arranged_by: Human | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,7 @@ from reconciler.loop.pull import Reader, pull
 from reconciler.loop.record import begin, record
 from reconciler.loop.seating import Seating, seat
 from reconciler.loop.send import Sender, Write
+from reconciler.loop.stops import tell_clock, tell_outside
 from reconciler.loop.subject import Naming
 from reconciler.loop.verify import verify
 from reconciler.metrics import UNCOUNTED, Meter, counting
@@ -117,6 +118,8 @@ def cycle(d: Deps, run: Run) -> CycleReport:
     d.progress("reading tickets and accounts")
     seen = observe(d.reader, d.eyes, scope=run.scope, tenant_id=d.tenant_id, cycle=run.cycle, at=at)
     _believe_the_clock(d, run)
+    if not run.is_dry:
+        tell_outside(d.guarding, run.cycle)
     findings = diff(seen.lines, seen.observed, at=at, windows=d.windows)
     lost = to_ask(findings, at)
     if lost:
@@ -158,7 +161,7 @@ def _believe_the_clock(d: Deps, run: Run) -> None:
     and freezes be over, and what was remembered so could not be told from the truth afterwards."""
     clocks = d.guarding.clocks()
     if not run.is_dry:
-        d.guarding.tell_clock(clocks.wrong, run.cycle)
+        tell_clock(d.guarding, clocks.wrong, run.cycle)
     if clocks.wrong:
         raise ClockWrong(clocks.wrong, exit_code=4)
     if clocks.odd:

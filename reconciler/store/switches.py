@@ -115,6 +115,13 @@ def stopping(session: Session, tenant: str, lane: str, at: datetime) -> Switch |
     return min(found, key=lambda s: s.kind is not SwitchKind.KILL, default=None)
 
 
+def thrown_last(session: Session, tenant: str, since: datetime) -> datetime | None:
+    """When the kill switch of the directory was last thrown, at `since` or later, lifted since or not; None: never."""
+    names = (*directories.names(session, tenant), EVERYONE)
+    rows = (row for name in names for row in journal.rows_since(session, name, since, _told_as(KILL)))
+    return max((row.at for row in rows if row.subject == KILL and row.body.get("on") is True), default=None)
+
+
 def tell(session: Session, tenant: str, name: str, body: Mapping[str, Any], *, by: str, at: datetime) -> None:
     """Tell the audit log what somebody did about a stop without changing it."""
     journal.append(session, tenant, kind=_told_as(name), subject=name, body=body, at=at, actor=by)

@@ -17,6 +17,7 @@ from fastapi.responses import RedirectResponse
 from sqlmodel import Session
 
 from desired_state.text import one_line
+from reconciler.approvals.values import Assurance
 from reconciler.errors import UserError
 from reconciler.line import Lane
 from reconciler.loop.releasing import ASKED, lift, overview, release
@@ -225,6 +226,7 @@ def _act(
                 body={
                     "who": shown_to_log(who.human),
                     "done": done,
+                    "assurance": Assurance.STRONG.value,
                     "evidence": by.evidence,
                     "source": by.source,
                     "agent": by.agent,
