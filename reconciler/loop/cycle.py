@@ -129,7 +129,8 @@ def cycle(d: Deps, run: Run) -> CycleReport:
     tend(round_, seen.lines, at, is_whole=not run.scope.is_named)
     belonging = Belonging(d.eyes.graph)
     post = d.guarding.post(seen, belonging, cycle=run.cycle)
-    gates, books = _decide(d, run, findings, seen, post, belonging, d.seating.load(), at)
+    before = d.seating.load()
+    gates, books = _decide(d, run, findings, seen, post, belonging, before, at)
     doubts = doubtful(g.proposal.finding for g in gates.gated if g.decision is Decision.CLEARED)
     if doubts:
         seen = replace(seen, observed=_second_look(d, seen, doubts, findings))
@@ -146,7 +147,7 @@ def cycle(d: Deps, run: Run) -> CycleReport:
     endings = _endings(d, gates, outcomes, last)
     if not run.is_dry:
         conclude(round_, endings, d.clock.now())
-    endings, told = _record(d, run, sender, post, gates, endings, books)
+    endings, told = _record(d, run, sender, post, gates, endings, books, before)
     told.problems.extend(round_.problems)
     if not run.is_dry and not run.scope.is_named:
         mark_looked(d.reader, at)
@@ -328,10 +329,11 @@ def _record(
     gates: Gates,
     endings: tuple[Ending, ...],
     books: Mapping[SkuId, Book],
+    before: Mapping[SkuId, Book],
 ) -> tuple[tuple[Ending, ...], Told]:
     if run.is_dry:
         return endings, Told()
-    d.seating.save(books, d.clock.now())
+    d.seating.save(books, before, d.clock.now())
     if d.notary is not None and (sender.sent.graph or sender.sent.servicenow):
         d.notary.seal()  # so that the evidence of these writes carries a checkpoint over them
     endings = record(endings, d.desk, plan_digest=gates.plan_digest, cycle=run.cycle, at=d.clock.now())

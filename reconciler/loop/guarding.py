@@ -78,12 +78,13 @@ class Guarding:
         users = [line.account for line in seen.lines if line.account is not None]
         with self.database.read() as session:
             names = directories.names(session, self.tenant)
-            used = self.used(session, at)
+            used = self.used(session, at, names)
             looks = [e for name in names for e in tally.ended_since(session, name, at - self.flip_window)]
             let = guards.released(session, self.tenant, at)
-            pulled = _pulled(session, self.tenant)
-            circuits = {system: self._circuit(session, system, names, at) for system in CIRCUITS}
-            stops = self.stops(session, at)
+            kept = guards.facts(session, names, (TICKETS, *CIRCUITS.values()))
+            stops = self.stops(session, at, names)
+        circuits = {system: _circuit(kept, system, names, at) for system in CIRCUITS}
+        pulled = _pulled(kept.get((self.tenant, TICKETS)))
         observed = seen.observed
         watch = Watch(
             at,
@@ -107,9 +108,12 @@ class Guarding:
         }
         return Post(self, watch, cycle, marks=marks, used=dict(watch.used.users))
 
-    def used(self, session: Session, at: datetime) -> Used:
-        """What was used of the budgets of a day, under whichever name of the directory."""
-        names, since = directories.names(session, self.tenant), at - DAY_LONG
+    def used(self, session: Session, at: datetime, names: Sequence[str] = ()) -> Used:
+        """What was used of the budgets of a day, under whichever name of the directory.
+
+        `names` are those of the directory, where they have just been read.
+        """
+        names, since = names or directories.names(session, self.tenant), at - DAY_LONG
         touched = tally.together(tally.touched_since(session, name, since) for name in names)
         return _used(touched, frozenset().union(*(outbox.tickets_answered_since(session, n, since) for n in names)))
 
@@ -119,8 +123,11 @@ class Guarding:
         people = counted[0].get("count") if counted is not None else None
         return usage(replace(self.limits, people=people), self.used(session, at))
 
-    def stops(self, session: Session | None, at: datetime) -> tuple[Stop, ...]:
-        """Everything that is thrown, planned or configured and holds now; without a session, all but the store's."""
+    def stops(self, session: Session | None, at: datetime, names: Sequence[str] = ()) -> tuple[Stop, ...]:
+        """Everything that is thrown, planned or configured and holds now; without a session, all but the store's.
+
+        `names` are those of the directory, where they have just been read.
+        """
         found = []
         outside = self.outside()
         if outside:
@@ -128,20 +135,13 @@ class Guarding:
         wrong = self.clocks().wrong
         if wrong:
             found.append(Stop(CLOCK, "the clock", frozenset(Lane), wrong))
-        for switch in switches.stops(session, self.tenant) if session is not None else ():
+        for switch in switches.stops(session, self.tenant, names) if session is not None else ():
             lanes = frozenset(lane for lane in Lane if switch.stops(lane.value, at))
             if lanes:
                 is_kill = switch.kind is switches.SwitchKind.KILL
                 name = "the kill switch" if is_kill else f"the freeze {switch.name}"
                 found.append(Stop(KILL if is_kill else FREEZE, name, lanes, switch.reason))
         return (*found, *frozen(self.windows, at))
-
-    def _circuit(
-        self, session: Session, system: str, names: Iterable[str], at: datetime
-    ) -> tuple[Circuit, datetime | None]:
-        """Where a breaker stands, and since when results count for it; one that another name opened counts as ours."""
-        found = [_kept_circuit(session, name, system) for name in names]
-        return next((f for f in found if f[0].is_open(at)), found[0])
 
     def _people(self, at: datetime) -> int | None:
         """How many people are in scope, counted once a day; None while nobody could."""
@@ -167,8 +167,15 @@ class Guarding:
         return count
 
 
-def _kept_circuit(session: Session, tenant: str, system: str) -> tuple[Circuit, datetime | None]:
-    kept = guards.fact(session, tenant, CIRCUITS[system])
+def _circuit(
+    kept: Mapping[tuple[str, str], guards.Fact], system: str, names: Iterable[str], at: datetime
+) -> tuple[Circuit, datetime | None]:
+    """Where a breaker stands, and since when results count for it; one that another name opened counts as ours."""
+    found = [_kept_circuit(kept.get((name, CIRCUITS[system]))) for name in names]
+    return next((f for f in found if f[0].is_open(at)), found[0])
+
+
+def _kept_circuit(kept: guards.Fact | None) -> tuple[Circuit, datetime | None]:
     if kept is None:
         return Circuit(), None
     body, at = kept
@@ -191,8 +198,7 @@ def _used(touched: tally.Touched, answered: frozenset[str]) -> Used:
     return Used({**users, Lane.ANSWERS: answered}, touched.cost, by_product)
 
 
-def _pulled(session: Session, tenant: str) -> Pulled | None:
-    kept = guards.fact(session, tenant, TICKETS)
+def _pulled(kept: guards.Fact | None) -> Pulled | None:
     return Pulled(int(kept[0]["usual"]), int(kept[0]["last"])) if kept is not None else None
 
 

@@ -6,7 +6,7 @@ Throwing and lifting one is told in the audit log in the same transaction, with 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -100,12 +100,14 @@ def freeze(
     return _set(session, Switch(tenant, name, SwitchKind.FREEZE, scope, True, reason, by, at, from_at, until_at))
 
 
-def stops(session: Session, tenant: str) -> list[Switch]:
+def stops(session: Session, tenant: str, names: Sequence[str] = ()) -> list[Switch]:
     """Every stop that is on for a tenant, its own and everyone's, planned ones included; by name.
 
-    Its own are those of its directory, under whichever name of it they were thrown.
+    Its own are those of its directory, under whichever name of it they were thrown; a caller that has just read these
+    `names` hands them in.
     """
-    found = session.connection().execute(_ON, {"tenants": [*directories.names(session, tenant), EVERYONE]})
+    tenants = [*(names or directories.names(session, tenant)), EVERYONE]
+    found = session.connection().execute(_ON, {"tenants": tenants})
     return sorted(map(_switch, found), key=lambda s: (s.name, s.tenant))
 
 
