@@ -24,7 +24,8 @@ from reconciler.model import ObservedGroup, ObservedUser, SubscribedSku
 from reconciler.overreach import overreach
 from reconciler.store import directories, journal
 from reconciler.wiring import App
-from reconciler.wiring.governing import standing_of
+from reconciler.wiring.governing import further, standing_of
+from reconciler.wiring.promoting import ladder_of
 
 BASIC_ENDS = ("smtp.office365.com",)  # off by default for existing tenants after December 2026, not for new ones at all
 
@@ -82,7 +83,7 @@ def _own(app: App) -> Iterator[Finding]:
     yield Finding("configuration", "mode", Health.WELL, f"mode {app.tenant.mode}, answers {app.tenant.answers}")
     if app.standing is not None:
         yield Finding("configuration", "acceptance", Health.WARNING, app.standing.why())
-
+    yield from _promotion(app)
     yield _scope(app)
     with app.database.read() as session:
         shared = directories.shared(session, app.name)
@@ -96,6 +97,17 @@ def _own(app: App) -> Iterator[Finding]:
 
     yield _try("store", "database", store)
     yield from _mail(app)
+
+
+def _promotion(app: App) -> Iterator[Finding]:
+    """What goes further than the evidence carries, and what should go back: told, never refused."""
+    for move in further(app):
+        health = Health.WELL if move.is_carried else Health.WARNING
+        yield Finding("configuration", "promotion", health, move.sentence)
+    for advice in ladder_of(app).advice:
+        if advice.back:
+            sentence = f"{advice.product}: {advice.back}; `reconciler promotion show {advice.product}` says which"
+            yield Finding("configuration", "promotion", Health.WARNING, sentence)
 
 
 def _mail(app: App) -> Iterator[Finding]:

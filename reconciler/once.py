@@ -68,6 +68,7 @@ def _rehearsed(app: App, name: str, scope: Scope) -> CycleReport:
 def _once(app: App, name: str, scope: Scope, hold: Hold) -> CycleReport:
     app.prepare(name)
     app.own_meter.modes(app.modes())
+    app.own_meter.shares(app.shares())
     with app.database.write() as session:
         heartbeat.start(session, app.name, name, app.clock.now())
     try:

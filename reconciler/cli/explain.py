@@ -136,11 +136,15 @@ def _phase(line: LineChain) -> str:
 
 
 def _line(say: Callable[[str], None], line: LineChain, catalogue: Catalogue) -> None:
+    from reconciler.promotion.words import told
+
     say(f"  line {line.key.line}")
     _asked(say, line, catalogue)
     _now(say, line, catalogue)
     _rules(say, line)
     _approvals(say, line)
+    for shadow in line.compared:
+        say(f"    {shadow.axis.value}, {shadow.outcome.value.replace('_', ' ')}: {told(shadow)}")
     for event in line.events:
         say(f"    {event.at:%Y-%m-%d %H:%M:%S}  #{event.seq}  {event.what}")
         for change in event.changes:

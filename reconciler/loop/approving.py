@@ -13,7 +13,7 @@ from datetime import datetime
 
 from sqlmodel import Session
 
-from desired_state.model import LineKey, ProductKey
+from desired_state.model import LineKey, ProductKey, UserId
 from reconciler.approvals.clocks import Due, due, has_lapsed, is_ahead, reminded, rests, resumes
 from reconciler.approvals.judge import opens_next
 from reconciler.approvals.machine import OPEN, move
@@ -54,7 +54,7 @@ class Asking:
     ids: Callable[[], bytes]
     agents: frozenset[str] = frozenset()
     software: frozenset[str] = frozenset()
-    mode_of: Callable[[ProductKey], str] = lambda _: "observe"
+    mode_of: Callable[[ProductKey, UserId | None], str] = lambda *_: "observe"  # for a product and a person
     tell: Tell | None = None
 
 
@@ -227,7 +227,7 @@ def ask(round_: Round, gated: Iterable[Gated], observed: Observed, at: datetime)
 def _ask(round_: Round, gated: Gated, newest: Approval | None, observed: Observed, at: datetime) -> bool:
     asking, finding = round_.asking, gated.proposal.finding
     product = finding.line.product
-    mode = asking.mode_of(product.key) if product is not None else "observe"
+    mode = asking.mode_of(product.key, finding.line.account) if product is not None else "observe"
     label = label_of(gated, agents=asking.agents, mode=mode)
     changed = False
     if newest is not None and newest.state in OPEN:

@@ -15,6 +15,8 @@ from reconciler.health import CONDITIONS, DEFECT
 from reconciler.lifecycle import Phase
 from reconciler.line import Lane
 from reconciler.model import ActionKind, Result, Verdict
+from reconciler.promotion.values import Axis
+from reconciler.promotion.values import Outcome as Compared
 
 NONE = "none"  # nothing is wrong, or there is none
 OTHER = "other"
@@ -172,6 +174,8 @@ WINDOW = _closed("window", tuple(WINDOWS), "30d")
 COST_KIND = _closed("kind", COSTS)
 SOURCE = _closed("source", SOURCES, "human")
 OUTCOME = _closed("outcome", OUTCOMES, "void")
+AXIS = _closed("axis", [a.value for a in Axis], Axis.MODE.value)
+COMPARED = _closed("outcome", [o.value for o in Compared if o is not Compared.WAITING], Compared.CANNOT_TELL.value)
 CYCLE_RESULT = _closed("result", CYCLE_RESULTS, "failed")
 API = _closed("api", APIS)
 OPERATION = _closed("operation", _OPERATIONS)

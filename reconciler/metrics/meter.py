@@ -62,6 +62,11 @@ class Meter:
         for name in CONDITIONS:
             self._add(s.CONDITION, float(name in wrong), condition=name)
 
+    def shares(self, by_product: Mapping[str, float]) -> None:
+        """How many of the people it is enforced for, 0 to 1, by product."""
+        for product, share in by_product.items():
+            self._add(s.ENFORCE_SHARE, share, product=product)
+
     def idle_writes(self, count: int) -> None:
         """Writes were sent in a cycle that had nothing to do."""
         self._add(s.IDLE_WRITES, count)
@@ -138,6 +143,10 @@ class Meter:
     def proposed(self, source: str, outcome: str) -> None:
         """Something was put before people, or decided by them."""
         self._add(s.PROPOSALS, source=source, outcome=outcome)
+
+    def compared(self, product: str, axis: str, outcome: str) -> None:
+        """It was judged what people made of what would have been done."""
+        self._add(s.PROMOTION, product=product, axis=axis, outcome=outcome)
 
     def decided(self, product: str, seconds: float) -> None:
         """A request for approval has its last answer."""

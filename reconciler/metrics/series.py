@@ -187,6 +187,14 @@ PROPOSALS = _counter(
     lab.OUTCOME,
     help="Requests that people had to decide, by who made them: a person, an agent with a token, an integration.",
 )
+PROMOTION = _counter(
+    "reconciler_promotion_decisions_total",
+    lab.TENANT,
+    lab.PRODUCT,
+    lab.AXIS,
+    lab.COMPARED,
+    help="What would have been done for a line (axis mode) or a ticket (axis answers), by what people made of it.",
+)
 ANSWERS = _counter(
     "reconciler_ticket_answers_total",
     lab.TENANT,
@@ -245,6 +253,12 @@ CONDITION = _gauge(
     lab.TENANT,
     lab.CONDITION,
     help="1 while this is wrong with the service, as /readyz names it, else 0.",
+)
+ENFORCE_SHARE = _gauge(
+    "reconciler_enforce_share",
+    lab.TENANT,
+    lab.PRODUCT,
+    help="Share of the people that a product is enforced for, 0 to 1; 0 below mode enforce.",
 )
 
 # --- the systems ------------------------------------------------------------------------------------------------------

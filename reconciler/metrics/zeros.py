@@ -84,6 +84,9 @@ def _own(series: s.Series, known: lab.Vocabulary) -> Iterable[Values]:
             return ((lab.guard(name),) for name in lab.GUARDS)
         case s.APPROVAL_SECONDS.name | s.SEAT_WAIT.name:
             return ((p,) for p, _ in offers)
+        case s.PROMOTION.name:
+            judged = sorted(lab.COMPARED.values or ())
+            return ((p, axis, o) for p, _ in offers for axis in sorted(lab.AXIS.values or ()) for o in judged)
         case s.PROPOSALS.name:
             return combinations(lab.SOURCES, lab.OUTCOMES)
         case s.ANSWERS.name:

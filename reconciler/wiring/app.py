@@ -269,6 +269,7 @@ class App:
             notary=self.notary,
             meter=meter,
             tracer=self.tracer,
+            watching=self.tenant.promotion.watching(),
         )
 
     def guarding(self) -> Guarding:
@@ -306,7 +307,7 @@ class App:
             ids=lambda: self.systems.random_bytes(16),
             agents=agents,
             software=agents | ours,
-            mode_of=policy.mode_of,
+            mode_of=policy.mode_for,
             tell=self.tell,
         )
 
@@ -326,6 +327,13 @@ class App:
         offered = registry.known.configured if registry is not None else {}
         return {key: policy.mode_of(ProductKey(key)) for key in offered}
 
+    def shares(self) -> dict[str, float]:
+        """How many of the people it is enforced for, by product that is configured."""
+        policy, modes = self.policy(), self.modes()
+        return {
+            key: float(policy.share_of(ProductKey(key))) if mode == "enforce" else 0.0 for key, mode in modes.items()
+        }
+
     def cycle_name(self) -> str:
         """A name for one cycle: when it began, and a part that no other has."""
         return f"{self.clock.now():%Y%m%dT%H%M%SZ}-{self.systems.random_bytes(4).hex()}"
@@ -339,7 +347,7 @@ class App:
 
     def policy(self) -> Policy:
         """What the configuration allows, for the gate."""
-        return configured.policy(self.settings, self.tenant, acting_since(self))
+        return configured.policy(self.settings, self.tenant, acting_since(self), self.systems.tenant_id)
 
     def bounds(self, names: Names) -> Bounds:
         """What a plan may use."""

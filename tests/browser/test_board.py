@@ -28,6 +28,8 @@ PAGES = {
     "ticket": "/tickets/RITM0010005",
     "rows": "/tickets/RITM0010032",
     "seats": "/seats",
+    "promotion": "/promotion",
+    "promotion of a product": "/promotion/visio-plan-2",
     "guards": "/guards",
     "audit": "/audit",
 }

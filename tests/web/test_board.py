@@ -24,7 +24,7 @@ from tests.make_database import a_database
 from tests.web.make_web import HOSTILE, OURS, TENANT, pages_of
 
 AUDITOR, ADMIN, APPROVER = "Nikolai Orlov", "Nina Schulz", "Laura McBride"
-EVERY_PAGE = ["/", "/tickets", "/seats", "/audit", "/guards"]
+EVERY_PAGE = ["/", "/tickets", "/seats", "/audit", "/guards", "/promotion"]
 NEAR = {"open_to": ["203.0.113.0/24"]}
 PERSON = "vera.lang@contoso.example"
 
@@ -300,4 +300,4 @@ def test_the_page_of_a_ticket_is_in_the_navigation_of_whoever_reads_it_all(pages
     keep(pages)
     page = pages.signed_in(AUDITOR).get("/").text
 
-    assert [f'href="{path}"' in page for path in (*EVERY_PAGE, "/inbox")] == [True] * 6
+    assert [f'href="{path}"' in page for path in (*EVERY_PAGE, "/inbox")] == [True] * 7

@@ -148,6 +148,23 @@ BOARD = Dashboard(
                     names=((0, "observe", "blue"), (1, "suggest", WARN), (2, "enforce", GOOD)),
                     width=8,
                 ),
+                table(
+                    "Enforced for",
+                    "Share of the people that a product is enforced for; 0 below mode enforce.",
+                    "product",
+                    (f"min by (product) (reconciler_enforce_share{{{T}}})", "share"),
+                    width=6,
+                ),
+                trend(
+                    "What would have been done, against what people did, a day",
+                    "By axis (mode: the directory, answers: the tickets) and outcome. Only agreed and differed count.",
+                    (
+                        f"sum by (axis, outcome) (increase(reconciler_promotion_decisions_total{{{T}}}[1d]))",
+                        "{{axis}} {{outcome}}",
+                    ),
+                    stacked=True,
+                    width=10,
+                ),
                 stat(
                     "Idle writes",
                     f"sum(increase(reconciler_idle_writes_total{{{T}}}[1d]))",
