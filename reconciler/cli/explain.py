@@ -163,7 +163,7 @@ def _asked(say: Callable[[str], None], line: LineChain, catalogue: Catalogue) ->
     if request is not None:
         ends = f", until {request.period.ends_on}" if request.period.ends_on else ""
         ends += f", for {request.period.duration_days} days" if request.period.duration_days else ""
-        cap = f", approved up to {request.price_cap} a month" if request.price_cap is not None else ""
+        cap = f", shown at {request.price_cap} a month" if request.price_cap is not None else ""
         say(f"    asked: {catalogue.product_name(request.product)}{ends}{cap}")
         if request.justification:
             say(f"    why, as typed: {request.justification}")

@@ -30,6 +30,7 @@ from reconciler.loop.approvers import Approvers, human_of
 from reconciler.loop.asking import Parties, draft, label_of, needs_of, overtaken
 from reconciler.loop.nativity import take_in
 from reconciler.loop.send import Stopped, Write
+from reconciler.loop.stops import is_stopped, killed_at
 from reconciler.store import approvals
 from reconciler.store.approvals import Tell
 from reconciler.store.database import Database
@@ -94,8 +95,13 @@ def tend(round_: Round, lines: Iterable[Line], at: datetime, *, is_whole: bool) 
     except RemoteError as error:
         round_.problems.append(f"whether approvers still have their role could not be read: {error}")
         can = {}
+    killed = killed_at(asking.database, asking.tenant, mine)
     for approval in mine:
         try:
+            if killed is not None and is_stopped(approval, killed):
+                why = f"The kill switch was thrown at {killed:%Y-%m-%d %H:%M} UTC, after it was approved."
+                _end(round_, approval, State.VOID, why, at)
+                continue
             _tend(round_, approval, known.get(approval.line), can, at)
         except RemoteError as error:
             round_.problems.append(f"request {approval.id}: who may approve could not be read: {error}")

@@ -52,6 +52,7 @@ from reconciler.loop.record import begin, keep_rules, record
 from reconciler.loop.seating import Seating, seat
 from reconciler.loop.send import Sender, Write
 from reconciler.loop.shadowing import Shadowing, settle, watch
+from reconciler.loop.stops import tell_clock, tell_outside
 from reconciler.loop.subject import Naming
 from reconciler.loop.verify import verify
 from reconciler.metrics import UNCOUNTED, Meter, counting
@@ -120,6 +121,8 @@ def cycle(d: Deps, run: Run) -> CycleReport:
     d.progress("reading tickets and accounts")
     seen = observe(d.reader, d.eyes, scope=run.scope, tenant_id=d.tenant_id, cycle=run.cycle, at=at)
     _believe_the_clock(d, run)
+    if not run.is_dry:
+        tell_outside(d.guarding, run.cycle)
     findings = diff(seen.lines, seen.observed, at=at, windows=d.windows)
     shadowing = None if run.is_dry else watch(d.database, d.tenant, d.policy, d.watching, d.asking.agents)
     lost = to_ask(findings, at)
@@ -132,7 +135,8 @@ def cycle(d: Deps, run: Run) -> CycleReport:
     tend(round_, seen.lines, at, is_whole=not run.scope.is_named)
     belonging = Belonging(d.eyes.graph)
     post = d.guarding.post(seen, belonging, cycle=run.cycle)
-    gates, books = _decide(d, run, findings, seen, post, belonging, d.seating.load(), at)
+    before = d.seating.load()
+    gates, books = _decide(d, run, findings, seen, post, belonging, before, at)
     doubts = doubtful(g.proposal.finding for g in gates.gated if g.decision is Decision.CLEARED)
     if doubts:
         seen = replace(seen, observed=_second_look(d, seen, doubts, findings))
@@ -151,7 +155,7 @@ def cycle(d: Deps, run: Run) -> CycleReport:
         conclude(round_, endings, d.clock.now())
     if shadowing is not None:
         shadowing.expect(endings, seen.observed, d.clock.now())
-    endings, told = _record(d, run, sender, post, gates, endings, books, shadowing)
+    endings, told = _record(d, run, sender, post, gates, endings, (before, books), shadowing)
     told.problems.extend(round_.problems)
     if not run.is_dry and not run.scope.is_named:
         mark_looked(d.reader, at)
@@ -166,7 +170,7 @@ def _believe_the_clock(d: Deps, run: Run) -> None:
     and freezes be over, and what was remembered so could not be told from the truth afterwards."""
     clocks = d.guarding.clocks()
     if not run.is_dry:
-        d.guarding.tell_clock(clocks.wrong, run.cycle)
+        tell_clock(d.guarding, clocks.wrong, run.cycle)
     if clocks.wrong:
         raise ClockWrong(clocks.wrong, exit_code=4)
     if clocks.odd:
@@ -324,12 +328,13 @@ def _record(
     post: Post,
     gates: Gates,
     endings: tuple[Ending, ...],
-    books: Mapping[SkuId, Book],
+    books: tuple[Mapping[SkuId, Book], Mapping[SkuId, Book]],
     shadowing: Shadowing | None,
 ) -> tuple[tuple[Ending, ...], Told]:
     if run.is_dry:
         return endings, Told()
-    d.seating.save(books, d.clock.now())
+    before, after = books
+    d.seating.save(after, before, d.clock.now())
     if d.notary is not None and (sender.sent.graph or sender.sent.servicenow):
         d.notary.seal()  # so that the evidence of these writes carries a checkpoint over them
     at = d.clock.now()

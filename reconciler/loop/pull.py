@@ -62,24 +62,52 @@ class Reader:
     meaning: str = ""  # digest of everything that decides what a ticket means; when it changes, all are read again
 
 
-def pull(reader: Reader, *, cycle: str, numbers: Collection[str] = ()) -> int:
-    """Read what changed since the watermark, or the named tickets; returns how many tickets were read."""
+@dataclass(slots=True)
+class Memory:
+    """What is remembered of a tenant's tickets, or of the named ones: read once for a cycle.
+
+    Whoever holds the tenant's lease alone changes it; `is_current` is no longer true once something was written.
+    """
+
+    standings: dict[LineKey, ledger.Standing]
+    states: dict[LineKey, LineState]
+    copies: dict[str, Ticket]
+    marks: dict[str, watermarks.Watermark]
+    is_current: bool = True
+
+
+def remembered(reader: Reader, numbers: Collection[str] = ()) -> Memory:
+    """Standings, states and copies of all tickets, or of the named ones, in one view."""
+    only = set(numbers) or None
+    with reader.database.read() as session:
+        return Memory(
+            ledger.standings(session, reader.tenant, tickets=only),
+            lines.load(session, reader.tenant, tickets=only),
+            tickets.load(session, reader.tenant, numbers=only),
+            watermarks.load_all(session, reader.tenant),
+        )
+
+
+def pull(reader: Reader, *, cycle: str, numbers: Collection[str] = (), memory: Memory | None = None) -> int:
+    """Read what changed since the watermark, or the named tickets; returns how many tickets were read.
+
+    `memory` is what is remembered of the same tickets; it says afterwards whether it still holds.
+    """
     count = 0
+    known = memory if memory is not None else remembered(reader, numbers)
     if numbers:
         found = reader.servicenow.tickets_by_number(sorted(n for n in numbers if not is_number(n)))
-        _take_in(reader, found, cycle, watermark=None)
+        _take_in(reader, found, cycle, _Reading(known), watermark=None)
         return len(found)
-    with reader.database.read() as session:
-        marks = watermarks.load_all(session, reader.tenant)
-        unseen = _passed(session, reader.tenant)
+    marks, unseen, reading = known.marks, _passed(known), _Reading(known)
     mark, meant, whole = marks.get(SOURCE), marks.get(MEANING), marks.get(WHOLE)
     at = reader.clock.now()
     is_whole = mark is None or whole is None or at - whole.at >= reader.whole_every
     is_reread = meant is not None and meant.sys_id != reader.meaning
     if is_reread:
         mark = None
-    known = marks.get(TASKS, mark)
-    moved = _tasks_moved(reader, known) if mark is not None and known is not None else Moved(frozenset(), None)
+    until = marks.get(TASKS, mark)
+    moved = _tasks_moved(reader, until) if mark is not None and until is not None else Moved(frozenset(), None)
     passed = {*unseen, *moved.numbers}
     since = Watermark(mark.at, mark.sys_id) if mark is not None and not is_whole else None
     pages = reader.servicenow.tickets(
@@ -88,10 +116,12 @@ def pull(reader: Reader, *, cycle: str, numbers: Collection[str] = ()) -> int:
     for page in pages:
         if passed:
             # The ticket may be as it was, and what it points to readable now: a person, an answer, a task.
-            _take_in(reader, page.named, cycle, watermark=None, is_reread=True, people=page.people)
+            _take_in(reader, page.named, cycle, reading, watermark=None, is_reread=True, people=page.people)
             _keep_moved(reader, moved, page.named, marks.get(TASKS))
             passed = set()  # they came with the first page
-        _take_in(reader, page.tickets, cycle, watermark=page.watermark, is_reread=is_reread, people=page.people)
+        _take_in(
+            reader, page.tickets, cycle, reading, watermark=page.watermark, is_reread=is_reread, people=page.people
+        )
         count += len(page.tickets)
     if meant is None or is_reread or is_whole:  # only now: a crash before this reads them all once more
         with reader.database.write() as session:
@@ -145,18 +175,15 @@ def _is_at(known: watermarks.Watermark | None, mark: Watermark) -> bool:
     return known is not None and (known.at, known.sys_id) == (mark.at, mark.sys_id)
 
 
-def _passed(session: Session, tenant: str) -> list[str]:
+def _passed(known: Memory) -> list[str]:
     """Tickets that the watermark has passed and that may read differently now, so they are read by number.
 
     Of some, something was not shown. Of others a person holds the task: giving it back touches the task alone. Whose
     account is not found may have had a name corrected, which touches the person alone.
     """
-    copies = tickets.load(session, tenant)
-    standings = ledger.standings(session, tenant)
-    states = lines.load(session, tenant)
-    unread = {key.ticket for key, s in standings.items() if s.held or _may_change_unseen(s.declaration)}
-    hidden = {n for n, t in copies.items() if None in (t.variables, t.opened_by, t.requested_for)}
-    lost = {key.ticket for key, s in states.items() if s.cause == Cause.USER_MISSING and s.phase in _SOUGHT}
+    unread = {key.ticket for key, s in known.standings.items() if s.held or _may_change_unseen(s.declaration)}
+    hidden = {n for n, t in known.copies.items() if None in (t.variables, t.opened_by, t.requested_for)}
+    lost = {key.ticket for key, s in known.states.items() if s.cause == Cause.USER_MISSING and s.phase in _SOUGHT}
     return sorted(n for n in unread | hidden | lost if not is_number(n))  # a proposal is read from nowhere
 
 
@@ -173,10 +200,19 @@ def _is_unread(declaration: object) -> bool:
     return isinstance(declaration, Refusal) and declaration.why is Why.UNKNOWN
 
 
+class _Reading:
+    """What is known while pages are taken in: kept as it is in the store."""
+
+    def __init__(self, memory: Memory) -> None:
+        self.memory, self.mark, self.copies = memory, memory.marks.get(SOURCE), dict(memory.copies)
+        self.states = _by_ticket(memory.states)
+
+
 def _take_in(
     reader: Reader,
     found: Iterable[Ticket],
     cycle: str,
+    reading: _Reading,
     watermark: Watermark | None,
     *,
     is_reread: bool = False,
@@ -187,19 +223,17 @@ def _take_in(
     `people` are those who were read with the tickets, by sys_id; who else is mentioned is asked for.
     """
     read = tuple(t for t in found if t.item in reader.items and not is_number(t.number))
-    with reader.database.read() as session:
-        numbers = {t.number for t in read}
-        copies = tickets.load(session, reader.tenant, numbers)
-        states = _by_ticket(lines.load(session, reader.tenant, numbers))
-        stood = watermarks.load(session, reader.tenant, SOURCE) if watermark is not None else None
+    copies, states = reading.copies, reading.states
     fresh = tuple(t for t in read if is_reread or t.number not in states or copies.get(t.number) != t)
-    if not fresh and (watermark is None or _is_at(stood, watermark)):
+    if not fresh and (watermark is None or _is_at(reading.mark, watermark)):
         return
     meant = _meant(reader, fresh, copies)
     mentioned = mentions(reader.servicenow, fresh, reader.items, read=people, meant=meant)
     at = reader.clock.now()
+    numbers = {t.number for t in fresh}
+    reading.memory.is_current &= not fresh
     with reader.database.write() as session:
-        before = ledger.standings(session, reader.tenant, {t.number for t in fresh})
+        before = ledger.standings(session, reader.tenant, numbers)
         for ticket in fresh:
             is_first = ticket.number not in copies
             if copies.get(ticket.number) != ticket:
@@ -209,6 +243,8 @@ def _take_in(
             _declare(reader, session, ticket, mentioned[ticket.number], own, before, cycle, at, is_first=is_first)
         if watermark is not None:
             watermarks.save(session, reader.tenant, SOURCE, watermark)
+            reading.mark = watermarks.Watermark(watermark.at, watermark.sys_id)
+        states |= _by_ticket(lines.load(session, reader.tenant, numbers))
 
 
 def _by_ticket(states: Mapping[LineKey, LineState]) -> dict[str, dict[LineKey, LineState]]:

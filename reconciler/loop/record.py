@@ -156,7 +156,7 @@ def begin(gates: Gates, desk: Desk, *, cycle: str, at: datetime) -> None:
         return
     kept: list[tuple[Gated, LineState]] = []
     with desk.database.write() as session:
-        _tell_plan(session, desk.tenant, starting, gates.plan_digest, cycle=cycle, at=at)
+        _tell_plan(session, desk, starting, gates.plan_digest, cycle=cycle, at=at)
         for gated in starting:
             state = started(gated, at)
             _keep_approval(session, desk.tenant, gated, cycle=cycle, at=at)
@@ -197,9 +197,10 @@ def keep_rules(database: Database, rules: Rules, gates: Gates, at: datetime) -> 
 
 
 def _tell_plan(
-    session: Session, tenant: str, starting: Sequence[Gated], plan_digest: str, *, cycle: str, at: datetime
+    session: Session, desk: Desk, starting: Sequence[Gated], plan_digest: str, *, cycle: str, at: datetime
 ) -> None:
-    """The plan that this cycle carries out: what its digest stands for, with the requests that each action serves."""
+    """The plan that this cycle carries out: what its digest stands for, with the requests that each action serves, and
+    by which software and configuration it was made."""
     actions = [
         {
             "kind": action.kind.value,
@@ -212,8 +213,8 @@ def _tell_plan(
         for action in gated.proposal.actions
     ]
     lines_ = sorted({str(gated.proposal.finding.key) for gated in starting})
-    body = {"plan": plan_digest, "actions": actions, "lines": lines_}
-    journal.append(session, tenant, kind="plan.built", subject=plan_digest, body=body, at=at, cycle=cycle)
+    body = {"plan": plan_digest, "actions": actions, "lines": lines_, "by": dict(desk.runs_by)}
+    journal.append(session, desk.tenant, kind="plan.built", subject=plan_digest, body=body, at=at, cycle=cycle)
 
 
 def ruled(gated: Gated) -> dict[str, Any]:

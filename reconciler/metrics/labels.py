@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from desired_state.model import Path, Tier
 from reconciler.approvals.values import State
 from reconciler.causes import Cause
+from reconciler.health import CONDITIONS, DEFECT
 from reconciler.lifecycle import Phase
 from reconciler.line import Lane
 from reconciler.model import ActionKind, Result, Verdict
@@ -182,3 +183,4 @@ CODE = _closed("code", CODES, "lost")
 ANSWER = _closed("kind", ANSWER_KINDS, "note")
 ANSWER_RESULT = _closed("result", ANSWER_RESULTS, "failed")
 NOTICE = _closed("state", NOTICES, "queued")
+CONDITION = _closed("condition", CONDITIONS, DEFECT)

@@ -145,6 +145,16 @@ APPROVALS = _stored("reconciler_approvals", lab.TENANT, lab.STATE, help="Request
 APPROVAL_OLDEST_AGE = _stored(
     "reconciler_approval_oldest_age_seconds", lab.TENANT, help="Age of the oldest request that waits for an answer."
 )
+APPROVAL_OVERDUE = _stored(
+    "reconciler_approval_overdue_seconds",
+    lab.TENANT,
+    help="How far the most overdue request is past the term of its stage (escalate_after); 0 while none is.",
+)
+APPROVAL_COST = _stored(
+    "reconciler_approval_cost_monthly",
+    lab.TENANT,
+    help="Cost a month of what waits for approval, where its price is known; absent where no price is configured.",
+)
 APPROVAL_SECONDS = _histogram(
     "reconciler_approval_seconds", lab.PRODUCT, help="From the request for approval to its last answer."
 )
@@ -163,7 +173,7 @@ EXPIRED_LICENSED = _stored(
     "reconciler_expired_still_licensed",
     lab.TENANT,
     lab.PRODUCT,
-    help="Lines whose period is over and whose licence is still there.",
+    help="Lines whose period, and the product's grace after it, are over and whose licence is still there.",
 )
 COST = _stored(
     "reconciler_cost_monthly",
@@ -191,6 +201,13 @@ ANSWERS = _counter(
     lab.ANSWER,
     lab.ANSWER_RESULT,
     help="Answers to tickets.",
+)
+REOPENED = _counter(
+    "reconciler_reopened_total",
+    lab.TENANT,
+    lab.PRODUCT,
+    lab.CAUSE,
+    help="Tickets that we opened again, once for each product and cause that a ticket was opened again for.",
 )
 IDLE_WRITES = _counter(
     "reconciler_idle_writes_total",
@@ -230,6 +247,12 @@ MODE_LEVEL = _gauge(
     lab.TENANT,
     lab.PRODUCT,
     help="What may be written for a product: 0 observe, 1 suggest, 2 enforce.",
+)
+CONDITION = _gauge(
+    "reconciler_condition",
+    lab.TENANT,
+    lab.CONDITION,
+    help="1 while this is wrong with the service, as /readyz names it, else 0.",
 )
 ENFORCE_SHARE = _gauge(
     "reconciler_enforce_share",

@@ -74,6 +74,8 @@ def _own(series: s.Series, known: lab.Vocabulary) -> Iterable[Values]:
         case s.DRIFT_DETECTED.name:
             named = ((p, c.value) for p, o in offers for c in Cause if fits(c, o) and c not in NAMELESS)
             return (*named, *((lab.NONE, c.value) for c in sorted(UNTOLD | {_C.POLICY_REFUSED})))
+        case s.REOPENED.name:
+            return ((p, c.value) for p, o in offers for c in sorted(FALSE) if fits(c, o))
         case s.FLAPS.name:
             return ((c.value,) for c in TURNED_BACK)
         case s.ACTIONS.name:

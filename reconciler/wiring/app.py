@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property
+from importlib.metadata import version
 
 from desired_state.catalogue import Catalogue
 from desired_state.items import Item
@@ -239,7 +240,9 @@ class App:
         )
         policy, names = self.policy(), configured.names(self.catalogue)
         manners, meter = self._manners(our_groups), self.own_meter
-        desk = Desk(self.name, self.database, self.servicenow, self.clock, limits(guards), manners, names, meter)
+        desk = Desk(
+            self.name, self.database, self.servicenow, self.clock, limits(guards), manners, names, meter, self._runs_by
+        )
         return Deps(
             tenant=self.name,
             tenant_id=self.systems.tenant_id,
@@ -353,6 +356,10 @@ class App:
     @cached_property
     def _known_plans(self) -> frozenset[PlanId]:
         return frozenset(self.settings.catalogue().plans)
+
+    @property
+    def _runs_by(self) -> dict[str, str]:
+        return {"software": version("license-reconciler"), "configuration": self.effective.read()[1]}
 
     @cached_property
     def _meaning(self) -> str:

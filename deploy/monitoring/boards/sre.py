@@ -87,6 +87,21 @@ BOARD = Dashboard(
                     ),
                     unit="s",
                 ),
+                table(
+                    "Conditions",
+                    "What is wrong with the service, as /readyz names it. The log says why, once.",
+                    "condition",
+                    (f"max by (condition) (reconciler_condition{{{T}}})", "now"),
+                    names=((0, "good", GOOD), (1, "wrong", BAD)),
+                    width=8,
+                ),
+                trend(
+                    "Conditions over time",
+                    "1 while something was wrong.",
+                    (f"max by (condition) (reconciler_condition{{{T}}})", "{{condition}}"),
+                    stacked=True,
+                    width=16,
+                ),
             ),
         ),
         Row(
