@@ -31,7 +31,7 @@ def lower_bound(agreed: int, decided: int, z: float = Z) -> float | None:
     share, z2 = agreed / decided, z * z
     middle = share + z2 / (2 * decided)
     spread = z * sqrt(share * (1 - share) / decided + z2 / (4 * decided * decided))
-    return max(0.0, (middle - spread) / (1 + z2 / decided))
+    return min(share, max(0.0, (middle - spread) / (1 + z2 / decided)))  # of none, rounding would leave a trace
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from desired_state.model import GroupId, LineKey, Says, Task
@@ -238,6 +238,7 @@ def test_of_nothing_there_is_no_bound():
         lower_bound(2, 1)
 
 
+@example(0, 11)
 @given(st.integers(0, 200), st.integers(0, 200))
 def test_the_bound_is_below_the_ratio_and_grows_with_each_agreement(agreed, differed):
     decided = agreed + differed
