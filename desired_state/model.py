@@ -241,6 +241,7 @@ class Given:
     instead_of: tuple[
         tuple[SkuId, tuple[PlanId, ...]], ...
     ] = ()  # LICENSE: what it was exchanged for, and its plans off
+    is_leaving: bool = False  # its undo was begun, and no look has seen the end of it yet
 
 
 @dataclass(frozen=True, slots=True)

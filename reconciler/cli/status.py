@@ -92,6 +92,9 @@ def status(ctx: click.Context, output: str, full: bool) -> int:
             f"Approved by rules, for a person to look at: {sample['count']}, the oldest of {sample['since'][:10]}"
         )
     out.print(f"Answers not given yet: {found['answers_owed']}")
+    for row in found["answers_given_up"]:
+        sentence = f"  given up: the {row['kind']} of {row['ticket']}, to be looked at by a person: {row['why']}"
+        out.print(plain_text(sentence), soft_wrap=True)
     told = found["notices"]
     if told["queued"] or told["dead"]:
         out.print(f"Notices not told yet: {told['queued']}, given up: {told['dead']} (`reconciler notify list`)")
@@ -168,6 +171,10 @@ def _status(app: Any) -> dict[str, Any]:
         held = leases.holder(session, app.name)
         head = journal.head(session, app.name)
         owed = len(outbox.unsent(session, app.name))
+        given_up = [
+            {"ticket": o.answer.ticket, "kind": o.answer.kind.value, "why": o.remote_id}
+            for o in outbox.failed(session, app.name)
+        ]
         every = views(session, app.name)
         suggested = measured((v.suggestion for v in every), selections(session, app.name) if every else ())
         told = notices.counts(session, app.name)
@@ -207,6 +214,7 @@ def _status(app: Any) -> dict[str, Any]:
         "guessed": [{"product": g.product, "guessed": g.guessed, "of": g.of} for g in guessed],
         "proposals": suggested,
         "answers_owed": owed,
+        "answers_given_up": given_up,
         "notices": told,
         "stops": stops,
         "guards": overview_json(watched, now),

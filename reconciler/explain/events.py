@@ -88,6 +88,8 @@ def _event(row: Row) -> Event:
             what = f"approved by rule {body.get('rule')}, without a person"
         case kind if kind.startswith("approval."):
             what = _approval(kind.removeprefix("approval."), body)
+        case "answer.given_up":
+            what = f"the {body.get('kind')} is not sent again, because {body.get('why')}; a person has to look"
         case "readback":
             found = "as it should be" if body.get("present") is True else "not as it should be yet"
             what = f"read again after {body.get('action')}: {found}"

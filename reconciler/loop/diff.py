@@ -212,6 +212,8 @@ def _judge(
     usual = _drifted(line, request, product, user, proof, details, observed, at)
     if was_proven(line):
         return superseded(usual) or after(usual, observed)
+    if line.replaced and product.proof_mode == "all+sku" and usual.drift and usual.drift.kind is DriftKind.MISSING:
+        return exchanged_for(usual, details, observed)  # a larger licence brings it and does not prove it
     undone = half_done(line, product, user, proof, details, observed, at) if proof.access is Access.ERROR else None
     return undone or usual
 

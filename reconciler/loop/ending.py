@@ -325,7 +325,7 @@ def started(gated: Gated, at: datetime) -> LineState:
         since=old.since if old.phase in WORKING and old.attempts else at,
         note=first.sentence,
         reversals=_reversals(first),
-        given=undo.about_to_give(old.given, gated.proposal.actions),
+        given=undo.about_to_give(old.given, gated),
         product=first.line.asks_for,
         person=first.line.names,
     )

@@ -1,9 +1,10 @@
 """A smaller product in place of a larger one: the removal that a request declares, done or asked about. Pure.
 
-A product that declares to replace another one asks for that one's removal too. A larger licence that brings what was
-asked for therefore does not fulfil the request: the two are exchanged in one call where we gave the larger one, nobody
-else of the person's requests needs what only it brings, and no mailbox or files hang on it alone. Otherwise a person is
-asked (I3). Whoever asked last is right: a later request for the larger one is no downgrade.
+A product that declares to replace another one asks for that one's removal too. While a larger licence is there that
+brings what was asked for, the request is therefore not fulfilled, beside the smaller one or without it: the two are
+exchanged in one call, or the larger one is taken away alone, where we gave it, nobody else of the person's requests
+needs what only it brings, and no mailbox or files hang on it alone. Otherwise a person is asked (I3). Whoever asked
+last is right: a later request for the larger one is no downgrade.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from reconciler.question import Question, Word, answered, licences, question
 
 
 def exchanged_for(usual: Finding, details: tuple[SkuDetail, ...], observed: Observed) -> Finding:
-    """The finding about a line whose product is proven; another one where a declared removal is still to be done."""
+    """The finding about a line whose product is proven, or is to be assigned because only its own licence proves it;
+    another one where a declared removal is still to be done."""
     line, product, user = usual.line, usual.line.product, usual.user
     assert product is not None and user is not None and isinstance(line.declared, Request)
     rows = _larger(line, product, user, details)
@@ -30,8 +32,10 @@ def exchanged_for(usual: Finding, details: tuple[SkuDetail, ...], observed: Obse
         return usual
     names = " and ".join(sorted({observed.part_number(a.sku) for a in rows}))
     sentence = f"{product.name} was asked for in place of {names}, which is still there."
+    has_own = _own(product, user, rows)
     why_not = _why_not(line, product, user, rows, details, observed, names)
-    asked = _question(line, product, user, rows, names, may_adopt=not why_not)
+    leave = f"{names} stays, and {_meanwhile(usual, product, has_own=has_own)}"
+    asked = _question(line, product, user, rows, names, leave=leave, may_adopt=not why_not)
     said = answered(line.decided, asked)
     verdict = Verdict.FALSE if line.says is Says.FULFILLED else None
     found = replace(
@@ -46,7 +50,8 @@ def exchanged_for(usual: Finding, details: tuple[SkuDetail, ...], observed: Obse
         why = "It was not given by us, so a person decides whether it is taken away."
         return replace(found, rest=Rest.HOLD, sentence=f"{sentence} {why}", question=asked)
     skus = tuple(sorted({a.sku for a in rows}))
-    drift = Drift(DriftKind.MISSING, needs_location=not user.usage_location, replace=skus)
+    needs_location = not user.usage_location and not has_own
+    drift = Drift(DriftKind.MISSING, needs_location=needs_location, replace=skus)
     return replace(found, rest=Rest.ACT, drift=drift)
 
 
@@ -77,13 +82,25 @@ def superseded(lost: Finding) -> Finding | None:
 
 
 def _larger(line: Line, product: Product, user: ObservedUser, details: Iterable[SkuDetail]) -> list[Assignment]:
-    """What the person has of the products that this one replaces and that bring it; () where it is there itself."""
+    """What the person has of the products that this one replaces and that bring it."""
     rows = [a for a in user.assignments or () if a.is_in_force]
     skus = {sku for other in line.replaced for sku in _of(other, product)}
-    if any(a.sku in product.candidate_skus and a.sku not in skus for a in rows):
-        return []
     plans = {d.sku: frozenset(d.plans) for d in details}
     return [a for a in rows if a.sku in skus and is_proven_by(product, plans.get(a.sku, frozenset()))]
+
+
+def _own(product: Product, user: ObservedUser, larger: Iterable[Assignment]) -> bool:
+    """Whether the person has a licence of the product itself as well."""
+    others = {a.sku for a in larger}
+    rows = (a for a in user.assignments or () if a.is_in_force)
+    return any(a.sku in product.candidate_skus and a.sku not in others for a in rows)
+
+
+def _meanwhile(usual: Finding, product: Product, *, has_own: bool) -> str:
+    """What becomes of the request where the larger licence is left."""
+    if usual.rest is Rest.ACT:
+        return f"{product.name} is assigned beside it"
+    return "what was asked for is there beside it" if has_own else "counts as what was asked for"
 
 
 def _of(product: Product, other: Product) -> tuple[SkuId, ...]:
@@ -154,7 +171,14 @@ def _given_by_us(line: Line) -> frozenset[SkuId]:
 
 
 def _question(
-    line: Line, product: Product, user: ObservedUser, rows: list[Assignment], names: str, *, may_adopt: bool
+    line: Line,
+    product: Product,
+    user: ObservedUser,
+    rows: list[Assignment],
+    names: str,
+    *,
+    leave: str,
+    may_adopt: bool,
 ) -> Question:
     about = {
         "matter": Cause.WRONG_PRODUCT.value,
@@ -163,7 +187,7 @@ def _question(
         "product": product.key,
         "licences": licences(rows),
     }
-    choices = {Word.LEAVE: f"{names} stays, and counts as what was asked for"}
+    choices = {Word.LEAVE: leave}
     if may_adopt:
         choices[Word.ADOPT] = f"{names} counts as given by us, and is exchanged for {product.name} in one call"
     return question(about, choices)

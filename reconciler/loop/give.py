@@ -1,13 +1,16 @@
-"""Give one answer through the choke-point, unless its ticket has it already, and remember that it was given."""
+"""Give one answer through the choke-point, unless its ticket has it already, and remember that it was given.
+
+What was sent without a reply is looked for first (`landed.py`). What is never sent again although nobody can see it is
+a person's, and the audit log says what we do not know.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from typing import Any
 
-from desired_state.model import OUR_MARK, Ticket
+from desired_state.model import Ticket
 from reconciler.answers import ITEM, REQUEST, Answer, Manners
 from reconciler.clients.servicenow import ServiceNow
 from reconciler.digest import digest
@@ -15,15 +18,13 @@ from reconciler.errors import Forbidden, Next, OutcomeUnknown, RemoteError, Sign
 from reconciler.line import Lane
 from reconciler.loop import handback
 from reconciler.loop.desk import Desk
+from reconciler.loop.landed import ORDERED, is_there, mark_of, why_not_again
 from reconciler.loop.pull import KNOWN_MARK
 from reconciler.loop.send import Sender, Stopped, Write
 from reconciler.model import AnswerKind, Reply
-from reconciler.store import outbox, tickets
+from reconciler.store import journal, outbox, tickets
 
-TRIES_MAX = 5  # of a change of state: a rule that turns it back each time has the last word
-PATIENCE = timedelta(days=3)  # an answer that is not there after this is a person's to give
 NOTES = (AnswerKind.NOTE, AnswerKind.QUESTION)
-CHANGES = (AnswerKind.REOPENED, AnswerKind.CLOSED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +58,14 @@ class Giver:
         try:
             given = self._send(answer)
         except Forbidden as error:
-            if not answer.marks or _is_there(answer, self.desk.servicenow) is not False:
+            found = is_there(answer, self.desk.servicenow)
+            if found is True:  # what failed was to show it to us
+                given = Given((answer.kind,))
+            elif not answer.marks or found is None:
                 self._fail(answer.key, str(error)[:200])
                 raise
-            given = self._send(replace(answer, marks=False))  # the correlation id may be what it forbids
+            else:
+                given = self._send(replace(answer, marks=False))  # the correlation id may be what it forbids
         self._mark(answer.key, outbox.State.CONFIRMED, given.remote_id)
         return given
 
@@ -97,7 +102,7 @@ class Giver:
         """One remote write of an answer, with its intent, marked as sent right before it leaves."""
 
         def marked() -> Reply:  # once the intent is kept and every check has passed
-            self._mark(answer.key, outbox.State.SENT, "")
+            self._mark(answer.key, outbox.State.SENT, ORDERED if more.get("way") == handback.ORDER else "")
             return call()
 
         return self.sender.send(self._write(answer, **more), marked)
@@ -121,7 +126,7 @@ class Giver:
     def _task(self, answer: Answer) -> Reply:
         made = self.desk.servicenow.create_task(
             self._shown(answer),
-            key=_mark_of(answer),
+            key=mark_of(answer),
             short_description=answer.title,
             description=answer.text,
             assignment_group=answer.group,
@@ -164,19 +169,38 @@ class Giver:
         return Given(kinds, came_to.explanation, came_to.remote_id)
 
     def _is_settled(self, item: outbox.Owed) -> bool:
-        """Look whether an answer that was sent before has reached its ticket. What cannot be seen is not sent twice."""
+        """Look whether an answer that was sent before has reached its ticket. What cannot be seen is not sent twice.
+
+        Raises:
+            OutcomeUnknown: it cannot be told yet.
+            Stopped: it is not repeated; a person has to look.
+        """
         answer = item.answer
-        is_there = _is_there(answer, self.desk.servicenow)
-        if is_there is True:
+        found = is_there(answer, self.desk.servicenow)
+        if found is True:
             self._mark(answer.key, outbox.State.CONFIRMED, "found on the ticket")
             return True
-        is_old = self.desk.clock.now() - item.intended_at > PATIENCE
-        is_undone = item.tries >= TRIES_MAX and answer.kind in CHANGES
-        if is_there is None or is_old or is_undone:
-            why = "its journal cannot be read" if is_there is None else f"it was not there after {item.tries} tries"
-            self._fail(answer.key, why)
+        if why := why_not_again(item, found, self.desk.clock.now()):
+            self._give_up(answer, why)
             raise Stopped(f"the {answer.kind} is not repeated, because {why}; a person has to look")
         return False
+
+    def _give_up(self, answer: Answer, why: str) -> None:
+        """Leave it to a person, and keep what we do not know about it."""
+        at = self.desk.clock.now()
+        body = {"key": answer.key, "kind": answer.kind.value, "target": answer.target, "why": why}
+        about = {"lines": [str(k) for k in answer.lines]}
+        with self.desk.database.write() as session:
+            outbox.mark(session, self.desk.tenant, answer.key, outbox.State.FAILED, why, at)
+            journal.append(
+                session,
+                self.desk.tenant,
+                kind="answer.given_up",
+                subject=answer.ticket,
+                body=body | about,
+                at=at,
+                cycle=self.sender.cycle,
+            )
 
     def _mark(self, key: str, state: outbox.State, remote_id: str) -> None:
         with self.desk.database.write() as session:
@@ -203,29 +227,6 @@ def _tasks(owed: tuple[outbox.Owed, ...], answer: Answer) -> str:
         and set(o.answer.lines) & set(answer.lines)
     ]
     return ", ".join(n for n in mine if n)
-
-
-def _is_there(answer: Answer, servicenow: ServiceNow) -> bool | None:
-    """Whether the ticket has the answer; None when that cannot be told."""
-    match answer.kind:
-        case AnswerKind.NOTE | AnswerKind.QUESTION:
-            return servicenow.has_note(answer.target, answer.key)
-        case AnswerKind.EVIDENCE:
-            return servicenow.find_attachment(answer.target, answer.title) is not None
-        case AnswerKind.TASK:
-            return servicenow.find_task(_mark_of(answer)) is not None
-        case AnswerKind.REOPENED if answer.title == REQUEST:
-            return servicenow.request_state(answer.target).is_active
-        case AnswerKind.REOPENED:
-            return servicenow.state_of(answer.target).is_active
-        case AnswerKind.CLOSED:
-            look = servicenow.state_of if answer.title == ITEM else servicenow.task
-            is_active = look(answer.target).is_active
-            return None if is_active is None else not is_active
-
-
-def _mark_of(answer: Answer) -> str:
-    return f"{OUR_MARK}{answer.key}"
 
 
 def _note(answer: Answer, servicenow: ServiceNow) -> Reply:

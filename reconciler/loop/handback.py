@@ -12,12 +12,13 @@ from dataclasses import dataclass
 
 from desired_state.model import OUR_MARK, Ticket
 from reconciler.answers import Answer, Manners
-from reconciler.clients.servicenow import ServiceNow
+from reconciler.clients.servicenow import HIDDEN, SYSTEM, ServiceNow
 from reconciler.clock import Clock
 from reconciler.errors import Next, OutcomeUnknown, RemoteError
 from reconciler.loop.pull import KNOWN_MARK
 from reconciler.model import Reply
 
+ORDER = "order"  # the way that leaves nothing to look for: sent once, whatever becomes of it
 SETTLES_S = 3.0  # until a rule that runs after the change has had its say
 
 
@@ -165,6 +166,8 @@ def _instead(work: Work, words: str) -> CameTo:
             return Reply("", "", 201, task.number)
 
         known = work.servicenow.find_task(work.mark)
+        if known is HIDDEN:
+            raise OutcomeUnknown(SYSTEM, "the task that stands in for the ticket may be there, hidden from us")
         if known is None:
             work.send(create, "task")
         task_number = known.number if known is not None else made[0]
@@ -177,6 +180,6 @@ def _instead(work: Work, words: str) -> CameTo:
             ordered.append(work.servicenow.order(work.manners.review_item, variables))
             return Reply("", "", 200, ordered[0])
 
-        work.send(order, "order")
+        work.send(order, ORDER)
         return CameTo(False, f"{closed} It was ordered anew as {ordered[0]}.", f"instead: {ordered[0]}")
     return CameTo(False, f"{closed} Nobody has it in a queue; please open it by hand.")

@@ -16,6 +16,7 @@ from reconciler.line import DriftKind, Finding, Observed, Proposal
 from reconciler.loop.bounds import Bounds, Taken
 from reconciler.loop.clashes import clash, lacking
 from reconciler.loop.holding import Holding, holding
+from reconciler.loop.licences import take_away
 from reconciler.loop.proof import is_proven_by
 from reconciler.model import Action, ActionKind, Grant, ObservedGroup, ObservedUser, Undo
 
@@ -45,7 +46,7 @@ def through_group(
     for sku in lacked:
         taken.seats.take(user.id, sku)
     taken.holdings[user.id] = after
-    freed = tuple(_take_away(sku, finding, user, product.key, observed, bounds) for sku in replaced)
+    freed = tuple(take_away(sku, finding, user, product.key, observed, bounds) for sku in replaced)
     if drift.kind is DriftKind.NOT_MEMBER:
         # The predecessor goes last: should joining fail, nothing is lost, and the group is processed minutes later.
         return (_join(finding, user, product.key, group, observed, bounds), *freed)
@@ -115,26 +116,6 @@ def _reprocess(finding: Finding, user: ObservedUser, product: ProductKey, group:
         undo=Undo.REVERSIBLE,
         inverse={"add": [], "remove": []},
         group=group.id,
-    )
-
-
-def _take_away(
-    sku: SkuId, finding: Finding, user: ObservedUser, product: ProductKey, observed: Observed, bounds: Bounds
-) -> Action:
-    """Remove the direct licence of a product that this one declares to replace (I3)."""
-    off = next(a.disabled_plans for a in user.assignments or () if a.sku == sku and a.group is None)
-    names = sorted(bounds.plan(p) for p in off)
-    return Action(
-        ActionKind.REMOVE_LICENSE,
-        user.id,
-        product,
-        (finding.key,),
-        before={"licence": {"sku": bounds.sku(sku), "sku_id": sku, "disabled_plans": names}},
-        after={"licence": None, "replaced_by": product},
-        undo=Undo.REVERSIBLE,
-        inverse={"add": [{"sku_id": sku, "disabled_plans": sorted(off)}], "remove": []},
-        remove=(sku,),
-        given=(Given(GivenKind.REPLACED, observed.at, sku=sku, plans=tuple(sorted(off))),),
     )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from desired_state.model import Given, GivenKind, LineKey, Path, PlanId, Product, SkuId
+from desired_state.model import Given, GivenKind, LineKey, Path, PlanId, Product, ProductKey, SkuId
 from desired_state.plan_rules import Enforcement
 from reconciler.causes import Cause
 from reconciler.line import Drift, Finding, Observed, Proposal
@@ -46,6 +46,10 @@ def assign(
     if bringing is not None:
         return Proposal(finding, with_=bringing)
     declared = finding.drift.replace if finding.drift is not None else ()
+    if declared and any(sku in product.candidate_skus and sku not in declared for sku, _ in held.rows):
+        surplus = [s for s in declared if held.off(s) is not None]  # what was asked for is there already
+        taken.holdings[user.id] = held.changed(remove=surplus)
+        return Proposal(finding, tuple(take_away(s, finding, user, product.key, observed, bounds) for s in surplus))
     usable = tuple(sku for sku in allowed(product, observed, bounds) if sku not in declared)
     if not usable:
         none = f"The tenant owns no licence that contains {product.name}."
@@ -116,6 +120,26 @@ def allowed(product: Product, observed: Observed, bounds: Bounds) -> tuple[SkuId
     owned = [observed.skus[s] for s in product.candidate_skus if s in observed.skus and s not in product.retired]
     usable = [s.sku for s in owned if s.applies_to == "User" and _proves(product, s)]
     return (*usable[:1], *(s for s in usable[1:] if bounds.may_replace(s, product)))
+
+
+def take_away(
+    sku: SkuId, finding: Finding, user: ObservedUser, product: ProductKey, observed: Observed, bounds: Bounds
+) -> Action:
+    """Remove the direct licence of a product that this one declares to replace (I3)."""
+    off = next(a.disabled_plans for a in user.assignments or () if a.sku == sku and a.group is None)
+    names = sorted(bounds.plan(p) for p in off)
+    return Action(
+        ActionKind.REMOVE_LICENSE,
+        user.id,
+        product,
+        (finding.key,),
+        before={"licence": {"sku": bounds.sku(sku), "sku_id": sku, "disabled_plans": names}},
+        after={"licence": None, "replaced_by": product},
+        undo=Undo.REVERSIBLE,
+        inverse={"add": [{"sku_id": sku, "disabled_plans": sorted(off)}], "remove": []},
+        remove=(sku,),
+        given=(Given(GivenKind.REPLACED, observed.at, sku=sku, plans=tuple(sorted(off))),),
+    )
 
 
 def licence(sku: SkuId, disabled: Iterable[PlanId], bounds: Bounds) -> dict[str, Any]:

@@ -114,9 +114,12 @@ def given_up(finding: Finding, observed: Observed, at: datetime, retry: timedelt
     if finding.rest is not Rest.ACT or drift is None or drift.take_back:
         return finding
     held = mine(line, user, observed)
+    is_half_undone = state.phase is Phase.CONVERGING and state.cause == Cause.PROVISIONING_ERROR and not held.there
+    if any(g.is_leaving for g in state.given) and not (held.hidden or held.there or lost):
+        cause, sentence = Cause(state.cause or Cause.UNKNOWN), f"{state.note} What it had given is taken back."
+        return replace(finding, rest=Rest.HAND_BACK, cause=cause, sentence=sentence, drift=None)
     if held.hidden or not (held.there or lost):
         return finding
-    is_half_undone = state.phase is Phase.CONVERGING and state.cause == Cause.PROVISIONING_ERROR and not held.there
     if not is_half_undone and (state.attempts < 2 or at - state.since < retry):
         return finding
     hours = (at - state.since).total_seconds() / 3600

@@ -287,9 +287,19 @@ def words(given: Given, action: Action | None = None) -> str:
 # --- what stays remembered -----------------------------------------------------------------------------------------
 
 
-def about_to_give(old: Sequence[Given], actions: Iterable[Action]) -> tuple[Given, ...]:
-    """Kept before the first write, so that a crash forgets nothing that may have to be taken back or waited for."""
-    return _with(old, (_unseen(g) for a in actions for g in a.given))
+def about_to_give(old: Sequence[Given], gated: Gated) -> tuple[Given, ...]:
+    """Kept before the first write, so that a crash forgets nothing that may have to be taken back or waited for, and
+    nothing that an undo was about to take back."""
+    every = _with(old, (_unseen(g) for a in gated.proposal.actions for g in a.given))
+    return _leaving(every, gated.proposal.finding)
+
+
+def _leaving(every: Sequence[Given], first: Finding) -> tuple[Given, ...]:
+    """What an undo takes back is known as that until it is seen to be gone: nothing is given in its place again."""
+    if first.drift is None or first.drift.kind is not DriftKind.HALF_DONE:
+        return tuple(every)
+    undone = {same(g) for g in first.drift.take_back}
+    return tuple(replace(g, is_leaving=True) if same(g) in undone else g for g in every)
 
 
 def _unseen(given: Given) -> Given:
@@ -307,6 +317,10 @@ def after(first: Finding, last: Finding, outcomes: Sequence[Outcome], phase: Pha
     left = _left(first, last)
     gone = [g for g in (first.drift.take_back if first.drift is not None else ()) if g not in left]
     kept = tuple(_looked_for(g, last) for g in _with(old, (*done, *unsure)) if g not in gone)
+    if phase not in (Phase.CONVERGING, Phase.VERIFYING):
+        kept = tuple(replace(g, is_leaving=False) for g in kept)
+    elif outcomes:
+        kept = _leaving(kept, first)
     if phase is not Phase.REVIEW or last.there is None:
         return kept
     return tuple(g for g in kept if g.kind is GivenKind.LOCATION or g in last.there)  # what came to nothing is not ours
@@ -320,7 +334,7 @@ def _with(old: Sequence[Given], new: Iterable[Given]) -> tuple[Given, ...]:
 
 def same(given: Given) -> Given:
     """What was given, whenever that was: equal for a change and its repetition."""
-    return replace(given, at=EPOCH, is_seen=True)
+    return replace(given, at=EPOCH, is_seen=True, is_leaving=False)
 
 
 def _looked_for(given: Given, last: Finding) -> Given:

@@ -9,11 +9,12 @@ import pytest
 
 from desired_state.model import Given, GivenKind, LineKey
 from reconciler.causes import Cause
-from reconciler.line import Finding, Line, Other, Rest
+from reconciler.line import Finding, Line, Other, Proposal, Rest
 from reconciler.loop.diff import Windows, diff
-from reconciler.model import Assignment, PlanState, Verdict
-from reconciler.question import Word
-from tests.make import ADA, E5, MONDAY, VISIO_WEB, a_line, a_product, a_sku, a_user, details_of, seen
+from reconciler.loop.plan import Bounds, plan
+from reconciler.model import ActionKind, Assignment, PlanState, Verdict
+from reconciler.question import Decided, Word
+from tests.make import ADA, E5, MONDAY, VISIO, VISIO_WEB, a_line, a_product, a_sku, a_user, details_of, seen
 
 S = PlanState
 SUITE = a_product("suite", name="Suite", candidate_skus=(E5,), proof_plans=(VISIO_WEB,))
@@ -42,6 +43,58 @@ def test_what_we_gave_is_exchanged_and_the_ticket_was_not_true():
 
     assert (finding.rest, finding.verdict, finding.cause) == (Rest.ACT, Verdict.FALSE, Cause.WRONG_PRODUCT)
     assert finding.drift is not None and finding.drift.replace == (E5,)
+
+
+def both(line: Line) -> tuple[Finding, Proposal]:
+    """The person has what was asked for and the larger one as well."""
+    who = a_user(holds={E5: (), VISIO: ()})
+    details = details_of({E5: {VISIO_WEB: S.SUCCESS}, VISIO: {VISIO_WEB: S.SUCCESS}})
+    there = seen(who, details={ADA: details}, skus=[a_sku(), a_sku(E5)])
+    (finding,) = diff([line], there, at=MONDAY, windows=Windows())
+    (proposal,) = plan([finding], there, Bounds()).proposals
+    return finding, proposal
+
+
+def test_a_larger_licence_beside_what_was_asked_for_is_taken_away_alone():
+    finding, proposal = both(a_downgrade(larger()))
+
+    assert (finding.rest, finding.verdict, finding.cause) == (Rest.ACT, Verdict.FALSE, Cause.WRONG_PRODUCT)
+    (action,) = proposal.actions
+    assert (action.kind, action.add, action.remove) == (ActionKind.REMOVE_LICENSE, (), (E5,))
+    assert [(g.kind, g.sku) for g in action.given] == [(GivenKind.REPLACED, E5)]
+
+
+def test_a_larger_licence_beside_what_was_asked_for_that_we_did_not_give_is_asked_about():
+    finding, proposal = both(a_downgrade(larger(given=())))
+
+    assert (finding.rest, proposal.actions) == (Rest.HOLD, ())
+    assert finding.question is not None and set(finding.question.choices) == {Word.ADOPT, Word.LEAVE}
+
+
+STRICT = replace(SMALL, proof_mode="all+sku")
+
+
+def test_a_larger_licence_goes_although_only_its_own_sku_proves_the_smaller_product():
+    line = replace(a_downgrade(larger()), product=STRICT)
+    who = a_user(holds={E5: ()})
+    there = seen(who, details={ADA: details_of({E5: {VISIO_WEB: S.SUCCESS}})}, skus=[a_sku(), a_sku(E5)])
+    (proposal,) = plan([found(line)], there, Bounds()).proposals
+
+    (action,) = proposal.actions
+    assert ([g.sku for g in action.add], action.remove) == ([VISIO], (E5,))
+
+
+def test_where_only_its_own_sku_proves_the_smaller_product_a_larger_one_that_is_left_stands_beside_it():
+    line = replace(a_downgrade(larger(given=())), product=STRICT)
+    asked = found(line)
+    assert asked.rest is Rest.HOLD and asked.question is not None
+    assert asked.question.choices[Word.LEAVE].endswith("is assigned beside it")
+
+    said = Decided(Word.LEAVE, "Nina Schulz", MONDAY, asked.question.digest, asked.question.about)
+    left = found(replace(line, decided=said))
+
+    assert (left.rest, left.cause) == (Rest.ACT, Cause.NEVER_ASSIGNED)
+    assert left.drift is not None and left.drift.replace == ()
 
 
 def test_what_we_did_not_give_is_asked_about():

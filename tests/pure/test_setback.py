@@ -166,6 +166,28 @@ def test_the_second_half_of_an_undo_does_not_wait_for_the_span_of_an_attempt():
     assert other.drift.kind is DriftKind.MISSING  # nothing of it was begun
 
 
+@pytest.mark.parametrize("cause", [Cause.PROVISIONING_ERROR, Cause.REMOTE_FAILING])
+def test_an_undo_that_turns_out_to_be_done_goes_to_a_person_and_nothing_is_tried_again(cause):
+    line = trying(replace(licence(at=LATE), is_leaving=True), cause=cause)
+
+    found = find(line, there(a_user(), {}))
+
+    assert (found.rest, found.cause, found.drift) == (Rest.HAND_BACK, cause, None)
+    assert "status 500 What it had given is taken back." in found.sentence
+    assert find(trying(licence(at=LATE), cause=cause), there(a_user(), {})).rest is Rest.ACT
+
+
+def test_what_an_undo_is_about_to_take_back_is_remembered_before_the_first_write_until_it_is_seen_to_be_gone():
+    line, observed = trying(licence(at=LATE)), there(holds=ERROR)
+    (gated,) = gate(
+        plan([find(line, observed)], observed, Bounds()), Rules(), policy=ENFORCE, watch=Watch(MONDAY), at=MONDAY
+    ).gated
+
+    assert [g.is_leaving for g in started(gated, MONDAY).given] == [True]
+    assert [g.is_leaving for g in ended(line, observed, observed).state.given] == [True]
+    assert ended(line, observed, there(a_user(), {})).state.given == ()
+
+
 def test_a_licence_that_was_given_back_and_seen_ends_the_undo():
     owned = {VISIO: a_sku(), PHONE: a_sku(PHONE, plans=(TEAMS1,))}
     without = replace(there(a_user(), {}), skus=owned)
@@ -219,7 +241,7 @@ def test_an_undo_that_failed_is_tried_again_and_forgets_nothing():
     result = ended(trying(licence(at=LATE)), there(holds=ERROR), failed=True)
 
     assert (result.state.phase, result.state.cause) == (Phase.CONVERGING, "provisioning_error")
-    assert result.state.given == (licence(at=LATE),)
+    assert result.state.given == (replace(licence(at=LATE), is_leaving=True),)
     assert result.state.next_at is not None
 
 
@@ -238,7 +260,7 @@ def test_an_undo_whose_effect_could_not_be_read_is_not_believed():
     result = ended(trying(licence(at=LATE)), there(holds=ERROR), unread)
 
     assert result.state.phase is Phase.CONVERGING
-    assert result.state.given == (licence(at=LATE),)
+    assert result.state.given == (replace(licence(at=LATE), is_leaving=True),)
 
 
 def test_a_revoke_that_was_seen_is_the_end_of_the_line():

@@ -5,6 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
+import httpx
+import pytest
+
 from reconciler.sandbox.stories import contoso
 from reconciler.sandbox.world import World
 from tests.simulation.make_day import a_day
@@ -72,6 +75,45 @@ def test_an_upgrade_that_does_not_work_gives_the_old_licence_back(tmp_path):
         assert direct[plan_1] == (world.directory.plan("ONEDRIVE_BASIC"),)
         assert world.directory.sku("VISIOCLIENT") not in direct
         assert day.phase(FIRST) == "review"
+
+
+GIVEN_BACK = 3  # changes of Anna's licences: of her other ticket, the exchange, its undo
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+def test_a_process_that_dies_once_the_old_licence_is_given_back_exchanges_nothing_again(tmp_path):
+    world = contoso()
+    anna = holder_of_plan_1(world)
+    world.directory.set_provisioning(anna, "VISIO_CLIENT_SUBSCRIPTION", ends_in="Error")
+    plan_1 = world.directory.sku("VISIOONLINE_PLAN1")
+    world.directory.store.skus[plan_1].enabled += 2
+    with a_day(tmp_path / "var", world, config=exchanging(tmp_path)) as day:
+
+        def changes() -> int:
+            return len([w for w in day.watch.writes if w.endswith(f"{anna}/assignLicense")])
+
+        def dies(_: httpx.Request) -> None:
+            if changes() == GIVEN_BACK:
+                day.watch.meddle = lambda _: None
+                raise Killed
+
+        day.watch.meddle = dies
+        with pytest.raises(Killed):
+            for _ in range(6):
+                day.cycle()
+                day.wait(13 * 60)
+        for _ in range(4):
+            day.cycle()
+            day.wait(13 * 60)
+
+        assert changes() == GIVEN_BACK
+        held = {sku for sku, is_direct, _ in day.licences(ANNA) if is_direct}
+        assert (plan_1 in held, world.directory.sku("VISIOCLIENT") in held) == (True, False)
+        assert day.phase(FIRST) == "review"
+        assert "taken back" in day.notes(FIRST)[-1]
 
 
 def test_an_add_on_that_was_asked_for_first_is_given_after_its_base(tmp_path):

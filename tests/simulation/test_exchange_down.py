@@ -67,6 +67,20 @@ def test_the_larger_licence_that_we_gave_is_exchanged_in_one_call_and_its_own_li
     assert SMALLER in day.notes(LARGER)[-1]
 
 
+def test_a_larger_licence_that_was_left_beside_the_smaller_one_is_taken_away_and_nothing_else_is_touched(day):
+    day.cycle()
+    anna = day.world.directory.user("anna.berger@contoso.example").user_id
+    day.world.directory.grant(anna, PLAN_1)
+    order(day)
+    for _ in range(3):
+        day.wait(5)
+        day.cycle()
+
+    assert (has(day, "anna.berger", PLAN_1), has(day, "anna.berger", PLAN_3)) == (True, False)
+    assert log(day, SMALLER) == [("remove_license", "removals")]
+    assert (day.phase(SMALLER), day.phase(LARGER)) == ("granted", "revoked")
+
+
 def by_hand(day: Day) -> None:
     """Stefan's colleague has Plan 3 that nobody asked us for."""
     day.world.directory.grant(day.world.directory.user("ivan.petrov@contoso.example").user_id, PLAN_3)

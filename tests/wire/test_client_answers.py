@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from desired_state.model import Ticket
+from reconciler.clients.servicenow import HIDDEN
 from reconciler.clients.wire import Patience
 from reconciler.errors import (
     Forbidden,
@@ -240,6 +241,15 @@ def test_no_task_is_none_and_an_ignored_filter_is_an_error():
         a_servicenow(Remote(listed({**TASK, "correlation_id": "other"}))).find_task(KEY)
 
 
+@pytest.mark.parametrize(
+    "shown",
+    [listed(total=1), listed({**TASK, "correlation_id": KEY.upper()}, total=2), reply(200, {"result": []})],
+    ids=["one is hidden", "one of two is hidden", "nothing was counted"],
+)
+def test_a_task_that_may_be_hidden_from_us_is_not_said_to_be_missing(shown):
+    assert a_servicenow(Remote(shown)).find_task(KEY) is HIDDEN
+
+
 def test_closing_sends_everything_at_once_and_reads_back_what_became_of_it():
     remote = Remote(one({"sys_id": sys_id(81)}), one({**TASK, "state": "2"}))
 
@@ -345,10 +355,21 @@ def test_a_file_name_is_plain(name):
 
 def test_an_attachment_is_found_by_its_name():
     row = {"sys_id": sys_id(7), "table_sys_id": sys_id(1), "file_name": "evidence.json"}
-    servicenow = a_servicenow(Remote(reply(200, {"result": [row]})))
+    servicenow = a_servicenow(Remote(attachments(row)))
 
     assert servicenow.find_attachment(sys_id(1), "evidence.json") == sys_id(7)
     assert servicenow.find_attachment(sys_id(1), "other.json") is None
+
+
+@pytest.mark.parametrize("total", ["1", ""], ids=["one is hidden", "nothing was counted"])
+def test_an_attachment_that_may_be_hidden_from_us_is_not_said_to_be_missing(total):
+    servicenow = a_servicenow(Remote(attachments(total=total)))
+
+    assert servicenow.find_attachment(sys_id(1), "evidence.json") is HIDDEN
+
+
+def attachments(*rows: dict[str, str], total: str | None = None) -> httpx.Response:
+    return reply(200, {"result": rows}, {"X-Total-Count": str(len(rows)) if total is None else total})
 
 
 def test_an_hourly_limit_stops_a_write_before_anything_is_done():

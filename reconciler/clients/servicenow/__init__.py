@@ -1,6 +1,6 @@
 """ServiceNow: tickets in, answers out. Start with `client.ServiceNow`."""
 
-from reconciler.clients.servicenow.answers import ItemState
+from reconciler.clients.servicenow.answers import HIDDEN, Hidden, ItemState
 from reconciler.clients.servicenow.approving import Asked, Change, Impersonation, StandsIn
 from reconciler.clients.servicenow.client import ServiceNow
 from reconciler.clients.servicenow.dialect import SERVICENOW_DIALECT, SYSTEM, ServiceNowDialect
@@ -9,10 +9,12 @@ from reconciler.clients.servicenow.reading import Moved, TicketPage, Watermark
 from reconciler.clients.servicenow.records import TicketFields
 
 __all__ = [
+    "HIDDEN",
     "SERVICENOW_DIALECT",
     "SYSTEM",
     "Asked",
     "Change",
+    "Hidden",
     "Impersonation",
     "ItemState",
     "Moved",

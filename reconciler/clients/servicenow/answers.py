@@ -1,8 +1,10 @@
 """Writing back: notes, tasks, reopening, closing, attachments. Source: servicenow.md sections 9 and 10.
 
 Every write is sent once and carries a key that can be looked for afterwards: the first line of a note, the
-correlation_id of a task, the name of a file. A reply shows what was accepted, not what a rule made of it a moment
-later: whatever changes a state is read back. Ticket text is data: nothing in it can become markup.
+correlation_id of a task, the name of a file. Whoever looks is told "not there" only where nothing that matches was
+counted: rows are hidden after they were counted, and what is hidden may be ours (servicenow.md section 4). A reply
+shows what was accepted, not what a rule made of it a moment later: whatever changes a state is read back. Ticket text
+is data: nothing in it can become markup.
 """
 
 from __future__ import annotations
@@ -10,6 +12,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum
+from typing import Final
 
 import msgspec
 
@@ -18,7 +22,7 @@ from reconciler.clients.servicenow import records
 from reconciler.clients.servicenow.dialect import SYSTEM
 from reconciler.clients.servicenow.queries import equal, is_sys_id, key, sys_id
 from reconciler.clients.servicenow.records import ITEM_TABLE, REQUEST_TABLE, TASK_FIELDS, TASK_TABLE
-from reconciler.clients.servicenow.tables import Row, Tables, reply
+from reconciler.clients.servicenow.tables import Row, Tables, reply, total_of
 from reconciler.errors import Forbidden, Malformed, OutcomeUnknown, Rejected, RemoteError, SignInFailed
 from reconciler.model import Reply
 
@@ -29,6 +33,15 @@ NOTE_MAX, SHORT_MAX, CLOSE_MAX = 3800, 160, 3900  # columns cut longer texts sil
 _MARKUP = re.compile(r"\[(/?)code\]", re.IGNORECASE)
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _STATE_FIELDS = ("state", "active", "stage", "approval", "sys_updated_on", "sys_updated_by", "sys_mod_count")
+
+
+class Hidden(Enum):
+    """What was looked for may be there: something that matches is counted and not shown, or nothing was counted."""
+
+    HIDDEN = "hidden"
+
+
+HIDDEN: Final = Hidden.HIDDEN
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +131,9 @@ def create_task(
     return records.task(row)
 
 
-def find_task(tables: Tables, task_key: str) -> Task | None:
-    """The oldest task that carries the key, None when no visible one does."""
+def find_task(tables: Tables, task_key: str) -> Task | Hidden | None:
+    """The oldest task that carries the key, None when there is none, HIDDEN when one may be there unseen."""
+    counts: list[int] = []
     found = list(
         tables.rows(
             TASK_TABLE,
@@ -127,10 +141,17 @@ def find_task(tables: Tables, task_key: str) -> Task | None:
             TASK_FIELDS,
             operation="find_task",
             fits=lambda row: (row.text("correlation_id") or "").lower() == task_key.lower(),
+            counted=counts.append,
         )
     )
     ours = sorted((r for r in found if r.text("correlation_id") == task_key), key=_age)
-    return records.task(ours[0]) if ours else None
+    if ours:
+        return records.task(ours[0])
+    return None if _all_shown(len(found), counts[0] if counts else None) else HIDDEN
+
+
+def _all_shown(shown: int, counted: int | None) -> bool:
+    return counted is not None and shown >= counted
 
 
 def _age(row: Row) -> tuple[str, str]:
@@ -253,8 +274,8 @@ def attach(tables: Tables, ticket: str, file_name: str, content_type: str, data:
         ) from None
 
 
-def find_attachment(tables: Tables, ticket: str, file_name: str) -> str | None:
-    """sys_id of the ticket's attachment of that name, None when no visible one is there."""
+def find_attachment(tables: Tables, ticket: str, file_name: str) -> str | Hidden | None:
+    """sys_id of the ticket's attachment of that name, None when there is none, HIDDEN when one may be there unseen."""
     query = f"{equal('table_sys_id', sys_id(ticket))}^{equal('file_name', file_name)}"
     params = {"sysparm_query": query, "sysparm_limit": "100"}
     answer = tables.wire.get(ATTACHMENTS, params=params, operation="find_attachment")
@@ -266,4 +287,5 @@ def find_attachment(tables: Tables, ticket: str, file_name: str) -> str | None:
         if row.get("table_sys_id") != ticket:
             raise Malformed(SYSTEM, "an attachment that was not asked for: a part of the query is ignored")
     same = sorted(str(row.get("sys_id")) for row in found if row.get("file_name") == file_name)
-    return next((one for one in same if is_sys_id(one)), None)
+    ours = next((one for one in same if is_sys_id(one)), None)
+    return ours if ours is not None or _all_shown(len(found), total_of(answer)) else HIDDEN

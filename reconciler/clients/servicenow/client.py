@@ -122,12 +122,12 @@ class ServiceNow:
         """Whether the note of this key is in the ticket's journal; None when the journal cannot be read."""
         return answers.has_note(self._tables, ticket, key)
 
-    def find_task(self, key: str) -> Task | None:
-        """The task that was created with this key."""
+    def find_task(self, key: str) -> Task | answers.Hidden | None:
+        """The task that was created with this key; HIDDEN when it may be there and is not shown."""
         return answers.find_task(self._tables, key)
 
-    def find_attachment(self, ticket: str, file_name: str) -> str | None:
-        """sys_id of the attachment of that name."""
+    def find_attachment(self, ticket: str, file_name: str) -> str | answers.Hidden | None:
+        """sys_id of the attachment of that name; HIDDEN when it may be there and is not shown."""
         return answers.find_attachment(self._tables, ticket, file_name)
 
     def state_of(self, ticket: str) -> ItemState:

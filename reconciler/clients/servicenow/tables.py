@@ -208,12 +208,17 @@ def _page(answer: Answer, limit: int) -> Page:
     except msgspec.DecodeError as error:
         # An empty string among the rows was seen with cut streams and large limits: fewer rows may help.
         raise Truncated(SYSTEM, cut(error), request_id=answer.request_id) from None
-    count, link = answer.headers.get("X-Total-Count", ""), answer.headers.get("Link")
-    total = int(count) if count.isdigit() else None
+    link, total = answer.headers.get("Link"), total_of(answer)
     found = _NEXT.search(link or "")
     next_link = found.group(1) if found else None
     served_at = http_date(answer.headers.get("Date"))
     return Page(rows, _has_more(rows, limit, link, next_link, total), next_link, served_at, total)
+
+
+def total_of(answer: Answer) -> int | None:
+    """How many rows match, those that are hidden from us too; None when the server does not say."""
+    count = answer.headers.get("X-Total-Count", "")
+    return int(count) if count.isdigit() else None
 
 
 def _has_more(rows: Sequence[Row], limit: int, link: str | None, next_link: str | None, total: int | None) -> bool:
