@@ -88,8 +88,6 @@ def observe(reader: Reader, eyes: Eyes, *, scope: Scope, tenant_id: str, cycle: 
     """
     memory = remembered(reader, scope.tickets)
     count = pull(reader, cycle=cycle, numbers=scope.tickets, memory=memory)
-    if not memory.is_current:
-        memory = remembered(reader, scope.tickets)
     standings, states, copies = memory.standings, memory.states, memory.copies
     wanted = {k: s for k, s in standings.items() if s.declaration is not None and s.key.ticket in copies}
     unbound = {

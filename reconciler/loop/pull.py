@@ -64,16 +64,19 @@ class Reader:
 
 @dataclass(slots=True)
 class Memory:
-    """What is remembered of a tenant's tickets, or of the named ones: read once for a cycle.
+    """What is remembered of a tenant's tickets, or of the named ones: read once for a cycle, and kept as the store is.
 
-    Whoever holds the tenant's lease alone changes it; `is_current` is no longer true once something was written.
+    Whoever holds the tenant's lease changes it, and nobody else.
     """
 
     standings: dict[LineKey, ledger.Standing]
     states: dict[LineKey, LineState]
     copies: dict[str, Ticket]
     marks: dict[str, watermarks.Watermark]
-    is_current: bool = True
+    by_ticket: dict[str, dict[LineKey, LineState]] = field(init=False)  # the states again, by number
+
+    def __post_init__(self) -> None:
+        self.by_ticket = _by_ticket(self.states)
 
 
 def remembered(reader: Reader, numbers: Collection[str] = ()) -> Memory:
@@ -91,15 +94,15 @@ def remembered(reader: Reader, numbers: Collection[str] = ()) -> Memory:
 def pull(reader: Reader, *, cycle: str, numbers: Collection[str] = (), memory: Memory | None = None) -> int:
     """Read what changed since the watermark, or the named tickets; returns how many tickets were read.
 
-    `memory` is what is remembered of the same tickets; it says afterwards whether it still holds.
+    `memory` is what is remembered of the same tickets; it is kept up to date.
     """
     count = 0
     known = memory if memory is not None else remembered(reader, numbers)
     if numbers:
         found = reader.servicenow.tickets_by_number(sorted(n for n in numbers if not is_number(n)))
-        _take_in(reader, found, cycle, _Reading(known), watermark=None)
+        _take_in(reader, found, cycle, known, watermark=None)
         return len(found)
-    marks, unseen, reading = known.marks, _passed(known), _Reading(known)
+    marks, unseen = dict(known.marks), _passed(known)
     mark, meant, whole = marks.get(SOURCE), marks.get(MEANING), marks.get(WHOLE)
     at = reader.clock.now()
     is_whole = mark is None or whole is None or at - whole.at >= reader.whole_every
@@ -116,12 +119,10 @@ def pull(reader: Reader, *, cycle: str, numbers: Collection[str] = (), memory: M
     for page in pages:
         if passed:
             # The ticket may be as it was, and what it points to readable now: a person, an answer, a task.
-            _take_in(reader, page.named, cycle, reading, watermark=None, is_reread=True, people=page.people)
+            _take_in(reader, page.named, cycle, known, watermark=None, is_reread=True, people=page.people)
             _keep_moved(reader, moved, page.named, marks.get(TASKS))
             passed = set()  # they came with the first page
-        _take_in(
-            reader, page.tickets, cycle, reading, watermark=page.watermark, is_reread=is_reread, people=page.people
-        )
+        _take_in(reader, page.tickets, cycle, known, watermark=page.watermark, is_reread=is_reread, people=page.people)
         count += len(page.tickets)
     if meant is None or is_reread or is_whole:  # only now: a crash before this reads them all once more
         with reader.database.write() as session:
@@ -200,19 +201,11 @@ def _is_unread(declaration: object) -> bool:
     return isinstance(declaration, Refusal) and declaration.why is Why.UNKNOWN
 
 
-class _Reading:
-    """What is known while pages are taken in: kept as it is in the store."""
-
-    def __init__(self, memory: Memory) -> None:
-        self.memory, self.mark, self.copies = memory, memory.marks.get(SOURCE), dict(memory.copies)
-        self.states = _by_ticket(memory.states)
-
-
 def _take_in(
     reader: Reader,
     found: Iterable[Ticket],
     cycle: str,
-    reading: _Reading,
+    known: Memory,
     watermark: Watermark | None,
     *,
     is_reread: bool = False,
@@ -223,28 +216,33 @@ def _take_in(
     `people` are those who were read with the tickets, by sys_id; who else is mentioned is asked for.
     """
     read = tuple(t for t in found if t.item in reader.items and not is_number(t.number))
-    copies, states = reading.copies, reading.states
+    states, copies = known.by_ticket, {t.number: known.copies[t.number] for t in read if t.number in known.copies}
     fresh = tuple(t for t in read if is_reread or t.number not in states or copies.get(t.number) != t)
-    if not fresh and (watermark is None or _is_at(reading.mark, watermark)):
+    if not fresh and (watermark is None or _is_at(known.marks.get(SOURCE), watermark)):
         return
-    meant = _meant(reader, fresh, copies)
+    meant = _meant(reader, fresh, copies, known.standings)
     mentioned = mentions(reader.servicenow, fresh, reader.items, read=people, meant=meant)
     at = reader.clock.now()
-    numbers = {t.number for t in fresh}
-    reading.memory.is_current &= not fresh
+    renewed: set[str] = set()
     with reader.database.write() as session:
-        before = ledger.standings(session, reader.tenant, numbers)
+        before = ledger.standings(session, reader.tenant, {t.number for t in fresh})
         for ticket in fresh:
             is_first = ticket.number not in copies
             if copies.get(ticket.number) != ticket:
                 tickets.save(session, reader.tenant, ticket, at)
                 copies[ticket.number] = ticket
             own = states.get(ticket.number, {})
-            _declare(reader, session, ticket, mentioned[ticket.number], own, before, cycle, at, is_first=is_first)
+            if _declare(reader, session, ticket, mentioned[ticket.number], own, before, cycle, at, is_first=is_first):
+                renewed.add(ticket.number)
         if watermark is not None:
             watermarks.save(session, reader.tenant, SOURCE, watermark)
-            reading.mark = watermarks.Watermark(watermark.at, watermark.sys_id)
-        states |= _by_ticket(lines.load(session, reader.tenant, numbers))
+        moved = lines.load(session, reader.tenant, renewed) if renewed else {}
+    known.standings |= before
+    known.states |= moved
+    known.by_ticket |= _by_ticket(moved)
+    known.copies |= copies
+    if watermark is not None:
+        known.marks[SOURCE] = watermarks.Watermark(watermark.at, watermark.sys_id)
 
 
 def _by_ticket(states: Mapping[LineKey, LineState]) -> dict[str, dict[LineKey, LineState]]:
@@ -254,13 +252,16 @@ def _by_ticket(states: Mapping[LineKey, LineState]) -> dict[str, dict[LineKey, L
     return found
 
 
-def _meant(reader: Reader, fresh: Iterable[Ticket], copies: Mapping[str, Ticket]) -> dict[LineKey, str]:
+def _meant(
+    reader: Reader,
+    fresh: Iterable[Ticket],
+    copies: Mapping[str, Ticket],
+    standings: Mapping[LineKey, ledger.Standing],
+) -> dict[LineKey, str]:
     """Whom (sys_id) a user name on a form was read to mean, as long as the form says the same or they have the name."""
     typed = {t.number: (t, names) for t in fresh if (names := user_names(t, reader.items[t.item]))}
     if not typed:
         return {}
-    with reader.database.read() as session:
-        standings = ledger.standings(session, reader.tenant, typed.keys())
     found: dict[LineKey, str] = {}
     for ticket, names in typed.values():
         copy = copies.get(ticket.number)
@@ -284,8 +285,8 @@ def _declare(
     at: datetime,
     *,
     is_first: bool,
-) -> None:
-    """Declare one ticket; `before` is how its lines stand, and is kept up to date."""
+) -> bool:
+    """Declare one ticket; `before` is how its lines stand, and is kept up to date. True when a line was renewed."""
     taken = intake(
         ticket,
         reader.items[ticket.item],
@@ -299,6 +300,7 @@ def _declare(
         named=mentioned.named,
     )
     news: list[Request | Refusal] = []
+    is_renewed = False
     is_ours = _is_our_reopening(taken.says, known) and _was_reopened(reader, session, ticket)
     for line in taken.lines:
         standing = before.get(line.key)
@@ -313,10 +315,11 @@ def _declare(
         before[line.key] = ledger.append_to(session, reader.tenant, stood, change, at)
         if before[line.key] is not stood and is_news:
             news.append(line)
-            _renew(reader, session, known.get(line.key), cycle, at)
+            is_renewed |= _renew(reader, session, known.get(line.key), cycle, at)
     told = taken.lines if is_first else news
     if told:
         _tell_seen(session, reader.tenant, ticket, told, cycle, at)
+    return is_renewed
 
 
 def _tell_seen(
@@ -392,10 +395,10 @@ def _who(request: Request) -> tuple[str | None, str | None]:
     return request.claim.upn, person.sys_id if person is not None else None
 
 
-def _renew(reader: Reader, session: Session, state: LineState | None, cycle: str, at: datetime) -> None:
-    """A line that had come to its end is a new decision when its ticket says something new."""
+def _renew(reader: Reader, session: Session, state: LineState | None, cycle: str, at: datetime) -> bool:
+    """A line that had come to its end is a new decision when its ticket says something new. True when it was one."""
     if state is None or state.phase not in (FINAL | {Phase.REVIEW}):
-        return
+        return False
     fresh = renewed(state, at)
     if lines.save(session, reader.tenant, fresh, at):
         journal.append(
@@ -407,3 +410,4 @@ def _renew(reader: Reader, session: Session, state: LineState | None, cycle: str
             at=at,
             cycle=cycle,
         )
+    return True
