@@ -137,6 +137,13 @@ class Asking(RuleBasedStateMachine):
         self.request = replace(self.request, stages=tuple(stages))
 
     @precondition(lambda self: self.request is not None and self.request.stage is not None)
+    @rule(to=people, by=st.none() | people)
+    def somebody_stands_in_and_answers(self, to, by) -> None:
+        if self.request.stage.everyone:
+            self.delegate(self.request.stage.everyone[0], to, by)
+            self.answer(to, self.request.stage.name, Verdict.APPROVE, self.request.digest, Channel.PAGE, "")
+
+    @precondition(lambda self: self.request is not None and self.request.stage is not None)
     @rule(human=people)
     def lose_role(self, human) -> None:
         self.request = lost(self.request, {human.oid: False})
