@@ -69,10 +69,10 @@ endure: install
 	EVERY_REQUEST=$(SHARE) EVERY_SEED=0 $(BIN)/python -m pytest tests/simulation -m long -n 2 --dist worksteal
 
 # The service as a process over the sandbox's TLS ports: virtual hours with faults, outages and kill -9. Two weeks take
-# about half an hour; CI takes HOURS=6. SPEED, KILLS and SEED may be set too.
+# about half an hour; CI takes HOURS=6 with two of them on one store. SPEED, KILLS and SEED may be set too.
 HOURS ?= 336
 soak: install
-	$(BIN)/python -m tests.soak --hours $(HOURS) $(if $(SPEED),--speed $(SPEED)) $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
+	$(BIN)/python -m tests.soak --hours $(HOURS) $(if $(SPEED),--speed $(SPEED)) $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED)) $(if $(SERVICES),--services $(SERVICES))
 
 # Any number of simulated customers: SEEDS=1000 FROM=0. One of them, told cycle by cycle: SEED=1234.
 SEEDS ?= 200

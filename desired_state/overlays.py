@@ -30,6 +30,7 @@ def _as_price(value: Any) -> Any:
 
 Span = Annotated[timedelta, BeforeValidator(_as_duration)]
 Price = Annotated[Decimal, BeforeValidator(_as_price), Field(ge=0, le=1_000_000)]
+Share = Annotated[Decimal, BeforeValidator(_as_price), Field(ge=0, le=1, decimal_places=4)]
 
 OnDrift = Literal["ask", "adopt", "revert"]
 
@@ -38,7 +39,8 @@ class ProductOverlay(BaseModel):
     """Changes to one product; None leaves the built-in word. SKUs are ids or part numbers, in order of preference.
 
     `like` makes a new product from an old one (a subsidiary with its own group). `sku_names` (id -> part number)
-    names SKUs that the built-in table does not have. `mode` and `answers` narrow the tenant's for this product.
+    names SKUs that the built-in table does not have. `mode`, `answers` and `enforce_share` narrow the tenant's for this
+    product.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -68,3 +70,4 @@ class ProductOverlay(BaseModel):
     held: str = ""
     mode: Literal["observe", "suggest", "enforce"] | None = None
     answers: Literal["silent", "note", "task", "full"] | None = None
+    enforce_share: Share | None = None

@@ -11,8 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, timedelta
-from zoneinfo import ZoneInfo
+from datetime import timedelta
 
 from sqlmodel import Session
 
@@ -36,6 +35,7 @@ from reconciler.signatures import BadSignature, fingerprint, signed_by, verified
 from reconciler.signers import allowed
 from reconciler.store import approvals, breakglass
 from reconciler.wiring import App
+from reconciler.wiring.configured import zone
 from reconciler.wiring.governing import signers_of
 
 REVIEW_WITHIN = timedelta(days=2)  # working days
@@ -82,7 +82,7 @@ def approve(app: App, approval: Approval, signatures: Sequence[str], *, reason: 
         UserError: a signature does not count, or whoever made it may not approve this.
         RemoteError: the accounts of the signers cannot be read.
     """
-    signed = _signed(app, to_sign(app, approval, "approve", reason=reason, ticket=ticket), signatures)
+    signed = people_behind(app, to_sign(app, approval, "approve", reason=reason, ticket=ticket), signatures)
     for one in signed:
         if may_be_same(one.human, approval.opener):
             raise UserError("nobody approves what they ordered themselves, by break-glass neither", exit_code=1)
@@ -114,14 +114,14 @@ def approve(app: App, approval: Approval, signatures: Sequence[str], *, reason: 
 
 def reject(app: App, approval: Approval, signature: str, *, reason: str, by: str) -> Approval:
     """Reject the request, by one of the people who may decide from the terminal. Raises as `approve`."""
-    (signed,) = _signed(app, to_sign(app, approval, "reject", reason=reason), [signature])
+    (signed,) = people_behind(app, to_sign(app, approval, "reject", reason=reason), [signature])
     with app.database.write() as session:
         return _decided(app, session, approval, signed, Verdict.REJECT, reason=reason, ticket="", by=by)
 
 
 def review(app: App, approval: Approval, signature: str, *, note: str) -> str:
     """Note that somebody who did not sign has looked at a use of break-glass; who it was. Raises as `approve`."""
-    (signed,) = _signed(app, to_sign(app, approval, "review", reason=note), [signature], is_review=True)
+    (signed,) = people_behind(app, to_sign(app, approval, "review", reason=note), [signature], is_review=True)
     deciders = [h for d in approval.decisions for h in d.humans]
     if any(may_be_same(signed.human, h) for h in (*deciders, *approval.parties)):
         raise UserError("it is looked at by somebody who neither signed it nor is a party to it", exit_code=1)
@@ -137,8 +137,7 @@ def review_calendar(app: App) -> Calendar:
     """The working days of the tenant; Monday to Friday where it does not say."""
     settings = app.tenant.approvals
     days = frozenset(_DAYS.index(day) for day in settings.working_days) or _MONDAY_TO_FRIDAY
-    zone = ZoneInfo(app.tenant.timezone) if app.tenant.timezone != "UTC" else UTC
-    return Calendar(days, frozenset(settings.holidays), zone)
+    return Calendar(days, frozenset(settings.holidays), zone(app.tenant))
 
 
 def _decided(
@@ -176,7 +175,9 @@ def _decided(
     return found
 
 
-def _signed(app: App, payload: bytes, signatures: Sequence[str], *, is_review: bool = False) -> tuple[Signed, ...]:
+def people_behind(
+    app: App, payload: bytes, signatures: Sequence[str], *, is_review: bool = False
+) -> tuple[Signed, ...]:
     """The people behind the signatures, each once, with accounts that can act. Raises UserError and RemoteError."""
     named = app.tenant.approvals.break_glass_signers
     if not named and not is_review:

@@ -22,9 +22,12 @@ from reconciler.loop.groups import unusable
 from reconciler.loop.memberships import read_groups
 from reconciler.model import ObservedGroup, ObservedUser, SubscribedSku
 from reconciler.overreach import overreach
+from reconciler.promotion.advice import Position
+from reconciler.promotion.values import Axis
 from reconciler.store import directories, journal
 from reconciler.wiring import App
-from reconciler.wiring.governing import standing_of
+from reconciler.wiring.governing import further, standing_of
+from reconciler.wiring.promoting import ladder_of
 
 BASIC_ENDS = ("smtp.office365.com",)  # off by default for existing tenants after December 2026, not for new ones at all
 
@@ -79,10 +82,11 @@ def _try(area: str, name: str, check: Callable[[], str]) -> Finding:
 
 def _own(app: App) -> Iterator[Finding]:
     yield _try("configuration", "file", lambda: f"{app.settings.source}, digest {standing_of(app).digest[:16]}")
-    yield Finding("configuration", "mode", Health.WELL, f"mode {app.tenant.mode}, answers {app.tenant.answers}")
+    mode = Position(app.tenant.mode, app.tenant.enforce_share).on(Axis.MODE)
+    yield Finding("configuration", "mode", Health.WELL, f"mode {mode}, answers {app.tenant.answers}")
     if app.standing is not None:
         yield Finding("configuration", "acceptance", Health.WARNING, app.standing.why())
-
+    yield from _promotion(app)
     yield _scope(app)
     with app.database.read() as session:
         shared = directories.shared(session, app.name)
@@ -96,6 +100,17 @@ def _own(app: App) -> Iterator[Finding]:
 
     yield _try("store", "database", store)
     yield from _mail(app)
+
+
+def _promotion(app: App) -> Iterator[Finding]:
+    """What goes further than the evidence carries, and what should go back: told, never refused."""
+    for move in further(app):
+        health = Health.WELL if move.is_carried else Health.WARNING
+        yield Finding("configuration", "promotion", health, move.sentence)
+    for advice in ladder_of(app).advice:
+        if advice.back:
+            sentence = f"{advice.product}: {advice.back}; `reconciler promotion show {advice.product}` says which"
+            yield Finding("configuration", "promotion", Health.WARNING, sentence)
 
 
 def _mail(app: App) -> Iterator[Finding]:

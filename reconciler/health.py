@@ -2,7 +2,8 @@
 
 A condition is something that is wrong for a while: a system that does not answer, a store that cannot be written. It is
 said once when it begins and once when it is over, however often it is met in between. Names of conditions are a closed
-list, so that a probe, a metric and a log line can share them; sentences are for the log only.
+list, so that a probe, a metric and a log line can share them; why it is so is for the log only. What is said is a
+constant message with fields, as every line of the log.
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Protocol
 
 SERVICENOW, GRAPH, SIGN_IN, TEAMS, STORE = "servicenow", "graph", "sign_in", "teams", "store"
-SLOW, PARTLY, LEASE, CLOCK, CONFIGURATION, AUDIT, NOTICES, DEFECT = (
+SLOW, PARTLY, LEASE, CLOCK, STANDSTILL, CONFIGURATION, AUDIT, NOTICES, DEFECT = (
     "slow",
     "partly",
     "lease",
     "clock",
+    "standstill",
     "configuration",
     "audit",
     "notices",
@@ -33,6 +36,7 @@ CONDITIONS = (
     PARTLY,
     LEASE,
     CLOCK,
+    STANDSTILL,
     CONFIGURATION,
     AUDIT,
     NOTICES,
@@ -57,11 +61,12 @@ def condition_of(system: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What is wrong. `sentence` is the newest one."""
+    """What is wrong, as it was last said."""
 
     name: str
     since: datetime
-    sentence: str
+    message: str
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +87,19 @@ class Pulse:
         return self.beat_age_s < STALLED_AFTER_S
 
 
+class Say(Protocol):
+    """Takes one event for the log: a constant message and its fields."""
+
+    def __call__(self, message: str, /, **fields: object) -> None: ...
+
+
 class Health:
     """Kept by the service, read by probes and by the watchdog.
 
-    `say` takes one line for the log; `stopwatch` gives the machine's own seconds, whatever a sandbox's clock does.
+    `say` takes what is new for the log; `stopwatch` gives the machine's own seconds, whatever a sandbox's clock does.
     """
 
-    def __init__(self, say: Callable[[str], None], stopwatch: Callable[[], float]) -> None:
+    def __init__(self, say: Say, stopwatch: Callable[[], float]) -> None:
         self._say, self._stopwatch = say, stopwatch
         self._lock = threading.Lock()
         self._conditions: dict[str, Condition] = {}
@@ -118,22 +129,24 @@ class Health:
             self._pulse = replace(self._pulse, failures=self._pulse.failures + 1)
             return self._pulse.failures
 
-    def bad(self, name: str, sentence: str, at: datetime) -> None:
-        """Something is wrong. Said when it was not."""
+    def bad(self, name: str, message: str, at: datetime, *, why: str = "", **fields: object) -> None:
+        """Something is wrong. Said when it was not; `why` is for people, other fields for programs."""
         assert name in CONDITIONS, name
         with self._lock:
             before = self._conditions.get(name)
             since = before.since if before is not None else at
-            self._conditions[name] = Condition(name, since, sentence)
+            self._conditions[name] = Condition(name, since, message, why)
         if before is None:
-            self._say(sentence)
+            self._say(message, condition=name, why=why, **fields)
 
     def good(self, name: str, at: datetime) -> None:
         """It is not, or not any more. Said when it was."""
         with self._lock:
             before = self._conditions.pop(name, None)
         if before is not None:
-            self._say(f"{_OVER[name]} again, after {_span(at - before.since)}")
+            # how long a clock stood still it cannot tell itself
+            after = _span(at - before.since) if name != STANDSTILL else ""
+            self._say(_OVER[name], condition=name, after=after)
 
     def note(self, sentences: Mapping[str, str] | tuple[str, ...], at: datetime) -> None:
         """What a cycle wants a person to know: each sentence once, until a cycle comes without it."""
@@ -142,7 +155,7 @@ class Health:
             fresh = [sentence for sentence in now if sentence not in self._notes]
             self._notes = {sentence: self._notes.get(sentence, at) for sentence in now}
         for sentence in fresh:
-            self._say(sentence)
+            self._say("a person should know", sentence=sentence)
 
     def pulse(self) -> Pulse:
         """How it is now."""
@@ -153,19 +166,20 @@ class Health:
 
 
 _OVER = {
-    SERVICENOW: "ServiceNow answers",
-    GRAPH: "Microsoft Graph answers",
-    SIGN_IN: "sign-in works",
-    TEAMS: "Teams answers",
-    STORE: "the store can be used",
-    SLOW: "cycles are in time",
-    PARTLY: "every line could be read and changed",
-    LEASE: "this service does the cycles",
-    CLOCK: "the clock goes evenly",
-    CONFIGURATION: "the configuration can be read",
-    AUDIT: "the audit log is signed",
-    NOTICES: "people can be told",
-    DEFECT: "cycles come to their end",
+    SERVICENOW: "ServiceNow answers again",
+    GRAPH: "Microsoft Graph answers again",
+    SIGN_IN: "sign-in works again",
+    TEAMS: "Teams answers again",
+    STORE: "the store can be used again",
+    SLOW: "cycles are in time again",
+    PARTLY: "every line could be read and changed again",
+    LEASE: "this service does the cycles again",
+    CLOCK: "the clock goes evenly again",
+    STANDSTILL: "the clock moves again",
+    CONFIGURATION: "the configuration can be read again",
+    AUDIT: "the audit log is signed again",
+    NOTICES: "people can be told again",
+    DEFECT: "cycles come to their end again",
 }
 
 

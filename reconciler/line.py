@@ -45,6 +45,7 @@ from reconciler.model import (
     Verdict,
 )
 from reconciler.question import Decided, Question
+from reconciler.share import Side
 
 NAME_MAX = 200
 
@@ -426,6 +427,7 @@ class Gated:
     ruling: Ruling | None = None  # what the rules say together; None where they were not asked
     approved_by: str = ""  # the rule that it is sent by, "" where people approved it
     weights: tuple[Weight, ...] = ()  # of the proposal's actions, in order
+    canary: Side | None = None  # where only a share of the people is enforced for: on which side this one is
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,11 +33,10 @@ TEXT_MAX = 2000  # characters of one value
 TRACE_MAX = 20_000  # of a traceback
 DEPTH_MAX, ITEMS_MAX = 6, 200
 QUIET = ("httpx", "httpcore", "msal", "urllib3", "uvicorn", "asyncio", "alembic", "sqlalchemy", "mcp")
-SAID = "service"  # the message of a line that is a sentence for people and nothing else
 
 
 class Log(Protocol):
-    """Takes one event: a constant message and its fields; or a sentence alone."""
+    """Takes one event: a constant message and its fields."""
 
     def __call__(self, message: str, /, **fields: object) -> None: ...
 
@@ -80,10 +79,7 @@ def service_log() -> Log:
     own = logger("service")
 
     def log(message: str, /, **fields: object) -> None:
-        if fields:
-            own.info(message, **fields)
-        else:
-            own.info(SAID, sentence=message)
+        own.info(message, **fields)
 
     return log
 
@@ -219,7 +215,7 @@ def _for_people(_logger: object, _name: str, event: Event) -> str:
     at, level, message = event.pop("at", ""), event.pop("level", ""), event.pop("event", "")
     name, trace = event.pop("logger", ""), event.pop("trace", "")
     sentence = event.pop("sentence", "")
-    said = f"{message}: {sentence}" if sentence and message != SAID else sentence or message
+    said = f"{message}: {sentence}" if sentence else message
     loud = f" {level.upper()}" if level in ("warning", "error", "critical") else ""
     foreign = f" [{name}]" if message == "library" else ""
     fields = "".join(f" {key}={_shown(value)}" for key, value in sorted(event.items()))

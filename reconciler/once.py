@@ -18,7 +18,7 @@ from reconciler.loop.cycle import Run, cycle
 from reconciler.loop.observe import Scope
 from reconciler.metrics import UNCOUNTED, counting
 from reconciler.report import CycleReport
-from reconciler.store import breakglass, directories, heartbeat, journal, leases
+from reconciler.store import breakglass, directories, heartbeat, journal, leases, retention
 from reconciler.wiring import App, governed
 from reconciler.wiring.kept import nothing
 
@@ -68,6 +68,7 @@ def _rehearsed(app: App, name: str, scope: Scope) -> CycleReport:
 def _once(app: App, name: str, scope: Scope, hold: Hold) -> CycleReport:
     app.prepare(name)
     app.own_meter.modes(app.modes())
+    app.own_meter.shares(app.shares())
     with app.database.write() as session:
         heartbeat.start(session, app.name, name, app.clock.now())
     try:
@@ -146,6 +147,7 @@ def _seen(report: CycleReport, scope: Scope) -> CycleReport:
 
 def _finish(app: App, name: str, report: CycleReport | None, error: str) -> None:
     with app.database.write() as session:
+        retention.forget_days(session, app.name, app.clock.now())
         heartbeat.finish(
             session,
             app.name,

@@ -10,7 +10,6 @@ UNKNOWN_MAX = 0.05
 BUDGET_MIN = 0.1
 STALLED_S = 1800  # six cycles at schedule.every = "5m"
 NO_PROGRESS_S = 600  # what /healthz calls dead
-APPROVAL_S = 2 * 86_400  # approvals.escalate_after
 CREDENTIAL_S = 14 * 86_400
 EXPIRED_FOR = "25h"  # the group path's window, and an hour
 QUEUED_FOR = "1h"

@@ -173,11 +173,10 @@ PROOFS = (
     Proof(
         "ReconcilerApprovalOverdue",
         {
-            'reconciler_approval_oldest_age_seconds{tenant="t"}': "172000+60x20 _x60",
-            'reconciler_approvals{tenant="t",state="pending"}': "1+0x20 0+0x60",
+            'reconciler_approval_overdue_seconds{tenant="t"}': "0+0x5 60+60x15 0+0x60",  # answered in the end
         },
         20,
-        "a request of t has waited for an answer for 2d 0h 6m 40s",
+        "a request of t has waited for an answer 15m 0s longer than it may",
         30,
         _T,
     ),
@@ -263,7 +262,7 @@ WATCHED = {
     "ReconcilerSeatsQueuedMissing": ("reconciler_seats", True),
     "ReconcilerExpiredStillLicensedMissing": ("reconciler_expired_still_licensed", True),
     "ReconcilerFlappingMissing": ("reconciler_flaps_total", False),
-    "ReconcilerApprovalOverdueMissing": ('reconciler_approvals{state="pending"}', True),
+    "ReconcilerApprovalOverdueMissing": ("reconciler_approval_overdue_seconds", True),
     "ReconcilerThrottledMissing": ("reconciler_api_throttled_total", False),
     "ReconcilerAuditBrokenMissing": ("reconciler_audit_ok", False),
     "ReconcilerCredentialExpiringMissing": ("reconciler_credential_expiry_seconds", False),
@@ -359,7 +358,7 @@ def _missing_of_one_tenant() -> dict[str, Any]:
     late = [{"series": _with(name, 'tenant="t"'), "values": "_x30 1+0x60"} for name in names]
     asked = []
     for twin, (_, tells_tenants) in WATCHED.items():
-        if tells_tenants and twin != "ReconcilerApprovalOverdueMissing":
+        if tells_tenants:
             asked += [_asked(twin, ABSENT_SEEN, [_told(twin, {"tenant": "t"})]), _asked(twin, BACK_SEEN, [])]
     return {
         "name": "a twin names the tenant whose series are missing",

@@ -7,7 +7,6 @@ nothing is scraped, for then one alert says it all.
 from __future__ import annotations
 
 from deploy.monitoring.limits import (
-    APPROVAL_S,
     BUDGET_MIN,
     CREDENTIAL_S,
     EXPIRED_FOR,
@@ -228,14 +227,10 @@ ALERTS = (
     ),
     Alert(
         "ReconcilerApprovalOverdue",
-        "max by (tenant) (reconciler_approval_oldest_age_seconds)",
-        f"> {APPROVAL_S}",
-        "a request of {{ $labels.tenant }} has waited for an answer for {{ $value | humanizeDuration }}",
-        # there is no age while nothing waits
-        '((max by (tenant) (reconciler_approvals{state="pending"}) > 0'
-        " unless on (tenant) reconciler_approval_oldest_age_seconds)"
-        ' or on () absent(reconciler_approvals{state="pending"}))'
-        f" and on () (max({JOB}) == 1)",
+        "max by (tenant) (reconciler_approval_overdue_seconds)",
+        "> 0",
+        "a request of {{ $labels.tenant }} has waited for an answer {{ $value | humanizeDuration }} longer than it may",
+        missing("reconciler_approval_overdue_seconds"),
     ),
     Alert(
         "ReconcilerThrottled",

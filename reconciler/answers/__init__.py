@@ -4,7 +4,7 @@
 outbox and to those who give the answers.
 """
 
-from reconciler.answers.decide import answers, signature, told
+from reconciler.answers.decide import answers, level_of, signature, told
 from reconciler.answers.evidence import AuditHead
 from reconciler.answers.owners import owner, owner_of
 from reconciler.answers.values import (
@@ -29,6 +29,7 @@ __all__ = [
     "Manners",
     "Names",
     "answers",
+    "level_of",
     "owner",
     "owner_of",
     "signature",

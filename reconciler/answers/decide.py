@@ -104,7 +104,7 @@ def answers(
         return ()
     matters = {e.state.key: m for e in endings if (m := matter(e, done.get(e.state.key, ()))) is not None}
     news = [e for e in endings if e.state.key in matters and _is_news(e)]
-    manners = replace(manners, level=_level(endings, manners))
+    manners = replace(manners, level=level_of(endings, manners))
     if not news or manners.level == "silent":
         return ()
     facts = [[str(e.state.key), e.state.episode, e.state.phase.value, e.state.cause] for e in news]
@@ -263,7 +263,7 @@ def _is_news(ending: Ending) -> bool:
     return signature(ending.state) != _told_before(ending)
 
 
-def _level(endings: Sequence[Ending], manners: Manners) -> str:
+def level_of(endings: Sequence[Ending], manners: Manners) -> str:
     """The narrowest level of the tenant and of the products that the ticket is about."""
     keys = [e.finding.line.product.key for e in endings if e.finding.line.product is not None]
     return min([manners.level, *(manners.levels.get(k, manners.level) for k in keys)], key=LEVELS.index)

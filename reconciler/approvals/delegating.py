@@ -24,8 +24,13 @@ class Wish:
     starts_on: date | None = None
 
 
-def arranged(of: Human, wish: Wish, found: Candidate | None, *, at: datetime, longest: timedelta) -> Delegation | str:
-    """The delegation that a wish asks for, or the sentence why there is none. `found` is the account of `wish.to`."""
+def arranged(
+    of: Human, wish: Wish, found: Candidate | None, *, at: datetime, longest: timedelta, by: Human | None = None
+) -> Delegation | str:
+    """The delegation that a wish asks for, or the sentence why there is none. `found` is the account of `wish.to`.
+
+    `by` is the administrator who arranges it for an approver; None: the approver does.
+    """
     if "@" not in wish.to:
         return "Name who stands in for you, by their sign-in name."
     if wish.ends_on is None:
@@ -48,7 +53,10 @@ def arranged(of: Human, wish: Wish, found: Candidate | None, *, at: datetime, lo
         return "This account is not active, so nobody can answer with it."
     if found.is_guest is not False:
         return "A guest cannot stand in for an approver."
-    return Delegation(of, found.human, starts_at, ends_at, by=f"{of.tid}/{of.oid}")
+    if by is not None and may_be_same(by, found.human):
+        return "Whoever arranges it for somebody else does not stand in for them."
+    who = by or of
+    return Delegation(of, found.human, starts_at, ends_at, by=who.account, arranged_by=by)
 
 
 def _day(day: date) -> datetime:

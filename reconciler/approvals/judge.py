@@ -69,7 +69,7 @@ def opens_next(approval: Approval) -> bool:
 def may_see(approval: Approval, human: Human, at: datetime) -> bool:
     """Whether a person is, was or stands in for an approver of the request: everybody else sees nothing of it."""
     human = known(approval, human)
-    return any(_role(stage, human, at) is not None for stage in approval.stages) or among(
+    return any(_role(approval, stage, human, at) is not None for stage in approval.stages) or among(
         human, (h for d in approval.decisions for h in d.humans)
     )
 
@@ -84,14 +84,20 @@ def waits_for(approval: Approval, human: Human, at: datetime, *, changers: Colle
     return not isinstance(settled, Refusal) and _parties(approval, settled, changers) is None
 
 
-def _role(stage: Stage, human: Human, at: datetime) -> tuple[Human, ...] | None:
-    """() for an approver, whom they stand in for otherwise; None for somebody who has no part in the stage."""
+def _role(approval: Approval, stage: Stage, human: Human, at: datetime) -> tuple[Human, ...] | None:
+    """() for an approver, whom they stand in for otherwise; None for somebody who has no part in the stage.
+
+    Nobody finds a deputy for the approver of their own request: what a party of it arranged counts for nothing here.
+    """
     if among(human, (*stage.approvers, *stage.alternates)):
         return ()
     named = tuple(
         d.of
         for d in stage.delegations
-        if same(d.to, human) and d.starts_at <= at < d.ends_at and among(d.of, stage.everyone)
+        if same(d.to, human)
+        and d.starts_at <= at < d.ends_at
+        and among(d.of, stage.everyone)
+        and not any(may_be_same(d.arranged_by, party) for party in approval.parties)
     )
     return named or None
 
@@ -101,7 +107,7 @@ def _acting(approval: Approval, decision: Decision, at: datetime) -> Decision | 
     actor, stage = decision.actor, next((s for s in approval.stages if s.name == decision.stage), None)
     if stage is None:
         return _not_approver()
-    role = _role(stage, actor, at)
+    role = _role(approval, stage, actor, at)
     if role is None:
         if among(actor, (h for d in approval.decisions for h in d.humans)):
             return _already()

@@ -47,6 +47,7 @@ class Given:
     assurance: Assurance
     comment: str
     at: datetime
+    how: str = ""  # by what it was told who it was, for the record
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +82,14 @@ def read(
     approver = people.get((row.approver_user or "").lower())
     if approver is None:
         return NotGiven("whom it names has no single account in the directory", is_odd=True)
-    acted, assurance = _actor(row)
-    if acted and acted.lower() in {name.lower() for name in software} | SOFTWARE:
+    acted, assurance, how = _actor(row)
+    if not acted:  # a due date would approve like this, and so would a script
+        return NotGiven("who decided it cannot be read", is_odd=True)
+    if acted.lower() in {name.lower() for name in software} | SOFTWARE:
         return NotGiven(f"it was decided by {acted}, which is software", is_odd=True)
     if row.impersonator:
-        return NotGiven(f"{row.impersonator} acted in the name of {acted or 'somebody else'}", is_odd=True)
-    actor = people.get(acted.lower()) if acted else approver
+        return NotGiven(f"{row.impersonator} acted in the name of {acted}", is_odd=True)
+    actor = people.get(acted.lower())
     if actor is None:
         return NotGiven(f"{acted} has no single account in the directory", is_odd=True)
     acting_for = None
@@ -105,13 +108,12 @@ def read(
     comment = row.comment.strip()
     if verdict is Verdict.REJECT and len(comment) < len(NO_REASON):
         comment = f"{comment} ({NO_REASON})" if comment else NO_REASON
-    return Given(verdict, actor, acting_for, assurance, comment, row.changed_at)
+    return Given(verdict, actor, acting_for, assurance, comment, row.changed_at, how)
 
 
-def _actor(row: NativeRow) -> tuple[str, Assurance]:
-    """Who changed the state: by the history, else who touched the row last; "" and low where neither is readable."""
+def _actor(row: NativeRow) -> tuple[str, Assurance, str]:
+    """Who changed the state: by the history, else, less sure, who touched it last; "" where neither can be read."""
+    names = "; whether somebody acted in their name could not be read" if row.impersonator is None else ""
     if row.actor:
-        return row.actor, Assurance.MEDIUM
-    if row.touched_by:
-        return row.touched_by, Assurance.MEDIUM
-    return "", Assurance.LOW
+        return row.actor, Assurance.MEDIUM, f"by the history of the row{names}"
+    return row.touched_by or "", Assurance.LOW, f"by who touched the row last{names}"

@@ -29,6 +29,11 @@ class Human:
     employee_id: str = ""
 
     @property
+    def account(self) -> str:
+        """The account as the audit log names who acted: tenant and object id."""
+        return f"{self.tid}/{self.oid}"
+
+    @property
     def one(self) -> str:
         """Names the human behind the account: the employee id, or the account itself where that is not known."""
         number = self.employee_id.strip().casefold()
@@ -117,7 +122,10 @@ class _Rank(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Delegation:
-    """`to` may act for `of` from one instant until another, one level deep (A10). `source` says who knows of it."""
+    """`to` may act for `of` from one instant until another, one level deep (A10). `source` says who knows.
+
+    `arranged_by` is the administrator who arranged it in the place of `of`, and who gains no answer to what is theirs.
+    """
 
     of: Human
     to: Human
@@ -125,6 +133,7 @@ class Delegation:
     ends_at: datetime
     by: str = ""  # who arranged it
     source: str = "reconciler"  # or servicenow
+    arranged_by: Human | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,8 @@ The chain proves that nothing was changed afterwards; this judges what was writt
     unpaired     a result without its intent, a second result, or one about something else
     backwards    an instant long before the one of the row before, which the log itself did not notice
     replanned    an intent that names another plan or request digest than its cycle recorded
-    unapproved   a write to the directory whose request waits for approval, or was refused, expired or void
+    unapproved   a write to the directory whose request waits for approval, or was refused, expired or void; also one
+                 that the rules, as its cycle recorded them, denied, held back or wanted asked, and nobody was asked
     self         an approval by who asked for it or gets it; by who ordered it, unless a rule trusts them to
 
 What may be is a notice: an intent without result (the process died; the next cycle looks first), a clock that was seen
@@ -45,6 +46,7 @@ class _Tenant:
     cycle: str = ""
     plan: str = ""
     digests: dict[str, tuple[str, str]] = field(default_factory=dict)  # line -> cycle, digest
+    rulings: dict[str, tuple[str, str]] = field(default_factory=dict)  # request digest -> cycle, what the rules said
     approvals: dict[str, str] = field(default_factory=dict)  # request digest -> state
     parties: dict[str, Mapping[str, Any]] = field(default_factory=dict)  # id -> the body that opened it
     begins: int = 1
@@ -77,6 +79,7 @@ class Conduct:
             self._plan(tenant, row, body)
             if isinstance(body.get("digest"), str):
                 tenant.digests[row["subject"]] = (row["cycle"], body["digest"])
+                tenant.rulings[body["digest"]] = (row["cycle"], _says(body.get("ruling")))
 
     def finish(self) -> None:
         """Say what only the end shows: intents that never had a result."""
@@ -119,6 +122,10 @@ class Conduct:
             self.notices.append(Finding(row["tenant"], row["seq"], "unasked", said))
         elif state is not None and state not in _GOOD:
             self._find(row, "unapproved", f"writes to the directory while the approval of its request is {state}")
+        elif state is None:
+            cycle, says = tenant.rulings.get(digest, ("", ""))
+            if cycle == row["cycle"] and says in _AGAINST:
+                self._find(row, "unapproved", f"writes to the directory what the rules {_AGAINST[says]}")
 
     def _result(self, tenant: _Tenant, row: Mapping[str, Any], body: Mapping[str, Any]) -> None:
         seq = body.get("intent")
@@ -163,6 +170,23 @@ class Conduct:
                     self.notices.append(Finding(row["tenant"], row["seq"], "opener", said))
                 else:
                     self._find(row, "self", f"is an approval by the {role} of the request")
+
+
+_AGAINST = {
+    "denied": "denied",
+    "held": "held back",
+    "asked": "wanted a person to be asked about, and nobody was",
+    "staged": "wanted people's approval of, and nobody was asked",
+}
+
+
+def _says(ruling: object) -> str:
+    """What the rules said of a request that was not fulfilled yet; "" where they only looked at a closed ticket."""
+    if not isinstance(ruling, Mapping):
+        return ""
+    facts = ruling.get("facts")
+    is_open = isinstance(facts, Mapping) and facts.get("says") in ("approved", "waiting")
+    return str(ruling.get("says") or "") if is_open else ""
 
 
 _STATES = {

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
+from ipaddress import ip_address
 from typing import Any
 
 VERSION = "1.8.0"
@@ -146,8 +147,16 @@ def _base(row: Mapping[str, Any], class_uid: int, activity: int, version: str) -
         "unmapped": {"hash": row["hash"], "cycle": row["cycle"], "subject": row["subject"]},
     }
     if isinstance(body.get("source"), str) and body["source"]:
-        event["src_endpoint"] = {"ip": body["source"]}
+        event["src_endpoint"] = _endpoint(body["source"])
     return event
+
+
+def _endpoint(source: str) -> dict[str, str]:
+    """Where it came from: an address, or the name of what is none (a row of ServiceNow, an account at a terminal)."""
+    try:
+        return {"ip": str(ip_address(source))}
+    except ValueError:
+        return {"name": source}
 
 
 def _status(is_success: bool | None) -> dict[str, Any]:

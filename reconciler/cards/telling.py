@@ -113,11 +113,14 @@ def guard_notice(ways: Ways, *, tenant: str, **trip: Any) -> tuple[Notice, ...]:
     )
 
 
-def sample_notice(ways: Ways, *, line: LineKey, rule: str, digest: str) -> tuple[Notice, ...]:
-    """That a person has to look at what a rule approved; the desk is told, once for each line, rule and digest."""
+def sample_notice(ways: Ways, *, line: LineKey, rule: str, digest: str, again: int = 0) -> tuple[Notice, ...]:
+    """That a person has to look at what a rule approved; the desk is told, once for each line, rule and digest.
+
+    `again` counts the reminders, each of which is told once as well.
+    """
     card = sample_card(ways.links, ticket=line.ticket, line=line.line, rule=rule)
     told = f"{line.ticket}: approved by the rule {rule}, please look at it"
-    event = f"{Kind.SAMPLE.value}/{rule}"
+    event = f"{Kind.SAMPLE.value}/{rule}" + (f"/{again}" if again > 0 else "")
     return tuple(
         Notice(Kind.SAMPLE, event, str(line), to, channel, digest, card, told, str(line))
         for to, channel in _watchers(ways)

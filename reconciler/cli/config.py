@@ -38,7 +38,7 @@ def show(ctx: click.Context, output: str) -> int:
 
 def _shown(app: App) -> dict[str, Any]:
     from reconciler.config.effective import document
-    from reconciler.wiring.governing import basis_of, standing_of
+    from reconciler.wiring.governing import basis_of, further, standing_of
 
     settings = app.asked if app.asked is not None else app.settings
     found, kept = standing_of(app), basis_of(app)
@@ -53,6 +53,10 @@ def _shown(app: App) -> dict[str, Any]:
         "changes": [
             {"key": ".".join(change.path), "way": change.way or "neither", "sentence": change.sentence}
             for change in found.changes
+        ],
+        "promotion": [
+            {"product": m.product, "axis": m.axis.value, "is_carried": m.is_carried, "sentence": m.sentence}
+            for m in further(app)
         ],
         "configuration": document(settings, app.name),
     }
@@ -72,6 +76,8 @@ def _show(found: dict[str, Any]) -> None:
     for change in found["changes"]:
         style = "yellow" if change["way"] == "wider" else ""
         out.print(plain_text(f"  {change['sentence']}", style=style), soft_wrap=True)
+    for move in found["promotion"]:
+        out.print(plain_text(f"  {move['sentence']}", style="" if move["is_carried"] else "yellow"), soft_wrap=True)
     out.print(plain_text(f"It runs in mode {runs['mode']} with answers {runs['answers']}."))
     if found["why"]:
         out.print(plain_text(found["why"][0].upper() + found["why"][1:] + ".", style="bold yellow"), soft_wrap=True)
@@ -99,7 +105,7 @@ def accept(ctx: click.Context, signatures: tuple[Path, ...]) -> int:
     from reconciler.errors import UserError
     from reconciler.governance.payloads import CONFIGURATION
     from reconciler.wiring import open_app
-    from reconciler.wiring.governing import accept, standing_of, to_accept
+    from reconciler.wiring.governing import accept, further, standing_of, to_accept
 
     given = options(ctx)
     with open_app(given.settings, given.tenant_name) as app:
@@ -109,6 +115,8 @@ def accept(ctx: click.Context, signatures: tuple[Path, ...]) -> int:
         if not signatures:
             for change in found.changes:
                 click.echo(f"reconciler: {one_line(change.sentence, 400)}", err=True)
+            for move in further(app):
+                click.echo(f"reconciler: {one_line(move.sentence, 600)}", err=True)
             how_to_sign(to_accept(app), CONFIGURATION)
             return 0
         who = accept(app, [read_signature(path) for path in signatures])

@@ -7,13 +7,18 @@ finds the same.
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from reconciler.cli.main import options
+from reconciler.cli.signing import author_of, signature_option
 
 if TYPE_CHECKING:
+    from sqlmodel import Session
+
+    from reconciler.question import Word
     from reconciler.store.questions import Asked
 
 _OUTPUT = click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
@@ -62,10 +67,18 @@ def list_(ctx: click.Context, output: str) -> int:
 @click.option("--by", metavar="NAME", help="Who decided; the account at this terminal where it is left out.")
 @click.option("--reason", required=True, metavar="TEXT", help="Why; it is kept in the audit log.")
 @click.option("--digest", default="", metavar="HEX", help="Only if the question is still this one (or begins so).")
+@signature_option
 @_OUTPUT
 @click.pass_context
 def decide(
-    ctx: click.Context, line: str, word: str | None, by: str | None, reason: str, digest: str, output: str
+    ctx: click.Context,
+    line: str,
+    word: str | None,
+    by: str | None,
+    reason: str,
+    digest: str,
+    signature: Path | None,
+    output: str,
 ) -> int:
     """Answer what `drift list` shows about a line.
 
@@ -75,36 +88,56 @@ def decide(
     from desired_state.text import one_line
     from reconciler.cli.operator import operator
     from reconciler.errors import UserError
+    from reconciler.loosening import note, to_decide
     from reconciler.question import Word
     from reconciler.store import questions
     from reconciler.wiring import open_app
 
     if word is None:
         raise UserError("say one of --adopt, --revert and --leave")
-    why, who = one_line(reason, questions.REASON_MAX), one_line(by or operator(), questions.NAME_MAX)
-    if not why or not who:
+    why = one_line(reason, questions.REASON_MAX)
+    if not why:
         raise UserError("--reason TEXT says why, and --by NAME who decided")
     given, said = options(ctx), Word(word)
-    with open_app(given.settings, given.tenant_name) as app, app.database.write() as session:
-        asked = _of(questions.load(session, app.name, questions.State.ASKED, questions.State.DECIDED), line, digest)
-        if said not in asked.question.choices:
-            possible = " and ".join(f"--{w}" for w in sorted(asked.question.choices))
-            raise UserError(
-                f"--{said} is no answer for {asked.line}, only {possible}: see `reconciler drift list`", exit_code=1
-            )
-        at = app.clock.now()
-        if not questions.decide(session, app.name, asked, said, by=who, reason=why, operator=operator(), at=at):
-            raise UserError(f"{asked.line} is not asked about any more; see `reconciler drift list`", exit_code=1)
-        (now,) = [
-            a for k, a in questions.load(session, app.name, tickets=[asked.line.ticket]).items() if k == asked.line
-        ]
+    with open_app(given.settings, given.tenant_name) as app:
+        with app.database.read() as session:
+            asked = _open(session, app.name, line, digest, said)
+        payload = to_decide(app, asked, said, reason=why)
+        who = author_of(app, payload, signature, by, default=operator())
+        if who is None:
+            return 0
+        with app.database.write() as session:
+            asked, at = _open(session, app.name, line, digest, said), app.clock.now()
+            is_same = to_decide(app, asked, said, reason=why) == payload
+            if not is_same or not questions.decide(
+                session, app.name, asked, said, by=who.name, reason=why, operator=operator(), at=at
+            ):
+                raise UserError(f"{asked.line} is not asked about any more; see `reconciler drift list`", exit_code=1)
+            note(session, app, who, "drift", said.value)
+            (now,) = [
+                a for k, a in questions.load(session, app.name, tickets=[asked.line.ticket]).items() if k == asked.line
+            ]
     if output == "json":
         click.echo(json.dumps(_as_json(now), ensure_ascii=False, indent=2))
         return 0
     click.echo(
-        f"{asked.line}: {who} decided to {said}. If the next cycle finds the same: {asked.question.choices[said]}."
+        f"{asked.line}: {who.name} decided to {said}. If the next cycle finds the same: {asked.question.choices[said]}."
     )
     return 0
+
+
+def _open(session: Session, tenant: str, line: str, digest: str, said: Word) -> Asked:
+    """The question about this line, if this is an answer to it."""
+    from reconciler.errors import UserError
+    from reconciler.store import questions
+
+    asked = _of(questions.load(session, tenant, questions.State.ASKED, questions.State.DECIDED), line, digest)
+    if said not in asked.question.choices:
+        possible = " and ".join(f"--{w}" for w in sorted(asked.question.choices))
+        raise UserError(
+            f"--{said} is no answer for {asked.line}, only {possible}: see `reconciler drift list`", exit_code=1
+        )
+    return asked
 
 
 def _of(found: dict[Any, Asked], line: str, digest: str) -> Asked:

@@ -136,11 +136,15 @@ def _phase(line: LineChain) -> str:
 
 
 def _line(say: Callable[[str], None], line: LineChain, catalogue: Catalogue) -> None:
+    from reconciler.promotion.words import told
+
     say(f"  line {line.key.line}")
     _asked(say, line, catalogue)
     _now(say, line, catalogue)
     _rules(say, line)
     _approvals(say, line)
+    for shadow in line.compared:
+        say(f"    {shadow.axis.value}, {shadow.outcome.value.replace('_', ' ')}: {told(shadow)}")
     for event in line.events:
         say(f"    {event.at:%Y-%m-%d %H:%M:%S}  #{event.seq}  {event.what}")
         for change in event.changes:
@@ -159,7 +163,7 @@ def _asked(say: Callable[[str], None], line: LineChain, catalogue: Catalogue) ->
     if request is not None:
         ends = f", until {request.period.ends_on}" if request.period.ends_on else ""
         ends += f", for {request.period.duration_days} days" if request.period.duration_days else ""
-        cap = f", approved up to {request.price_cap} a month" if request.price_cap is not None else ""
+        cap = f", shown at {request.price_cap} a month" if request.price_cap is not None else ""
         say(f"    asked: {catalogue.product_name(request.product)}{ends}{cap}")
         if request.justification:
             say(f"    why, as typed: {request.justification}")

@@ -33,6 +33,7 @@ COMMANDS = {
     "notify": "reconciler.cli.notify:notify",
     "drift": "reconciler.cli.drift:drift",
     "backtest": "reconciler.cli.backtest:backtest",
+    "promotion": "reconciler.cli.promotion:promotion",
     "obligations": "reconciler.cli.obligations:obligations",
     "kill-switch": "reconciler.cli.stops:kill_switch",
     "freeze": "reconciler.cli.stops:freeze",

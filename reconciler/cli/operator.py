@@ -13,3 +13,11 @@ def operator() -> str:
     except (KeyError, OSError):
         name = f"uid {os.getuid()}"
     return f"{name}@{os.uname().nodename}"
+
+
+def me() -> str:
+    """The account at this terminal, for who did it."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"

@@ -92,7 +92,7 @@ def _served(
                 break
             except StoreUnusable as error:
                 attempt += 1
-                health.bad(STORE, f"not started yet: {error}", wall.now())
+                health.bad(STORE, "not started yet", wall.now(), why=str(error))
                 manager.tell("EXTEND_TIMEOUT_USEC=60000000", "STATUS=waits for the store")
                 wishes.wait(delay(attempt, cap_s=30.0))
                 if wishes.is_stopping:

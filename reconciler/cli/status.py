@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +27,7 @@ GUESSES_OVER = timedelta(days=90)
 def status(ctx: click.Context, output: str, full: bool) -> int:
     """Lines by phase with their oldest age, what is owed, the last cycle. Nothing remote is asked without --full."""
     from reconciler.cli.progress import progress
-    from reconciler.cli.table import console, plain_text
+    from reconciler.cli.table import console, plain_text, usage_line
     from reconciler.wiring import open_app
 
     given = options(ctx)
@@ -74,6 +73,8 @@ def status(ctx: click.Context, output: str, full: bool) -> int:
     out.print("Used in the last 24 hours, of what one day may change")
     for lane, budget in found["budgets"].items():
         out.print(f"  {lane:<24} {budget['used']:>5} of {budget['per_day']}")
+    for budget in (found["cost_budget"], *found["product_budgets"]):
+        out.print(f"  {usage_line(budget)}")
     out.print("Causes")
     for cause, count in found["causes"].items():
         out.print(f"  {cause:<24} {count:>5}")
@@ -85,6 +86,11 @@ def status(ctx: click.Context, output: str, full: bool) -> int:
         share = f", people took {row['taken_percent']} %" if row["taken_percent"] is not None else ""
         fates = ", ".join(f"{row[word]} {word}" for word in FATES if row[word])
         out.print(plain_text(f"Proposals of AI agent {row['agent']}: {row['suggested']}{share} ({fates})"))
+    sample = found["samples_owed"]
+    if sample["count"]:
+        out.print(
+            f"Approved by rules, for a person to look at: {sample['count']}, the oldest of {sample['since'][:10]}"
+        )
     out.print(f"Answers not given yet: {found['answers_owed']}")
     for row in found["answers_given_up"]:
         sentence = f"  given up: the {row['kind']} of {row['ticket']}, to be looked at by a person: {row['why']}"
@@ -149,21 +155,18 @@ def _unticketed(app: Any) -> dict[str, Any]:
 
 def _status(app: Any) -> dict[str, Any]:
     from reconciler.guesses import guesses
-    from reconciler.line import Lane
+    from reconciler.loop.guards.usage import COST
     from reconciler.loop.releasing import overview, overview_json
     from reconciler.overview import seat_books
     from reconciler.proposing import selections, views
-    from reconciler.store import breakglass, heartbeat, journal, leases, lines, notices, outbox, switches, tally
+    from reconciler.store import breakglass, heartbeat, journal, leases, lines, notices, outbox, rulings, switches
     from reconciler.wiring.governing import standing_of
 
     now, guarding = app.clock.now(), app.guarding()
     with app.database.read() as session:
         guessed = guesses(*_recorded(session, app.name, now - GUESSES_OVER))
         states = list(lines.load(session, app.name).values())
-        since = now - timedelta(hours=24)
-        touched = tally.touched_since(session, app.name, since).users
-        used = {lane: len(touched.get(lane.value, ())) for lane in Lane}
-        used[Lane.ANSWERS] = len(outbox.tickets_answered_since(session, app.name, since))
+        usage = guarding.usage(session, now)
         beat = heartbeat.last(session, app.name)
         held = leases.holder(session, app.name)
         head = journal.head(session, app.name)
@@ -183,7 +186,9 @@ def _status(app: Any) -> dict[str, Any]:
         ]
         watched = overview(session, app.name, now)
         reviews = [use.sentence(now) for use in breakglass.owed(session, app.name)]
-    limits, standing = replace(guarding.limits, people=watched.people), standing_of(app)
+        sample = rulings.sample(session, app.name)
+    standing = standing_of(app)
+    lanes = [s for s in usage if s.what != COST and not s.product]
     phases = Counter(s.phase for s in states)
     oldest = {p: max(int((now - s.since).total_seconds() // 3600) for s in states if s.phase is p) for p in phases}
     return {
@@ -198,11 +203,14 @@ def _status(app: Any) -> dict[str, Any]:
             "why": standing.why() or None,
         },
         "reviews_owed": reviews,
+        "samples_owed": {"count": len(sample), "since": sample[0].at.isoformat() if sample else None},
         "lines": len(states),
         "phases": [{"phase": p.value, "lines": n, "oldest_h": oldest[p]} for p, n in sorted(phases.items())],
         "causes": dict(sorted(Counter(s.cause for s in states if s.cause).items())),
         "seats": seat_books(app.database, app.name, app.catalogue, now),
-        "budgets": {lane.value: {"used": n, "per_day": limits.of_day(lane)} for lane, n in sorted(used.items())},
+        "budgets": {s.what: {"used": s.used, "per_day": s.per_day} for s in sorted(lanes, key=lambda s: s.what)},
+        "cost_budget": next(s.as_json() for s in usage if s.what == COST and not s.product),
+        "product_budgets": [s.as_json() for s in usage if s.product],
         "guessed": [{"product": g.product, "guessed": g.guessed, "of": g.of} for g in guessed],
         "proposals": suggested,
         "answers_owed": owed,

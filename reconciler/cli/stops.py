@@ -2,48 +2,45 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from reconciler.cli.main import Options, options
+from reconciler.cli.operator import me
+from reconciler.cli.signing import author_of, signature_option
 
 if TYPE_CHECKING:
+    from reconciler.loop.releasing import Lifted
     from reconciler.wiring import App
 
 LANES = ("grants", "removals", "usage_locations", "answers")
-
-
-def me() -> str:
-    """The account at this terminal, for who did it."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"uid {os.getuid()}"
 
 
 @click.command("kill-switch")
 @click.argument("what", type=click.Choice(["on", "off", "status"]))
 @click.option("--reason", default="", help="Why; lifting it needs one.")
 @click.option("--by", metavar="NAME", help="Who; the account at this terminal where it is left out.")
+@signature_option
 @click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.pass_context
-def kill_switch(ctx: click.Context, what: str, reason: str, by: str | None, output: str) -> int:
+def kill_switch(ctx: click.Context, what: str, reason: str, by: str | None, signature: Path | None, output: str) -> int:
     """Stop every write to the directory and to tickets, at once; also of a cycle that is running.
 
     Without --tenant it is about every tenant. It is on as well while a file named KILL is in the state directory or
-    RECONCILER_KILL_SWITCH is set. In mode enforce, lifting it may take two people (guards.second_person).
+    RECONCILER_KILL_SWITCH is set. In mode enforce, lifting it may take two people (guards.second_person). Where
+    approvals.break_glass_signers names people, lifting it prints the bytes that one of them signs; stopping takes none.
     """
     given = options(ctx)
     if what == "on":
         return _throw(given, reason, by or me())
     if what == "off":
-        return _lift(given, reason, by or me())
+        return _lift(given, reason, by, signature)
     found = _standing(given)
     if output == "json":
         click.echo(json.dumps({"on": bool(found), "by": found}, ensure_ascii=False, indent=2))
@@ -76,28 +73,50 @@ def _throw(given: Options, reason: str, by: str) -> int:
     return 0
 
 
-def _lift(given: Options, reason: str, by: str) -> int:
+def _lift(given: Options, reason: str, by: str | None, signature: Path | None) -> int:
     from reconciler.errors import UserError
-    from reconciler.loop.releasing import lift
+    from reconciler.loosening import takes_signature
     from reconciler.wiring import open_app
-    from reconciler.wiring.governing import lifting_takes_two
     from reconciler.wiring.stops import outside_stop
 
-    is_off = True
-    for name in _tenants(given):
+    names, is_off = _tenants(given), True
+    for name in names:
         with open_app(given.settings, name) as app:
-            takes_two = lifting_takes_two(app)
-            try:
-                with app.database.write() as session:
-                    done = lift(session, name, by=by, reason=reason, at=app.clock.now(), takes_two=takes_two)
-            except ValueError as error:
-                raise UserError(f"{error}: --reason TEXT") from None
+            if len(names) > 1 and (signature is not None or takes_signature(app)):
+                raise UserError(f"a signature is for one tenant: name {name} with --tenant")
+            done = _lift_one(app, reason, by, signature)
+        if done is None:
+            return 0
         click.echo(f"{name}: {done.sentence}")
         is_off = is_off and done.is_off
     left = outside_stop(given.settings.state_dir, os.environ)
     if left:
         click.echo(f"It is still on, because {left}; remove that as well.")
     return 0 if is_off and not left else 1
+
+
+def _lift_one(app: App, reason: str, by: str | None, signature: Path | None) -> Lifted | None:
+    """Lift it for one tenant; None where the bytes to sign were printed instead."""
+    from reconciler.loop.releasing import Lifted, lift
+    from reconciler.loosening import checked, note, stops_of, to_lift, unmoved
+    from reconciler.store import switches
+    from reconciler.wiring.governing import lifting_takes_two
+
+    why, takes_two = checked(reason), lifting_takes_two(app)
+    with app.database.read() as session:
+        thrown = stops_of(session, app, switches.KILL)
+    if not thrown:
+        return Lifted(True, "The kill switch was not thrown.")
+    payload = to_lift(app, thrown, reason=why)
+    who = author_of(app, payload, signature, by)
+    if who is None:
+        return None
+    with app.database.write() as session:
+        unmoved(to_lift(app, stops_of(session, app, switches.KILL) or thrown, reason=why), payload)
+        at = app.clock.now()
+        done = lift(session, app.name, by=who.name, who=who.account, reason=why, at=at, takes_two=takes_two)
+        note(session, app, who, "lift", "lifted" if done.is_off else "asked")
+    return done
 
 
 def _standing(given: Options) -> list[str]:
@@ -194,25 +213,32 @@ def freeze_list(ctx: click.Context, output: str) -> int:
 @click.argument("name")
 @click.option("--reason", required=True, help="Why.")
 @click.option("--by", metavar="NAME", help="Who; the account at this terminal where it is left out.")
+@signature_option
 @click.pass_context
-def freeze_lift(ctx: click.Context, name: str, reason: str, by: str | None) -> int:
-    """Lift a freeze that was added."""
+def freeze_lift(ctx: click.Context, name: str, reason: str, by: str | None, signature: Path | None) -> int:
+    """Lift a freeze that was added. Where approvals.break_glass_signers names people, one of them signs."""
     from reconciler.errors import UserError
-    from reconciler.store import directories, switches
+    from reconciler.loosening import checked, note, stops_of, to_lift, unmoved
+    from reconciler.store import switches
 
-    with _app(ctx) as app, app.database.write() as session:
-        if name == switches.KILL:
-            raise UserError("the kill switch is lifted with `reconciler kill-switch off`")
-        try:
-            at = app.clock.now()
-            lifted = [
-                switches.lift(session, known, name, reason=reason, by=by or me(), at=at)
-                for known in directories.names(session, app.name)
-            ]
-        except ValueError as error:
-            raise UserError(str(error)) from None
-    if not any(lifted):
-        raise UserError(f"there is no freeze {name}; see `reconciler freeze list`", exit_code=1)
+    if name == switches.KILL:
+        raise UserError("the kill switch is lifted with `reconciler kill-switch off`")
+    why = checked(reason)
+    with _app(ctx) as app:
+        with app.database.read() as session:
+            added = stops_of(session, app, name)
+        if not added:
+            raise UserError(f"there is no freeze {name}; see `reconciler freeze list`", exit_code=1)
+        payload = to_lift(app, added, reason=why)
+        who = author_of(app, payload, signature, by)
+        if who is None:
+            return 0
+        with app.database.write() as session:
+            now = stops_of(session, app, name)
+            unmoved(to_lift(app, now, reason=why) if now else b"", payload)
+            for stop in now:
+                switches.lift(session, stop.tenant, name, reason=why, by=who.name, at=app.clock.now())
+            note(session, app, who, "unfreeze", "unfrozen")
     click.echo(f"The freeze {name} is lifted.")
     return 0
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -156,3 +158,11 @@ def _sums(out: Console, report: CycleReport) -> None:
     )
     out.print(f"Audit log: {report.audit_size} rows, head {report.audit_head[:16] or '-'}.")
     out.print("Converged." if report.is_converged else "Not converged: see above.")
+
+
+def usage_line(budget: Mapping[str, Any]) -> str:
+    """One budget of `status` or `guards show`: what of a day it took, and what one cycle may."""
+    name = f"{budget['product']} {budget['what']}" if "product" in budget else str(budget["what"])
+    per_day = "no limit" if budget["per_day"] is None else f"{budget['per_day']}"
+    per_cycle = "" if budget["per_cycle"] is None else f", {budget['per_cycle']} a cycle"
+    return f"{name:<24} {budget['used']:>5} of {per_day}{per_cycle}"

@@ -59,6 +59,7 @@ class Schedule(Section):
     every: Span = timedelta(minutes=5)  # from the end of one cycle to the start of the next
     pull_every: Span = timedelta(minutes=1)  # between cycles: has a ticket moved? Then a cycle runs at once
     full_scan_every: Span = timedelta(hours=6)  # tickets and users read whole, whatever the watermarks say
+    first_cycle_after: Span | None = None  # of a start, so that Prometheus has seen every counter at 0; None: at once
     wake_token: SecretStr | None = None  # whoever has it may say that tickets moved; it opens nothing else
     wake_token_file: File | None = None
 

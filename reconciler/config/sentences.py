@@ -115,6 +115,8 @@ def _bound(kind: str, context: Mapping[str, Any]) -> str:
         return f"a list of {context.get('min_length')} or more"
     if kind == "too_long":
         return f"a list of at most {context.get('max_length')}" if context.get("max_length") else "nothing here"
+    if kind == "decimal_max_places":
+        return f"a number with at most {context.get('decimal_places')} decimal places"
     words = {"less_than_equal": ("at most", "le"), "greater_than_equal": ("at least", "ge")}
     return f"{words[kind][0]} {context.get(words[kind][1])}" if kind in words else ""
 

@@ -23,9 +23,9 @@ PREFIX = "RECONCILER_"
 _CONFIG, _SECRETS = "RECONCILER_CONFIG", "RECONCILER_SECRETS_DIR"
 KILL_SWITCH = "RECONCILER_KILL_SWITCH"  # no key: it stops every write, see wiring/stops.py
 _OURS = frozenset({_CONFIG, _SECRETS, KILL_SWITCH})
-_FILE_ONLY_SECTIONS = frozenset({"rules", "items", "guards", "approvals"})
+_FILE_ONLY_SECTIONS = frozenset({"rules", "items", "guards", "approvals", "promotion"})
 _FILE_ONLY_KEYS = frozenset(
-    {"mode", "answers", "sandbox", "act_on_tickets_since", "act_max_age", "agents", "our_groups"}
+    {"mode", "answers", "enforce_share", "sandbox", "act_on_tickets_since", "act_max_age", "agents", "our_groups"}
 )
 _FILE_ONLY_KEYS |= {"like", "path", "group", "skus", "sku_names", "replaces", "held"}
 KeyPath = tuple[str, ...]

@@ -13,6 +13,7 @@ from desired_state.rules import StageName
 from desired_state.says import TicketWords
 from reconciler.allowance import Allowance
 from reconciler.causes import Owner
+from reconciler.config.promotion import Promotion
 from reconciler.config.secrets import read_secret
 from reconciler.config.values import (
     WEEKDAYS,
@@ -26,6 +27,7 @@ from reconciler.config.values import (
     Lowered,
     Money,
     Section,
+    Share,
     Since,
     Span,
     WallTime,
@@ -371,6 +373,7 @@ class Tenant(Section):
 
     mode: Mode = "observe"
     answers: Answers = "silent"
+    enforce_share: Share = Decimal(1)  # in mode enforce: of the people, the same ones for every product
     sandbox: bool = False  # both remote systems are the embedded ones
     act_on_tickets_since: Since | None = None  # None: since this tenant left observe
     act_max_age: Span = timedelta(days=30)
@@ -384,6 +387,7 @@ class Tenant(Section):
     guards: Guards = Guards()
     approvals: Approvals = Approvals()
     sign_in: SignIn = SignIn()
+    promotion: Promotion = Promotion()
 
     @model_validator(mode="after")
     def _can_sign_in(self) -> Tenant:

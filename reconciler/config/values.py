@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, PlainValidator
 
+from desired_state.overlays import Share as Share
 from desired_state.overlays import Span as Span
 from desired_state.text import is_address
 from reconciler.allowance import Allowance, allowance

@@ -39,12 +39,13 @@ LOOK_MIN_S = 0.02
 BUSY_S = 20.0  # after which a tenant that somebody else has is asked for again
 BY_NAME_EVERY = 4  # full scans: the first one after a start, and each so many later, read everybody by name
 PARTLY_FROM = 3  # lines that a system fails for; fewer are about those lines, and told there
+STANDS_FROM_S = 120.0  # by the machine's stopwatch, and longer than any clock is slewed: it does not go any more
 SLOW_FROM_S = 60.0  # a cycle that takes no longer is never slow, however often cycles come
 
 
 @dataclass
 class Service:
-    """One tenant's service. `log` takes one line; `reload` gives the tenant by the configuration as it is now."""
+    """One tenant's service. `log` takes one event; `reload` gives the tenant by the configuration as it is now."""
 
     app: App
     log: Log
@@ -58,13 +59,18 @@ class Service:
     _answers: object = field(default=None, init=False)  # of people, when the last cycle began
     _scans: int = field(default=0, init=False)
     _seen: tuple[datetime, float] = field(init=False)  # clock and stopwatch at the last look
+    _moved: tuple[datetime, float] = field(init=False)  # the clock when it was last seen to go, and when that was
     _last: App | None = field(default=None, init=False)  # of the last cycle, with the ids that it asked for
 
     def __post_init__(self) -> None:
         self.health = self.health or Health(self.log, self.wall.monotonic)
         self.app = self._own(self.app)
-        self.table = Timetable.starting(self._intervals(), self._now_s())
+        after = self.app.settings.schedule.first_cycle_after
+        first_after_s = after.total_seconds() * self._pace() if after is not None else 0.0
+        self.table = Timetable.starting(self._intervals(), self._now_s(), first_after_s=first_after_s)
         self._seen = self.app.clock.now(), self._now_s()
+        self._moved = self._seen[0], self.wall.monotonic()
+        self._tell_conditions()
 
     # --- the loop -------------------------------------------------------------------------------------------------
 
@@ -107,6 +113,7 @@ class Service:
             self._pulse.beat()
         if not self.wishes.is_stopping and self._pulse.pulse().state != words.STANDBY:
             self._pulse.state(words.WAITING, self.app.clock.now())
+        self._tell_conditions()
 
     def _do(self, duty: Duty) -> None:
         match duty:
@@ -183,12 +190,14 @@ class Service:
         self._pulse.succeeded(now)
         self._pulse.state(words.WAITING, now)
         limit_s = max(SLOW_FROM_S, self.app.settings.schedule.every.total_seconds())
-        self._is(words.SLOW, took_s > limit_s, f"a cycle took {took_s:.0f} s, longer than the time between two")
+        is_slow = took_s > limit_s
+        self._is(words.SLOW, is_slow, "a cycle took longer than the time between two", seconds=round(took_s))
         failing = sum(1 for e in report.endings if e.state.cause == "remote_failing")
-        why = f"{failing} lines could not be read or changed: a system fails for them"
-        self._is(words.PARTLY, failing >= PARTLY_FROM, why)
+        is_failing = failing >= PARTLY_FROM
+        self._is(words.PARTLY, is_failing, "a system fails for some lines: not read, or not changed", lines=failing)
         self._pulse.note((*report.problems, *report.warnings), now)
-        self.log(_summary(report))
+        counts = {name: count for name, count in report.counts().items() if count}
+        self.log("cycle ended", cycle=report.cycle, is_converged=report.is_converged, **counts)
 
     def _failed(self, duty: Duty, error: Exception) -> None:
         now, wish = self.app.clock.now(), getattr(error, "retry_after_s", None)
@@ -211,7 +220,9 @@ class Service:
                 name, why = words.CONFIGURATION, str(error)
             case _:
                 name, why = words.DEFECT, f"a defect of the reconciler ({type(error).__name__})"
-        self._pulse.bad(name, f"the cycle failed: {why}; tried again in {wait_s:.0f} s, and then until it works", now)
+        self._pulse.bad(
+            name, "the cycle failed and is tried again until it works", now, why=why, next_in_s=round(wait_s)
+        )
 
     def _stand_by(self, duty: Duty, for_s: float, by: str) -> None:
         self.table = self.table.put_off(duty, self._now_s(), for_s)
@@ -260,7 +271,7 @@ class Service:
             if self._answered() != self._answers or self._is_asked():
                 self.table = self.table.called()
         except StoreUnusable as error:
-            self._pulse.bad(words.STORE, f"whether somebody has answered could not be read: {error}", self._at())
+            self._pulse.bad(words.STORE, "it cannot be read whether somebody has answered", self._at(), why=str(error))
             return
         self.tell()
 
@@ -274,7 +285,7 @@ class Service:
             why = str(error)
         except Exception as error:
             why = f"a defect of the reconciler ({type(error).__name__})"
-        self._is(words.NOTICES, bool(why), f"notices could not be told: {why}")
+        self._is(words.NOTICES, bool(why), "notices could not be told", why=why)
 
     def _answered(self) -> object:
         with self.app.database.read() as session:
@@ -290,7 +301,7 @@ class Service:
             why = "; ".join(self.app.notary.alarms.values())
         except UserError as error:
             why = str(error)
-        self._is(words.AUDIT, bool(why), f"the audit log is not signed and kept twice as it should be: {why}")
+        self._is(words.AUDIT, bool(why), "the audit log is not signed and kept twice as it should be", why=why)
 
     def _read_again(self) -> None:
         """The configuration, because somebody asked for it. One that is refused changes nothing."""
@@ -300,7 +311,10 @@ class Service:
             fresh = self.reload()
         except UserError as error:
             self._pulse.bad(
-                words.CONFIGURATION, f"the configuration is refused, the one before stays: {error}", self._at()
+                words.CONFIGURATION,
+                "the configuration is refused, the one before stays",
+                self._at(),
+                why=str(error),
             )
             return
         fresh.kept.budgets.update(self.app.kept.budgets)  # whoever wants to be left alone still does
@@ -312,14 +326,25 @@ class Service:
     def _heed_the_clock(self) -> None:
         """A clock that is set moves no interval; what is due by its new time is looked for at once."""
         if self._is_sandbox() and not self._runs_by_itself():
-            return  # that clock goes by waits, and the stopwatch is the machine's
+            return  # that clock goes by waits, and stands still by intention; the stopwatch is the machine's
+        self._heed_a_standstill()
         now = self._at(), self._now_s()
         by = stepped(self._seen[0], now[0], self._seen[1], now[1])
         self._seen = now
         if by is not None:
-            way = "forward" if by.total_seconds() > 0 else "back"
-            self._pulse.bad(words.CLOCK, f"the clock was set {way} by {abs(by)}", now[0])
+            self._pulse.bad(words.CLOCK, "the clock was set", now[0], by_s=round(by.total_seconds()))
             self.table = self.table.called()
+
+    def _heed_a_standstill(self) -> None:
+        """What is due by a clock that does not go is never due, and in a sandbox that runs by itself no cycle is."""
+        at, wall_s = self._at(), self.wall.monotonic()
+        if at != self._moved[0]:
+            self._moved = at, wall_s
+        stands_s = wall_s - self._moved[1]
+        self._is(words.STANDSTILL, stands_s >= STANDS_FROM_S, "the clock stands still", stands_at=at)
+
+    def _tell_conditions(self) -> None:
+        self.app.own_meter.conditions({condition.name for condition in self._pulse.pulse().conditions})
 
     # --- small things -------------------------------------------------------------------------------------------------
 
@@ -331,9 +356,9 @@ class Service:
     def _at(self) -> datetime:
         return self.app.clock.now()
 
-    def _is(self, name: str, is_bad: bool, sentence: str) -> None:
+    def _is(self, name: str, is_bad: bool, message: str, *, why: str = "", **fields: object) -> None:
         if is_bad:
-            self._pulse.bad(name, sentence, self._at())
+            self._pulse.bad(name, message, self._at(), why=why, **fields)
         else:
             self._pulse.good(name, self._at())
 
@@ -360,9 +385,3 @@ class Service:
             Duty.NOTICES: self.tell_every_s,
             Duty.CHECKPOINT: audit.checkpoint_every.total_seconds(),
         }
-
-
-def _summary(report: CycleReport) -> str:
-    counts = {name: count for name, count in report.counts().items() if count}
-    said = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items())
-    return f"cycle {report.cycle}: {said or 'no lines'}{'; converged' if report.is_converged else ''}"

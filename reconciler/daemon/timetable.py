@@ -54,10 +54,11 @@ class Timetable:
     is_asked: bool = False  # to look whether tickets moved
 
     @classmethod
-    def starting(cls, every: Mapping[Duty, float], now_s: float) -> Timetable:
-        """Everything is due at once. The first cycle is wanted whoever did one a moment ago: we may have died in it."""
+    def starting(cls, every: Mapping[Duty, float], now_s: float, *, first_after_s: float = 0.0) -> Timetable:
+        """Everything is due at once, or after `first_after_s` where a system is asked. The first cycle is wanted
+        whoever did one a moment ago: we may have died in it."""
         first = MappingProxyType(dict.fromkeys(every, now_s))
-        return cls(MappingProxyType(dict(every)), first, closed_until_s=now_s, is_called=True)
+        return cls(MappingProxyType(dict(every)), first, closed_until_s=now_s + first_after_s, is_called=True)
 
     def paced(self, every: Mapping[Duty, float], now_s: float) -> Timetable:
         """The same with other intervals: what would now be due earlier is."""

@@ -17,8 +17,20 @@ from desired_state.rules import Ruling
 from reconciler.approvals.values import Approval
 from reconciler.explain.events import Event, events_of
 from reconciler.line import LineState
+from reconciler.promotion.values import Shadow
 from reconciler.seats.book import Book
-from reconciler.store import approvals, journal, lines, outbox, proposals, rulings, seats, switches, tickets
+from reconciler.store import (
+    approvals,
+    journal,
+    lines,
+    outbox,
+    proposals,
+    rulings,
+    seats,
+    shadows,
+    switches,
+    tickets,
+)
 from reconciler.store.database import Database
 from reconciler.store.switches import Switch
 
@@ -38,6 +50,7 @@ class LineChain:
     approvals: tuple[Approval, ...] = ()
     ruling: Ruling | None = None
     rules_text: str | None = None
+    compared: tuple[Shadow, ...] = ()  # what would have been done, and what people made of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +78,7 @@ def explain(database: Database, tenant: str, subject: str) -> tuple[Chain, ...]:
         suggested = proposals.load(session, tenant, numbers)
         stops = tuple(s for s in switches.stops(session, tenant) if s.is_on)
         books = seats.load(session, tenant)
+        compared = shadows.of_tickets(session, tenant, numbers)
         chains = []
         for number in sorted(numbers & set(copies)):
             rows = journal.rows_for(session, tenant, number)
@@ -74,9 +88,9 @@ def explain(database: Database, tenant: str, subject: str) -> tuple[Chain, ...]:
                 mine = [*rows, *(r for a in asked for r in journal.rows_for(session, tenant, a.id))]
                 every = sorted({row.seq: row for row in mine}.values(), key=lambda row: row.seq)
                 ruling, text = _ruling(rulings.newest_of(session, every, key))
-                found.append(
-                    LineChain(key, standings.get(key), states.get(key), events_of(every, key), asked, ruling, text)
-                )
+                own = tuple(sorted((s for s in compared if s.line == key), key=lambda s: (s.recorded_at, s.axis)))
+                events = events_of(every, key)
+                found.append(LineChain(key, standings.get(key), states.get(key), events, asked, ruling, text, own))
             chains.append(
                 Chain(
                     copies[number],

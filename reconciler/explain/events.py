@@ -71,6 +71,7 @@ def _event(row: Row) -> Event:
             if body.get("covered_by"):
                 saved = f", {body['saved_monthly']} a month saved" if body.get("saved_monthly") else ""
                 what += f": covered by another licence of the person, nothing was bought{saved}"
+            what += _side(body.get("canary"))
             lost = body.get("aftermath") or {}
             if lost:
                 by = f" by {lost['actor']}, {lost['confidence']}" if lost.get("actor") else ""
@@ -98,6 +99,16 @@ def _event(row: Row) -> Event:
         case _:
             what = row.kind
     return Event(row.seq, row.at, row.kind, what, body, _changes(body))
+
+
+def _side(canary: object) -> str:
+    """On which side of the share the person was, where only a share of the people was enforced for."""
+    if not isinstance(canary, Mapping):
+        return ""
+    side = "among" if canary.get("is_in") is True else "not among"
+    return (
+        f" ({side} the share {canary.get('share')} that is enforced for: the person's place is {canary.get('place')})"
+    )
 
 
 def _asked(body: Mapping[str, Any]) -> str:

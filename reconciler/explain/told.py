@@ -14,6 +14,7 @@ from reconciler.causes import Cause
 from reconciler.explain.chain import Chain, LineChain
 from reconciler.explain.events import Event
 from reconciler.lifecycle import Phase
+from reconciler.promotion.words import line_json
 
 
 def as_json(chain: Chain, catalogue: Catalogue) -> dict[str, Any]:
@@ -70,6 +71,7 @@ def _line(line: LineChain, catalogue: Catalogue) -> dict[str, Any]:
         "observations": observations_of(line.events),
         "decision": decision_of(line.events),
         "later_drift": _last_loss(line.events) if state is not None and state.phase in _LOST else None,
+        "compared": [line_json(shadow) for shadow in line.compared],
         "events": [
             {"seq": e.seq, "at": e.at.isoformat(), "kind": e.kind, "what": e.what, "facts": e.facts}
             for e in line.events

@@ -24,6 +24,12 @@ def decision(tenant: str, verb: str, id: str, digest: str, *, reason: str, ticke
     )
 
 
+def loosening(what: str, tenant: str, *, reason: str, **stands: str) -> bytes:
+    """What is signed to loosen something from the terminal; `stands` says what, and how it stands now, so that the
+    signature is good once. Sign with -n licence-approval."""
+    return _lines(f"{what} in the licence reconciler", tenant=tenant, **stands, reason=one_line(reason, REASON_MAX))
+
+
 def acceptance(tenant: str, digest: str, replaces: str) -> bytes:
     """What is signed to accept a configuration in the place of the accepted one. Sign with -n licence-configuration."""
     return _lines("accept a configuration of the licence reconciler", tenant=tenant, digest=digest, replaces=replaces)

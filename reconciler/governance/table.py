@@ -74,6 +74,12 @@ TABLE: tuple[tuple[tuple[str, ...], Judge], ...] = tuple(
         # the tenant
         ("tenant.mode", ranked(*MODES)),
         ("tenant.answers", ranked(*ANSWERS)),
+        ("tenant.enforce_share", more),
+        # what counts as evidence for a step: less of it is wider
+        ("tenant.promotion.decided_min", less),
+        ("tenant.promotion.agreement_min", less),
+        ("tenant.promotion.canary_share", nothing),
+        *((f"tenant.promotion.{span}", nothing) for span in ("wait", "window", "keep")),
         ("tenant.act_on_tickets_since", _since),
         ("tenant.act_max_age", more),
         ("tenant.retry_window", more),
@@ -134,6 +140,7 @@ TABLE: tuple[tuple[tuple[str, ...], Judge], ...] = tuple(
         # products and items
         ("products.*.mode", ranked(*MODES, None)),
         ("products.*.answers", ranked(*ANSWERS, None)),
+        ("products.*.enforce_share", _cap),
         ("products.*.price", _price),
         ("products.*.held", text_or_none),
         ("products.*.replaces", listed),

@@ -17,7 +17,6 @@ from prometheus_client.registry import Collector
 
 from desired_state.model import SkuId
 from reconciler.approvals.values import State
-from reconciler.clock import Clock
 from reconciler.errors import UserError
 from reconciler.inventory.reading import Found, Reader
 from reconciler.logs import Log
@@ -33,11 +32,14 @@ KEPT = timedelta(seconds=1)  # two scrapers at once share one reading
 
 @dataclass(slots=True)
 class Tenancy:
-    """One tenant as the collector needs it. `prices` are a month's, by SKU; `clock` is the tenant's own."""
+    """One tenant as the collector needs it, by the configuration in use: that may change between two scrapes.
+
+    `now` is by the tenant's own clock; `prices` are a month's, by SKU.
+    """
 
     reader: Reader
-    database: Database
-    clock: Clock
+    database: Callable[[], Database]
+    now: Callable[[], datetime]
     prices: Callable[[], Mapping[SkuId, Decimal]]
 
 
@@ -67,7 +69,8 @@ class Inventory(Collector):
                 name = tenancy.reader.tenant
                 gauges.add(s.INVENTORY_OK, 0 if found is None else 1, name)
                 if found is not None:
-                    _tell(gauges, name, found, self._costs(tenancy, found))
+                    prices = tenancy.prices()
+                    _tell(gauges, name, found, self._costs(name, found, prices), is_priced=bool(prices))
             for tenant, gauge, age in self.registry.ages():
                 gauges.add(s.GAUGE_AGE, age, tenant, gauge)
             self._tell_of_all(gauges)
@@ -76,8 +79,8 @@ class Inventory(Collector):
     def _read(self, tenancy: Tenancy) -> Found | None:
         name = tenancy.reader.tenant
         try:
-            with tenancy.database.read() as session:
-                found = tenancy.reader.read(session, tenancy.clock.now())
+            with tenancy.database().read() as session:
+                found = tenancy.reader.read(session, tenancy.now())
         except UserError as error:
             self._failed(name, str(error))
             return None
@@ -92,12 +95,11 @@ class Inventory(Collector):
             self._failing.add(name)
             self.log("gauges cannot be read from the store", tenant=name, why=why)
 
-    def _costs(self, tenancy: Tenancy, found: Found) -> dict[str, float]:
+    def _costs(self, tenant: str, found: Found, prices: Mapping[SkuId, Decimal]) -> dict[str, float]:
         """By kind; nothing where no price is configured."""
-        seen = dict(self.registry.costs(tenancy.reader.tenant))
+        seen = dict(self.registry.costs(tenant))
         if found.lines is not None and found.lines.granted is not None:
             seen["granted"] = float(found.lines.granted)
-        prices = tenancy.prices()
         looked = [book for book in found.books.values() if book.idle_at is not None and book.sku in prices]
         if looked:
             seen["idle"] = float(sum((prices[b.sku] * len(b.idle) for b in looked), Decimal(0)))
@@ -135,7 +137,7 @@ class _Gauges:
         return [self._families[name] for name in SERIES if name in self._families]
 
 
-def _tell(gauges: _Gauges, tenant: str, found: Found, costs: Mapping[str, float]) -> None:
+def _tell(gauges: _Gauges, tenant: str, found: Found, costs: Mapping[str, float], *, is_priced: bool) -> None:
     """What one tenant's store says."""
     told: dict[str, None] = {}  # names of gauges, in order
 
@@ -146,8 +148,11 @@ def _tell(gauges: _Gauges, tenant: str, found: Found, costs: Mapping[str, float]
     looked = (found.at - found.looked_at).total_seconds() if found.looked_at is not None else None
     for state in (state.value for state in State if state is not State.DRAFT):
         add(s.APPROVALS, found.approvals.get(state, 0), state)
-    if found.oldest_pending is not None:
-        add(s.APPROVAL_OLDEST_AGE, _age(found.at, found.oldest_pending))
+    if found.backlog.since is not None:
+        add(s.APPROVAL_OLDEST_AGE, _age(found.at, found.backlog.since))
+    add(s.APPROVAL_OVERDUE, found.backlog.overdue(found.at).total_seconds())
+    if is_priced:
+        add(s.APPROVAL_COST, float(found.backlog.cost))
     for budget, left in found.remaining.items():
         add(s.BUDGET_REMAINING, float(left), budget)
         add(s.BUDGET_LIMIT, float(found.limits[budget]), budget)

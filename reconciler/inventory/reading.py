@@ -13,14 +13,11 @@ from decimal import Decimal
 from itertools import islice
 from typing import Any
 
-import msgspec
-from sqlalchemy import func, text
-from sqlmodel import Session, col, select
+from sqlmodel import Session
 
-from desired_state.ledger import LedgerRow
 from desired_state.model import SkuId
 from reconciler.audit.chain import Head, verify
-from reconciler.inventory.lines import LineFact, Sums, sums
+from reconciler.inventory.lines import Backlog, LineFact, Sums, backlog, sums
 from reconciler.lifecycle import Phase
 from reconciler.line import Lane
 from reconciler.loop.guarding import PEOPLE
@@ -28,9 +25,7 @@ from reconciler.loop.guards import Limits
 from reconciler.metrics.labels import NONE
 from reconciler.model import Verdict
 from reconciler.seats.book import Book
-from reconciler.store import checkpoints, guards, heartbeat, journal, notices, outbox, seats, tally
-from reconciler.store.rows.approvals import ApprovalRow
-from reconciler.store.rows.tickets import LineRow
+from reconciler.store import checkpoints, guards, heartbeat, journal, notices, outbox, seats, stock, tally
 
 DAY = timedelta(hours=24)
 BUDGET_KEPT = timedelta(seconds=60)  # yesterday's writes leave the day by themselves
@@ -40,29 +35,16 @@ LATE = 200  # rows of the ledger that are read again: two writers may commit out
 PATIENCE_MS = 4000  # of one statement, where the database can be told
 
 
-class _Asked(msgspec.Struct):
-    product: str | None = None
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the configuration in use says about what is counted. Another one is another value: all is added up anew.
 
+    `price` is a month's of a product, None where none is configured; `grace` is how long it stays after its end.
+    """
 
-class _Bound(msgspec.Struct):
-    request: _Asked | None = None
-
-
-class _Change(msgspec.Struct):
-    """What a change of the ledger says about the product, whichever kind it is."""
-
-    request: _Asked | None = None
-    entitlement: _Bound | None = None
-    refusal: _Asked | None = None
-
-    @property
-    def product(self) -> str | None:
-        asked = self.request or self.refusal or (self.entitlement.request if self.entitlement is not None else None)
-        return asked.product if asked is not None else None
-
-
-_DECODE = msgspec.json.Decoder(_Change).decode
-_NAMING = ("declared", "bound", "refused")
+    limits: Limits
+    price: Callable[[str], Decimal | None]
+    grace: Callable[[str], timedelta]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +58,7 @@ class Found:
     looked_at: datetime | None = None
     lines: Sums | None = None
     approvals: Mapping[str, int] = field(default_factory=dict)
-    oldest_pending: datetime | None = None
+    backlog: Backlog = field(default_factory=Backlog)
     books: Mapping[SkuId, Book] = field(default_factory=dict)
     notices: Mapping[str, int] = field(default_factory=dict)
     remaining: Mapping[str, Decimal] = field(default_factory=dict)
@@ -90,15 +72,16 @@ class Reader:
     """Reads one tenant again and again. Not safe for threads: the collector takes turns."""
 
     tenant: str
-    limits: Callable[[], Limits]
-    price: Callable[[str], Decimal | None]
+    terms: Callable[[], Terms]  # as they are now; the same object while the configuration is the same
     stopwatch: Callable[[], float]
+    _by: Terms | None = None  # what the sums were made by
     _is_stale: bool = True
     _rests_until: float = 0.0
     _products: dict[tuple[str, int], str] = field(default_factory=dict)
     _ledger: int = 0
     _head: Head | None = None
     _lines: Sums | None = None
+    _backlog: Backlog | None = None
     _used: tuple[datetime, dict[str, Decimal]] | None = None
     _checked: Head | None = None  # up to here the log was read and held
     _again: Head | None = None  # how far it was read since it was begun anew
@@ -109,32 +92,29 @@ class Reader:
 
         Raises whatever the database raises: a store in the middle of a migration is not guessed at.
         """
-        tenant = self.tenant
-        if session.get_bind().dialect.name == "postgresql":  # a migration's lock must not hold up the scrape
-            session.execute(text(f"SET LOCAL statement_timeout = {PATIENCE_MS}"))
+        tenant, terms = self.tenant, self.terms()
+        stock.be_patient(session, PATIENCE_MS)  # a migration's lock must not hold up the scrape
         head, beat = journal.head(session, tenant), heartbeat.last(session, tenant)
         is_new = head != self._head
         self._is_stale = self._is_stale or is_new
-        if self._lines is None or (self._is_stale and self.stopwatch() >= self._rests_until):
+        if self._lines is None or terms is not self._by or (self._is_stale and self.stopwatch() >= self._rests_until):
             began = self.stopwatch()
             self._take_in(session)
-            self._lines, self._is_stale = sums(self._facts(session), self.price), False
+            self._lines, self._is_stale = sums(self._facts(session), terms.price, terms.grace), False
+            self._by = terms
             self._rests_until = self.stopwatch() + REST * (self.stopwatch() - began)
         used = self._spent(session, at, is_new=is_new)
         self._check(session, head)
         self._head = head
-        pending = select(func.min(ApprovalRow.created_at)).where(
-            ApprovalRow.tenant == tenant, ApprovalRow.state == "pending"
-        )
         signed = checkpoints.last(session, tenant)
-        limits = self._limits(session)
+        limits = self._limits(session, terms.limits)
         waiting = notices.counts(session, tenant)
         return Found(
             at=at,
             looked_at=beat.last_finished_at if beat is not None else None,
             lines=self._lines if beat is not None else None,
-            approvals=self._states(session),
-            oldest_pending=session.exec(pending).one(),
+            approvals=stock.approvals(session, tenant),
+            backlog=self._waiting(session, is_new=is_new),
             books=seats.load(session, tenant),
             notices={state: waiting.get(state, 0) for state in ("queued", "dead")},
             remaining={name: max(Decimal(0), limit - used.get(name, Decimal(0))) for name, limit in limits.items()},
@@ -145,37 +125,32 @@ class Reader:
 
     def _take_in(self, session: Session) -> None:
         """Which product each line is about, by the last word of the ledger."""
-        query = select(LedgerRow.id, LedgerRow.ticket, LedgerRow.line, LedgerRow.body)
-        where = (LedgerRow.tenant == self.tenant, col(LedgerRow.id) > max(0, self._ledger - LATE))
-        rows = session.exec(query.where(*where, col(LedgerRow.kind).in_(_NAMING)).order_by(col(LedgerRow.id)))
-        for id, ticket, line, body in rows:
-            self._products[ticket, line] = _DECODE(body).product or NONE
-            self._ledger = max(self._ledger, id or 0)
+        for named in stock.namings(session, self.tenant, max(0, self._ledger - LATE)):
+            self._products[named.ticket, named.line] = named.product or NONE
+            self._ledger = max(self._ledger, named.id)
 
     def _facts(self, session: Session) -> list[LineFact]:
-        row = LineRow
-        query = select(row.ticket, row.line, row.phase, row.since, row.cause, row.verdict, row.user, row.ends_at)  # type: ignore[call-overload]
-        found = session.exec(query.where(row.tenant == self.tenant))
         return [
             LineFact(
-                self._products.get((ticket, line), NONE),
-                Phase(phase),
-                since,
-                cause,
-                Verdict(verdict) if verdict is not None else None,
-                user,
-                ends_at,
+                self._products.get((kept.ticket, kept.line), NONE),
+                Phase(kept.phase),
+                kept.since,
+                kept.cause,
+                Verdict(kept.verdict) if kept.verdict is not None else None,
+                kept.user,
+                kept.ends_at,
             )
-            for ticket, line, phase, since, cause, verdict, user, ends_at in found
+            for kept in stock.lines(session, self.tenant)
         ]
 
-    def _states(self, session: Session) -> dict[str, int]:
-        query = select(ApprovalRow.state, func.count()).where(ApprovalRow.tenant == self.tenant)
-        return {str(state): int(count) for state, count in session.exec(query.group_by(ApprovalRow.state))}
+    def _waiting(self, session: Session, *, is_new: bool) -> Backlog:
+        if self._backlog is None or is_new:  # whatever becomes of a request is a row of the log
+            self._backlog = backlog(stock.waiting(session, self.tenant))
+        return self._backlog
 
-    def _limits(self, session: Session) -> dict[str, Decimal]:
+    def _limits(self, session: Session, configured: Limits) -> dict[str, Decimal]:
         people = guards.fact(session, self.tenant, PEOPLE)
-        limits = replace(self.limits(), people=people[0].get("count") if people is not None else None)
+        limits = replace(configured, people=people[0].get("count") if people is not None else None)
         found = {lane.value: Decimal(limits.of_day(lane)) for lane in Lane}
         return found | ({"cost": limits.cost_per_day} if limits.cost_per_day is not None else {})
 

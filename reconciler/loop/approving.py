@@ -13,7 +13,7 @@ from datetime import datetime
 
 from sqlmodel import Session
 
-from desired_state.model import LineKey, ProductKey
+from desired_state.model import LineKey, ProductKey, UserId
 from reconciler.approvals.clocks import Due, due, has_lapsed, is_ahead, reminded, rests, resumes
 from reconciler.approvals.judge import opens_next
 from reconciler.approvals.machine import OPEN, move
@@ -30,6 +30,7 @@ from reconciler.loop.approvers import Approvers, human_of
 from reconciler.loop.asking import Parties, draft, label_of, needs_of, overtaken
 from reconciler.loop.nativity import take_in
 from reconciler.loop.send import Stopped, Write
+from reconciler.loop.stops import is_stopped, killed_at
 from reconciler.store import approvals
 from reconciler.store.approvals import Tell
 from reconciler.store.database import Database
@@ -53,7 +54,7 @@ class Asking:
     ids: Callable[[], bytes]
     agents: frozenset[str] = frozenset()
     software: frozenset[str] = frozenset()
-    mode_of: Callable[[ProductKey], str] = lambda _: "observe"
+    mode_of: Callable[[ProductKey, UserId | None], str] = lambda *_: "observe"  # for a product and a person
     tell: Tell | None = None
 
 
@@ -94,8 +95,13 @@ def tend(round_: Round, lines: Iterable[Line], at: datetime, *, is_whole: bool) 
     except RemoteError as error:
         round_.problems.append(f"whether approvers still have their role could not be read: {error}")
         can = {}
+    killed = killed_at(asking.database, asking.tenant, mine)
     for approval in mine:
         try:
+            if killed is not None and is_stopped(approval, killed):
+                why = f"The kill switch was thrown at {killed:%Y-%m-%d %H:%M} UTC, after it was approved."
+                _end(round_, approval, State.VOID, why, at)
+                continue
             _tend(round_, approval, known.get(approval.line), can, at)
         except RemoteError as error:
             round_.problems.append(f"request {approval.id}: who may approve could not be read: {error}")
@@ -221,7 +227,7 @@ def ask(round_: Round, gated: Iterable[Gated], observed: Observed, at: datetime)
 def _ask(round_: Round, gated: Gated, newest: Approval | None, observed: Observed, at: datetime) -> bool:
     asking, finding = round_.asking, gated.proposal.finding
     product = finding.line.product
-    mode = asking.mode_of(product.key) if product is not None else "observe"
+    mode = asking.mode_of(product.key, finding.line.account) if product is not None else "observe"
     label = label_of(gated, agents=asking.agents, mode=mode)
     changed = False
     if newest is not None and newest.state in OPEN:

@@ -20,6 +20,7 @@ from reconciler.line import ActorKind, Attribution, Confidence, Unread
 from reconciler.model import AuditEvent, AuditTrail
 
 LICENCE, UPDATE, LEFT = "change user license", "update user", "remove member from group"
+JOINED = "add member to group"
 GROUP_LICENSING = frozenset({"microsoft entra group-based licensing", "microsoft azure ad group-based licensing"})
 SIBLING = timedelta(seconds=2)  # entries of one change by one actor, where no correlation id ties them together
 NAME_MAX = 100
@@ -28,10 +29,11 @@ _STEERS = re.compile(r"[\[\]<>]")  # a name opens no code tag and forges no mark
 
 @dataclass(frozen=True, slots=True)
 class Sought:
-    """What is gone: one of these SKUs (or something inside it), or the membership in a group."""
+    """What is gone: one of these SKUs (or something inside it), or the membership in a group. `is_gain`: what came."""
 
     skus: frozenset[SkuId]
     group: GroupId | None = None
+    is_gain: bool = False
 
 
 class _Says(StrEnum):
@@ -43,7 +45,8 @@ class _Says(StrEnum):
 def attribute(
     trail: AuditTrail | Unread | None, sought: Sought, *, since: datetime, until: datetime, our_app: str
 ) -> Attribution:
-    """The actor of the change that took `sought` away between `since` (last known to be there) and `until`."""
+    """The actor of the change that took `sought` away, or brought it, between `since` (when it was last known to be as
+    before) and `until`."""
     if trail is None or isinstance(trail, Unread):
         why = "the directory's log was not read" if trail is None else "the directory's log could not be read"
         return Attribution(ActorKind.UNKNOWN, Confidence.UNKNOWN, why=why)
@@ -52,10 +55,12 @@ def attribute(
         key=lambda e: (e.at, e.id),
     )
     if sought.group is not None:
-        found = _weigh([(e, _left(e, sought.group)) for e in events if e.activity.lower() == LEFT], trail, our_app)
+        activity = JOINED if sought.is_gain else LEFT
+        moves = [(e, _moved(e, sought.group, sought.is_gain)) for e in events if e.activity.lower() == activity]
+        found = _weigh(moves, trail, our_app)
         if found.confidence is not Confidence.UNKNOWN:
             return found
-    return _weigh(list(_changes(events, sought.skus)), trail, our_app)
+    return _weigh(list(_changes(events, sought.skus, sought.is_gain)), trail, our_app)
 
 
 def _weigh(acts: Sequence[tuple[AuditEvent, _Says]], trail: AuditTrail, our_app: str) -> Attribution:
@@ -84,16 +89,16 @@ def _weigh(acts: Sequence[tuple[AuditEvent, _Says]], trail: AuditTrail, our_app:
     )
 
 
-def _changes(events: Sequence[AuditEvent], skus: frozenset[SkuId]) -> Iterable[tuple[AuditEvent, _Says]]:
+def _changes(events: Sequence[AuditEvent], skus: frozenset[SkuId], is_gain: bool) -> Iterable[tuple[AuditEvent, _Says]]:
     """Each licence change with what its own entry and its siblings tell; an orphaned sibling counts when it names."""
     licence = [e for e in events if e.activity.lower() == LICENCE]
     told = [e for e in events if e.activity.lower() == UPDATE]
     for event in licence:
         kin = [e for e in told if is_sibling(e, event)]
-        yield event, _strongest(_said(e.changes, skus) for e in (event, *kin))
+        yield event, _strongest(_said(e.changes, skus, is_gain) for e in (event, *kin))
     for event in told:
         is_orphan = not any(is_sibling(event, e) for e in licence)
-        if is_orphan and _said(event.changes, skus) is _Says.NAMES:
+        if is_orphan and _said(event.changes, skus, is_gain) is _Says.NAMES:
             yield event, _Says.NAMES
 
 
@@ -109,14 +114,15 @@ def _strongest(said: Iterable[_Says]) -> _Says:
     return next(s for s in (_Says.NAMES, _Says.OTHER, _Says.NOTHING) if s in heard)
 
 
-def _said(changes: Sequence[tuple[str, str, str]], skus: frozenset[SkuId]) -> _Says:
+def _said(changes: Sequence[tuple[str, str, str]], skus: frozenset[SkuId], is_gain: bool) -> _Says:
     licences = [(old, new) for name, old, new in changes if "license" in name.lower()]
     if not licences:
         return _Says.NOTHING
     for old, new in licences:
         if not is_whole(new) or not is_whole(old):
             return _Says.NOTHING
-        if any(part(old, sku) and part(old, sku) != part(new, sku) for sku in skus):
+        had, other = (new, old) if is_gain else (old, new)
+        if any(part(had, sku) and part(had, sku) != part(other, sku) for sku in skus):
             return _Says.NAMES
     return _Says.OTHER
 
@@ -136,16 +142,16 @@ def part(text: str, sku: SkuId) -> str:
     return next((p.strip(' ,"]\\[') for p in parts if sku in p.lower()), "")
 
 
-def _left(event: AuditEvent, group: GroupId) -> _Says:
-    ids = [old for name, old, _ in event.changes if name.lower() == "group.objectid"]
+def _moved(event: AuditEvent, group: GroupId, is_gain: bool = False) -> _Says:
+    ids = [new if is_gain else old for name, old, new in event.changes if name.lower() == "group.objectid"]
     if not ids:
         return _Says.NOTHING
-    return _Says.NAMES if any(group in old.lower() for old in ids) else _Says.OTHER
+    return _Says.NAMES if any(group in id.lower() for id in ids) else _Says.OTHER
 
 
 def has_left(event: AuditEvent, group: GroupId) -> bool | None:
     """Whether an entry about leaving a group is about this one; None: it does not say."""
-    said = _left(event, group)
+    said = _moved(event, group)
     return None if said is _Says.NOTHING else said is _Says.NAMES
 
 

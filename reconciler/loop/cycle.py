@@ -39,7 +39,7 @@ from reconciler.loop.diff import Windows, diff
 from reconciler.loop.ending import end
 from reconciler.loop.evidence import evidence
 from reconciler.loop.execute import Hands, acted_on, execute
-from reconciler.loop.gate import Gates, Policy, gate
+from reconciler.loop.gate import Gates, Policy, gate, mode_of
 from reconciler.loop.guarding import Guarding, Post
 from reconciler.loop.guards.judge import FIGHT
 from reconciler.loop.learn import learn, taught
@@ -48,17 +48,20 @@ from reconciler.loop.notary import Notary
 from reconciler.loop.observe import Scope, Seen, mark_looked, observe
 from reconciler.loop.plan import Bounds, plan
 from reconciler.loop.pull import Reader, pull
-from reconciler.loop.record import begin, record
+from reconciler.loop.record import begin, keep_rules, record
 from reconciler.loop.seating import Seating, seat
 from reconciler.loop.send import Sender, Write
+from reconciler.loop.shadowing import Shadowing, settle, watch
+from reconciler.loop.stops import tell_clock, tell_outside
 from reconciler.loop.subject import Naming
 from reconciler.loop.verify import verify
 from reconciler.metrics import UNCOUNTED, Meter, counting
 from reconciler.model import Outcome, Result
+from reconciler.promotion.values import WATCHING, Watching
 from reconciler.report import CycleReport
 from reconciler.seats.book import Book, Books, elsewhere
 from reconciler.seats.queue import steps_aside
-from reconciler.store import journal, outbox, rulings
+from reconciler.store import journal, outbox
 from reconciler.store.database import Database
 from reconciler.traces import UNTRACED, Tracer
 
@@ -94,6 +97,7 @@ class Deps:
     notary: Notary | None = None
     meter: Meter = UNCOUNTED
     tracer: Tracer = UNTRACED
+    watching: Watching = WATCHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,16 +121,22 @@ def cycle(d: Deps, run: Run) -> CycleReport:
     d.progress("reading tickets and accounts")
     seen = observe(d.reader, d.eyes, scope=run.scope, tenant_id=d.tenant_id, cycle=run.cycle, at=at)
     _believe_the_clock(d, run)
+    if not run.is_dry:
+        tell_outside(d.guarding, run.cycle)
     findings = diff(seen.lines, seen.observed, at=at, windows=d.windows)
+    shadowing = None if run.is_dry else watch(d.database, d.tenant, d.policy, d.watching, d.asking.agents)
     lost = to_ask(findings, at)
+    wanted = lost if shadowing is None else shadowing.to_ask(findings, seen.observed, at, also=lost)
+    if wanted:
+        seen = replace(seen, observed=look_back(d.eyes, wanted, seen.observed))
     if lost:
-        seen = replace(seen, observed=look_back(d.eyes, lost, seen.observed))
         findings = diff(seen.lines, seen.observed, at=at, windows=d.windows)
     round_ = begin_round(d.asking, run.cycle)
     tend(round_, seen.lines, at, is_whole=not run.scope.is_named)
     belonging = Belonging(d.eyes.graph)
     post = d.guarding.post(seen, belonging, cycle=run.cycle)
-    gates, books = _decide(d, run, findings, seen, post, belonging, d.seating.load(), at)
+    before = d.seating.load()
+    gates, books = _decide(d, run, findings, seen, post, belonging, before, at)
     doubts = doubtful(g.proposal.finding for g in gates.gated if g.decision is Decision.CLEARED)
     if doubts:
         seen = replace(seen, observed=_second_look(d, seen, doubts, findings))
@@ -143,7 +153,9 @@ def cycle(d: Deps, run: Run) -> CycleReport:
     endings = _endings(d, gates, outcomes, last)
     if not run.is_dry:
         conclude(round_, endings, d.clock.now())
-    endings, told = _record(d, run, sender, post, gates, endings, books)
+    if shadowing is not None:
+        shadowing.expect(endings, seen.observed, d.clock.now())
+    endings, told = _record(d, run, sender, post, gates, endings, (before, books), shadowing)
     told.problems.extend(round_.problems)
     if not run.is_dry and not run.scope.is_named:
         mark_looked(d.reader, at)
@@ -158,7 +170,7 @@ def _believe_the_clock(d: Deps, run: Run) -> None:
     and freezes be over, and what was remembered so could not be told from the truth afterwards."""
     clocks = d.guarding.clocks()
     if not run.is_dry:
-        d.guarding.tell_clock(clocks.wrong, run.cycle)
+        tell_clock(d.guarding, clocks.wrong, run.cycle)
     if clocks.wrong:
         raise ClockWrong(clocks.wrong, exit_code=4)
     if clocks.odd:
@@ -213,10 +225,13 @@ def _decide(
 
 def _sender(d: Deps, run: Run, post: Post, gates: Gates) -> Sender:
     needed = due_for(gates.gated)
+    asks = frozenset(g.proposal.finding.key for g in gates.gated if mode_of(g.proposal, d.policy) != "enforce")
 
     def refuse(write: Write) -> str:
         if run.is_dry:
             return "this is a dry run"
+        if write.system == "graph" and d.mode == "enforce" and any(k in asks and k not in needed for k in write.keys):
+            return "it is not enforced for this person and product, and no person has agreed to it"
         is_agreed = d.mode == "suggest" and any(key in needed for key in write.keys)
         if write.system == "graph" and d.mode != "enforce" and not is_agreed:
             return f"mode {d.mode} writes nothing to the directory that no person has agreed to"
@@ -239,22 +254,11 @@ def _execute(
 ) -> dict[LineKey, tuple[Outcome, ...]]:
     if run.is_dry:
         return {}
-    _keep_rules(d, gates)
+    keep_rules(d.database, d.rules, gates, d.clock.now())
     post.begin(gates)
     begin(gates, d.desk, cycle=run.cycle, at=d.clock.now())
     hands = Hands(d.eyes, sender, d.clock, d.windows, d.plan_names, post)
     return execute(gates.gated, seen.observed, hands, plan_digest=gates.plan_digest, progress=d.progress)
-
-
-def _keep_rules(d: Deps, gates: Gates) -> None:
-    """The rules that this cycle decided by, so that its decisions can be judged again."""
-    if all(g.ruling is None for g in gates.gated):
-        return
-    with d.database.read() as session:
-        is_kept = rulings.text_of(session, d.rules.hash()) is not None
-    if not is_kept:
-        with d.database.write() as session:
-            rulings.keep_text(session, d.rules.hash(), d.rules.text(), d.clock.now())
 
 
 def _still_arriving(d: Deps, findings: tuple[Finding, ...]) -> frozenset[LineKey]:
@@ -324,14 +328,19 @@ def _record(
     post: Post,
     gates: Gates,
     endings: tuple[Ending, ...],
-    books: Mapping[SkuId, Book],
+    books: tuple[Mapping[SkuId, Book], Mapping[SkuId, Book]],
+    shadowing: Shadowing | None,
 ) -> tuple[tuple[Ending, ...], Told]:
     if run.is_dry:
         return endings, Told()
-    d.seating.save(books, d.clock.now())
+    before, after = books
+    d.seating.save(after, before, d.clock.now())
     if d.notary is not None and (sender.sent.graph or sender.sent.servicenow):
         d.notary.seal()  # so that the evidence of these writes carries a checkpoint over them
-    endings = record(endings, d.desk, plan_digest=gates.plan_digest, cycle=run.cycle, at=d.clock.now())
+    at = d.clock.now()
+    endings = record(endings, d.desk, plan_digest=gates.plan_digest, cycle=run.cycle, at=at, shadowing=shadowing)
+    if shadowing is not None and not run.scope.is_named:
+        settle(shadowing, d.meter, (e.state.key for e in endings), at)
     void = keep(d.database, d.tenant, endings, cycle=run.cycle, at=d.clock.now())
     told = deliver(d.desk, sender, post, plan_digest=gates.plan_digest, only=_tickets(run, endings))
     told.problems.extend(void)

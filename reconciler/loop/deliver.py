@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from desired_state.model import LineKey
-from reconciler.answers import Answer
+from reconciler.answers import REQUEST, Answer
 from reconciler.digest import digest
 from reconciler.errors import Next, RemoteError
 from reconciler.lifecycle import Phase
@@ -103,8 +103,11 @@ def _give_all(owed: Sequence[outbox.Owed], giver: Giver, desk: Desk, told: Told)
         else:
             for kind in given.kinds:
                 told.add(ticket, kind)
-            for kind in given.kinds or (item.answer.kind,):  # none: it was there already, and its reply was lost
+            kinds = given.kinds or (item.answer.kind,)  # none: it was there already, and its reply was lost
+            for kind in kinds:
                 _count(desk, kind, "given")
+            if AnswerKind.REOPENED in kinds and item.answer.title != REQUEST:
+                _count_reopened(desk, item.answer)
             if given.explanation:
                 items.appendleft(_explain(desk, item.answer, given.explanation))
 
@@ -112,6 +115,16 @@ def _give_all(owed: Sequence[outbox.Owed], giver: Giver, desk: Desk, told: Told)
 def _count(desk: Desk, kind: AnswerKind, result: str) -> None:
     if kind is not AnswerKind.EVIDENCE:  # it goes with another answer
         desk.meter.answered(kind.value, result)
+
+
+def _count_reopened(desk: Desk, answer: Answer) -> None:
+    """Once for each product and cause; lines that were told of beside them have none."""
+    with desk.database.read() as session:
+        stands = lines.load(session, desk.tenant, tickets={answer.ticket})
+    mine = [stands[key] for key in answer.lines if key in stands]
+    wrong = [state for state in mine if state.cause is not None] or mine
+    for product, cause in sorted({(state.product, state.cause or "") for state in wrong}):
+        desk.meter.reopened(product, cause)
 
 
 def _postpone(desk: Desk, item: outbox.Owed) -> None:

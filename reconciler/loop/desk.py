@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from desired_state.model import Ticket
@@ -28,6 +28,7 @@ class Desk:
     manners: Callable[[Ticket], Manners]
     names: Names
     meter: Meter = UNCOUNTED
+    runs_by: Mapping[str, str] = field(default_factory=dict)  # version of the software, digest of the configuration
 
 
 @dataclass(slots=True)

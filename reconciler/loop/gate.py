@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 
-from desired_state.model import ProductKey, Request, Says
+from desired_state.model import ProductKey, Request, Says, UserId
 from desired_state.proposals import is_software
 from desired_state.rules import Rules
 from reconciler.causes import Cause
@@ -37,11 +38,16 @@ from reconciler.loop.guards.watch import Watch
 from reconciler.loop.judging import Bench, Evidence, hit_as_json, refused, wants_person
 from reconciler.loop.takeback import end_of
 from reconciler.model import Verdict
+from reconciler.share import WHOLE, side
+from reconciler.share import Side as Canary
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What the configuration allows for one tenant. `modes` overrides `mode` per product."""
+    """What the configuration allows for one tenant. `modes` overrides `mode` per product.
+
+    `share` is how many of the people are enforced for, 0 to 1; `shares` narrows it per product.
+    """
 
     mode: str = "observe"  # observe, suggest, enforce
     modes: Mapping[ProductKey, str] = field(default_factory=dict)
@@ -50,9 +56,28 @@ class Policy:
     held_tickets: Mapping[str, str] = field(default_factory=dict)
     held_products: Mapping[ProductKey, str] = field(default_factory=dict)
     agents: frozenset[str] = frozenset()  # user names of integration and agent accounts
+    directory: str = ""  # its id: people have their places by it
+    share: Decimal = WHOLE
+    shares: Mapping[ProductKey, Decimal] = field(default_factory=dict)
 
     def mode_of(self, product: ProductKey) -> str:
         return self.modes.get(product, self.mode)
+
+    def share_of(self, product: ProductKey) -> Decimal:
+        """How many of the people a product is enforced for: the narrower of its own share and the tenant's."""
+        return min(self.share, self.shares.get(product, self.share))
+
+    def canary(self, product: ProductKey, user: UserId | None) -> Canary | None:
+        """On which side of the share a person is; None where everybody is enforced for, or nobody is."""
+        share = self.share_of(product)
+        if self.mode_of(product) != "enforce" or share >= WHOLE or user is None:
+            return None
+        return side(share, directory=self.directory, subject=user)
+
+    def mode_for(self, product: ProductKey, user: UserId | None) -> str:
+        """The mode that counts for one person: whoever is not among the first is treated as in suggest."""
+        mode, found = self.mode_of(product), self.canary(product, user)
+        return "suggest" if found is not None and not found.is_in else mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,16 +108,37 @@ def gate(
     bench, asked = Bench(rules, evidence or Evidence()), approvals or {}
     bench.expect(plan.proposals)
     each = tuple(
-        bench.seen(approved(_judge(proposal, bench, policy, watch, at), asked, _mode(proposal, policy), at))
+        bench.seen(
+            approved(
+                replace(_judge(proposal, bench, policy, watch, at), canary=_canary(proposal, policy)),
+                asked,
+                mode_of(proposal, policy),
+                at,
+            )
+        )
         for proposal in plan.proposals
     )
     judged = judge(each, watch)
     return Gates(judged.gated, judged.trips, plan.digest, judged.released)
 
 
-def _mode(proposal: Proposal, policy: Policy) -> str:
-    product = proposal.finding.line.product
-    return policy.mode_of(product.key) if product is not None else policy.mode
+def mode_of(proposal: Proposal, policy: Policy) -> str:
+    """The mode that counts for one line: that of its product and person."""
+    line = proposal.finding.line
+    return policy.mode_for(line.product.key, line.account) if line.product is not None else policy.mode
+
+
+def _canary(proposal: Proposal, policy: Policy) -> Canary | None:
+    """On which side of the share the person is, where there is something to be sent."""
+    line = proposal.finding.line
+    is_asked = line.product is not None and bool(proposal.actions or proposal.with_ or proposal.short_of)
+    return policy.canary(line.product.key, line.account) if is_asked and line.product is not None else None
+
+
+def _suggested(proposal: Proposal, policy: Policy) -> str:
+    """Why a person is asked though no rule wants it."""
+    found = _canary(proposal, policy)
+    return found.sentence() if found is not None and not found.is_in else "In mode suggest every change needs a person."
 
 
 def _judge(proposal: Proposal, bench: Bench, policy: Policy, watch: Watch, at: datetime) -> Gated:
@@ -202,15 +248,14 @@ def _is_giving_back(finding: Finding) -> bool:
 def _may_take_back(proposal: Proposal, policy: Policy) -> Gated:
     """The rules say who may be given something; taking back is judged by mode, scope and limits alone."""
     finding = proposal.finding
-    assert finding.line.product is not None
-    mode = policy.mode_of(finding.line.product.key)
+    mode = mode_of(proposal, policy)
     if finding.rest is Rest.ACT and _is_inferred(finding):
         first = "The end of the period is news; it is looked at in a later cycle before anything is taken back."
         return Gated(proposal, Decision.HELD, finding.cause, first)
     if finding.rest is not Rest.ACT or mode == "enforce":
         return Gated(proposal, Decision.CLEARED)
     if mode == "suggest":
-        return Gated(proposal, Decision.AWAITING, finding.cause, "In mode suggest every change needs a person.")
+        return Gated(proposal, Decision.AWAITING, finding.cause, _suggested(proposal, policy))
     return Gated(proposal, Decision.PLANNED, finding.cause, "In mode observe nothing is changed.")
 
 
@@ -252,9 +297,9 @@ def _may_write(proposal: Proposal, bench: Bench, policy: Policy) -> Gated:
         by_rule = ruling.approved_by if finding.line.is_unapproved else ""
     if finding.drift is not None and finding.drift.needs_person:
         return decided(Decision.AWAITING, finding.cause, finding.sentence)
-    mode = policy.mode_of(product.key)
+    mode = mode_of(proposal, policy)
     if mode == "enforce":
         return replace(decided(Decision.CLEARED, None, ""), approved_by=by_rule)
     if mode == "suggest":
-        return decided(Decision.AWAITING, finding.cause, "In mode suggest every change needs a person.")
+        return decided(Decision.AWAITING, finding.cause, _suggested(proposal, policy))
     return decided(Decision.PLANNED, finding.cause, "In mode observe nothing is changed.")

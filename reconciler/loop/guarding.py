@@ -30,6 +30,7 @@ from reconciler.loop.guards.freezes import Stop, Window, frozen
 from reconciler.loop.guards.judge import CIRCUIT, CLOCK, FREEZE, KILL, LIFTED, SCOPE, circuit_trip, covered
 from reconciler.loop.guards.scope import ANY, SHARED, Scope, Side, judge
 from reconciler.loop.guards.sources import Pulled, short
+from reconciler.loop.guards.usage import Usage, usage
 from reconciler.loop.guards.watch import GRAPH, SERVICENOW, Watch, system_of
 from reconciler.loop.observe import Seen
 from reconciler.loop.pull import TICKETS
@@ -42,7 +43,6 @@ from reconciler.store.database import Database
 
 Costing = tuple[str, str, str]  # subject, digest and kind of a write: it costs once, however often it is tried
 DAY_LONG = timedelta(hours=24)
-CLOCK_FACT = "clock"
 PEOPLE, CIRCUITS = "people", {GRAPH: "circuit.graph", SERVICENOW: "circuit.servicenow"}
 COUNT_EVERY = timedelta(hours=24)
 COUNT_AGAIN = timedelta(hours=1)  # after it could not be done
@@ -72,34 +72,19 @@ class Guarding:
         """What both systems' clocks say of ours, by their last answers."""
         return skew.judge(self.skews(), self.clock_tolerance)
 
-    def tell_clock(self, wrong: str, cycle: str) -> None:
-        """Tell the log once that our clock is not believed, and once that it is again. The row bears our own time."""
-        with self.database.read() as session:
-            is_known = guards.fact(session, self.tenant, CLOCK_FACT) is not None
-        if bool(wrong) == is_known:
-            return
-        at = self.clock.now()
-        with self.database.write() as session:
-            if wrong:
-                guards.remember(session, self.tenant, CLOCK_FACT, {"why": wrong}, at)
-            else:
-                guards.forget(session, self.tenant, CLOCK_FACT)
-            told = {"guard": CLOCK, "open": bool(wrong), "sentence": wrong or "The clocks agree again."}
-            journal.append(session, self.tenant, kind="guard.tripped", subject=CLOCK, body=told, at=at, cycle=cycle)
-
     def post(self, seen: Seen, groups: Belonging, *, cycle: str) -> Post:
         """Read what the guards need to know for one cycle; `groups` are those that others read in it as well."""
         at = self.clock.now()
         users = [line.account for line in seen.lines if line.account is not None]
         with self.database.read() as session:
             names = directories.names(session, self.tenant)
-            touched = tally.together(tally.touched_since(session, name, at - DAY_LONG) for name in names)
-            answered = frozenset().union(*(outbox.tickets_answered_since(session, n, at - DAY_LONG) for n in names))
+            used = self.used(session, at, names)
             looks = [e for name in names for e in tally.ended_since(session, name, at - self.flip_window)]
             let = guards.released(session, self.tenant, at)
-            pulled = _pulled(session, self.tenant)
-            circuits = {system: self._circuit(session, system, names, at) for system in CIRCUITS}
-            stops = self.stops(session, at)
+            kept = guards.facts(session, names, (TICKETS, *CIRCUITS.values()))
+            stops = self.stops(session, at, names)
+        circuits = {system: _circuit(kept, system, names, at) for system in CIRCUITS}
+        pulled = _pulled(kept.get((self.tenant, TICKETS)))
         observed = seen.observed
         watch = Watch(
             at,
@@ -107,7 +92,7 @@ class Guarding:
             register(self.graph, groups, self.scope, set(users)),
             Scales(observed.skus, observed.groups, self.prices),
             replace(self.limits, people=self._people(at)),
-            _used(touched, answered),
+            used,
             stops,
             {system: circuit for system, (circuit, _) in circuits.items()},
             short(observed, pulled, now=at, stale_after=self.stale_after),
@@ -123,8 +108,26 @@ class Guarding:
         }
         return Post(self, watch, cycle, marks=marks, used=dict(watch.used.users))
 
-    def stops(self, session: Session | None, at: datetime) -> tuple[Stop, ...]:
-        """Everything that is thrown, planned or configured and holds now; without a session, all but the store's."""
+    def used(self, session: Session, at: datetime, names: Sequence[str] = ()) -> Used:
+        """What was used of the budgets of a day, under whichever name of the directory.
+
+        `names` are those of the directory, where they have just been read.
+        """
+        names, since = names or directories.names(session, self.tenant), at - DAY_LONG
+        touched = tally.together(tally.touched_since(session, name, since) for name in names)
+        return _used(touched, frozenset().union(*(outbox.tickets_answered_since(session, n, since) for n in names)))
+
+    def usage(self, session: Session, at: datetime) -> tuple[Usage, ...]:
+        """Every budget with what of it is used, by the people in scope as they were counted last."""
+        counted = guards.fact(session, self.tenant, PEOPLE)
+        people = counted[0].get("count") if counted is not None else None
+        return usage(replace(self.limits, people=people), self.used(session, at))
+
+    def stops(self, session: Session | None, at: datetime, names: Sequence[str] = ()) -> tuple[Stop, ...]:
+        """Everything that is thrown, planned or configured and holds now; without a session, all but the store's.
+
+        `names` are those of the directory, where they have just been read.
+        """
         found = []
         outside = self.outside()
         if outside:
@@ -132,20 +135,13 @@ class Guarding:
         wrong = self.clocks().wrong
         if wrong:
             found.append(Stop(CLOCK, "the clock", frozenset(Lane), wrong))
-        for switch in switches.stops(session, self.tenant) if session is not None else ():
+        for switch in switches.stops(session, self.tenant, names) if session is not None else ():
             lanes = frozenset(lane for lane in Lane if switch.stops(lane.value, at))
             if lanes:
                 is_kill = switch.kind is switches.SwitchKind.KILL
                 name = "the kill switch" if is_kill else f"the freeze {switch.name}"
                 found.append(Stop(KILL if is_kill else FREEZE, name, lanes, switch.reason))
         return (*found, *frozen(self.windows, at))
-
-    def _circuit(
-        self, session: Session, system: str, names: Iterable[str], at: datetime
-    ) -> tuple[Circuit, datetime | None]:
-        """Where a breaker stands, and since when results count for it; one that another name opened counts as ours."""
-        found = [_kept_circuit(session, name, system) for name in names]
-        return next((f for f in found if f[0].is_open(at)), found[0])
 
     def _people(self, at: datetime) -> int | None:
         """How many people are in scope, counted once a day; None while nobody could."""
@@ -171,8 +167,15 @@ class Guarding:
         return count
 
 
-def _kept_circuit(session: Session, tenant: str, system: str) -> tuple[Circuit, datetime | None]:
-    kept = guards.fact(session, tenant, CIRCUITS[system])
+def _circuit(
+    kept: Mapping[tuple[str, str], guards.Fact], system: str, names: Iterable[str], at: datetime
+) -> tuple[Circuit, datetime | None]:
+    """Where a breaker stands, and since when results count for it; one that another name opened counts as ours."""
+    found = [_kept_circuit(kept.get((name, CIRCUITS[system]))) for name in names]
+    return next((f for f in found if f[0].is_open(at)), found[0])
+
+
+def _kept_circuit(kept: guards.Fact | None) -> tuple[Circuit, datetime | None]:
     if kept is None:
         return Circuit(), None
     body, at = kept
@@ -195,8 +198,7 @@ def _used(touched: tally.Touched, answered: frozenset[str]) -> Used:
     return Used({**users, Lane.ANSWERS: answered}, touched.cost, by_product)
 
 
-def _pulled(session: Session, tenant: str) -> Pulled | None:
-    kept = guards.fact(session, tenant, TICKETS)
+def _pulled(kept: guards.Fact | None) -> Pulled | None:
     return Pulled(int(kept[0]["usual"]), int(kept[0]["last"])) if kept is not None else None
 
 

@@ -165,6 +165,7 @@ def _decide(
         asked_at=stage.opened_at,
         opened_at=said.at,
         source=f"sysapproval_approver/{native.sys_id}",
+        agent=said.how,
         key=f"servicenow/{native.sys_id}/{native.state}",
     )
     with database.write() as session:

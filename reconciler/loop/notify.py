@@ -35,6 +35,7 @@ from reconciler.store.notices import Owed
 
 EVERY_S = 2.0
 BURST, BURST_OVER = 20, timedelta(minutes=5)
+SAMPLED_AGAIN = timedelta(days=7)  # what nobody has looked at is told of again
 LIKE_MAX, LIKE_OVER = 10, timedelta(minutes=10)
 ROUND_S = 90.0  # one round of telling takes no longer; the rest is told in the next one
 TOO_LARGE = 413
@@ -115,12 +116,16 @@ class Notifier:
                     outbox.queue(session, self.tenant, notice, self.clock.now())
 
     def samples(self) -> None:
-        """Queue what rules approved and a person has to look at. What was queued before is not queued again."""
+        """Queue what rules approved and a person has to look at; again each week until somebody has."""
         at = self.clock.now()
         with self.database.read() as session:
             waiting = rulings.sample(session, self.tenant)
         found = [
-            notice for a in waiting for notice in sample_notice(self.ways, line=a.line, rule=a.rule, digest=a.digest)
+            notice
+            for a in waiting
+            for notice in sample_notice(
+                self.ways, line=a.line, rule=a.rule, digest=a.digest, again=(at - a.at) // SAMPLED_AGAIN
+            )
         ]
         if not found:
             return

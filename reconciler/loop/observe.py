@@ -39,12 +39,12 @@ from reconciler.loop.bind import bind, look_up
 from reconciler.loop.deciding import with_answers
 from reconciler.loop.ending import renewed
 from reconciler.loop.look import Eyes, look
-from reconciler.loop.pull import Reader, pull
+from reconciler.loop.pull import Reader, pull, remembered
 from reconciler.loop.resting import at_rest, sweep_pays, unless
 from reconciler.loop.shared import handed_on, others_of
 from reconciler.loop.sweep import Desired, sweep
 from reconciler.model import SubscribedSku
-from reconciler.store import approvals, guards, journal, lines, tickets, watermarks
+from reconciler.store import approvals, guards, journal, tickets, watermarks
 
 LOOKED = "looked"  # the mark up to which every ticket that was taken in has been looked at
 SCANS = "scans"  # the guards' fact: how many users the last one showed
@@ -86,8 +86,9 @@ def observe(reader: Reader, eyes: Eyes, *, scope: Scope, tenant_id: str, cycle: 
     Raises:
         RemoteError: the tickets, the seats or the sign-in could not be read at all.
     """
-    count = pull(reader, cycle=cycle, numbers=scope.tickets)
-    standings, states, copies = _remembered(reader, scope)
+    memory = remembered(reader, scope.tickets)
+    count = pull(reader, cycle=cycle, numbers=scope.tickets, memory=memory)
+    standings, states, copies = memory.standings, memory.states, memory.copies
     wanted = {k: s for k, s in standings.items() if s.declaration is not None and s.key.ticket in copies}
     unbound = {
         key: standing.request
@@ -101,7 +102,7 @@ def observe(reader: Reader, eyes: Eyes, *, scope: Scope, tenant_id: str, cycle: 
         assert request is not None
         bindings[key] = bind(request, copies[key.ticket], names, taken=before)
     if _keep_bindings(reader, unbound, bindings, names, tenant_id, cycle, at):
-        standings, _, _ = _remembered(reader, scope)
+        standings = remembered(reader, scope.tickets).standings
         wanted = {k: standings[k] for k in wanted}
     entitlements = [s.entitlement for s in wanted.values() if s.entitlement is not None]
     granted = {k: s.granted_at for k, s in standings.items() if s.granted_at is not None}
@@ -120,7 +121,10 @@ def observe(reader: Reader, eyes: Eyes, *, scope: Scope, tenant_id: str, cycle: 
     )
     found = with_answers(reader.database, reader.tenant, _approved_here(reader, found, at))
     if any(_may_end(line) for line in found):
-        found = _with_company(reader, found, at)
+        if scope.is_named:  # the others of a person may be of tickets that nobody named
+            memory = remembered(reader)
+            standings, states = memory.standings, memory.states
+        found = _with_company(reader, found, standings, states, at)
     skus = eyes.graph.subscribed_skus()
     if scope.pace is not Pace.EVERY and not scope.is_named:
         resting = _resting(reader, eyes, found, desired, skus, scope.pace, at)
@@ -180,18 +184,6 @@ def _scanned(
     with reader.database.write() as session:
         guards.remember(session, reader.tenant, SCANS, {"rows": seen.rows}, at)
     return unless(resting, found, seen.candidates)
-
-
-def _remembered(
-    reader: Reader, scope: Scope
-) -> tuple[dict[LineKey, ledger.Standing], dict[LineKey, LineState], dict[str, Ticket]]:
-    only = set(scope.tickets) or None
-    with reader.database.read() as session:
-        return (
-            ledger.standings(session, reader.tenant, tickets=only),
-            lines.load(session, reader.tenant, tickets=only),
-            tickets.load(session, reader.tenant, numbers=only),
-        )
 
 
 _BEGUN = (State.EXECUTING, State.DONE, State.FAILED, State.PARTLY)
@@ -280,9 +272,14 @@ def _may_end(line: Line) -> bool:
     return ends or line.skipped.startswith(OVER) or is_open
 
 
-def _with_company(reader: Reader, found: tuple[Line, ...], at: datetime) -> tuple[Line, ...]:
+def _with_company(
+    reader: Reader,
+    found: tuple[Line, ...],
+    standings: Mapping[LineKey, ledger.Standing],
+    states: Mapping[LineKey, LineState],
+    at: datetime,
+) -> tuple[Line, ...]:
     """Each line with the others of its person, whichever ticket they are of: what they need is not taken away."""
-    standings, states, _ = _remembered(reader, Scope())
     granted = {k: s.granted_at for k, s in standings.items() if s.granted_at is not None}
     entitlements = [s.entitlement for s in standings.values() if s.entitlement is not None]
     skipped = resolve(entitlements, reader.catalogue, at=at, granted_at=granted, zone=reader.zone).skipped

@@ -62,24 +62,55 @@ class Reader:
     meaning: str = ""  # digest of everything that decides what a ticket means; when it changes, all are read again
 
 
-def pull(reader: Reader, *, cycle: str, numbers: Collection[str] = ()) -> int:
-    """Read what changed since the watermark, or the named tickets; returns how many tickets were read."""
+@dataclass(slots=True)
+class Memory:
+    """What is remembered of a tenant's tickets, or of the named ones: read once for a cycle, and kept as the store is.
+
+    Whoever holds the tenant's lease changes it, and nobody else.
+    """
+
+    standings: dict[LineKey, ledger.Standing]
+    states: dict[LineKey, LineState]
+    copies: dict[str, Ticket]
+    marks: dict[str, watermarks.Watermark]
+    by_ticket: dict[str, dict[LineKey, LineState]] = field(init=False)  # the states again, by number
+
+    def __post_init__(self) -> None:
+        self.by_ticket = _by_ticket(self.states)
+
+
+def remembered(reader: Reader, numbers: Collection[str] = ()) -> Memory:
+    """Standings, states and copies of all tickets, or of the named ones, in one view."""
+    only = set(numbers) or None
+    with reader.database.read() as session:
+        return Memory(
+            ledger.standings(session, reader.tenant, tickets=only),
+            lines.load(session, reader.tenant, tickets=only),
+            tickets.load(session, reader.tenant, numbers=only),
+            watermarks.load_all(session, reader.tenant),
+        )
+
+
+def pull(reader: Reader, *, cycle: str, numbers: Collection[str] = (), memory: Memory | None = None) -> int:
+    """Read what changed since the watermark, or the named tickets; returns how many tickets were read.
+
+    `memory` is what is remembered of the same tickets; it is kept up to date.
+    """
     count = 0
+    known = memory if memory is not None else remembered(reader, numbers)
     if numbers:
         found = reader.servicenow.tickets_by_number(sorted(n for n in numbers if not is_number(n)))
-        _take_in(reader, found, cycle, watermark=None)
+        _take_in(reader, found, cycle, known, watermark=None)
         return len(found)
-    with reader.database.read() as session:
-        marks = watermarks.load_all(session, reader.tenant)
-        unseen = _passed(session, reader.tenant)
+    marks, unseen = dict(known.marks), _passed(known)
     mark, meant, whole = marks.get(SOURCE), marks.get(MEANING), marks.get(WHOLE)
     at = reader.clock.now()
     is_whole = mark is None or whole is None or at - whole.at >= reader.whole_every
     is_reread = meant is not None and meant.sys_id != reader.meaning
     if is_reread:
         mark = None
-    known = marks.get(TASKS, mark)
-    moved = _tasks_moved(reader, known) if mark is not None and known is not None else Moved(frozenset(), None)
+    until = marks.get(TASKS, mark)
+    moved = _tasks_moved(reader, until) if mark is not None and until is not None else Moved(frozenset(), None)
     passed = {*unseen, *moved.numbers}
     since = Watermark(mark.at, mark.sys_id) if mark is not None and not is_whole else None
     pages = reader.servicenow.tickets(
@@ -88,10 +119,10 @@ def pull(reader: Reader, *, cycle: str, numbers: Collection[str] = ()) -> int:
     for page in pages:
         if passed:
             # The ticket may be as it was, and what it points to readable now: a person, an answer, a task.
-            _take_in(reader, page.named, cycle, watermark=None, is_reread=True, people=page.people)
+            _take_in(reader, page.named, cycle, known, watermark=None, is_reread=True, people=page.people)
             _keep_moved(reader, moved, page.named, marks.get(TASKS))
             passed = set()  # they came with the first page
-        _take_in(reader, page.tickets, cycle, watermark=page.watermark, is_reread=is_reread, people=page.people)
+        _take_in(reader, page.tickets, cycle, known, watermark=page.watermark, is_reread=is_reread, people=page.people)
         count += len(page.tickets)
     if meant is None or is_reread or is_whole:  # only now: a crash before this reads them all once more
         with reader.database.write() as session:
@@ -145,18 +176,15 @@ def _is_at(known: watermarks.Watermark | None, mark: Watermark) -> bool:
     return known is not None and (known.at, known.sys_id) == (mark.at, mark.sys_id)
 
 
-def _passed(session: Session, tenant: str) -> list[str]:
+def _passed(known: Memory) -> list[str]:
     """Tickets that the watermark has passed and that may read differently now, so they are read by number.
 
     Of some, something was not shown. Of others a person holds the task: giving it back touches the task alone. Whose
     account is not found may have had a name corrected, which touches the person alone.
     """
-    copies = tickets.load(session, tenant)
-    standings = ledger.standings(session, tenant)
-    states = lines.load(session, tenant)
-    unread = {key.ticket for key, s in standings.items() if s.held or _may_change_unseen(s.declaration)}
-    hidden = {n for n, t in copies.items() if None in (t.variables, t.opened_by, t.requested_for)}
-    lost = {key.ticket for key, s in states.items() if s.cause == Cause.USER_MISSING and s.phase in _SOUGHT}
+    unread = {key.ticket for key, s in known.standings.items() if s.held or _may_change_unseen(s.declaration)}
+    hidden = {n for n, t in known.copies.items() if None in (t.variables, t.opened_by, t.requested_for)}
+    lost = {key.ticket for key, s in known.states.items() if s.cause == Cause.USER_MISSING and s.phase in _SOUGHT}
     return sorted(n for n in unread | hidden | lost if not is_number(n))  # a proposal is read from nowhere
 
 
@@ -177,6 +205,7 @@ def _take_in(
     reader: Reader,
     found: Iterable[Ticket],
     cycle: str,
+    known: Memory,
     watermark: Watermark | None,
     *,
     is_reread: bool = False,
@@ -187,17 +216,14 @@ def _take_in(
     `people` are those who were read with the tickets, by sys_id; who else is mentioned is asked for.
     """
     read = tuple(t for t in found if t.item in reader.items and not is_number(t.number))
-    with reader.database.read() as session:
-        numbers = {t.number for t in read}
-        copies = tickets.load(session, reader.tenant, numbers)
-        states = _by_ticket(lines.load(session, reader.tenant, numbers))
-        stood = watermarks.load(session, reader.tenant, SOURCE) if watermark is not None else None
+    states, copies = known.by_ticket, {t.number: known.copies[t.number] for t in read if t.number in known.copies}
     fresh = tuple(t for t in read if is_reread or t.number not in states or copies.get(t.number) != t)
-    if not fresh and (watermark is None or _is_at(stood, watermark)):
+    if not fresh and (watermark is None or _is_at(known.marks.get(SOURCE), watermark)):
         return
-    meant = _meant(reader, fresh, copies)
+    meant = _meant(reader, fresh, copies, known.standings)
     mentioned = mentions(reader.servicenow, fresh, reader.items, read=people, meant=meant)
     at = reader.clock.now()
+    renewed: set[str] = set()
     with reader.database.write() as session:
         before = ledger.standings(session, reader.tenant, {t.number for t in fresh})
         for ticket in fresh:
@@ -206,9 +232,17 @@ def _take_in(
                 tickets.save(session, reader.tenant, ticket, at)
                 copies[ticket.number] = ticket
             own = states.get(ticket.number, {})
-            _declare(reader, session, ticket, mentioned[ticket.number], own, before, cycle, at, is_first=is_first)
+            if _declare(reader, session, ticket, mentioned[ticket.number], own, before, cycle, at, is_first=is_first):
+                renewed.add(ticket.number)
         if watermark is not None:
             watermarks.save(session, reader.tenant, SOURCE, watermark)
+        moved = lines.load(session, reader.tenant, renewed) if renewed else {}
+    known.standings |= before
+    known.states |= moved
+    known.by_ticket |= _by_ticket(moved)
+    known.copies |= copies
+    if watermark is not None:
+        known.marks[SOURCE] = watermarks.Watermark(watermark.at, watermark.sys_id)
 
 
 def _by_ticket(states: Mapping[LineKey, LineState]) -> dict[str, dict[LineKey, LineState]]:
@@ -218,13 +252,16 @@ def _by_ticket(states: Mapping[LineKey, LineState]) -> dict[str, dict[LineKey, L
     return found
 
 
-def _meant(reader: Reader, fresh: Iterable[Ticket], copies: Mapping[str, Ticket]) -> dict[LineKey, str]:
+def _meant(
+    reader: Reader,
+    fresh: Iterable[Ticket],
+    copies: Mapping[str, Ticket],
+    standings: Mapping[LineKey, ledger.Standing],
+) -> dict[LineKey, str]:
     """Whom (sys_id) a user name on a form was read to mean, as long as the form says the same or they have the name."""
     typed = {t.number: (t, names) for t in fresh if (names := user_names(t, reader.items[t.item]))}
     if not typed:
         return {}
-    with reader.database.read() as session:
-        standings = ledger.standings(session, reader.tenant, typed.keys())
     found: dict[LineKey, str] = {}
     for ticket, names in typed.values():
         copy = copies.get(ticket.number)
@@ -248,8 +285,8 @@ def _declare(
     at: datetime,
     *,
     is_first: bool,
-) -> None:
-    """Declare one ticket; `before` is how its lines stand, and is kept up to date."""
+) -> bool:
+    """Declare one ticket; `before` is how its lines stand, and is kept up to date. True when a line was renewed."""
     taken = intake(
         ticket,
         reader.items[ticket.item],
@@ -263,6 +300,7 @@ def _declare(
         named=mentioned.named,
     )
     news: list[Request | Refusal] = []
+    is_renewed = False
     is_ours = _is_our_reopening(taken.says, known) and _was_reopened(reader, session, ticket)
     for line in taken.lines:
         standing = before.get(line.key)
@@ -277,10 +315,11 @@ def _declare(
         before[line.key] = ledger.append_to(session, reader.tenant, stood, change, at)
         if before[line.key] is not stood and is_news:
             news.append(line)
-            _renew(reader, session, known.get(line.key), cycle, at)
+            is_renewed |= _renew(reader, session, known.get(line.key), cycle, at)
     told = taken.lines if is_first else news
     if told:
         _tell_seen(session, reader.tenant, ticket, told, cycle, at)
+    return is_renewed
 
 
 def _tell_seen(
@@ -356,10 +395,10 @@ def _who(request: Request) -> tuple[str | None, str | None]:
     return request.claim.upn, person.sys_id if person is not None else None
 
 
-def _renew(reader: Reader, session: Session, state: LineState | None, cycle: str, at: datetime) -> None:
-    """A line that had come to its end is a new decision when its ticket says something new."""
+def _renew(reader: Reader, session: Session, state: LineState | None, cycle: str, at: datetime) -> bool:
+    """A line that had come to its end is a new decision when its ticket says something new. True when it was one."""
     if state is None or state.phase not in (FINAL | {Phase.REVIEW}):
-        return
+        return False
     fresh = renewed(state, at)
     if lines.save(session, reader.tenant, fresh, at):
         journal.append(
@@ -371,3 +410,4 @@ def _renew(reader: Reader, session: Session, state: LineState | None, cycle: str
             at=at,
             cycle=cycle,
         )
+    return True

@@ -16,8 +16,9 @@ from sqlmodel import Session
 
 from desired_state import ledger
 from desired_state.model import LineKey
+from desired_state.rules import Rules
 from desired_state.rules import is_sampled as is_sampled_by
-from reconciler.answers import AuditHead, Deed, answers, signature, told
+from reconciler.answers import AuditHead, Deed, answers, level_of, signature, told
 from reconciler.lifecycle import Phase
 from reconciler.line import Decision, Ending, Gated, LineState
 from reconciler.loop.aftermath import ADOPTED, as_json
@@ -25,16 +26,27 @@ from reconciler.loop.deeds import deeds_of
 from reconciler.loop.desk import Desk
 from reconciler.loop.ending import started
 from reconciler.loop.gate import Gates
+from reconciler.loop.shadowing import Changed, Shadowing
 from reconciler.loop.shared import REVOKED, kept_by
 from reconciler.metrics import counting
 from reconciler.metrics.facts import Move
 from reconciler.model import Result
 from reconciler.store import checkpoints, journal, lines, outbox, rulings
+from reconciler.store.database import Database
 
 
-def record(endings: Sequence[Ending], desk: Desk, *, plan_digest: str, cycle: str, at: datetime) -> tuple[Ending, ...]:
+def record(
+    endings: Sequence[Ending],
+    desk: Desk,
+    *,
+    plan_digest: str,
+    cycle: str,
+    at: datetime,
+    shadowing: Shadowing | None = None,
+) -> tuple[Ending, ...]:
     """Keep what changed, with the answers that it calls for. A line that stands as before writes nothing (I10).
 
+    `shadowing` compares what would have been done with what people did; None: nothing is compared.
     Returns the endings as they are remembered: what their tickets were told included.
     """
     by_ticket: dict[str, list[Ending]] = {}
@@ -46,28 +58,39 @@ def record(endings: Sequence[Ending], desk: Desk, *, plan_digest: str, cycle: st
     head = AuditHead(end.size, end.hash)
     if signed is not None:
         head = replace(head, signed_size=signed.size, root=signed.root.hex(), note=signed.note)
-    kept = (e for group in groups for e in _record(group, desk, head, plan_digest=plan_digest, cycle=cycle, at=at))
+    kept = (
+        e
+        for group in groups
+        for e in _record(group, desk, head, plan_digest=plan_digest, cycle=cycle, at=at, shadowing=shadowing)
+    )
     return tuple(sorted(kept, key=lambda e: e.state.key))
 
 
 def _record(
-    group: Sequence[Ending], desk: Desk, head: AuditHead, *, plan_digest: str, cycle: str, at: datetime
+    group: Sequence[Ending],
+    desk: Desk,
+    head: AuditHead,
+    *,
+    plan_digest: str,
+    cycle: str,
+    at: datetime,
+    shadowing: Shadowing | None,
 ) -> list[Ending]:
     """One ticket: all its lines, and what it is told about them; `head` is the log's end before this was recorded."""
     ticket, deeds = group[0].finding.line.ticket, _deeds(group, desk)
-    owed = answers(
-        ticket,
-        group,
-        desk.manners(ticket),
-        desk.names,
-        tenant=desk.tenant,
-        at=at,
-        deeds=deeds,
-        head=head,
-    )
+    manners = desk.manners(ticket)
+    owed = answers(ticket, group, manners, desk.names, tenant=desk.tenant, at=at, deeds=deeds, head=head)
     memory = told(group, at, deeds)
     kept = [replace(e, state=replace(e.state, told=memory[e.state.key])) for e in group]
-    if not owed and all(e.state == _before(e) and not e.outcomes for e in kept):  # `begin` has moved what was tried
+    is_same = all(e.state == _before(e) and not e.outcomes for e in kept)  # `begin` has moved what was tried
+    compared: list[Changed] = []
+    if shadowing is not None:
+        level, would = level_of(group, manners), owed
+        if level != "full" and not is_same:  # where nothing is news, nothing would be told either
+            loud = replace(manners, level="full", levels={})
+            would = answers(ticket, group, loud, desk.names, tenant=desk.tenant, at=at, deeds=deeds, head=head)
+        compared = [shadowing.of_ticket(ticket, group, would, level, at), *(shadowing.of_line(e, at) for e in kept)]
+    if not owed and is_same and not any(compared):
         return kept
     news: list[tuple[Ending, tuple[Move, ...]]] = []
     with desk.database.write() as session:
@@ -79,8 +102,12 @@ def _record(
             outbox.drop_unsent(session, desk.tenant, ticket.number, at)
         for answer in owed:
             outbox.intend(session, desk.tenant, answer, at)
+        for changed in compared:
+            changed.keep(session, desk.tenant)
     for ending, moves in news:
         counting.ended(desk.meter, ending, moves, at, is_begun=_is_begun(ending.gated))
+    for shadow in (s for changed in compared for s in changed.judged):
+        desk.meter.compared(shadow.product, shadow.axis.value, shadow.outcome.value)
     return kept
 
 
@@ -129,7 +156,7 @@ def begin(gates: Gates, desk: Desk, *, cycle: str, at: datetime) -> None:
         return
     kept: list[tuple[Gated, LineState]] = []
     with desk.database.write() as session:
-        _tell_plan(session, desk.tenant, starting, gates.plan_digest, cycle=cycle, at=at)
+        _tell_plan(session, desk, starting, gates.plan_digest, cycle=cycle, at=at)
         for gated in starting:
             state = started(gated, at)
             _keep_approval(session, desk.tenant, gated, cycle=cycle, at=at)
@@ -147,6 +174,7 @@ def begin(gates: Gates, desk: Desk, *, cycle: str, at: datetime) -> None:
                     "decision": gated.decision.value,
                     "rules": [dict(j) for j in gated.judged],
                     **ruled(gated),
+                    **sided(gated),
                     "digest": gated.proposal.digest,
                     "plan": gates.plan_digest,
                 }
@@ -157,10 +185,22 @@ def begin(gates: Gates, desk: Desk, *, cycle: str, at: datetime) -> None:
         counting.begun(desk.meter, gated.proposal.finding, state)
 
 
+def keep_rules(database: Database, rules: Rules, gates: Gates, at: datetime) -> None:
+    """The rules that this cycle decided by, so that its decisions can be judged again."""
+    if all(g.ruling is None for g in gates.gated):
+        return
+    with database.read() as session:
+        is_kept = rulings.text_of(session, rules.hash()) is not None
+    if not is_kept:
+        with database.write() as session:
+            rulings.keep_text(session, rules.hash(), rules.text(), at)
+
+
 def _tell_plan(
-    session: Session, tenant: str, starting: Sequence[Gated], plan_digest: str, *, cycle: str, at: datetime
+    session: Session, desk: Desk, starting: Sequence[Gated], plan_digest: str, *, cycle: str, at: datetime
 ) -> None:
-    """The plan that this cycle carries out: what its digest stands for, with the requests that each action serves."""
+    """The plan that this cycle carries out: what its digest stands for, with the requests that each action serves, and
+    by which software and configuration it was made."""
     actions = [
         {
             "kind": action.kind.value,
@@ -173,13 +213,18 @@ def _tell_plan(
         for action in gated.proposal.actions
     ]
     lines_ = sorted({str(gated.proposal.finding.key) for gated in starting})
-    body = {"plan": plan_digest, "actions": actions, "lines": lines_}
-    journal.append(session, tenant, kind="plan.built", subject=plan_digest, body=body, at=at, cycle=cycle)
+    body = {"plan": plan_digest, "actions": actions, "lines": lines_, "by": dict(desk.runs_by)}
+    journal.append(session, desk.tenant, kind="plan.built", subject=plan_digest, body=body, at=at, cycle=cycle)
 
 
 def ruled(gated: Gated) -> dict[str, Any]:
     """What the rules said together, with all that it takes to judge it again; nothing where they were not asked."""
     return {"ruling": gated.ruling.as_json()} if gated.ruling is not None else {}
+
+
+def sided(gated: Gated) -> dict[str, Any]:
+    """On which side of the share the person is; nothing where everybody is enforced for, or nobody is."""
+    return {"canary": gated.canary.as_json()} if gated.canary is not None else {}
 
 
 def _keep_approval(session: Session, tenant: str, gated: Gated, *, cycle: str, at: datetime) -> None:
@@ -251,6 +296,7 @@ def _keep(
         "decision": ending.gated.decision.value,
         "rules": [dict(j) for j in ending.gated.judged],
         **ruled(ending.gated),
+        **sided(ending.gated),
         "digest": ending.gated.proposal.digest,
         "plan": plan_digest,
     }

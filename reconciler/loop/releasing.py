@@ -1,13 +1,13 @@
 """What people do with guards: look at them, let a stopped plan through, throw and lift the kill switch.
 
-Nothing here sends anything: the next cycle does, and is guarded as before. A name that is typed at a terminal proves as
-much as access to that terminal does; it is kept with the reason in the audit log.
+Nothing here sends anything: the next cycle does, and is guarded as before. How sure it is who it was is for the edges:
+a page knows by a sign-in, `loosening` by a signature or, where nobody is named who signs, by a typed name alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
@@ -22,6 +22,7 @@ from reconciler.store.guards import FORECAST, RELEASE, GuardPlan
 
 ASKED = "kill-switch.lift"  # somebody asked to lift it, and a second person has to agree
 AGREE_WITHIN = timedelta(hours=1)
+LONGEST = timedelta(hours=24)  # that a release of a stopped plan holds
 AFTER_THE_DAY = timedelta(days=1)  # ends that were released ahead may still go the day after
 
 
@@ -59,24 +60,46 @@ def _ahead(session: Session, tenant: str, at: datetime) -> tuple[EndingDay, ...]
     return forecast(lines.ending(session, tenant, STANDING, at + AHEAD), at)
 
 
+def named(session: Session, tenant: str, digest: str, at: datetime) -> GuardPlan:
+    """The one plan that a digest, or its beginning, names: a stopped one, or the ends of a day to come.
+
+    Raises:
+        ValueError: it names none, or several.
+    """
+    kept = {plan.digest: plan for plan in guards.plans(session, tenant)}
+    ahead = {day.digest: _of_day(day, kept.get(day.digest), at) for day in _ahead(session, tenant, at)}
+    every = {key: plan for key, plan in kept.items() if plan.guard != FORECAST} | ahead
+    found = [plan for key, plan in every.items() if key.startswith(digest)] if digest.strip() else []
+    if len(found) != 1:
+        what = "several plans begin with" if found else "no guard has stopped a plan that is named"
+        raise ValueError(f"{what} {digest or '(nothing)'}; see `reconciler guards show`")
+    return found[0]
+
+
+def _of_day(day: EndingDay, kept: GuardPlan | None, at: datetime) -> GuardPlan:
+    sentence = f"{len(day.ends)} known ends on {day.day}, for {day.users} people."
+    ends = [{"end": end, "line": end.partition("@")[0]} for end in day.ends]
+    plan = GuardPlan(day.digest, FORECAST, "removals", day.users, 0, sentence, ends, "", at)
+    return plan if kept is None else replace(plan, released_at=kept.released_at)
+
+
 def release(
     session: Session, tenant: str, digest: str, *, by: str, reason: str, at: datetime, lasts: timedelta = RELEASE
 ) -> GuardPlan:
     """Let a stopped plan through once, or the ends of one day before they come.
 
     Raises:
-        ValueError: no such plan, no name, or no reason.
+        ValueError: no such plan, no name, no reason, or for longer than a day.
     """
-    days = [day for day in _ahead(session, tenant, at) if day.digest.startswith(digest)]
+    if lasts > LONGEST:
+        raise ValueError(f"a release holds for at most {LONGEST.total_seconds() / 3600:.0f} hours: the world moves on")
+    plan = named(session, tenant, digest, at)
     until = at + lasts
-    if digest.strip() and len(days) == 1:
-        (day,) = days
-        until = datetime.combine(day.day, time(), tzinfo=UTC) + timedelta(days=1) + AFTER_THE_DAY
-        sentence = f"{len(day.ends)} known ends on {day.day}, for {day.users} people."
-        ends = [{"end": end, "line": end.partition("@")[0]} for end in day.ends]
-        plan = GuardPlan(day.digest, FORECAST, "removals", day.users, 0, sentence, ends, "", at)
+    if plan.guard == FORECAST:
+        (day,) = [day.day for day in _ahead(session, tenant, at) if day.digest == plan.digest]
+        until = datetime.combine(day, time(), tzinfo=UTC) + timedelta(days=1) + AFTER_THE_DAY
         guards.put(session, tenant, plan)
-    released = guards.release(session, tenant, digest, by=by, reason=reason, at=at, until=until)
+    released = guards.release(session, tenant, plan.digest, by=by, reason=reason, at=at, until=until)
     if released.guard == SHORT:  # whoever lets it through says that so few are right
         kept = guards.fact(session, tenant, TICKETS)
         if kept is not None:

@@ -42,9 +42,8 @@ class Seating:
         with self.database.read() as session:
             return seats.load(session, self.tenant)
 
-    def save(self, books: Books, at: datetime) -> None:
-        """Keep the books that say something else than before."""
-        before = self.load()
+    def save(self, books: Books, before: Books, at: datetime) -> None:
+        """Keep the books that say something else than `before`, which is what the cycle loaded."""
         if before == books:
             return
         with self.database.write() as session:

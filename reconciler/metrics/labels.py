@@ -11,9 +11,12 @@ from dataclasses import dataclass, field
 from desired_state.model import Path, Tier
 from reconciler.approvals.values import State
 from reconciler.causes import Cause
+from reconciler.health import CONDITIONS, DEFECT
 from reconciler.lifecycle import Phase
 from reconciler.line import Lane
 from reconciler.model import ActionKind, Result, Verdict
+from reconciler.promotion.values import Axis
+from reconciler.promotion.values import Outcome as Compared
 
 NONE = "none"  # nothing is wrong, or there is none
 OTHER = "other"
@@ -171,6 +174,8 @@ WINDOW = _closed("window", tuple(WINDOWS), "30d")
 COST_KIND = _closed("kind", COSTS)
 SOURCE = _closed("source", SOURCES, "human")
 OUTCOME = _closed("outcome", OUTCOMES, "void")
+AXIS = _closed("axis", [a.value for a in Axis], Axis.MODE.value)
+COMPARED = _closed("outcome", [o.value for o in Compared if o is not Compared.WAITING], Compared.CANNOT_TELL.value)
 CYCLE_RESULT = _closed("result", CYCLE_RESULTS, "failed")
 API = _closed("api", APIS)
 OPERATION = _closed("operation", _OPERATIONS)
@@ -178,3 +183,4 @@ CODE = _closed("code", CODES, "lost")
 ANSWER = _closed("kind", ANSWER_KINDS, "note")
 ANSWER_RESULT = _closed("result", ANSWER_RESULTS, "failed")
 NOTICE = _closed("state", NOTICES, "queued")
+CONDITION = _closed("condition", CONDITIONS, DEFECT)

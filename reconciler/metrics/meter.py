@@ -6,9 +6,10 @@ here raises for what it is told: a value outside its closed set is counted under
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
+from reconciler.health import CONDITIONS
 from reconciler.metrics import labels as lab
 from reconciler.metrics import series as s
 from reconciler.metrics.facts import Times
@@ -55,6 +56,16 @@ class Meter:
         """What may be written now, by product."""
         for product, mode in by_product.items():
             self._add(s.MODE_LEVEL, float(lab.MODES.index(mode)), product=product)
+
+    def conditions(self, wrong: Collection[str]) -> None:
+        """What is wrong with the service now, of all that can be."""
+        for name in CONDITIONS:
+            self._add(s.CONDITION, float(name in wrong), condition=name)
+
+    def shares(self, by_product: Mapping[str, float]) -> None:
+        """How many of the people it is enforced for, 0 to 1, by product."""
+        for product, share in by_product.items():
+            self._add(s.ENFORCE_SHARE, share, product=product)
 
     def idle_writes(self, count: int) -> None:
         """Writes were sent in a cycle that had nothing to do."""
@@ -125,9 +136,17 @@ class Meter:
         """A ticket was given an answer, or not."""
         self._add(s.ANSWERS, kind=_KINDS.get(kind, kind), result=result)
 
+    def reopened(self, product: str, cause: str) -> None:
+        """A ticket was opened again by us, for this product and cause among others."""
+        self._add(s.REOPENED, product=product or lab.NONE, cause=cause or lab.NONE)
+
     def proposed(self, source: str, outcome: str) -> None:
         """Something was put before people, or decided by them."""
         self._add(s.PROPOSALS, source=source, outcome=outcome)
+
+    def compared(self, product: str, axis: str, outcome: str) -> None:
+        """It was judged what people made of what would have been done."""
+        self._add(s.PROMOTION, product=product, axis=axis, outcome=outcome)
 
     def decided(self, product: str, seconds: float) -> None:
         """A request for approval has its last answer."""

@@ -7,12 +7,13 @@ does not depend on what comes in.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from reconciler.metrics import labels as lab
 from reconciler.metrics.labels import Vocabulary
 from reconciler.metrics.series import SERIES, TENANTS_MAX, Kind, Series
 from reconciler.metrics.zeros import zeros
@@ -35,8 +36,31 @@ class Registry:
         for series in SERIES.values():
             if not series.is_stored:
                 self._families[series.name] = self._family(series)
-                for values in zeros(series, known):
-                    self._child(series, dict(zip((lab.name for lab in series.labels), values, strict=True)))
+        self._begin()
+
+    def renew(self, known: Vocabulary) -> None:
+        """Another configuration is in use: what it adds begins at 0, and of what it drops no gauge says anything more.
+
+        Counters stay, for what they counted has happened. The tenants are those of before.
+        """
+        self.known = known
+        self._begin()
+        for series in SERIES.values():
+            if series.kind is Kind.GAUGE and not series.is_stored and lab.PRODUCT in series.labels:
+                self._forget(series, known.configured)
+
+    def _begin(self) -> None:
+        for series in SERIES.values():
+            if not series.is_stored:
+                for values in zeros(series, self.known):
+                    self._child(series, dict(zip((label.name for label in series.labels), values, strict=True)))
+
+    def _forget(self, series: Series, products: Collection[str]) -> None:
+        """Drop the values of a gauge that are of none of these products."""
+        family = self._families[series.name]
+        for sample in [sample for metric in family.collect() for sample in metric.samples]:
+            if sample.labels["product"] not in products:
+                family.remove(*(sample.labels[label.name] for label in series.labels))
 
     def add(self, series: Series, amount: float = 1.0, **labels: str) -> None:
         """Count an event, observe a span in seconds, or set a gauge."""
@@ -82,7 +106,7 @@ class Registry:
         return [(tenant, name, max(0.0, now - at)) for (tenant, name), at in sorted(known.items())]
 
     def _family(self, series: Series) -> Counter | Gauge | Histogram:
-        names = [lab.name for lab in series.named(many_tenants=self.is_crowded)]
+        names = [label.name for label in series.named(many_tenants=self.is_crowded)]
         match series.kind:
             case Kind.COUNTER:
                 return Counter(series.name, series.help, names, registry=self._own)
@@ -98,4 +122,4 @@ class Registry:
     def _shown(self, series: Series, labels: Mapping[str, str]) -> dict[str, str]:
         """Raises KeyError for a label that is missing: a defect of the caller."""
         named = series.named(many_tenants=self.is_crowded)
-        return {lab.name: lab.shown(labels[lab.name], self.known.of(lab.name)) for lab in named}
+        return {label.name: label.shown(labels[label.name], self.known.of(label.name)) for label in named}

@@ -145,6 +145,16 @@ APPROVALS = _stored("reconciler_approvals", lab.TENANT, lab.STATE, help="Request
 APPROVAL_OLDEST_AGE = _stored(
     "reconciler_approval_oldest_age_seconds", lab.TENANT, help="Age of the oldest request that waits for an answer."
 )
+APPROVAL_OVERDUE = _stored(
+    "reconciler_approval_overdue_seconds",
+    lab.TENANT,
+    help="How far the most overdue request is past the term of its stage (escalate_after); 0 while none is.",
+)
+APPROVAL_COST = _stored(
+    "reconciler_approval_cost_monthly",
+    lab.TENANT,
+    help="Cost a month of what waits for approval, where its price is known; absent where no price is configured.",
+)
 APPROVAL_SECONDS = _histogram(
     "reconciler_approval_seconds", lab.PRODUCT, help="From the request for approval to its last answer."
 )
@@ -163,7 +173,7 @@ EXPIRED_LICENSED = _stored(
     "reconciler_expired_still_licensed",
     lab.TENANT,
     lab.PRODUCT,
-    help="Lines whose period is over and whose licence is still there.",
+    help="Lines whose period, and the product's grace after it, are over and whose licence is still there.",
 )
 COST = _stored(
     "reconciler_cost_monthly",
@@ -177,12 +187,27 @@ PROPOSALS = _counter(
     lab.OUTCOME,
     help="Requests that people had to decide, by who made them: a person, an agent with a token, an integration.",
 )
+PROMOTION = _counter(
+    "reconciler_promotion_decisions_total",
+    lab.TENANT,
+    lab.PRODUCT,
+    lab.AXIS,
+    lab.COMPARED,
+    help="What would have been done for a line (axis mode) or a ticket (axis answers), by what people made of it.",
+)
 ANSWERS = _counter(
     "reconciler_ticket_answers_total",
     lab.TENANT,
     lab.ANSWER,
     lab.ANSWER_RESULT,
     help="Answers to tickets.",
+)
+REOPENED = _counter(
+    "reconciler_reopened_total",
+    lab.TENANT,
+    lab.PRODUCT,
+    lab.CAUSE,
+    help="Tickets that we opened again, once for each product and cause that a ticket was opened again for.",
 )
 IDLE_WRITES = _counter(
     "reconciler_idle_writes_total",
@@ -222,6 +247,18 @@ MODE_LEVEL = _gauge(
     lab.TENANT,
     lab.PRODUCT,
     help="What may be written for a product: 0 observe, 1 suggest, 2 enforce.",
+)
+CONDITION = _gauge(
+    "reconciler_condition",
+    lab.TENANT,
+    lab.CONDITION,
+    help="1 while this is wrong with the service, as /readyz names it, else 0.",
+)
+ENFORCE_SHARE = _gauge(
+    "reconciler_enforce_share",
+    lab.TENANT,
+    lab.PRODUCT,
+    help="Share of the people that a product is enforced for, 0 to 1; 0 below mode enforce.",
 )
 
 # --- the systems ------------------------------------------------------------------------------------------------------

@@ -74,6 +74,8 @@ def _own(series: s.Series, known: lab.Vocabulary) -> Iterable[Values]:
         case s.DRIFT_DETECTED.name:
             named = ((p, c.value) for p, o in offers for c in Cause if fits(c, o) and c not in NAMELESS)
             return (*named, *((lab.NONE, c.value) for c in sorted(UNTOLD | {_C.POLICY_REFUSED})))
+        case s.REOPENED.name:
+            return ((p, c.value) for p, o in offers for c in sorted(FALSE) if fits(c, o))
         case s.FLAPS.name:
             return ((c.value,) for c in TURNED_BACK)
         case s.ACTIONS.name:
@@ -82,6 +84,9 @@ def _own(series: s.Series, known: lab.Vocabulary) -> Iterable[Values]:
             return ((lab.guard(name),) for name in lab.GUARDS)
         case s.APPROVAL_SECONDS.name | s.SEAT_WAIT.name:
             return ((p,) for p, _ in offers)
+        case s.PROMOTION.name:
+            judged = sorted(lab.COMPARED.values or ())
+            return ((p, axis, o) for p, _ in offers for axis in sorted(lab.AXIS.values or ()) for o in judged)
         case s.PROPOSALS.name:
             return combinations(lab.SOURCES, lab.OUTCOMES)
         case s.ANSWERS.name:

@@ -174,7 +174,7 @@ def decide(
         )
     )
     _keep(session, row, judged, at)
-    actor = f"{counted.actor.tid}/{counted.actor.oid}"
+    actor = counted.actor.account
     _audit(session, before, judged, "approval.decided", at, _told(counted), actor=actor)
     if tell is not None:
         tell(session, "approval.outcome" if judged.stage is None else "approval.decided", judged, at)
@@ -224,7 +224,7 @@ def note_view(session: Session, tenant: str, id: str, human: Human, allowed: boo
     body: dict[str, Any] = {"approval": id[:ADDRESS_MAX], "who": _who(human), "lines": about}
     if found is not None:
         body["digest"] = found.digest
-    actor = f"{human.tid}/{human.oid}"
+    actor = human.account
     journal.append(session, tenant, kind=kind, subject=id[:ADDRESS_MAX], body=body, at=at, actor=actor)
 
 

@@ -28,6 +28,7 @@ from reconciler.store.rows.audit import CheckpointRow, SegmentRow
 _TABLE = table_of(CheckpointRow)
 _LAST = select_columns(_TABLE).where(_TABLE.c.tenant == bindparam("tenant")).order_by(_TABLE.c.size.desc()).limit(1)
 _SIZE = select_columns(func.max(_TABLE.c.size)).where(_TABLE.c.tenant == bindparam("tenant"))
+_SIZES = select_columns(_SIZE.scalar_subquery(), journal.SIZE.scalar_subquery())
 _ADD = insert(_TABLE)
 
 
@@ -43,8 +44,8 @@ def last(session: Session, tenant: str) -> Checkpoint | None:
 
 def is_current(session: Session, tenant: str) -> bool:
     """Whether the newest checkpoint covers every row that there is."""
-    signed: int | None = session.connection().execute(_SIZE, {"tenant": tenant}).scalar()
-    return (signed or 0) == journal.head(session, tenant).size
+    signed, size = session.connection().execute(_SIZES, {"tenant": tenant}).one()
+    return (signed or 0) == (size or 0)
 
 
 def take(

@@ -70,8 +70,10 @@ def accept(
     at: datetime,
     by: Sequence[str] = (),
     changes: Sequence[str] = (),
+    evidence: Sequence[str] = (),
 ) -> None:
-    """From now on the tenant may run by this configuration."""
+    """From now on the tenant may run by this configuration. `evidence` is what those who accepted it were told of how
+    people had acted until then."""
     last = accepted(session, tenant)
     keep(session, digest, document, at)
     number = last.number + 1 if last is not None else 1
@@ -83,6 +85,7 @@ def accept(
         "how": how,
         "accepted_by": sorted(by),
         "changes": list(changes),
+        **({"evidence": list(evidence)} if evidence else {}),
     }
     actor = ", ".join(sorted(by)) or journal.US
     journal.append(session, tenant, kind="config.accepted", subject="configuration", body=body, at=at, actor=actor)

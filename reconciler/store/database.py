@@ -19,17 +19,18 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, QueuePool, StaticPool, create_engine, event, func, make_url, select
+from sqlalchemy import URL, Connection, Engine, func, make_url, select
 from sqlalchemy.exc import ArgumentError
 from sqlmodel import Session
 
 from reconciler.errors import StoreUnusable, UserError
 from reconciler.store import schema
+from reconciler.store.engines import copied, server_engine, sqlite_engine
 from reconciler.store.sentences import placing, sentences
 from reconciler.store.tables import METADATA
+from reconciler.store.transactions import Reading, Transaction
 
 BUSY_TIMEOUT_S = 10.0
-_IS_WRITING = "is_writing"  # what a connection was last told by PRAGMA query_only
 
 
 class Database:
@@ -52,7 +53,7 @@ class Database:
         """
         if self.read_only:
             raise UserError(f"{self.name} was opened for reading only", exit_code=1)
-        opened = Session(self._writer, expire_on_commit=False, info=self.info)
+        opened = Transaction(self._writer, expire_on_commit=False, info=self.info)
         with sentences(self.name), opened as session, session.begin():
             yield session
 
@@ -63,10 +64,8 @@ class Database:
         Raises:
             UserError: the store is locked or damaged.
         """
-        opened = Session(self._engine, expire_on_commit=False, autoflush=False, info=self.info)
-        with sentences(self.name), opened as session:
+        with sentences(self.name), self._engine.connect() as connection, Reading(connection, self.info) as session:
             yield session
-            session.rollback()
 
     def dry(self) -> AbstractContextManager[Database]:
         """A rehearsal: a store with the same rows whose writes are all rolled back at the end.
@@ -160,7 +159,7 @@ def connect(
     parsed = _parsed(url)
     if parsed.get_backend_name() != "sqlite":
         name = parsed.render_as_string(hide_password=True)
-        return Database(_server_engine(parsed, name), name=name, read_only=read_only)
+        return Database(server_engine(parsed, name), name=name, read_only=read_only)
     if parsed.database in (None, "", ":memory:"):
         raise UserError("an embedded store needs a file: a store in memory would forget what it granted", exit_code=1)
     assert parsed.database is not None
@@ -169,7 +168,8 @@ def connect(
         if read_only:
             raise UserError(f"there is no store at {path}; a first `reconciler reconcile` creates it", exit_code=1)
         _create(path, busy_timeout_s)
-    return Database(_sqlite_engine(path, read_only, busy_timeout_s), name=str(path), read_only=read_only, path=path)
+    engine = sqlite_engine(path, read_only=read_only, busy_timeout_s=busy_timeout_s)
+    return Database(engine, name=str(path), read_only=read_only, path=path)
 
 
 def _file_of(path: Path | None) -> tuple[int, int] | None:
@@ -189,13 +189,6 @@ def row_counts(session: Session) -> dict[str, int]:
         name: session.execute(select(func.count()).select_from(table)).scalar_one()
         for name, table in sorted(METADATA.tables.items())
     }
-
-
-def _server_engine(url: URL, name: str) -> Engine:
-    try:
-        return create_engine(url, pool_pre_ping=True, hide_parameters=True)
-    except (ArgumentError, ImportError) as error:
-        raise UserError(f"{name} needs a database driver that is not installed: {error}", exit_code=1) from None
 
 
 # --- SQLite -------------------------------------------------------------------------------------------------
@@ -225,7 +218,7 @@ def _create(path: Path, busy_timeout_s: float) -> None:
         try:
             with closing(sqlite3.connect(new)) as connection:
                 connection.execute("PRAGMA journal_mode=WAL")
-            with Database(_sqlite_engine(new, False, busy_timeout_s), name=str(path)) as fresh:
+            with Database(sqlite_engine(new, read_only=False, busy_timeout_s=busy_timeout_s), name=str(path)) as fresh:
                 fresh.upgrade()
             if not path.exists():
                 _link(new, path)
@@ -241,39 +234,6 @@ def _link(new: Path, path: Path) -> None:
         return
     except OSError:  # a file system without hard links
         new.rename(path)
-
-
-def _sqlite_engine(path: Path, read_only: bool, busy_timeout_s: float) -> Engine:
-    def opened() -> sqlite3.Connection:
-        uri = f"{path.as_uri()}?mode={'ro' if read_only else 'rw'}"
-        return sqlite3.connect(uri, uri=True, timeout=busy_timeout_s, isolation_level=None, check_same_thread=False)
-
-    engine = create_engine("sqlite+pysqlite://", creator=opened, poolclass=QueuePool, hide_parameters=True)
-    _prepare(engine, read_only=read_only)
-    return engine
-
-
-def _prepare(engine: Engine, *, read_only: bool) -> None:
-    """Pragmas on each connection; BEGIN is ours, so that savepoints and DDL are transactional."""
-
-    @event.listens_for(engine, "connect")
-    def _pragmas(connection: sqlite3.Connection, _: object) -> None:
-        connection.isolation_level = None
-        connection.execute("PRAGMA foreign_keys=ON")
-        if not read_only:
-            connection.execute("PRAGMA synchronous=FULL")
-            connection.execute("PRAGMA recursive_triggers=ON")  # REPLACE then fires the triggers that refuse DELETE
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        is_write = connection.get_execution_options().get("immediate", False)
-        driver = connection.connection.driver_connection
-        assert isinstance(driver, sqlite3.Connection)
-        # A write in a read transaction would be rolled back in silence; so it is refused at once.
-        if connection.info.get(_IS_WRITING) is not is_write:
-            driver.execute(f"PRAGMA query_only={'OFF' if is_write else 'ON'}")
-            connection.info[_IS_WRITING] = is_write
-        driver.execute("BEGIN IMMEDIATE" if is_write else "BEGIN")
 
 
 # --- rehearsal ----------------------------------------------------------------------------------------------
@@ -306,14 +266,14 @@ class _Rehearsal(Database):
 
     def _session(self) -> Session:
         mode = "create_savepoint"
-        return Session(self._connection, join_transaction_mode=mode, expire_on_commit=False, info=self.info)  # type: ignore[arg-type]
+        return Transaction(self._connection, join_transaction_mode=mode, expire_on_commit=False, info=self.info)  # type: ignore[arg-type]
 
 
 @contextmanager
 def _rehearsal(database: Database) -> Iterator[Database]:
     is_embedded = database._engine.dialect.name == "sqlite"
     with sentences(database.name):
-        engine = _copy(database._engine) if is_embedded else database._engine
+        engine = copied(database._engine) if is_embedded else database._engine
     try:
         with engine.execution_options(immediate=True).connect() as connection:
             outer = connection.begin()
@@ -326,15 +286,3 @@ def _rehearsal(database: Database) -> Iterator[Database]:
     finally:
         if is_embedded:
             engine.dispose()
-
-
-def _copy(engine: Engine) -> Engine:
-    """The store in memory, by SQLite's own backup: one view, while others go on writing."""
-    memory = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-    with engine.connect() as connection:
-        source = connection.connection.driver_connection
-        assert isinstance(source, sqlite3.Connection)
-        source.backup(memory)
-    copy = create_engine("sqlite+pysqlite://", creator=lambda: memory, poolclass=StaticPool, hide_parameters=True)
-    _prepare(copy, read_only=False)
-    return copy

@@ -11,12 +11,18 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlmodel import Session, col, select
+from sqlalchemy import bindparam, select
+from sqlmodel import Session
 
+from desired_state.rows import table_of
 from reconciler.store import configs, guards
 from reconciler.store.rows.guards import GuardFactRow
 
 FACT = "directory"
+_FACTS = table_of(GuardFactRow)
+_OWN = _FACTS.alias("own")
+_IS_OWN = (_OWN.c.tenant == bindparam("tenant")) & (_OWN.c.name == bindparam("name"))
+_NAMES = select(_FACTS.c.tenant).join(_OWN, _OWN.c.body == _FACTS.c.body).where(_IS_OWN, _FACTS.c.name == _OWN.c.name)
 
 
 def note(session: Session, tenant: str, directory: str, at: datetime) -> bool:
@@ -39,13 +45,8 @@ def note(session: Session, tenant: str, directory: str, at: datetime) -> bool:
 
 def names(session: Session, tenant: str) -> tuple[str, ...]:
     """Every name of the directory that this name stands for, this one first."""
-    own = session.get(GuardFactRow, (tenant, FACT))
-    if own is None:
-        return (tenant,)
-    query = select(GuardFactRow.tenant).where(
-        GuardFactRow.name == FACT, GuardFactRow.body == own.body, col(GuardFactRow.tenant) != tenant
-    )
-    return (tenant, *sorted(session.exec(query)))
+    found = session.connection().execute(_NAMES, {"tenant": tenant, "name": FACT}).scalars()
+    return (tenant, *sorted(set(found) - {tenant}))
 
 
 def shared(session: Session, tenant: str) -> str:

@@ -7,7 +7,7 @@ reason, for an hour, and for one cycle. Stopping and letting through are told in
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -22,11 +22,15 @@ from reconciler.store.rows.guards import GuardFactRow, GuardPlanRow
 
 RELEASE = timedelta(hours=1)
 KEPT = timedelta(days=30)
+Fact = tuple[Mapping[str, Any], datetime]  # what is remembered, and since when
 FORECAST = "forecast"  # the guard's name of a plan that is let through before it comes
 
 _PLANS, _FACTS = table_of(GuardPlanRow), table_of(GuardFactRow)
 _OF_TENANT = select(_PLANS).where(_PLANS.c.tenant == bindparam("tenant")).order_by(_PLANS.c.at.desc())
 _FACT = select(_FACTS.c.body, _FACTS.c.at).where(is_row(_FACTS))
+_SOME_FACTS = select(_FACTS).where(
+    _FACTS.c.tenant.in_(bindparam("tenants", expanding=True)), _FACTS.c.name.in_(bindparam("names", expanding=True))
+)
 _ADD_FACT, _CHANGE_FACT = insert(_FACTS), update(_FACTS).where(is_row(_FACTS))
 _FORGET = delete(_FACTS).where(is_row(_FACTS))
 
@@ -136,10 +140,16 @@ def use(session: Session, tenant: str, digest: str, *, cycle: str, at: datetime)
     journal.append(session, tenant, kind="guard.release_used", subject=row.guard, body=told, at=at, cycle=cycle)
 
 
-def fact(session: Session, tenant: str, name: str) -> tuple[Mapping[str, Any], datetime] | None:
+def fact(session: Session, tenant: str, name: str) -> Fact | None:
     """What is remembered under a name, and since when; None for nothing."""
     row = session.connection().execute(_FACT, {"of_tenant": tenant, "of_name": name}).first()
     return (json.loads(row.body), row.at) if row is not None else None
+
+
+def facts(session: Session, tenants: Iterable[str], names: Iterable[str]) -> dict[tuple[str, str], Fact]:
+    """What is remembered under some names by some tenants, by tenant and name; what is not there is left out."""
+    found = session.connection().execute(_SOME_FACTS, {"tenants": list(tenants), "names": list(names)})
+    return {(row.tenant, row.name): (json.loads(row.body), row.at) for row in found}
 
 
 def remember(session: Session, tenant: str, name: str, body: Mapping[str, Any], at: datetime) -> None:

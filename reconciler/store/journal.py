@@ -57,13 +57,14 @@ _C = _TABLE.c
 _OF_TENANT = _C.tenant == bindparam("tenant")
 _ROWS = select(*(_C[name] for name in _NAMES)).order_by(_C.tenant, _C.seq)
 _LAST = select(_C.seq, _C.hash, _C.at).where(_OF_TENANT).order_by(_C.seq.desc()).limit(1)
+SIZE = select(func.max(_C.seq)).where(_OF_TENANT)  # how many rows were ever written: they are numbered from 1
 _HASHES = select(_C.hash).where(_OF_TENANT).order_by(_C.seq)
 _ALL = _ROWS.where(_OF_TENANT)
 _BEHIND = _ALL.where(_C.seq > bindparam("after"))
 _ONE = _ALL.where(_C.seq == bindparam("seq"))
 _OF_CYCLE = _ALL.where(_C.cycle == bindparam("cycle"))
 _COUNT = select(func.count()).select_from(_TABLE).where(_OF_TENANT, _C.kind == bindparam("kind"))
-_OF_KIND = _ALL.where(_C.kind == bindparam("kind"), _C.at >= bindparam("since"))
+_OF_KINDS = _ALL.where(_C.kind.in_(bindparam("kinds", expanding=True)), _C.at >= bindparam("since"))
 _SIGNS: BindParameter[Any] = bindparam("signs", expanding=True)
 _FURTHER = select(_ABOUT.c.seq).where(_ABOUT.c.tenant == bindparam("tenant"), _ABOUT.c.subject.in_(_SIGNS))
 _OF_SUBJECT = _ALL.where(or_(_C.subject.in_(_SIGNS), _C.seq.in_(_FURTHER)))
@@ -257,9 +258,9 @@ def rows_of_cycle(session: Session, tenant: str, cycle: str) -> list[AuditRow]:
     return _rows(session, _OF_CYCLE, tenant, cycle=cycle)
 
 
-def rows_since(session: Session, tenant: str, since: datetime, kind: str) -> list[AuditRow]:
-    """Rows of one kind from `since` on, oldest first."""
-    return _rows(session, _OF_KIND, tenant, kind=kind, since=_written(since))
+def rows_since(session: Session, tenant: str, since: datetime, *kinds: str) -> list[AuditRow]:
+    """Rows of these kinds from `since` on, oldest first."""
+    return _rows(session, _OF_KINDS, tenant, kinds=list(kinds), since=_written(since))
 
 
 def count(session: Session, tenant: str, kind: str) -> int:

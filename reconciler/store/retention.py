@@ -1,4 +1,5 @@
-"""Removing what need not be kept any longer: whole sealed segments from the beginning of the log, never single rows.
+"""Removing what need not be kept any longer: whole sealed segments from the beginning of the log, never single rows of
+it; and the board's numbers of days long past.
 
 A segment ends at a checkpoint and goes when every row in it has outlived its class. What stays is its size, its last
 hash, the frontier of its tree and the checkpoint, so the rest verifies as before, and proofs from the checkpoints
@@ -16,8 +17,12 @@ from sqlmodel import Session, col, select
 from reconciler.audit.verify import Segment
 from reconciler.store import checkpoints, journal
 from reconciler.store.rows.audit import AuditAbout, AuditRecord
+from reconciler.store.rows.tickets import LineDayRow
 
 VIEWS = frozenset({"approval.viewed", "approval.view_denied", "audit.read", "auth.signin", "auth.refused", "polled"})
+
+
+KEEP_DAYS = timedelta(days=397)  # of the board's daily numbers: a year to compare with, and a month
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,16 @@ def remove(session: Session, tenant: str, last: int, *, by: str, at: datetime) -
     session.exec(delete(AuditRecord).where(col(AuditRecord.tenant) == tenant, col(AuditRecord.seq) <= last))
     session.exec(delete(AuditAbout).where(col(AuditAbout.tenant) == tenant, col(AuditAbout.seq) <= last))
     return segment
+
+
+def forget_days(session: Session, tenant: str, at: datetime) -> int:
+    """Remove what lines did on days that are older than KEEP_DAYS; how many rows. What the board counts now stays.
+
+    A number of a day is today's less what came after it, so only days further back are lost.
+    """
+    first = (at - KEEP_DAYS).astimezone(UTC).date().isoformat()
+    old = delete(LineDayRow).where(col(LineDayRow.tenant) == tenant, col(LineDayRow.day) < first)
+    return session.connection().execute(old).rowcount
 
 
 def _written(at: datetime) -> str:

@@ -6,7 +6,7 @@ Throwing and lifting one is told in the audit log in the same transaction, with 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -100,12 +100,14 @@ def freeze(
     return _set(session, Switch(tenant, name, SwitchKind.FREEZE, scope, True, reason, by, at, from_at, until_at))
 
 
-def stops(session: Session, tenant: str) -> list[Switch]:
+def stops(session: Session, tenant: str, names: Sequence[str] = ()) -> list[Switch]:
     """Every stop that is on for a tenant, its own and everyone's, planned ones included; by name.
 
-    Its own are those of its directory, under whichever name of it they were thrown.
+    Its own are those of its directory, under whichever name of it they were thrown; a caller that has just read these
+    `names` hands them in.
     """
-    found = session.connection().execute(_ON, {"tenants": [*directories.names(session, tenant), EVERYONE]})
+    tenants = [*(names or directories.names(session, tenant)), EVERYONE]
+    found = session.connection().execute(_ON, {"tenants": tenants})
     return sorted(map(_switch, found), key=lambda s: (s.name, s.tenant))
 
 
@@ -113,6 +115,13 @@ def stopping(session: Session, tenant: str, lane: str, at: datetime) -> Switch |
     """The stop that forbids a write of this lane now; the kill switch first. None: nothing does."""
     found = [switch for switch in stops(session, tenant) if switch.stops(lane, at)]
     return min(found, key=lambda s: s.kind is not SwitchKind.KILL, default=None)
+
+
+def thrown_last(session: Session, tenant: str, since: datetime) -> datetime | None:
+    """When the kill switch of the directory was last thrown, at `since` or later, lifted since or not; None: never."""
+    names = (*directories.names(session, tenant), EVERYONE)
+    rows = (row for name in names for row in journal.rows_since(session, name, since, _told_as(KILL)))
+    return max((row.at for row in rows if row.subject == KILL and row.body.get("on") is True), default=None)
 
 
 def tell(session: Session, tenant: str, name: str, body: Mapping[str, Any], *, by: str, at: datetime) -> None:

@@ -21,6 +21,7 @@ from reconciler.store.rows import (  # noqa: F401 - each is part of the schema
     notices,
     questions,
     sessions,
+    shadows,
     tickets,
 )
 

@@ -83,11 +83,7 @@ def _lanes(body: Any) -> tuple[str, ...]:
 
 def ended_since(session: Session, tenant: str, since: datetime) -> list[Ended]:
     """Results of writes and looks at them afterwards, oldest first."""
-    rows = [
-        *journal.rows_since(session, tenant, since, "result"),
-        *journal.rows_since(session, tenant, since, "readback"),
-    ]
-    return [_ended(row) for row in sorted(rows, key=lambda r: r.seq)]
+    return [_ended(row) for row in journal.rows_since(session, tenant, since, "result", "readback")]
 
 
 def _ended(row: journal.AuditRow) -> Ended:

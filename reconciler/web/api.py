@@ -32,6 +32,7 @@ from reconciler.store import agents, journal
 from reconciler.store.agents import Agent
 from reconciler.web import waking
 from reconciler.web.board import api as board_api
+from reconciler.web.board import promotion
 from reconciler.web.problems import API, ApiRoute, Problem, too_many
 from reconciler.web.site import Site
 from reconciler.web.trust import TICKET_NUMBER
@@ -241,6 +242,7 @@ def routes(site: Site, counter: Counter) -> APIRouter:
         return {"woken": True}
 
     board_api.add(router, site, api.agent, guarded, _says_no)
+    promotion.add(router, site, api.agent, guarded, _says_no)
 
     @cache
     def described() -> dict[str, Any]:

@@ -16,7 +16,7 @@ from reconciler.errors import UserError
 from reconciler.logs import logger
 from reconciler.web import deciding, health, looking, signing_in, standing_in
 from reconciler.web.board import pages as board
-from reconciler.web.board import stopping
+from reconciler.web.board import promotion, stopping
 from reconciler.web.guarding import Guarding
 from reconciler.web.pages import Pages
 from reconciler.web.problems import API, Problem, answer
@@ -34,6 +34,7 @@ def create_app(site: Site, *, further: Iterable[APIRouter] = ()) -> ASGIApp:
         standing_in.routes(site, pages),
         looking.routes(site, pages),
         board.routes(site, pages),
+        promotion.routes(site, pages),
         stopping.routes(site, pages),
         health.routes(site),
         _rest(),

@@ -23,7 +23,7 @@ from reconciler.web.showing import monthly_cost, show
 from reconciler.web.signing_in import begin
 from reconciler.web.site import Site
 from reconciler.web.trust import APPROVAL_ID, issue_key, place, shown_at
-from reconciler.web.visits import Visitor, address, agent, is_from_our_form, visitor
+from reconciler.web.visits import Visitor, is_from_our_form, visitor, way
 
 Text = Annotated[str, Form(max_length=20_000)]
 REASON_MAX = 500  # of asking anew
@@ -96,6 +96,7 @@ def routes(site: Site, pages: Pages) -> APIRouter:
             return _nothing(pages, who, id, "Say whether you approve or reject.", 400)
         if _wants_credentials(site, who, found, at):
             return _nothing(pages, who, id, "For this decision you have to sign in again first.", 403)
+        by = way(site, request, who)
         answer = Decision(
             stage=stage,
             verdict=Verdict(verdict),
@@ -104,13 +105,13 @@ def routes(site: Site, pages: Pages) -> APIRouter:
             decided_at=at,
             channel=Channel.PAGE,
             assurance=Assurance.STRONG,
-            evidence=str(who.session.evidence["sha256"]),
+            evidence=by.evidence,
             comment=reason.replace("\r\n", "\n").strip(),
             asked_at=next((s.opened_at for s in found.stages if s.name == stage), None),
             opened_at=opened_at,
-            source=address(site, request),
-            agent=agent(request),
-            correlation=who.session.id[:16],
+            source=by.source,
+            agent=by.agent,
+            correlation=by.correlation,
             key=key,
         )
         with site.database.write() as session:
@@ -142,7 +143,7 @@ def routes(site: Site, pages: Pages) -> APIRouter:
             return _nothing(pages, who, id, sentence, 422)
         try:
             with site.database.write() as session:
-                approvals.renew(session, site.tenant, id, by=f"{who.human.tid}/{who.human.oid}", reason=why, at=at)
+                approvals.renew(session, site.tenant, id, by=who.actor, reason=why, at=at)
         except ValueError as error:
             return _nothing(pages, who, id, f"{error}.", 409)
         site.ring()

@@ -36,9 +36,7 @@ def routes(site: Site, pages: Pages) -> APIRouter:
                 approvals.note_view(session, site.tenant, number, who.human, False, site.now())
             return pages.not_found(who)
         with site.database.write() as session:
-            journal.note_read(
-                session, site.tenant, what=f"ticket {number}", by=f"{who.human.tid}/{who.human.oid}", at=site.now()
-            )
+            journal.note_read(session, site.tenant, what=f"ticket {number}", by=who.actor, at=site.now())
         catalogue, at = site.catalogue(), site.now()
         told = as_json(chain, catalogue)
         in_the_way = {line.key.line: obstacles(chain, line, catalogue, at, mode=site.mode) for line in chain.lines}

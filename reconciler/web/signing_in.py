@@ -14,6 +14,7 @@ from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import RedirectResponse
 from sqlmodel import Session
 
+from reconciler.approvals.values import Human
 from reconciler.clients.auth import SignInRefused
 from reconciler.errors import RemoteError
 from reconciler.store import journal, sessions
@@ -29,6 +30,7 @@ from reconciler.web.visits import (
     is_from_our_form,
     set_login,
     set_session,
+    shown_to_log,
     visitor,
 )
 
@@ -173,13 +175,13 @@ def _refused(site: Site, pages: Pages, request: Request, refused: SignInRefused 
 
 
 def _told_in_log(site: Site, request: Request, session: Session, identity: Identity) -> None:
+    human = Human(identity.tid, identity.oid, identity.name, identity.upn)
     body = {
-        "who": {"tid": identity.tid, "oid": identity.oid, "name": identity.name, "upn": identity.upn},
+        "who": shown_to_log(human),
         "evidence": identity.evidence,
         "address": address(site, request),
         "agent": agent(request),
     }
-    actor = f"{identity.tid}/{identity.oid}"
     journal.append(
-        session, site.tenant, kind="auth.signin", subject=identity.oid, body=body, at=site.now(), actor=actor
+        session, site.tenant, kind="auth.signin", subject=identity.oid, body=body, at=site.now(), actor=human.account
     )

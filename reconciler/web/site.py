@@ -15,6 +15,7 @@ from desired_state.catalogue import Catalogue
 from reconciler.approvals.routes import Candidate
 from reconciler.clock import Clock
 from reconciler.health import Pulse
+from reconciler.ladder import Ladder
 from reconciler.logs import Log
 from reconciler.store.approvals import Tell
 from reconciler.store.database import Database
@@ -105,6 +106,7 @@ class Site:
     open_pages: Collection[str] = ()
     controls: Controls | None = None  # what stops writes outside of the store
     secret: Callable[[], str] = field(default=fresh_secret, repr=False)
+    ladder: Callable[[], Ladder] | None = None  # how far each product goes, and on what evidence
     pulse: Callable[[], Pulse] | None = None  # how the service is, where one runs
     wake_token: Callable[[], SecretStr | None] = lambda: None  # whoever has it may do so
 

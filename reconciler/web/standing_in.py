@@ -1,6 +1,7 @@
 """The page where an approver names who stands in for them, ends it, and sees for whom they stand in themselves.
 
-A signed-in approver arranges it for themselves only; who is named is looked up in the directory, never taken as typed.
+A signed-in approver arranges it for themselves; an administrator (Licence.Admin) for an approver who cannot, and never
+to stand in themselves. Who is named is looked up in the directory, never taken as typed.
 What a delegate may answer is judged at each answer anew (`approvals.judge`), so nobody answers their own request here.
 """
 
@@ -42,28 +43,36 @@ def routes(site: Site, pages: Pages) -> APIRouter:
 
     @router.post(PATH)
     def name(
-        request: Request, form_token: Text = "", to: Text = "", starts_on: Text = "", ends_on: Text = ""
+        request: Request,
+        form_token: Text = "",
+        to: Text = "",
+        starts_on: Text = "",
+        ends_on: Text = "",
+        of: Text = "",
     ) -> Response:
-        """Let somebody stand in for whoever is signed in."""
+        """Let somebody stand in for whoever is signed in; for `of`, a sign-in name, where an administrator says so."""
         who = visitor(site, request)
-        refused = _refused(site, pages, request, who, form_token)
+        refused = _refused(site, pages, request, who, form_token, Role.ADMIN if of else Role.APPROVER)
         if refused is not None or who is None:
             return refused or pages.forged(None)
-        typed = {"to": to, "starts_on": starts_on, "ends_on": ends_on}
+        typed = {"to": to, "starts_on": starts_on, "ends_on": ends_on, "of": of}
         try:
             wish = Wish(to.strip(), _day(ends_on), _day(starts_on))
         except ValueError:
             return _page(site, pages, who, fault="A day is written as 2026-12-31.", typed=typed)
         try:
-            own = site.colleagues.account(who.human.oid)
+            me = site.colleagues.account(who.human.oid)
+            mine = me.human if me is not None else who.human  # with the employee id, which a sign-in does not tell
+            own = _named(site, of) if of else mine
             found = site.colleagues.named(wish.to) if _is_name(wish.to) else None
         except RemoteError as error:
-            site.log(f"{PATH}: the directory could not be read: {error}")
+            site.log("the directory could not be read", path=PATH, why=str(error))
             sentence = "The directory could not be read, so nothing was changed. Try again in a minute."
             return _page(site, pages, who, fault=sentence, typed=typed, status=503)
-        at = site.now()
-        of = own.human if own is not None else who.human
-        made = arranged(of, wish, found, at=at, longest=site.delegate_at_most)
+        at, by = site.now(), mine if of else None
+        if own is None:
+            return _page(site, pages, who, fault="The directory has no account of the approver's name.", typed=typed)
+        made = arranged(own, wish, found, at=at, longest=site.delegate_at_most, by=by)
         if isinstance(made, str):
             return _page(site, pages, who, fault=made, typed=typed)
         with site.database.write() as session:
@@ -72,29 +81,38 @@ def routes(site: Site, pages: Pages) -> APIRouter:
 
     @router.post(f"{PATH}/end")
     def end(request: Request, form_token: Text = "", name: Text = "") -> Response:
-        """End a delegation of one's own."""
+        """End a delegation of one's own; for an administrator, anybody's."""
         who = visitor(site, request)
-        refused = _refused(site, pages, request, who, form_token)
+        refused = _refused(site, pages, request, who, form_token, Role.APPROVER, Role.ADMIN)
         if refused is not None or who is None:
             return refused or pages.forged(None)
         at = site.now()
         with site.database.write() as session:
-            mine = (d for d in delegations.delegations(session, site.tenant) if same(d.of, who.human))
+            every, is_admin = delegations.delegations(session, site.tenant), who.has(Role.ADMIN)
+            mine = (d for d in every if is_admin or same(d.of, who.human))
             found = next((d for d in mine if delegations.name_of(d) == name), None)
             if found is not None:
-                delegations.end(session, site.tenant, found, at, by=f"{who.human.tid}/{who.human.oid}")
+                delegations.end(session, site.tenant, found, at, by=who.actor)
         return RedirectResponse(PATH, 303)
 
     return router
 
 
-def _refused(site: Site, pages: Pages, request: Request, who: Visitor | None, form_token: str) -> Response | None:
+def _named(site: Site, name: str) -> Human | None:
+    """The account of a sign-in name. Raises RemoteError."""
+    found = site.colleagues.named(name.strip()) if _is_name(name.strip()) else None
+    return found.human if found is not None else None
+
+
+def _refused(
+    site: Site, pages: Pages, request: Request, who: Visitor | None, form_token: str, *roles: Role
+) -> Response | None:
     if who is None:
         sentence = "You are not signed in any more, so nothing was changed."
         return pages.message("Nothing was changed", sentence, status=401, link=(place(PATH), "Sign in"))
     if not is_from_our_form(site, request, who, form_token):
         return pages.forged(who)
-    if not who.has(Role.APPROVER):
+    if not who.has(*roles):
         return pages.message("Nothing was changed", _NO_ROLE, who, status=403, link=(place("/inbox"), "Your inbox"))
     return None
 
@@ -117,12 +135,18 @@ def _page(
         here="delegation",
         status=status if fault else 200,
         mine=[(d, _called(d.to), delegations.name_of(d), d.starts_at <= at) for d in every if same(d.of, who.human)],
+        is_admin=who.has(Role.ADMIN),
+        all=[
+            (d, _called(d.of), _called(d.to), delegations.name_of(d), d.starts_at <= at)
+            for d in (every if who.has(Role.ADMIN) else ())
+            if not same(d.of, who.human)
+        ],
         others=[(d, _called(d.of), d.starts_at <= at) for d in every if same(d.to, who.human)],
         days=site.delegate_at_most.days,
         lacks_role=not who.has(Role.APPROVER),
         today=f"{at:%Y-%m-%d}",
         fault=fault,
-        typed_in={"to": "", "starts_on": "", "ends_on": "", **(typed or {})},
+        typed_in={"to": "", "starts_on": "", "ends_on": "", "of": "", **(typed or {})},
     )
 
 

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 APPROVAL_ID = re.compile(r"LR-[A-Z2-7]{26}")
 TICKET_NUMBER = re.compile(r"[A-Z]{2,8}[0-9]{4,20}")
 _PLACES = re.compile(
-    r"/(?:(?:inbox|inbox/delegation|tickets|seats|guards|audit)?"
+    r"/(?:(?:inbox|inbox/delegation|tickets|seats|guards|promotion|audit)?"
     rf"|approvals/{APPROVAL_ID.pattern}|tickets/{TICKET_NUMBER.pattern})"
 )
 HOME = "/inbox"

@@ -46,8 +46,33 @@ class Visitor:
         """Whether the board, every ticket and the log are shown to them, with names."""
         return self.has(Role.AUDITOR, Role.ADMIN)
 
+    @property
+    def actor(self) -> str:
+        """Whose doing it is, as the audit log and every row that a page writes names it."""
+        return self.human.account
+
     def has(self, *roles: Role) -> bool:
         return any(role.value in self.session.roles for role in roles)
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """By which way somebody acts on a page. `evidence` is the SHA-256 of the sign-in, in hex."""
+
+    evidence: str
+    source: str  # address
+    agent: str
+    correlation: str
+
+
+def way(site: Site, request: Request, who: Visitor) -> Way:
+    """What is kept of every action beside who it was and what it did."""
+    return Way(str(who.session.evidence["sha256"]), address(site, request), agent(request), who.session.id[:16])
+
+
+def shown_to_log(human: Human) -> dict[str, str]:
+    """A person as a row of the log describes them."""
+    return {"tid": human.tid, "oid": human.oid, "name": human.name, "upn": human.upn}
 
 
 def visitor(site: Site, request: Request) -> Visitor | None:

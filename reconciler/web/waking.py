@@ -18,7 +18,7 @@ def may_wake(site: Site, authorization: str) -> bool:
     try:
         token = site.wake_token()
     except UserError as error:
-        site.log(str(error))
+        site.log("the wake token cannot be read", why=str(error))
         token = None
     if token is None or site.wake is None:
         raise Problem(404, "There is nothing at this address.")

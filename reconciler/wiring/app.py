@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property
+from importlib.metadata import version
 
 from desired_state.catalogue import Catalogue
 from desired_state.items import Item
@@ -239,7 +240,9 @@ class App:
         )
         policy, names = self.policy(), configured.names(self.catalogue)
         manners, meter = self._manners(our_groups), self.own_meter
-        desk = Desk(self.name, self.database, self.servicenow, self.clock, limits(guards), manners, names, meter)
+        desk = Desk(
+            self.name, self.database, self.servicenow, self.clock, limits(guards), manners, names, meter, self._runs_by
+        )
         return Deps(
             tenant=self.name,
             tenant_id=self.systems.tenant_id,
@@ -266,6 +269,7 @@ class App:
             notary=self.notary,
             meter=meter,
             tracer=self.tracer,
+            watching=self.tenant.promotion.watching(),
         )
 
     def guarding(self) -> Guarding:
@@ -303,7 +307,7 @@ class App:
             ids=lambda: self.systems.random_bytes(16),
             agents=agents,
             software=agents | ours,
-            mode_of=policy.mode_of,
+            mode_of=policy.mode_for,
             tell=self.tell,
         )
 
@@ -323,6 +327,13 @@ class App:
         offered = registry.known.configured if registry is not None else {}
         return {key: policy.mode_of(ProductKey(key)) for key in offered}
 
+    def shares(self) -> dict[str, float]:
+        """How many of the people it is enforced for, by product that is configured."""
+        policy, modes = self.policy(), self.modes()
+        return {
+            key: float(policy.share_of(ProductKey(key))) if mode == "enforce" else 0.0 for key, mode in modes.items()
+        }
+
     def cycle_name(self) -> str:
         """A name for one cycle: when it began, and a part that no other has."""
         return f"{self.clock.now():%Y%m%dT%H%M%SZ}-{self.systems.random_bytes(4).hex()}"
@@ -336,7 +347,7 @@ class App:
 
     def policy(self) -> Policy:
         """What the configuration allows, for the gate."""
-        return configured.policy(self.settings, self.tenant, acting_since(self))
+        return configured.policy(self.settings, self.tenant, acting_since(self), self.systems.tenant_id)
 
     def bounds(self, names: Names) -> Bounds:
         """What a plan may use."""
@@ -345,6 +356,10 @@ class App:
     @cached_property
     def _known_plans(self) -> frozenset[PlanId]:
         return frozenset(self.settings.catalogue().plans)
+
+    @property
+    def _runs_by(self) -> dict[str, str]:
+        return {"software": version("license-reconciler"), "configuration": self.effective.read()[1]}
 
     @cached_property
     def _meaning(self) -> str:

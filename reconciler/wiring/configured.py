@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
 from zoneinfo import ZoneInfo
@@ -15,13 +16,19 @@ from reconciler.digest import digest
 from reconciler.loop.diff import Windows
 from reconciler.loop.gate import Policy
 from reconciler.loop.plan import Bounds
+from reconciler.promotion.advice import Position, narrowed
 
 _SECRETS = {"client_secret", "password", "api_key", "client_secret_file", "password_file", "api_key_file", "ca_file"}
 
 
 def zone(tenant: Tenant) -> tzinfo:
     """Where the tenant's days begin."""
-    return ZoneInfo(tenant.timezone) if tenant.timezone != "UTC" else UTC
+    return zone_named(tenant.timezone)
+
+
+def zone_named(name: str) -> tzinfo:
+    """The time zone of that name; UTC needs no file of the machine."""
+    return ZoneInfo(name) if name != "UTC" else UTC
 
 
 def names(catalogue: Catalogue) -> Names:
@@ -37,8 +44,9 @@ def sync_windows(tenant: Tenant) -> Windows:
     return Windows(user_sync=tenant.user_sync_window, directory_sync=tenant.directory_sync, retry=tenant.retry_window)
 
 
-def policy(settings: Settings, tenant: Tenant, since: datetime | None) -> Policy:
-    """What the configuration allows, for the gate. `since` is the first instant whose tickets may cause anything."""
+def policy(settings: Settings, tenant: Tenant, since: datetime | None, directory: str) -> Policy:
+    """What the configuration allows, for the gate. `since` is the first instant whose tickets may cause anything,
+    `directory` the id of the directory."""
     overlays = settings.products
     return Policy(
         mode=tenant.mode,
@@ -48,7 +56,18 @@ def policy(settings: Settings, tenant: Tenant, since: datetime | None) -> Policy
         held_tickets=tenant.guards.held_tickets,
         held_products={ProductKey(key): o.held for key, o in overlays.items() if o.held},
         agents=frozenset(tenant.servicenow.agents),
+        directory=directory,
+        share=tenant.enforce_share,
+        shares={ProductKey(key): o.enforce_share for key, o in overlays.items() if o.enforce_share is not None},
     )
+
+
+def positions(settings: Settings, tenant: Tenant, products: Iterable[str]) -> tuple[Position, dict[str, Position]]:
+    """How far the tenant goes, and each of some products."""
+    own = Position(tenant.mode, tenant.enforce_share, tenant.answers)
+    names = ("mode", "enforce_share", "answers")
+    tables = {key: {n: getattr(o, n) for n in names} for key, o in settings.products.items()}
+    return own, {key: narrowed(own, tables.get(key, {})) for key in products}
 
 
 def bounds(

@@ -18,9 +18,11 @@ from reconciler.errors import UserError
 from reconciler.governance.payloads import CONFIGURATION, acceptance
 from reconciler.governance.standing import Basis, Standing, acceptors, basis, lower, standing
 from reconciler.governance.table import ANSWERS, MODES
+from reconciler.promotion.advice import Move, moves, positions
 from reconciler.signatures import BadSignature, fingerprint, signed_by, verified
 from reconciler.signers import Signer, allowed, parse_signers
-from reconciler.store import configs, directories, guards, journal, watermarks
+from reconciler.store import configs, directories, guards, journal, shadows, watermarks
+from reconciler.wiring.measuring import vocabulary
 
 LEFT_OBSERVE = "left-observe"  # since when tickets may cause anything, where the configuration does not say
 _DENIALS = ("deny_domains", "deny_users", "deny_groups", "break_glass", "shared_accounts")
@@ -174,8 +176,26 @@ def accept(app: App, signatures: Sequence[str]) -> tuple[str, ...]:
             configs.accept(session, app.name, kept.digest, kept.document, how=kept.how, at=at)
         found = standing(now, current, kept.digest, kept.document, defaults())
         sentences = [change.sentence for change in found.changes[:100]]
-        configs.accept(session, app.name, now, current, how="signed", at=at, by=who, changes=sentences)
+        seen = [m.sentence for m in _moves(session, app, kept.document, current, at)[:100]]
+        configs.accept(session, app.name, now, current, how="signed", at=at, by=who, changes=sentences, evidence=seen)
     return who
+
+
+def further(app: App) -> tuple[Move, ...]:
+    """Where the configuration lets products go further than the accepted one, each with what people made of it."""
+    current, now = app.effective.read()
+    with app.database.read() as session:
+        kept = _basis(session, app.name, current, now)
+        return _moves(session, app, kept.document, current, app.clock.now()) if kept.digest != now else ()
+
+
+def _moves(
+    session: Session, app: App, before: Mapping[str, Any], after: Mapping[str, Any], at: datetime
+) -> tuple[Move, ...]:
+    offered = vocabulary(_all(app), [app.name]).configured
+    watching = _own(app).promotion.watching()
+    seen = shadows.since(session, app.name, at - watching.window)
+    return moves(positions(before, offered), positions(after, offered), seen, watching)
 
 
 def _signed(payload: bytes, signatures: Sequence[str], keys: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:

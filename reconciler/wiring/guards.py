@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC
-from zoneinfo import ZoneInfo
-
 from reconciler.allowance import Allowance
 from reconciler.config import Tenant
 from reconciler.config.tenants import Guards, ProductBudget
@@ -14,6 +11,7 @@ from reconciler.loop.guards import Limits
 from reconciler.loop.guards.budgets import ProductLimits
 from reconciler.loop.guards.freezes import Window
 from reconciler.loop.guards.scope import Scope
+from reconciler.wiring.configured import zone_named
 
 
 def scope(guards: Guards) -> Scope:
@@ -74,7 +72,7 @@ def windows(tenant: Tenant) -> tuple[Window, ...]:
             frozenset(WEEKDAYS.index(day) for day in freeze.days),
             freeze.at,
             freeze.lasts,
-            UTC if (zone := freeze.timezone or tenant.timezone) == "UTC" else ZoneInfo(zone),
+            zone_named(freeze.timezone or tenant.timezone),
             frozenset(Lane(lane) for lane in freeze.lanes),
             freeze.kind == "allow",
             freeze.reason,

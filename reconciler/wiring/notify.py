@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from datetime import UTC, time
+from datetime import time
 from zoneinfo import ZoneInfo
 
 import httpx
@@ -22,6 +22,7 @@ from reconciler.loop.notify import Notifier, Quiet
 from reconciler.sandbox.teams import flow_address
 from reconciler.store.database import Database
 from reconciler.web.trust import public_base
+from reconciler.wiring.configured import zone_named
 from reconciler.wiring.mail import mailing, mails
 from reconciler.wiring.systems import Systems
 
@@ -109,4 +110,4 @@ def _quiet(hours: str, zone: str) -> Quiet | None:
     if not hours:
         return None
     begins, ends = (time.fromisoformat(part) for part in hours.split("-"))
-    return Quiet(begins, ends, ZoneInfo(zone) if zone != "UTC" else UTC)
+    return Quiet(begins, ends, zone_named(zone))

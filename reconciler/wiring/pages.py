@@ -28,6 +28,7 @@ from reconciler.web.trust import public_base
 from reconciler.wiring.app import App
 from reconciler.wiring.governing import lifting_takes_two
 from reconciler.wiring.measuring import sign_ins
+from reconciler.wiring.promoting import ladder_of
 from reconciler.wiring.proposing import counter
 from reconciler.wiring.stops import outside_stop, throw_outside
 
@@ -80,6 +81,7 @@ def site(app: App, *, port: int, log: Log) -> Site:
         open_to=web.open_to,
         open_pages=web.open_pages,
         controls=_Controls(app),
+        ladder=lambda: ladder_of(app),
     )
 
 

@@ -51,8 +51,12 @@ def backtest(app: App, *, since: timedelta, file: Path | None, log_kept: timedel
 
 
 def read_only(app: App) -> App:
-    """The same tenant by clients of its own, which refuse every write before it is sent and count for no meter."""
-    return replace(app, fence=Fence(_never), meter=UNCOUNTED)
+    """The same tenant by clients of its own, which refuse every write before it is sent and count for no meter.
+
+    Their tokens are their own too: those that are kept would count their sign-ins for whoever made them. What a system
+    can still take is one number for all, so the budgets stay.
+    """
+    return replace(app, fence=Fence(_never), meter=UNCOUNTED, kept=replace(app.kept, tokens={}))
 
 
 def _from_file(app: App, file: Path, items: dict[str, Item], at: datetime) -> replay.Tickets:

@@ -16,7 +16,7 @@ from reconciler.traces import UNTRACED, Tracer
 from reconciler.web.server import WebServer
 from reconciler.wiring.app import App
 from reconciler.wiring.governing import note_configuration, note_start
-from reconciler.wiring.measuring import registry
+from reconciler.wiring.measuring import registry, vocabulary
 from reconciler.wiring.opening import open_app
 from reconciler.wiring.pages import Loop, public_url, web_app
 from reconciler.wiring.stock import taking_stock
@@ -59,7 +59,7 @@ def serving(
         rig = _Rig(settings, tenant, log, loop, server.port, twin, measured)
         held.callback(rig.close)
         app = rig.open(settings)
-        held.enter_context(taking_stock(app, log=log))
+        held.enter_context(taking_stock(lambda: rig.app, log=log))
         with server.serving(rig):
             note_start(app)
             yield Served(app, public_url(app, server.port), twin.line if twin is not None else {}, rig.swap)
@@ -89,12 +89,19 @@ class _Rig:
     ) -> None:
         self._settings, self._tenant, self._log, self._loop = settings, tenant, log, loop
         self._port, self._twin, self._measured = port, twin, measured
+        self._app: App | None = None
         self._pages: ASGIApp | None = None
         self._held: list[ExitStack] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         assert self._pages is not None
         await self._pages(scope, receive, send)
+
+    @property
+    def app(self) -> App:
+        """The tenant by the configuration that is in use."""
+        assert self._app is not None
+        return self._app
 
     def open(self, settings: Settings) -> App:
         """Take this configuration into use. Raises UserError, and then the one before is still in use."""
@@ -105,7 +112,7 @@ class _Rig:
                 open_app(settings, self._tenant, clock=clock, port=self._port, meter=own.meter, tracer=own.tracer)
             )
             pages = web_app(app, port=self._port, log=self._log, loop=self._loop)
-            self._pages, self._settings = pages, settings
+            self._app, self._pages, self._settings = app, pages, settings
             self._held.append(held.pop_all())
         return app
 
@@ -120,6 +127,8 @@ class _Rig:
         if fixed:
             raise UserError(f"{settings.source}: {fixed} cannot change while the service runs; start it anew")
         app = self.open(settings)
+        if self._measured.meter.registry is not None:
+            self._measured.meter.registry.renew(vocabulary(settings, [self._tenant]))
         note_configuration(app)
         while len(self._held) > 2:
             self._held.pop(0).close()

@@ -41,7 +41,7 @@ class Stage:
         return self.served.url
 
     def cycle(self) -> None:
-        assert Service(self.served.app, self.said.append).cycle() is not None, self.said
+        assert Service(self.served.app, into(self.said)).cycle() is not None, self.said
 
     def advance(self, by: timedelta) -> None:
         with sandbox_twin(self.settings) as twin:

@@ -16,6 +16,7 @@ from reconciler.store import switches
 from reconciler.wiring.serving import serving
 from tests.browser.conftest import Person, Stage
 from tests.browser.test_pages import CONTRAST
+from tests.make_logs import into
 from tests.web.make_web import HOSTILE
 
 AUDITOR, ADMIN, APPROVER = "Nikolai Orlov", "Nina Schulz", "Laura McBride"
@@ -27,6 +28,8 @@ PAGES = {
     "ticket": "/tickets/RITM0010005",
     "rows": "/tickets/RITM0010032",
     "seats": "/seats",
+    "promotion": "/promotion",
+    "promotion of a product": "/promotion/visio-plan-2",
     "guards": "/guards",
     "audit": "/audit",
 }
@@ -43,7 +46,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     }
     said: list[str] = []
     settings = load(None, given)
-    with serving(settings, "contoso", log=said.append) as served:
+    with serving(settings, "contoso", log=into(said)) as served:
         stage = Stage(settings, served, said)
         stage.cycle()
         for _ in range(3):

@@ -16,6 +16,7 @@ from reconciler.health import Health
 from reconciler.sandbox import hosts
 from reconciler.sandbox.stories import contoso
 from reconciler.sandbox.world import World
+from tests.make_logs import into
 from tests.simulation.make_day import Day, a_day
 
 SERVICENOW, GRAPH, LOGIN = hosts.SERVICENOW_HOST, hosts.GRAPH_HOST, hosts.LOGIN_HOST
@@ -78,10 +79,10 @@ class Served:
         return [condition.name for condition in self.health.pulse().conditions]
 
     def of_cycles(self) -> list[str]:
-        return [line for line in self.said if line.startswith("cycle ")]
+        return [line for line in self.said if line.startswith("cycle ended ")]
 
     def of_trouble(self) -> list[str]:
-        return [line for line in self.said if not line.startswith("cycle ")]
+        return [line for line in self.said if not line.startswith("cycle ended ")]
 
 
 def a_few_stories() -> World:
@@ -100,4 +101,4 @@ def a_service(state: Path, *, busy_timeout_s: float = 10.0) -> Iterator[Served]:
         for http in (day.app.systems.graph_http, day.app.systems.servicenow_http):
             http._transport = network.wrap(http._transport)  # the outermost edge of our process
         said: list[str] = []
-        yield Served(day, Service(day.app, said.append), network, said)
+        yield Served(day, Service(day.app, into(said)), network, said)

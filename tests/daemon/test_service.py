@@ -12,11 +12,16 @@ import pytest
 from sqlalchemy import event
 
 from reconciler.audit.chain import Head
-from reconciler.clock import Clock
+from reconciler.clock import Clock, ManualClock
 from reconciler.daemon import Service
 from reconciler.daemon.timetable import Duty
+from reconciler.metrics import Meter
+from reconciler.metrics import series as s
 from reconciler.store import heartbeat, journal, leases
+from reconciler.wiring.measuring import registry
 from tests.daemon.make_service import GRAPH, LOGIN, SERVICENOW, Served, a_service
+from tests.make import MONDAY
+from tests.make_logs import into
 
 
 @pytest.fixture
@@ -52,6 +57,20 @@ def test_a_start_runs_a_cycle_at_once_and_the_next_after_the_interval(served):
     assert served.conditions() == []
 
 
+def test_a_start_that_shall_wait_asks_nobody_until_then(served):
+    settings = served.day.app.settings
+    schedule = settings.schedule.model_copy(update={"first_cycle_after": timedelta(seconds=60)})
+    app = replace(served.day.app, settings=settings.model_copy(update={"schedule": schedule}))
+    served.service = Service(app, into(served.said))
+    a_minute = settings.sandbox.speed  # in minutes of the tenant's clock
+
+    served.go(0.9 * a_minute)
+    assert served.network.asked == {}
+
+    served.go(0.2 * a_minute)
+    assert len(served.of_cycles()) == 1
+
+
 def test_a_ticket_that_moves_is_seen_within_a_minute_and_nothing_is_read_of_the_directory_until_then(served):
     served.go(12)
     asked, cycles = served.network.asked[GRAPH], len(served.of_cycles())
@@ -74,7 +93,7 @@ def test_a_system_that_is_down_at_the_start_and_for_hours_is_two_lines(served, h
 
     assert served.of_cycles() == []
     assert len(served.said) == 1, served.said
-    assert "tried again" in served.said[0]
+    assert "is tried again" in served.said[0]
     assert len(served.conditions()) == 1
     assert served.day.watch.writes == []
 
@@ -82,7 +101,7 @@ def test_a_system_that_is_down_at_the_start_and_for_hours_is_two_lines(served, h
     served.go(6)
 
     assert len(served.of_cycles()) >= 1
-    assert [line for line in served.said if " again, after " in line]
+    assert [line for line in served.said if " again condition=" in line]
     assert served.conditions() == []
 
 
@@ -173,7 +192,7 @@ class Set:
 def set_clock(served) -> Set:
     clock = Set(served.day.app.systems.clock)
     app = replace(served.day.app, systems=replace(served.day.app.systems, clock=clock))
-    served.service = Service(app, served.said.append)
+    served.service = Service(app, into(served.said))
     served.go(15)
     return clock
 
@@ -190,6 +209,51 @@ def test_a_clock_that_is_set_a_little_stops_nothing_and_answers_nobody_twice(ser
     assert [line for line in served.said if "the clock was set" in line] != []
     assert len(notes(served)) == len(set(notes(served)))
     assert served.service.table.failures == 0
+
+
+def with_speed(served, speed: float, wall: ManualClock) -> Service:
+    app = served.day.app
+    sandbox = app.settings.sandbox.model_copy(update={"speed": speed})
+    settings = app.settings.model_copy(update={"sandbox": sandbox})
+    meter = Meter(registry(settings, ["contoso"], wall))
+    served.service = Service(replace(app, settings=settings, meter=meter), into(served.said), wall=wall)
+    return served.service
+
+
+def told(service: Service, condition: str) -> float | None:
+    assert service.app.meter.registry is not None
+    return service.app.meter.registry.value(s.CONDITION, tenant="contoso", condition=condition)
+
+
+def test_a_clock_that_stands_still_is_a_condition_after_two_minutes_said_once(served):
+    wall = ManualClock(MONDAY)
+    service = with_speed(served, 60, wall)
+    service.turn()
+    assert (told(service, "standstill"), told(service, "graph")) == (0, 0)
+
+    for _ in range(30):
+        wall.advance(seconds=10)
+        service.turn()
+
+    assert (served.conditions(), told(service, "standstill")) == (["standstill"], 1)
+    assert len([line for line in served.said if line.startswith("the clock stands still")]) == 1
+    served.day.wait(1)
+    service.turn()
+    assert (served.conditions(), told(service, "standstill")) == ([], 0)
+    assert [line for line in served.said if line.startswith("the clock moves again")] != []
+
+
+def test_a_sandbox_that_is_turned_by_hand_may_stand_still(served):
+    wall = ManualClock(MONDAY)
+    service = with_speed(served, 0, wall)
+    service.turn()
+
+    for _ in range(40):
+        wall.advance(seconds=30)
+        service.turn()
+
+    assert served.conditions() == []
+    assert len(served.of_cycles()) >= 3  # by the machine's stopwatch
 
 
 @pytest.mark.parametrize("hours", [-1, 1, -30])
@@ -254,7 +318,7 @@ def test_a_store_that_is_taken_away_is_never_begun_anew(served, tmp_path):
     served.go(15)
 
     assert served.conditions() == ["store"]
-    assert "is gone" in served.health.pulse().conditions[0].sentence
+    assert "is gone" in served.health.pulse().conditions[0].why
     assert len(served.day.watch.writes) == writes
     assert not (tmp_path / "reconciler.db").exists()
 
@@ -265,7 +329,7 @@ def test_a_store_that_is_taken_away_is_never_begun_anew(served, tmp_path):
 
 def test_a_second_service_on_the_same_store_does_not_do_what_was_done(served):
     served.service.turn()
-    other = Service(served.day.app, served.said.append)
+    other = Service(served.day.app, into(served.said))
     number = beat(served).number
 
     assert other.cycle(Duty.QUICK, only_due=True) is None

@@ -168,6 +168,8 @@ def test_a_write_is_refused_before_it_is_sent(state):
             read_only(app).servicenow.order("0" * 32, {})
 
         assert app.graph.users([user])[user].skus == held != frozenset()
+        assert read_only(app).tokens is not app.tokens  # whose sign-ins are counted for the meter of whoever made them
+        assert read_only(app).kept.budgets is app.kept.budgets
 
 
 def test_without_the_permission_for_the_log_less_is_proven_and_the_report_says_so(state, capsys):

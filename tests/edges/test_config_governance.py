@@ -287,3 +287,26 @@ def test_the_shipped_sandbox_asks_nobody_and_a_converged_cycle_adds_no_row_for_i
         last = configs.accepted(session, "contoso")
     assert last is not None
     assert (last.number, last.how) == (2, "sandbox")
+
+
+WATCHES = ('mode = "enforce" ', 'mode = "observe" ')
+ASKS = ('mode = "enforce" ', 'mode = "suggest" ')
+
+
+def test_whoever_accepts_a_step_is_told_what_people_made_of_it_and_that_is_kept_with_the_acceptance(desk):
+    desk.contoso(WATCHES)
+    desk.say("reconcile", "--ticket", "RITM0010021")
+    desk.contoso(ASKS)
+
+    shown = desk.told("config", "show")["promotion"]
+    _, _, err = desk.say("config", "accept")
+    doctor = " ".join(desk.say("doctor")[1].split())
+    done = desk.say("config", "accept", *desk.sign(THOMAS))
+
+    mine = next(m for m in shown if m["product"] == "visio-plan-2")
+    assert (mine["axis"], mine["is_carried"]) == ("mode", False)
+    assert "visio-plan-2: mode goes from observe to suggest, without the evidence for it" in mine["sentence"]
+    assert mine["sentence"] in err
+    assert "without the evidence for it: no line was decided by people" in doctor
+    assert done[0] == 0  # told, never refused
+    assert mine["sentence"] in desk.rows("contoso", "config.accepted")[-1]["evidence"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -209,6 +210,9 @@ def test_the_log_has_what_was_seen_found_judged_and_planned_by_the_contract_s_na
     intents = [row for row in rows("change.intent") if row["body"]["system"] == "graph"]
     assert {row["body"]["plan"] for row in intents} == {plan["subject"]}
     assert plan["seq"] < min(row["seq"] for row in intents)
+    (started,) = rows("config.changed")
+    assert plan["body"]["by"]["configuration"] == started["body"]["digest"]
+    assert plan["body"]["by"]["software"] == version("license-reconciler")
     served = {request for action in plan["body"]["actions"] for request in action["requests"]}
     assert {row["body"]["digest"] for row in intents} <= served
     assert "RITM0010001/1" in {row["subject"] for row in rows("drift.found")}

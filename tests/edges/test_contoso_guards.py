@@ -571,6 +571,9 @@ def test_the_terminal_throws_lifts_and_lets_through(tmp_path, monkeypatch, capsy
     assert said("sandbox", "advance", "25d")[0] == 0
     shown = json.loads(said("guards", "show", "--output", "json")[1])
     assert (shown["plans"], shown["people"]) == ([], 49)
+    assert {row["what"]: row["used"] for row in shown["budgets"]}["cost"] == "0.00"  # of a day that is over
+    assert "cost 0.00 of 5000.00, 2500.00 a cycle" in said("guards", "show")[1]
+    assert json.loads(said("status", "--output", "json")[1])["product_budgets"] == []
     (today,) = shown["ahead"]
     code, out = said("guards", "release", "abc", "--reason", "x")
     assert (code, "guards show" in out) == (1, True)

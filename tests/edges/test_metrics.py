@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import httpx
@@ -16,6 +17,7 @@ from sqlalchemy import text
 
 from desired_state import ledger
 from desired_state.model import LineKey, ProductKey, UserId
+from reconciler.answers import REQUEST
 from reconciler.approvals.values import Decision, State, Verdict
 from reconciler.clock import ManualClock
 from reconciler.lifecycle import Phase
@@ -24,8 +26,9 @@ from reconciler.metrics import Meter, Registry
 from reconciler.metrics import series as s
 from reconciler.metrics.series import SERIES, Kind
 from reconciler.sandbox.faults import FaultRule
-from reconciler.store import approvals, journal, lines
+from reconciler.store import approvals, journal, lines, outbox
 from reconciler.web import metrics as route
+from reconciler.web.showing import monthly_cost
 from reconciler.wiring.measuring import registry as a_registry
 from reconciler.wiring.stock import taking_stock
 from tests.make import MONDAY
@@ -61,13 +64,36 @@ def confirmed(day: Day, *kinds: str) -> int:
         return int(session.connection().execute(query).scalar_one())
 
 
+def reopened(day: Day) -> int:
+    """Tickets, not the requests above them, that were opened again."""
+    with day.app.database.read() as session:
+        owed = [o for t in _told(day) for o in outbox.of_ticket(session, TENANT, t)]
+    return sum(
+        1
+        for o in owed
+        if o.answer.kind == "reopened" and o.answer.title != REQUEST and o.state is outbox.State.CONFIRMED
+    )
+
+
+def _told(day: Day) -> list[str]:
+    with day.app.database.read() as session:
+        return sorted({key.ticket for key in lines.load(session, TENANT)})
+
+
+def asked_for(day: Day) -> list[Decimal]:
+    """What each request that waits costs a month, as the approver is shown it."""
+    with day.app.database.read() as session:
+        costs = [monthly_cost(asked) for asked in approvals.pending(session, TENANT)]
+    return [cost for cost in costs if cost is not None]
+
+
 @contextmanager
 def counting(day: Day) -> Iterator[Seen]:
     said: list[str] = []
     wall = ManualClock(MONDAY)
     registry = a_registry(day.app.settings, [TENANT], wall)
     day.app.meter = Meter(registry)
-    with taking_stock(day.app, log=into(said), wall=wall):
+    with taking_stock(lambda: day.app, log=into(said), wall=wall):
         yield Seen(day, registry, wall, said)
 
 
@@ -109,6 +135,12 @@ def test_the_numbers_of_a_cycle_are_those_of_its_report(seen: Seen):
     assert sent == report.writes["graph"]
     for kinds in (("note", "question"), ("task",), ("reopened",), ("closed",)):
         assert total(found, s.ANSWERS.name, kind=kinds[0], result="given") == confirmed(seen.day, *kinds)
+    assert total(found, s.REOPENED.name) == reopened(seen.day) > 0
+    assert total(found, s.REOPENED.name, product="project-plan-3", cause="wrong_product") == 1
+    waiting = sum(cost for cost in asked_for(seen.day))
+    assert total(found, s.APPROVAL_COST.name) == pytest.approx(float(waiting))
+    assert waiting > 0
+    assert total(found, s.APPROVAL_OVERDUE.name) == 0
     for api in ("graph", "servicenow"):
         assert total(found, s.API_REQUESTS.name, api=api) == report.requests[api]
     assert total(found, s.IDLE_WRITES.name) == 0
@@ -211,6 +243,18 @@ def test_a_decision_that_is_not_kept_is_not_counted(later: Seen):
     assert total(later.scrape(), s.PROPOSALS.name, outcome="approved") == 0
 
 
+def test_a_request_is_overdue_once_its_own_stage_is(seen: Seen):
+    seen.day.cycle()
+    with seen.day.app.database.read() as session:
+        ends = min(a.stage.escalate_at for a in approvals.pending(session, TENANT) if a.stage and a.stage.escalate_at)
+    seen.day.wait((ends - seen.day.app.clock.now()).total_seconds() / 60 - 1)
+    assert total(seen.scrape(), s.APPROVAL_OVERDUE.name) == 0
+
+    seen.day.wait(31)
+
+    assert total(seen.scrape(), s.APPROVAL_OVERDUE.name) == pytest.approx(30 * 60, abs=60)
+
+
 # --- the store
 
 
@@ -252,6 +296,25 @@ def test_a_store_that_cannot_be_read_costs_its_gauges_and_is_told_once(later: Se
     assert s.TICKETS.name not in {name for name, _ in found}
     assert total(found, s.CYCLES_TOTAL.name) == 0  # what the process counts is served as ever
     assert len(later.said) == 1
+
+
+def test_the_gauges_go_by_the_configuration_that_is_in_use_now(later: Seen):
+    old = later.day.app
+    before = later.scrape()
+    guards = old.tenant.guards.model_copy(update={"answers_per_day": old.tenant.guards.answers_per_day + 7})
+    dear = {"price": Decimal(400)}
+    prices = {key: product.model_copy(update=dear) for key, product in old.settings.products.items()}
+
+    later.day.app = replace(
+        old,
+        tenant=old.tenant.model_copy(update={"guards": guards}),
+        settings=old.settings.model_copy(update={"products": prices}),
+    )
+
+    after = later.scrape()
+    was, now = (total(seen, s.BUDGET_LIMIT.name, budget="answers") for seen in (before, after))
+    assert now == was + 7
+    assert total(after, s.COST.name, kind="granted") > total(before, s.COST.name, kind="granted") + 300
 
 
 def test_a_row_of_the_log_that_was_changed_is_seen_by_the_next_scrapes(later: Seen):

@@ -60,7 +60,7 @@ def test_the_service_runs_a_cycle_serves_its_pages_and_stops_well(tmp_path: Path
     assert inbox.status_code == 302
     assert metrics.headers["content-type"].startswith("text/plain; version=0.0.4")
     assert 'reconciler_inventory_ok{tenant="contoso"} 1.0\n' in metrics.text
-    assert re.fullmatch(r"\S+Z cycle \S+: 36 lines, .*\n", line)
+    assert re.fullmatch(r"\S+Z cycle ended .*\blines=36\b.*\n", line)
     assert (code, said) == (0, "")
     assert took_s < 15
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -30,6 +30,7 @@ from reconciler.loop.diff import Windows, diff
 from reconciler.loop.gate import Policy, gate
 from reconciler.loop.guards.watch import Watch
 from reconciler.loop.plan import Bounds, plan
+from reconciler.loop.stops import is_stopped
 from tests.make import DAY, MONDAY, a_line, a_user, seen
 from tests.make_approvals import a_human
 
@@ -54,6 +55,7 @@ class Asking(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.at, self.world, self.sent = MONDAY, 0, []
+        self.killed: datetime | None = None
         self.request: Approval | None = None
         self.tried: list[Decision] = []
 
@@ -98,7 +100,20 @@ class Asking(RuleBasedStateMachine):
         )
         said = judge(self.request, decision, at=self.at)
         if not isinstance(said, Refusal):
+            self.stood_in_by_no_party(said.decisions[-1])
             self.request = said
+
+    def stood_in_by_no_party(self, answer: Decision) -> None:
+        """Whoever answered for another did so by a delegation that no party of the request had arranged."""
+        if answer.acting_for is None:
+            return
+        parties = {self.beneficiary.employee_id, self.opener.employee_id}
+        by = [
+            d.arranged_by
+            for d in self.request.stage.delegations
+            if (d.of.employee_id, d.to.employee_id) == (answer.acting_for.employee_id, answer.actor.employee_id)
+        ]
+        assert any(who is None or who.employee_id not in parties for who in by)
 
     @rule(steps=st.integers(1, 5), first=st.integers(0, 3))
     def go_on(self, steps, first) -> None:
@@ -114,11 +129,19 @@ class Asking(RuleBasedStateMachine):
                 self.answer(actor, stage.name, Verdict.APPROVE, self.request.digest, Channel.PAGE, "")
 
     @precondition(lambda self: self.request is not None and self.request.stage is not None)
-    @rule(of=people, to=people)
-    def delegate(self, of, to) -> None:
-        stages = list(self.request.stages)
-        stages[self.request.at] = replace(self.request.stage, delegations=(Delegation(of, to, self.at, self.at + DAY),))
+    @rule(of=people, to=people, by=st.none() | people)
+    def delegate(self, of, to, by) -> None:
+        stages, until = list(self.request.stages), self.at + DAY
+        arranged = Delegation(of, to, self.at, until, arranged_by=by)
+        stages[self.request.at] = replace(self.request.stage, delegations=(arranged,))
         self.request = replace(self.request, stages=tuple(stages))
+
+    @precondition(lambda self: self.request is not None and self.request.stage is not None)
+    @rule(to=people, by=st.none() | people)
+    def somebody_stands_in_and_answers(self, to, by) -> None:
+        if self.request.stage.everyone:
+            self.delegate(self.request.stage.everyone[0], to, by)
+            self.answer(to, self.request.stage.name, Verdict.APPROVE, self.request.digest, Channel.PAGE, "")
 
     @precondition(lambda self: self.request is not None and self.request.stage is not None)
     @rule(human=people)
@@ -145,6 +168,11 @@ class Asking(RuleBasedStateMachine):
     def void(self) -> None:
         self.request = move(self.request, State.VOID)
 
+    @rule()
+    def throw_the_kill_switch_and_lift_it(self) -> None:
+        self.at += timedelta(minutes=1)
+        self.killed = self.at
+
     @precondition(lambda self: self.request is not None)
     @rule()
     def hold_up(self) -> None:
@@ -157,13 +185,15 @@ class Asking(RuleBasedStateMachine):
     def cycle(self, mode, meanwhile) -> None:
         self.world = 1 - self.world if meanwhile == "another world" else self.world
         self.at += DAY if meanwhile == "another day" else timedelta(0)
+        if self.request is not None and self.killed is not None and is_stopped(self.request, self.killed):
+            self.request = move(self.request, State.VOID)  # as `tend` does before anything is judged
         asked = {LINE.key: self.request} if self.request is not None else {}
         (judged,) = gate(
             PLANS[self.world], ASKS, policy=Policy(mode=mode), watch=Watch(self.at), at=self.at, approvals=asked
         ).gated
         if judged.decision is Judged.CLEARED:
             assert mode != "observe"
-            self.sent.append((self.request, judged.proposal.digest))
+            self.sent.append((self.request, judged.proposal.digest, self.killed))
             if self.request is not None and self.request.state is State.APPROVED:
                 self.request = move(self.request, State.EXECUTING)
 
@@ -175,11 +205,13 @@ class Asking(RuleBasedStateMachine):
     @invariant()
     def whatever_was_sent_was_approved_by_others_in_time(self) -> None:
         """Worked out anew from the answers alone, without asking the code that judged them."""
-        for request, digest in self.sent:
+        for request, digest, killed in self.sent:
             assert request is not None
             assert request.digest == digest
             assert request.state in (State.APPROVED, State.EXECUTING)
             assert all(d.verdict is Verdict.APPROVE and d.digest == digest for d in request.decisions)
+            is_begun = request.state is State.EXECUTING
+            assert is_begun or killed is None or any(d.decided_at >= killed for d in request.decisions)
             numbers = [h.employee_id for d in request.decisions for h in d.humans]
             assert len(numbers) == len(set(numbers))
             assert not set(numbers) & {self.beneficiary.employee_id, self.opener.employee_id}

@@ -437,6 +437,19 @@ def test_a_delegate_does_not_approve_for_themselves_and_counts_the_approver_too(
     assert refused(once, an_answer(LAURA)) is Code.ALREADY
 
 
+@pytest.mark.parametrize("party", ["requester", "beneficiary", "opener"])
+def test_nobody_finds_a_deputy_for_the_approver_of_their_own_request(party):
+    number = replace(EVE, employee_id="4711")
+    arranged = delegated(Delegation(LAURA, TOM, MONDAY, MONDAY + DAY, by="t/eve", arranged_by=number))
+    second = replace(EVE, oid="another account", upn="eve.admin@contoso.example", employee_id="4711")
+
+    assert isinstance(judge(arranged, an_answer(TOM), at=MONDAY + HOUR), Approval)
+    for own in (number, second):
+        theirs = replace(arranged, **{party: own})
+        assert refused(theirs, an_answer(TOM)) is Code.NOT_APPROVER
+        assert not may_see(theirs, TOM, MONDAY + HOUR)
+
+
 def test_nobody_acts_for_somebody_who_is_no_approver_or_has_lost_the_role():
     approval = lost(delegated(Delegation(LAURA, TOM, MONDAY, MONDAY + DAY)), {LAURA.oid: False})
 

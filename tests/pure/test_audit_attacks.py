@@ -176,6 +176,22 @@ def test_a_grant_after_its_approval_is_sound():
     assert found(a_log(ASKED, decided(), INTENT, RESULT | {"intent": 3}), Marks()).ok
 
 
+def ruled(says: str, ticket: str = "approved", **changes) -> dict:
+    """The row by which a cycle records what the rules said of a request before it writes."""
+    ruling = {"says": says, "facts": {"says": ticket}}
+    return {"kind": "line_moved", "subject": "R/1", "digest": "d1", "plan": "p", "ruling": ruling} | changes
+
+
+@pytest.mark.parametrize("says", ["denied", "held", "asked", "staged"])
+def test_a_write_that_the_rules_were_against_and_nobody_was_asked_about_is_found(says):
+    assert why(found(a_log(ruled(says), INTENT), Marks())) == {"unapproved"}
+    assert found(a_log(ruled(says), ASKED, decided(), INTENT), Marks()).ok
+    assert found(a_log(ruled("clear"), INTENT), Marks()).ok
+    assert found(a_log(ruled(says, "fulfilled"), INTENT), Marks()).ok  # a closed ticket is verified, not judged again
+    for strange in (None, [], {"says": says}, {"says": says, "facts": "sign"}):
+        assert found(a_log(ruled(says, ruling=strange), INTENT), Marks()).ok
+
+
 @pytest.mark.parametrize(
     ("log", "what"),
     [

@@ -37,7 +37,11 @@ _BASE = {
         "time": {"type": "integer", "minimum": 1_500_000_000_000},
         "user": _NAMED,
         "actor": {"type": "object", "required": ["user"], "properties": {"user": _NAMED}},
-        "src_endpoint": {"type": "object", "required": ["ip"]},
+        "src_endpoint": {
+            "type": "object",
+            "anyOf": [{"required": ["ip"]}, {"required": ["name"]}],
+            "properties": {"ip": {"type": "string", "pattern": r"^[0-9a-fA-F:.]+$"}},
+        },
         "unmapped": {"type": "object"},
         "metadata": {
             "type": "object",
@@ -136,6 +140,15 @@ def test_decisions_and_sign_ins_have_their_classes_and_the_rest_none():
     assert found[0]["comment"] == "yes, please"
     assert found[0]["actor"]["user"]["uid"] == "o1"
     assert found[2]["src_endpoint"] == {"ip": "192.0.2.7"}
+
+
+def test_where_a_decision_came_from_is_an_address_or_a_name():
+    row = {"kind": "approval.decided", "subject": "LR-1", "digest": "d"}
+    sources = ("2001:db8::7", "sysapproval_approver/0123456789abcdef0123456789abcdef", "ada@desk")
+
+    found = events(*(row | {"source": source} for source in sources))
+
+    assert [e["src_endpoint"] for e in found] == [{"ip": sources[0]}, {"name": sources[1]}, {"name": sources[2]}]
 
 
 # --- the table ------------------------------------------------------------------------------------------------

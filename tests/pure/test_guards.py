@@ -31,6 +31,7 @@ from reconciler.loop.guards.scope import EVERYBODY, Register, Scope, Side
 from reconciler.loop.guards.scope import judge as side_of
 from reconciler.loop.guards.skew import judge as judge_clocks
 from reconciler.loop.guards.sources import Pulled, pulled, short
+from reconciler.loop.guards.usage import usage
 from reconciler.loop.guards.watch import Watch
 from reconciler.loop.plan import Bounds, plan
 from reconciler.model import Action, ActionKind, Assignment, Grant, PlanState, Undo
@@ -219,6 +220,21 @@ def test_what_a_product_may_cost_a_month_is_capped():
     )
     after = replace(watch, used=Used(by_product={key: Used(cost=Decimal(5))}))
     assert decisions(grants(people(2), after)) == {Decision.STOPPED}
+
+
+def test_what_is_taken_of_each_budget_is_told_also_of_a_product_s_own():
+    own = ProductLimits({Lane.GRANTS: Allowance(2)}, {Lane.GRANTS: Allowance(3)}, cost_per_day=Decimal(12))
+    used = Used({Lane.GRANTS: frozenset("ab")}, Decimal(9), {"visio": Used({Lane.GRANTS: frozenset("a")}, Decimal(5))})
+
+    every = [row.as_json() for row in usage(limits(cost_per_day=Decimal(50), products={"visio": own}), used)]
+
+    assert [row["what"] for row in every] == [*(lane.value for lane in Lane), "cost", "grants", "cost"]
+    assert every[list(Lane).index(Lane.GRANTS)]["used"] == 2
+    assert every[len(Lane)] == {"what": "cost", "used": "9.00", "per_day": "50.00", "per_cycle": None}
+    assert every[-2:] == [
+        {"product": "visio", "what": "grants", "used": 1, "per_day": 3, "per_cycle": 2},
+        {"product": "visio", "what": "cost", "used": "5.00", "per_day": "12.00", "per_cycle": None},
+    ]
 
 
 def test_a_stopped_plan_has_the_same_name_in_the_next_cycle_and_another_one_when_it_changes():

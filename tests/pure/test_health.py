@@ -9,6 +9,7 @@ import pytest
 from reconciler import health as words
 from reconciler.health import STALLED_AFTER_S, Health
 from tests.make import MONDAY
+from tests.make_logs import into
 
 HOUR = timedelta(hours=1)
 
@@ -20,24 +21,27 @@ def said() -> list[str]:
 
 @pytest.fixture
 def health(said) -> Health:
-    return Health(said.append, lambda: 0.0)
+    return Health(into(said), lambda: 0.0)
 
 
 def test_a_system_that_is_down_for_a_day_is_two_lines(health, said):
     for hour in range(24):
-        health.bad(words.GRAPH, f"try {hour}", MONDAY + hour * HOUR)
+        health.bad(words.GRAPH, "it failed", MONDAY + hour * HOUR, why=f"try {hour}", next_in_s=15)
     health.good(words.GRAPH, MONDAY + 24 * HOUR)
     health.good(words.GRAPH, MONDAY + 25 * HOUR)
 
-    assert said == ["try 0", "Microsoft Graph answers again, after 24 h"]
+    assert said == [
+        "it failed condition=graph why=try 0 next_in_s=15",
+        "Microsoft Graph answers again condition=graph after=24 h",
+    ]
 
 
-def test_a_condition_keeps_its_beginning_and_its_newest_sentence(health):
-    health.bad(words.STORE, "locked", MONDAY)
-    health.bad(words.STORE, "full", MONDAY + HOUR)
+def test_a_condition_keeps_its_beginning_and_its_newest_words(health):
+    health.bad(words.STORE, "not started yet", MONDAY, why="it is locked")
+    health.bad(words.STORE, "it cannot be read", MONDAY + HOUR, why="it is full")
 
     (found,) = health.pulse().conditions
-    assert (found.since, found.sentence) == (MONDAY, "full")
+    assert (found.since, found.message, found.why) == (MONDAY, "it cannot be read", "it is full")
 
 
 def test_every_condition_can_end_in_words(health, said):
@@ -53,12 +57,12 @@ def test_what_cycles_report_again_and_again_is_said_once_until_it_is_gone(health
     for problems in (("a", "b"), ("a", "b"), ("b",), ("a", "b")):
         health.note(problems, MONDAY)
 
-    assert said == ["a", "b", "a"]
+    assert said == [f"a person should know sentence={sentence}" for sentence in ("a", "b", "a")]
 
 
 def test_a_loop_that_shows_no_sign_of_life_is_not_alive():
     now = [0.0]
-    health = Health(lambda _: None, lambda: now[0])
+    health = Health(into([]), lambda: now[0])
 
     now[0] = STALLED_AFTER_S - 1
     assert health.pulse().is_alive

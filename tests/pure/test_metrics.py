@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.causes import Cause
-from reconciler.inventory.lines import LineFact, sums
+from reconciler.inventory.lines import LineFact, backlog, sums
 from reconciler.lifecycle import Phase
 from reconciler.line import Decision, Ending, Finding, Gated, LineState, Proposal, Rest
-from reconciler.metrics import counting, facts
+from reconciler.metrics import Offered, counting, facts
 from reconciler.metrics import labels as lab
 from reconciler.metrics import series as s
 from reconciler.metrics.facts import Move
@@ -23,7 +23,11 @@ from reconciler.metrics.series import SERIES, Kind
 from reconciler.metrics.zeros import zeros
 from reconciler.model import Verdict
 from tests.make import DAY, HOUR, MONDAY, a_line, a_product, a_ticket, a_user
-from tests.make_metrics import a_meter, a_registry, samples, total
+from tests.make_metrics import OFFERED, a_meter, a_registry, samples, total
+
+
+def no_grace(product: str) -> timedelta:
+    return timedelta(0)
 
 
 def a_finding(verdict: Verdict | None = Verdict.FALSE, cause: Cause | None = None, **changes) -> Finding:
@@ -287,7 +291,7 @@ def test_lines_are_added_up_by_product_phase_and_cause():
         LineFact("visio-plan-2", Phase.CANCELLED, MONDAY - 9 * DAY, "subject_left"),
     ]
 
-    found = sums(lines, {"visio-plan-1": Decimal(5)}.get)
+    found = sums(lines, {"visio-plan-1": Decimal(5)}.get, no_grace)
 
     assert found.tickets["visio-plan-1", "review"] == 2
     assert found.oldest == {"review": MONDAY - DAY, "verifying": MONDAY}
@@ -299,9 +303,57 @@ def test_lines_are_added_up_by_product_phase_and_cause():
 
 
 def test_without_a_price_there_is_no_cost():
-    found = sums([LineFact("visio-plan-1", Phase.GRANTED, MONDAY, user="ada")], {}.get)
+    found = sums([LineFact("visio-plan-1", Phase.GRANTED, MONDAY, user="ada")], {}.get, no_grace)
 
     assert found.granted is None
+
+
+@pytest.mark.parametrize(("phase", "cause"), [(Phase.GRANTED, None), (Phase.REVOKING, "expired_not_removed")])
+def test_a_licence_in_its_grace_is_not_expired_yet(phase: Phase, cause: str | None):
+    line = LineFact("visio-plan-1", phase, MONDAY + HOUR, cause, user="ada", ends_at=MONDAY)
+
+    found = sums([line], {}.get, {"visio-plan-1": 2 * DAY}.__getitem__)
+
+    assert found.expired(MONDAY + 2 * DAY - HOUR) == {}
+    assert found.expired(MONDAY + 2 * DAY) == {"visio-plan-1": 1}
+
+
+def test_what_is_known_to_be_left_over_counts_from_when_it_was_found():
+    line = LineFact("visio-plan-1", Phase.REVIEW, MONDAY, "expired_not_removed", ends_at=MONDAY - 9 * DAY)
+
+    found = sums([line], {}.get, no_grace)
+
+    assert (found.expired(MONDAY - HOUR), found.expired(MONDAY)) == ({}, {"visio-plan-1": 1})
+
+
+def test_what_waits_for_people_is_added_up_and_is_overdue_from_the_first_end_of_a_term():
+    found = backlog(
+        [
+            (MONDAY, MONDAY + 2 * DAY, Decimal("13.10")),
+            (MONDAY + HOUR, MONDAY + DAY, None),
+            (MONDAY + DAY, None, Decimal(5)),
+        ]
+    )
+
+    assert (found.since, found.cost) == (MONDAY, Decimal("18.10"))
+    assert (found.overdue(MONDAY + DAY), found.overdue(MONDAY + DAY + HOUR)) == (0 * HOUR, HOUR)
+    assert (backlog([]).since, backlog([]).overdue(MONDAY)) == (None, 0 * HOUR)
+
+
+def test_a_product_that_is_added_begins_at_zero_and_one_that_is_dropped_has_no_mode_any_more():
+    registry = a_registry()
+    meter = a_meter(registry)
+    meter.modes({"visio-plan-1": "enforce", "visio-plan-2": "observe"})
+    meter.drifted("visio-plan-1", "no_seat")
+    offered = {"visio-plan-2": OFFERED["visio-plan-2"], "project-plan-3": Offered()}
+
+    registry.renew(replace(registry.known, configured=offered))
+
+    found = samples(registry)
+    assert total(found, s.DRIFT_DETECTED.name, product="project-plan-3") == 0
+    assert total(found, s.DRIFT_DETECTED.name, product="visio-plan-1") == 1
+    modes = {dict(labels)["product"] for name, labels in found if name == s.MODE_LEVEL.name}
+    assert modes == {"visio-plan-2"}
 
 
 def test_the_page_about_metrics_lists_every_series_and_no_other():

@@ -40,7 +40,12 @@ def said(row: NativeRow = ROW, stage=STAGE, **changes) -> Given | NotGiven:
 
 
 def test_an_approval_by_its_approver_counts_with_medium_assurance():
-    assert said() == Given(Verdict.APPROVE, LAURA, None, Assurance.MEDIUM, "", MONDAY)
+    how = "by the history of the row; whether somebody acted in their name could not be read"
+
+    assert said() == Given(Verdict.APPROVE, LAURA, None, Assurance.MEDIUM, "", MONDAY, how)
+    seen = said(replace(ROW, impersonator=""))
+    assert isinstance(seen, Given)
+    assert (seen.assurance, seen.how) == (Assurance.MEDIUM, "by the history of the row")
 
 
 @pytest.mark.parametrize(
@@ -53,6 +58,7 @@ def test_an_approval_by_its_approver_counts_with_medium_assurance():
         ({"actor": "tom"}, "neither its approver nor a delegate"),
         ({"actor": None, "touched_by": "tom"}, "neither its approver nor a delegate"),
         ({"actor": "nobody"}, "no single account"),
+        ({"actor": None, "touched_by": None}, "who decided it cannot be read"),
         ({"approver_user": "stranger", "actor": "stranger"}, "no single account"),
         ({"impersonator": "eve"}, "acted in the name of"),
     ],
@@ -78,8 +84,8 @@ def test_the_history_outranks_who_touched_the_row_last():
     assert isinstance(said(replace(ROW, actor="system", touched_by="laura")), NotGiven)
 
 
-def test_where_the_actor_cannot_be_read_the_assurance_is_low():
-    row = said(replace(ROW, actor=None, touched_by=None))
+def test_where_only_the_last_touch_can_be_read_the_assurance_is_low():
+    row = said(replace(ROW, actor=None, touched_by="laura"))
 
     assert isinstance(row, Given)
     assert (row.actor, row.assurance) == (LAURA, Assurance.LOW)

@@ -33,6 +33,15 @@ def test_a_start_looks_at_everything_whoever_did_so_a_moment_ago():
     assert not table.is_for_its_time(Duty.FULL, 100.0)
 
 
+def test_a_start_may_wait_so_that_its_counters_are_seen_before_its_first_cycle():
+    table = Timetable.starting(EVERY, 100.0, first_after_s=60.0).called()
+
+    assert table.due(100.0, at(0)) is Duty.NOTICES  # what is owed to people asks no system to be read
+    table = table.done(Duty.NOTICES, 100.0, 0.5).done(Duty.CHECKPOINT, 100.0, 0.5)
+    assert table.due(112.0, at(12)) is None
+    assert table.due(160.0, at(60)) is Duty.FULL
+
+
 def test_a_full_scan_is_a_cycle_and_a_cycle_is_a_pull():
     table = after_a_start()
 

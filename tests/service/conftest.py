@@ -1,4 +1,8 @@
-"""The service and a Prometheus that scrapes it, for one play of about a minute."""
+"""The service and a Prometheus that scrapes it, for one play of about a minute.
+
+The service starts as the second one of its tenant: another holds the lease until Prometheus has read the counters at 0.
+What the first cycle counts is invisible to `increase()` otherwise, whenever that cycle is faster than a scrape.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,8 @@ from typing import Any
 
 import pytest
 
+from reconciler.store import leases
+from reconciler.store.database import open_database
 from tests.service.make_customer import configuration, keep_world
 from tests.service.make_prometheus import Prometheus, free_port, until
 
@@ -75,9 +81,11 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
         log = folder / "service.log"
         with log.open("wb") as said:
             env = _environment(folder, port)
+            elsewhere = _hold_the_tenant(folder / "var")
             service = subprocess.Popen([*COMMAND, "run"], cwd=folder, env=env, stdout=subprocess.DEVNULL, stderr=said)
         try:
             up = Played(prometheus, folder / "var", port, log)
+            _let_go(up, service, elsewhere)
             _play(up, service, env)
             yield up
         finally:
@@ -89,6 +97,24 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
                 service.wait(30)
     finally:
         prometheus.close()
+
+
+def _hold_the_tenant(state: Path) -> leases.Lease:
+    with open_database(state / "reconciler.db") as database, database.write() as session:
+        lease = leases.claim(session, "contoso", "elsewhere:1:2:abc", ttl_s=2 * COLD_S)
+    assert isinstance(lease, leases.Lease)
+    return lease
+
+
+def _let_go(up: Played, service: subprocess.Popen[bytes], lease: leases.Lease) -> None:
+    def is_read() -> bool:
+        assert service.poll() is None, up.log.read_text("utf-8")[-2000:]
+        return bool(up.prometheus.series("reconciler_fulfilment_verdicts_total"))
+
+    assert until(is_read, COLD_S), up.log.read_text("utf-8")
+    assert not up.prometheus.series("reconciler_fulfilment_verdicts_total > 0")
+    with open_database(up.state / "reconciler.db") as database, database.write() as session:
+        leases.release(session, lease)
 
 
 def _play(up: Played, service: subprocess.Popen[bytes], env: Mapping[str, str]) -> None:

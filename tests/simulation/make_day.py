@@ -35,8 +35,9 @@ from reconciler.sandbox.server import Serving
 from reconciler.sandbox.stories import contoso, history
 from reconciler.sandbox.transport import SandboxTransport
 from reconciler.sandbox.world import World
-from reconciler.store.database import BUSY_TIMEOUT_S, Database, open_database
+from reconciler.store.database import BUSY_TIMEOUT_S, Database
 from reconciler.wiring import App, Systems
+from tests.make_database import a_database
 from tests.make_folder import Folder, folder_of, put
 
 TENANT = "contoso"
@@ -175,7 +176,7 @@ def a_day(
     world = world or contoso()
     settings = load(config, {"RECONCILER_STATE_DIR": str(state)})
     with ExitStack() as held:
-        database = open_database(state / "reconciler.db", busy_timeout_s=busy_timeout_s)
+        database = a_database(state / "reconciler.db", busy_timeout_s=busy_timeout_s)
         held.callback(database.close)
         watch = Watch(database)
 

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import cache
 from pathlib import Path
 
 import httpx
@@ -27,8 +26,9 @@ from reconciler.sandbox import hosts
 from reconciler.sandbox.faults import FaultRule
 from reconciler.sandbox.transport import SandboxTransport
 from reconciler.store import journal
-from reconciler.store.database import Database, open_database, row_counts
+from reconciler.store.database import Database, row_counts
 from reconciler.wiring import App, Systems
+from tests.make_database import a_database
 from tests.simulation.make_events import Others
 from tests.simulation.make_tenant import Made, made
 from tests.simulation.make_weather import ANYWHERE, AT_SERVICENOW, DENIED
@@ -89,15 +89,6 @@ class Edge(httpx.BaseTransport):
         if dies:
             raise Killed
         return response
-
-
-@cache
-def _template() -> bytes:
-    """A store as it is created, so that each seed copies it instead of migrating one."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "reconciler.db"
-        open_database(path).close()
-        return path.read_bytes()
 
 
 @contextmanager
@@ -223,8 +214,7 @@ def play(seed: int, *, tell: bool = False) -> Played:
         tenant = made(seed)
         config = folder / "config.toml"
         config.write_text(tenant.site.toml(), encoding="utf-8")
-        (folder / "reconciler.db").write_bytes(_template())
-        database = open_database(folder / "reconciler.db")
+        database = a_database(folder / "reconciler.db")
         held.callback(database.close)
         # Where it was played is no part of a seed, but an audit log tells where its configuration lies.
         settings = load(config, {"RECONCILER_STATE_DIR": str(folder)}).model_copy(update={"source": config.name})

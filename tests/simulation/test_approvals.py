@@ -19,6 +19,7 @@ from reconciler.loop.observe import Scope
 from reconciler.once import once
 from reconciler.report import CycleReport
 from reconciler.store import approvals, journal, proposals, switches
+from tests.make_logs import into
 from tests.simulation.make_day import TENANT, Day, a_day
 
 E5, AGENT, SHOP, GROUP = "RITM0010012", "RITM0010023", "RITM0010033", "RITM0010031"
@@ -252,7 +253,7 @@ def test_a_delegate_in_servicenow_answers_for_the_approver_and_both_are_named(da
 
 def test_the_service_asks_the_next_stage_soon_after_an_answer_and_runs_no_cycle_for_nothing(day):
     said: list[str] = []
-    service = Service(day.app, said.append)
+    service = Service(day.app, into(said))
     service.turn()
     answer(day, E5)
     assert request(day, E5).stages[1].opened_at is None
@@ -396,6 +397,47 @@ def test_a_yes_that_waits_for_a_freeze_does_not_age(day):
 
     assert phase(report)[0] == "granted"
     assert request(day, SHOP).state is State.DONE
+
+
+@pytest.mark.parametrize("is_lifted", [True, False])
+def test_a_yes_is_void_once_the_kill_switch_was_thrown_and_people_are_asked_again(day, is_lifted):
+    look(day, SHOP)
+    answer(day, SHOP)
+    first = request(day, SHOP).id
+    day.wait(1)
+    with day.app.database.write() as session:
+        switches.throw(session, TENANT, reason="strange", by="ops", at=day.world.clock.now())
+        if is_lifted:
+            switches.lift(session, TENANT, switches.KILL, reason="found it", by="ops", at=day.world.clock.now())
+
+    report = look(day, SHOP, 1)
+
+    assert phase(report)[0] == "awaiting_approval"
+    assert graph_writes(day) == []
+    void, fresh = requests(day, SHOP)
+    assert (void.id, void.state, fresh.state) == (first, State.VOID, State.PENDING)
+    assert "kill switch was thrown" in void.reason
+    answer(day, SHOP)  # by somebody who knows of it
+    look(day, SHOP, 1)
+    assert request(day, SHOP).state is (State.DONE if is_lifted else State.APPROVED)
+
+
+def test_a_kill_switch_that_is_a_file_is_in_the_log_and_makes_a_yes_void(day):
+    look(day, SHOP)
+    answer(day, SHOP)
+    file = day.app.settings.state_dir / "KILL"
+    file.touch()
+
+    for _ in range(2):
+        look(day, SHOP, 1)
+    file.unlink()
+    look(day, SHOP, 1)
+
+    assert [a.state for a in requests(day, SHOP)] == [State.VOID, State.PENDING]
+    with day.app.database.read() as session:
+        told = [r["body"] for r in journal.export(session, TENANT) if r["kind"] == "killswitch.set"]
+    assert [(b["on"], b["outside"]) for b in told] == [(True, True), (False, True)]
+    assert graph_writes(day) == []
 
 
 def test_a_ticket_that_is_cancelled_takes_its_request_with_it(day):

@@ -16,9 +16,10 @@ def main() -> int:
     parser.add_argument("--speed", type=float, default=0.0, help="virtual seconds a second; 0 picks one")
     parser.add_argument("--kills", type=int, default=0, help="how often the process is killed; 0 picks a number")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--services", type=int, default=1, help="processes at a time on one store")
     parser.add_argument("--keep", type=Path, help="a folder for the store, the world and the logs")
     given = parser.parse_args()
-    plan = Plan.of(given.hours, speed=given.speed, kills=given.kills, seed=given.seed)
+    plan = Plan.of(given.hours, speed=given.speed, kills=given.kills, seed=given.seed, services=given.services)
     with tempfile.TemporaryDirectory(prefix="soak-") as folder:
         found = soak(plan, given.keep or Path(folder), tell=lambda line: print(line, file=sys.stderr, flush=True))
     print(found.told())

@@ -18,7 +18,6 @@ class Sample:
     """What the operating system says of it. `rss_mb` in MiB."""
 
     hours: float  # of virtual time since the soak began
-    age_s: float  # of the process
     cycles: int
     rss_mb: float
     files: int
@@ -35,11 +34,11 @@ class Life:
 
     @property
     def cycles(self) -> int:
-        return sum(1 for line in self.said if re.search(r"Z cycle \S+: ", line))
+        return sum(1 for line in self.said if "Z cycle ended " in line)
 
     @property
     def troubles(self) -> list[str]:
-        return [line for line in self.said if not re.search(r"Z cycle \S+: ", line)]
+        return [line for line in self.said if "Z cycle ended " not in line]
 
 
 class Process:
@@ -79,7 +78,7 @@ class Process:
     def is_running(self) -> bool:
         return self._process.poll() is None
 
-    def measure(self, hours: float, age_s: float) -> None:
+    def measure(self, hours: float) -> None:
         """Keep a sample, when it runs."""
         place = Path(f"/proc/{self._process.pid}")
         try:
@@ -90,7 +89,7 @@ class Process:
         found = {name: re.search(rf"{name}:\s+(\d+)", status) for name in ("VmRSS", "Threads")}
         rss, threads = found["VmRSS"], found["Threads"]
         if rss is not None and threads is not None:
-            self.life.samples.append(Sample(hours, age_s, self.life.cycles, int(rss[1]) / 1024, files, int(threads[1])))
+            self.life.samples.append(Sample(hours, self.life.cycles, int(rss[1]) / 1024, files, int(threads[1])))
 
     def kill(self) -> None:
         """As the out-of-memory killer does it."""

@@ -1,9 +1,9 @@
 """A soak: a customer who orders, systems that fail, a process that is killed, and what must hold all the same.
 
 The sandbox lives in this process and its time runs by itself, but waits for the service where the machine is slow. The
-service is a process of its own that reaches it over TLS on loopback ports, as it would reach the real ones. In the end
-nothing fails any more, and after a few quiet hours every ticket has to be where an undisturbed service would have
-brought it.
+service is a process of its own that reaches it over TLS on loopback ports, as it would reach the real ones. There may
+be several of them on one store, of which one at a time has the tenant. In the end nothing fails any more, and after a
+few quiet hours every ticket has to be where an undisturbed service would have brought it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ RESTLESS = ("received", "approved", "converging", "verifying", "expiring", "revo
 
 @dataclass(frozen=True)
 class Plan:
-    """`hours` of virtual time at `speed` virtual seconds a second. An order comes every `order_min` minutes or so."""
+    """`hours` of virtual time at `speed` virtual seconds a second. An order comes every `order_min` minutes or so.
+    `services` are the processes that run at the same time, on one store."""
 
     hours: float
     speed: float
@@ -50,17 +51,18 @@ class Plan:
     order_min: float = 30.0
     every_min: int = 10
     pull_min: int = 3
+    services: int = 1
 
     @property
     def interval(self) -> timedelta:
         return timedelta(minutes=self.every_min)
 
     @classmethod
-    def of(cls, hours: float, *, speed: float = 0.0, kills: int = 0, seed: int = 1) -> Plan:
+    def of(cls, hours: float, *, speed: float = 0.0, kills: int = 0, seed: int = 1, services: int = 1) -> Plan:
         """Short ones are slower, so that a start does not take most of the time."""
         if hours <= 24:
-            return cls(hours, speed or 360.0, kills or max(3, round(hours / 1.5)), seed)
-        return cls(hours, speed or 900.0, kills or round(hours / 8), seed, 110.0, 30, 10)
+            return cls(hours, speed or 360.0, kills or max(3, round(hours / 1.5)), seed, services=services)
+        return cls(hours, speed or 900.0, kills or round(hours / 8), seed, 110.0, 30, 10, services)
 
 
 @dataclass
@@ -87,7 +89,8 @@ class Found:
         every = [s for life in self.lives for s in life.samples]
         lines = [
             f"virtual hours {self.hours:.1f} in {self.took_s:.0f} s, seed {self.plan.seed}",
-            f"processes {len(self.lives)}, killed {self.plan.kills}, cycles {sum(life.cycles for life in self.lives)}",
+            f"processes {len(self.lives)}, at a time {self.plan.services}, killed {self.plan.kills}, "
+            f"cycles {sum(life.cycles for life in self.lives)}",
             f"faults met {sum(self.met.values())}: " + ", ".join(f"{k} {n}" for k, n in sorted(self.met.items())),
             f"outages {len(self.outages)}: " + ", ".join(f"{k} x{n}" for k, n in Counter(self.outages).items()),
             f"orders {self.orders}, answers {self.answers}, writes announced {self.intents}, "
@@ -126,9 +129,10 @@ class _Soak:
         self.found, self.tell = found, tell
         self.rng = random.Random(f"kills-{plan.seed}")
         self.began_at = owned.now()
-        self.process: Process | None = None
-        self.started_s = self.counted_s = 0.0
-        self.counted, self.counted_at = -1, self.began_at  # cycles of this process, and when the last one was new
+        self.processes: list[Process] = []
+        self.started_s = self.counted_s = 0.0  # the last start, and when the last cycle was new
+        self.before = 0  # cycles until the last start
+        self.counted, self.counted_at = -1, self.began_at  # cycles since then
 
     @property
     def hours(self) -> float:
@@ -139,7 +143,8 @@ class _Soak:
         kills = sorted(self.rng.uniform(0.02, 0.75) * plan.hours for _ in range(plan.kills))  # a long last life
         orders = [h * plan.order_min / 60 for h in range(1, int(plan.hours * 60 / plan.order_min))]
         outages = sorted(self.rng.uniform(0.05, 0.9) * plan.hours for _ in range(max(3, int(plan.hours / 6))))
-        self._start()
+        for _ in range(plan.services):
+            self._start()
         while self.hours < plan.hours:
             while orders and self.hours >= orders[0]:
                 orders.pop(0)
@@ -151,7 +156,7 @@ class _Soak:
             if kills and self.hours >= kills[0]:
                 kills.pop(0)
                 time.sleep(self.rng.uniform(0, 2))  # in the middle of whatever it does
-                self._kill()
+                self._kill(self.rng.choice(self.processes))
             self._look()
         self.found.met = self.customer.calm()
         self._settle()
@@ -161,41 +166,46 @@ class _Soak:
         life = Life(len(self.found.lives) + 1)
         self.found.lives.append(life)
         self.started_s = time.monotonic()
-        self.counted = -1
-        self.process = Process(
-            life,
-            self.folder,
-            {
-                "RECONCILER_STATE_DIR": str(self.folder / "var"),
-                "RECONCILER_WEB__PORT": "0",
-                "RECONCILER_SANDBOX__SPEED": str(self.plan.speed),
-                "RECONCILER_SANDBOX__FAULTS": "true",
-                "RECONCILER_SCHEDULE__EVERY": f"{self.plan.every_min}m",
-                "RECONCILER_SCHEDULE__PULL_EVERY": f"{self.plan.pull_min}m",
-            },
+        self.counted, self.before = -1, self._cycles()
+        self.processes.append(
+            Process(
+                life,
+                self.folder,
+                {
+                    "RECONCILER_STATE_DIR": str(self.folder / "var"),
+                    "RECONCILER_WEB__PORT": "0",
+                    "RECONCILER_SANDBOX__SPEED": str(self.plan.speed),
+                    "RECONCILER_SANDBOX__FAULTS": "true",
+                    "RECONCILER_SCHEDULE__EVERY": f"{self.plan.every_min}m",
+                    "RECONCILER_SCHEDULE__PULL_EVERY": f"{self.plan.pull_min}m",
+                },
+            )
         )
 
-    def _kill(self) -> None:
-        assert self.process is not None
-        self.tell(f"{self.hours:.1f} h: killed, after {self.process.life.cycles} cycles")
-        self.process.kill()
+    def _kill(self, process: Process) -> None:
+        self.tell(f"{self.hours:.1f} h: killed, after {process.life.cycles} cycles")
+        process.kill()
+        self.processes.remove(process)
         self._start()
 
+    def _cycles(self) -> int:
+        return sum(life.cycles for life in self.found.lives)
+
     def _look(self) -> None:
-        assert self.process is not None
         before = time.monotonic()
         time.sleep(LOOK_S)
         self._let_time_pass(time.monotonic() - before)
-        self.process.measure(self.hours, time.monotonic() - self.started_s)
-        if not self.process.is_running:
-            self.found.wrong.append(f"the process ended by itself: {self.process.life.said[-3:]}")
-            self._start()
+        for process in list(self.processes):
+            process.measure(self.hours)
+            if not process.is_running:
+                self.found.wrong.append(f"the process ended by itself: {process.life.said[-3:]}")
+                self.processes.remove(process)
+                self._start()
 
     def _let_time_pass(self, real_s: float) -> None:
         """As much as `speed` says, but no more than two intervals without a cycle: a machine that is busy with other
-        things has as many cycles in a day as an idle one."""
-        assert self.process is not None
-        now, cycles = time.monotonic(), self.process.life.cycles
+        things has as many cycles in a day as an idle one. The cycles are those of whoever has the tenant."""
+        now, cycles = time.monotonic(), self._cycles() - self.before
         if cycles != self.counted:
             self.counted, self.counted_s, self.counted_at = cycles, now, self.owned.now()
         is_ahead = self.owned.now() - self.counted_at > 2 * self.plan.interval
@@ -217,12 +227,15 @@ class _Soak:
             self.found.wrong.append(f"all is well with the systems, and the service says {self._conditions()}")
 
     def _conditions(self) -> list[str]:
-        assert self.process is not None
-        if not self.process.url:
-            return ["starting"]
+        found: list[str] = []
         with httpx.Client(trust_env=False, timeout=30) as http:
-            said = http.get(f"{self.process.url}/readyz").json()
-        return [c["name"] for c in said["conditions"]] if said["ready"] else [said["why"]]
+            for process in self.processes:
+                if not process.url:
+                    found.append("starting")
+                    continue
+                said = http.get(f"{process.url}/readyz").json()
+                found += [c["name"] for c in said["conditions"]] if said["ready"] else [said["why"]]
+        return found
 
     def _lines(self) -> dict[str, dict[str, Any]]:
         place = self.folder / "var" / "reconciler.db"
@@ -237,12 +250,12 @@ class _Soak:
 
     def _judge(self) -> None:
         found, customer = self.found, self.customer
-        assert self.process is not None
         found.hours = self.hours
         for life in found.lives:
             (self.folder / f"log-{life.number}.txt").write_text("\n".join(life.said) + "\n", "utf-8")
-        if (code := self.process.stop()) != 0:
-            found.wrong.append(f"the process ended with {code}: {self.process.life.said[-3:]}")
+        for process in self.processes:
+            if (code := process.stop()) != 0:
+                found.wrong.append(f"the process ended with {code}: {process.life.said[-3:]}")
         lines = self._lines()
         found.orders = len(customer.orders)
         found.phases = Counter(line["phase"] for line in lines.values())

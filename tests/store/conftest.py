@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.store.database import Database, open_database
+from reconciler.store.database import Database
+from tests.make_database import a_database
 
 
 @pytest.fixture
@@ -17,5 +18,5 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def database(path: Path) -> Iterator[Database]:
-    with open_database(path) as opened:
+    with a_database(path) as opened:
         yield opened

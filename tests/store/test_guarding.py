@@ -350,6 +350,9 @@ def test_what_was_done_under_another_name_counts_for_the_day(database):
     assert names == (TENANT, OLD)
     assert (touched.users, touched.cost) == ({"grants": frozenset(before.people[:2])}, Decimal(10))
     assert touched.by_product["visio"].users == touched.users
+    with database.read() as session:
+        of = {row.what: row.used for row in Point(database).post.guarding.usage(session, MONDAY)}
+    assert (of["grants"], of["cost"]) == (2, Decimal(10))
 
 
 def test_a_name_of_another_directory_shares_nothing_and_what_is_known_is_not_written_again(database):

@@ -20,6 +20,7 @@ from reconciler.store.database import Database, open_database, row_counts
 from reconciler.store.leases import Held, Lease, LeaseLost
 from reconciler.store.watermarks import Watermark
 from tests.make import MONDAY
+from tests.make_database import a_database
 from tests.make_store import TENANT
 
 NOON = 1_800_000_000.0
@@ -180,7 +181,7 @@ class Claims(RuleBasedStateMachine):
     @initialize()
     def begin(self):
         self.place = tempfile.TemporaryDirectory()
-        self.database = open_database(Path(self.place.name) / "reconciler.db")
+        self.database = a_database(Path(self.place.name) / "reconciler.db")
         self.now = NOON
         self.mine: dict[str, Lease] = {}
         self.epochs: list[int] = []

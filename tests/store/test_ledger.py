@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from desired_state import ledger
 from desired_state.ledger import Bound, Declared, Ended, Granted, Refused, Standing, Withdrawn
 from desired_state.model import Claim, LineKey, Period, Person, ProductKey, Refusal, Says, Why
-from reconciler.store.database import open_database, row_counts
+from reconciler.store.database import row_counts
 from tests.make import ADA, BOB, DAY, HOUR, MONDAY
+from tests.make_database import a_database
 from tests.make_store import KEY, TENANT, a_binding, a_wish, changes, instants
 
 REFUSAL = Refusal(KEY, Why.PRODUCT_AMBIGUOUS, "Which Visio?", Says.APPROVED)
@@ -226,7 +227,7 @@ def test_the_store_holds_the_fold_of_everything_that_was_said(news):
     for change, _ in news:
         folded[change.key] = ledger.fold(folded.get(change.key, Standing(change.key)), change)
 
-    with tempfile.TemporaryDirectory() as place, open_database(Path(place) / "reconciler.db") as database:
+    with tempfile.TemporaryDirectory() as place, a_database(Path(place) / "reconciler.db") as database:
         with database.write() as session:
             for change, at in news:
                 ledger.append(session, TENANT, change, at)

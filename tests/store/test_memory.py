@@ -17,9 +17,10 @@ from reconciler.lifecycle import IllegalMove, Phase
 from reconciler.line import LineState
 from reconciler.model import Verdict
 from reconciler.store import heartbeat, journal, lines, tickets, watermarks
-from reconciler.store.database import Database, open_database, row_counts
+from reconciler.store.database import Database, row_counts
 from reconciler.store.watermarks import Watermark
 from tests.make import ADA, DAY, HOUR, MONDAY, a_ticket
+from tests.make_database import a_database
 from tests.make_store import KEY, TENANT, instants
 from tests.make_store import tickets as any_ticket
 
@@ -60,7 +61,7 @@ def load(database: Database) -> dict[LineKey, LineState]:
     )
 )
 def test_a_line_reads_back_as_it_was(state):
-    with tempfile.TemporaryDirectory() as place, open_database(Path(place) / "reconciler.db") as database:
+    with tempfile.TemporaryDirectory() as place, a_database(Path(place) / "reconciler.db") as database:
         assert save(database, state)
 
         assert load(database) == {KEY: state}
@@ -114,7 +115,7 @@ def test_lines_are_found_by_ticket_and_by_tenant(database):
 @settings(max_examples=30, deadline=None)
 @given(any_ticket)
 def test_a_ticket_reads_back_as_it_was(ticket):
-    with tempfile.TemporaryDirectory() as place, open_database(Path(place) / "reconciler.db") as database:
+    with tempfile.TemporaryDirectory() as place, a_database(Path(place) / "reconciler.db") as database:
         with database.write() as session:
             assert tickets.save(session, TENANT, ticket, MONDAY)
             assert not tickets.save(session, TENANT, ticket, MONDAY + DAY)

@@ -15,8 +15,9 @@ from desired_state.model import Refusal, Request, Why
 from desired_state.says import TicketWords
 from reconciler.clock import ManualClock
 from reconciler.loop.pull import Reader, pull
-from reconciler.store.database import Database, open_database
+from reconciler.store.database import Database
 from tests.make import MONDAY
+from tests.make_database import a_database
 from tests.make_tickets import an_item
 from tests.wire.make_replies import Instance, Remote, Reply, Rows, a_row, a_servicenow, listed, query, sys_id
 from tests.wire.test_client_tickets import ADA, FLOW, ITEM, option
@@ -144,7 +145,7 @@ def test_a_ticket_reads_the_same_whatever_is_on_its_page(typed, size, tmp_path):
     forms = (form(1, typed), form(2, ADA["sys_id"], manager=BOB["sys_id"]), form(3, BOB["sys_id"]))
     read = []
     for page_size in (3, size):
-        with open_database(tmp_path / str(page_size) / "reconciler.db") as database:
+        with a_database(tmp_path / str(page_size) / "reconciler.db") as database:
             reader = a_reader(database, an_instance(*forms, size=page_size))
             pull(replace(reader, page_size=page_size), cycle="c1")
             read.append(declared(database))

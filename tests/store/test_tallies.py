@@ -14,7 +14,7 @@ from desired_state.model import LineKey
 from reconciler.lifecycle import MOVES, Phase
 from reconciler.line import LineState
 from reconciler.model import Verdict
-from reconciler.store import lines, tallies
+from reconciler.store import lines, retention, tallies
 from reconciler.store.database import row_counts
 from reconciler.store.tallies import AT_REST, Wanted
 from reconciler.tallies import DAY, Kind, board, shown_days
@@ -202,3 +202,20 @@ def test_a_name_that_looks_like_a_number_is_found_where_no_ticket_begins_so(data
     keep(database, a_state(1, person="adm1234@contoso.example"))
 
     assert [line.person for line in read(database, tallies.page, Wanted(text="adm1234"))] == ["adm1234@contoso.example"]
+
+
+def test_days_older_than_thirteen_months_go_and_the_younger_ones_stay_exact(database):
+    for n in range(400):
+        keep(database, a_state(n, cause="no_seat"), at=MONDAY + n * DAY)
+    at = MONDAY + 399 * DAY
+    since = (at - retention.KEEP_DAYS).date()
+    before, counts = read(database, tallies.moves, since), counted(database)
+
+    with database.write() as session:
+        gone = retention.forget_days(session, TENANT, at)
+    with database.write() as session:
+        again = retention.forget_days(session, TENANT, at)
+
+    assert (gone, again) == (2, 0)
+    assert read(database, tallies.known_since) == since
+    assert (read(database, tallies.moves, since), counted(database)) == (before, counts)

@@ -390,7 +390,7 @@ def test_the_shipped_loop_posts_the_card_of_story_12_once_and_keeps_no_address(t
 # --- what rules approved ------------------------------------------------------------------------------------------
 
 
-def test_the_desk_is_told_once_to_look_at_what_a_rule_approved_if_it_is_in_the_sample(office):
+def test_the_desk_is_told_to_look_at_what_a_rule_approved_once_a_week_until_somebody_has(office):
     at = office.world.clock.now()
     cheap = rulings.AutoApproval("small", LineKey("RITM0010001", 1), "a" * 64, Decimal("5.20"), at, is_sampled=True)
     other = replace(cheap, line=LineKey("RITM0010002", 1), is_sampled=False)
@@ -404,5 +404,16 @@ def test_the_desk_is_told_once_to_look_at_what_a_rule_approved_if_it_is_in_the_s
 
     (message,) = office.messages("desk")
     text = json.dumps(message.card)
+    office.world.clock.advance(timedelta(days=7))
+    for _ in range(2):
+        office.notifier.samples()
+        office.deliver()
+    assert len(office.messages("desk")) == 2
+    with office.database.write() as session:
+        rulings.review(session, TENANT, cheap.line, by="nina", note="fine", at=office.world.clock.now())
+    office.world.clock.advance(timedelta(days=7))
+    office.notifier.samples()
+    office.deliver()
+    assert len(office.messages("desk")) == 2
     assert "Please look at what a rule approved" in text
     assert ("/tickets/RITM0010001" in text, "5.20" in text, "RITM0010002" in text) == (True, False, False)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.store.database import open_database
+from tests.make_database import a_database
 from tests.web.make_web import Pages, pages_of
 
 
 @pytest.fixture
 def pages(tmp_path: Path) -> Iterator[Pages]:
-    with open_database(tmp_path / "reconciler.db") as database:
+    with a_database(tmp_path / "reconciler.db") as database:
         yield pages_of(database)

@@ -21,6 +21,9 @@ from reconciler.approvals.values import Approval, Human, Stage
 from reconciler.clients.auth import ClientSecret, PeopleSignIn
 from reconciler.clients.graph import GRAPH_DIALECT, Graph
 from reconciler.clients.wire import Patience, Wire, make_http
+from reconciler.ladder import ladder
+from reconciler.promotion.advice import Position
+from reconciler.promotion.values import WATCHING
 from reconciler.sandbox import hosts, tokens
 from reconciler.sandbox.stories import contoso
 from reconciler.sandbox.transport import SandboxTransport
@@ -214,7 +217,14 @@ def pages_of(database: Database, **changes: Any) -> Pages:
         world.clock,
     )
     said: list[str] = []
-    settled = {"public_url": OURS, "catalogue": load_builtin, "log": into(said), **changes}
+    rungs = {"visio-plan-2": Position(), "teams": Position("suggest")}
+    settled = {
+        "public_url": OURS,
+        "catalogue": load_builtin,
+        "log": into(said),
+        "ladder": lambda: ladder(database, TENANT, Position("suggest"), rungs, WATCHING, world.clock.now()),
+        **changes,
+    }
     directory = Directory(lambda: _graph(world, between), hosts.TENANT_ID)
     site = Site(tenant=TENANT, database=database, clock=world.clock, people=people, colleagues=directory, **settled)
     return Pages(world, site, create_app(site), login, between, said)

@@ -19,12 +19,12 @@ from reconciler.seats.book import Book
 from reconciler.seats.idle import Idle
 from reconciler.seats.queue import Place, Turn
 from reconciler.store import journal, lines, seats, switches
-from reconciler.store.database import open_database
 from tests.make import MONDAY
+from tests.make_database import a_database
 from tests.web.make_web import HOSTILE, OURS, TENANT, pages_of
 
 AUDITOR, ADMIN, APPROVER = "Nikolai Orlov", "Nina Schulz", "Laura McBride"
-EVERY_PAGE = ["/", "/tickets", "/seats", "/audit", "/guards"]
+EVERY_PAGE = ["/", "/tickets", "/seats", "/audit", "/guards", "/promotion"]
 NEAR = {"open_to": ["203.0.113.0/24"]}
 PERSON = "vera.lang@contoso.example"
 
@@ -56,7 +56,7 @@ def ask(
 @pytest.fixture
 def near(tmp_path):
     """Pages whose board, lists, seats and guards are open to the network that the tests come from."""
-    with open_database(tmp_path / "near.db") as database:
+    with a_database(tmp_path / "near.db") as database:
         yield pages_of(database, **NEAR, open_pages=["board", "tickets", "seats", "guards"])
 
 
@@ -154,7 +154,7 @@ def test_what_names_people_takes_a_sign_in_from_anywhere(near, path):
 
 
 def test_only_the_pages_that_are_configured_are_open(tmp_path):
-    with open_database(tmp_path / "some.db") as database:
+    with a_database(tmp_path / "some.db") as database:
         pages = pages_of(database, **NEAR, open_pages=["seats"])
 
         assert ask(pages, "/seats").status_code == 200
@@ -179,7 +179,7 @@ def test_who_may_come_from_elsewhere_is_asked_to_sign_in(near, how):
 
 
 def test_behind_a_listed_proxy_the_address_that_it_saw_counts(tmp_path):
-    with open_database(tmp_path / "proxied.db") as database:
+    with a_database(tmp_path / "proxied.db") as database:
         pages = pages_of(database, open_to=["10.0.0.0/8"], open_pages=["board"], proxies=["203.0.113.9"])
 
         assert ask(pages, "/", x_forwarded_for="10.1.2.3").status_code == 200
@@ -300,4 +300,4 @@ def test_the_page_of_a_ticket_is_in_the_navigation_of_whoever_reads_it_all(pages
     keep(pages)
     page = pages.signed_in(AUDITOR).get("/").text
 
-    assert [f'href="{path}"' in page for path in (*EVERY_PAGE, "/inbox")] == [True] * 6
+    assert [f'href="{path}"' in page for path in (*EVERY_PAGE, "/inbox")] == [True] * 7

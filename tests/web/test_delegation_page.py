@@ -206,3 +206,44 @@ def test_while_the_directory_cannot_be_read_nothing_is_arranged(pages):
     assert "could not be read, so nothing was changed" in answer.text
     assert arranged(pages) == ()
     assert any("could not be read" in line for line in pages.said)
+
+
+ADMIN = "Nina Schulz"
+LAURA = "laura.mcbride@contoso.example"
+
+
+def test_an_admin_arranges_it_for_an_approver_who_is_away_and_ends_it(pages):
+    pages.ask()
+    admin = pages.signed_in(ADMIN)
+
+    assert name(pages, admin, of=LAURA).status_code == 303
+
+    (made,) = arranged(pages)
+    nina = pages.person(ADMIN)
+    assert (made.of.oid, made.to.upn) == (pages.person("Laura McBride").oid, PETRA)
+    (row,) = pages.log("approval.delegated")
+    assert row.actor == made.by == f"{nina.tid}/{nina.oid}"
+    assert "Petra Nowak" in pages.signed_in().get(PATH).text  # the approver sees it, and may end it
+    assert pages.signed_in("Petra Nowak").decide().status_code == 303
+    assert pages.kept().decisions[0].acting_for.oid == made.of.oid
+    fields = admin.form(PATH).fields
+    admin.post(f"{PATH}/end", {**fields, "name": delegations.name_of(made)})
+    assert arranged(pages)[0].ends_at == pages.world.clock.now()
+    (ended,) = pages.log("approval.delegation_ended")
+    assert ended.actor == made.by
+
+
+def test_an_admin_stands_in_for_nobody_by_that_and_nobody_else_arranges_it(pages):
+    admin, approver = pages.signed_in(ADMIN), pages.signed_in("Thomas Brandt")
+    pages.world.directory.user(PETRA).employee_id = pages.person(ADMIN).employee_id
+
+    for to in ("nina.schulz@contoso.example", PETRA):  # neither by a second account
+        answer = name(pages, admin, to, of=LAURA)
+        assert (answer.status_code, "does not stand in for them" in answer.text) == (422, True)
+    assert "no account of the approver" in name(pages, admin, of="nobody@contoso.example").text
+    answer = name(pages, approver, of=LAURA)
+    assert answer.status_code == 403
+    assert "For an approver who cannot do it" not in approver.get(PATH).text
+    hostile = name(pages, admin, of=HOSTILE).text
+    assert "<script" not in hostile
+    assert arranged(pages) == ()

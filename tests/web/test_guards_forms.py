@@ -10,10 +10,10 @@ from datetime import timedelta
 import pytest
 
 from reconciler.store import guards, switches
-from reconciler.store.database import open_database
 from reconciler.store.guards import GuardPlan
 from reconciler.web.site import StepUp
 from tests.make import MONDAY
+from tests.make_database import a_database
 from tests.web.make_web import HOSTILE, TENANT, Pages, pages_of
 
 ADMIN, OTHER_ADMIN, AUDITOR, APPROVER = "Nina Schulz", "Robert Novak", "Nikolai Orlov", "Laura McBride"
@@ -49,7 +49,7 @@ def outside() -> Outside:
 
 @pytest.fixture
 def pages(tmp_path, outside):
-    with open_database(tmp_path / "reconciler.db", busy_timeout_s=0.2) as database:
+    with a_database(tmp_path / "reconciler.db", busy_timeout_s=0.2) as database:
         yield pages_of(database, controls=outside)
 
 
@@ -218,7 +218,7 @@ def test_an_admin_lets_a_stopped_plan_through_once(pages):
 
 
 def test_where_fresh_credentials_are_asked_for_stopping_needs_none_and_loosening_does(tmp_path):
-    with open_database(tmp_path / "fresh.db") as database:
+    with a_database(tmp_path / "fresh.db") as database:
         pages = pages_of(database, controls=Outside(), step_up=StepUp(timedelta(minutes=15)))
         admin = pages.signed_in(ADMIN)
         pages.world.clock.advance(timedelta(minutes=20))

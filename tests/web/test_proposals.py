@@ -300,6 +300,8 @@ def test_the_description_of_the_api_is_served_without_a_token(pages):
         "/api/v1/drift",
         "/api/v1/tickets",
         "/api/v1/guards",
+        "/api/v1/promotion",
+        "/api/v1/promotion/{product}",
         "/api/v1/audit",
         "/api/v1/audit/head",
     }

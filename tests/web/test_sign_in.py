@@ -16,6 +16,7 @@ from reconciler.store import sessions
 from reconciler.web.app import create_app
 from reconciler.web.site import StepUp
 from reconciler.web.visits import LOGIN_COOKIE, SESSION_COOKIE
+from tests.make_database import a_database
 from tests.make_sign_in import answer_of, pick
 from tests.web.make_web import ID, OURS, Browser, pages_of
 
@@ -341,9 +342,8 @@ def test_an_unknown_key_is_looked_for_once_in_five_minutes(pages):
 
 
 def test_a_dear_decision_needs_credentials_given_a_short_time_ago(tmp_path):
-    from reconciler.store.database import open_database
 
-    with open_database(tmp_path / "reconciler.db") as database:
+    with a_database(tmp_path / "reconciler.db") as database:
         pages = pages_of(database, step_up=StepUp(timedelta(minutes=15)))
         pages.ask()
         browser = pages.signed_in()

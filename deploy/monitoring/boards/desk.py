@@ -34,7 +34,13 @@ BOARD = Dashboard(
                     f"max(reconciler_approval_oldest_age_seconds{{{T}}})",
                     "How long the oldest request for approval has waited. Empty while none waits.",
                     unit="s",
-                    steps=rising(86_400, 2 * 86_400),
+                ),
+                stat(
+                    "Approvals overdue by",
+                    f"max(reconciler_approval_overdue_seconds{{{T}}})",
+                    "How far the most overdue request is past the term of its stage. 0 while all are in time.",
+                    unit="s",
+                    steps=rising(bad=1),
                 ),
                 trend(
                     "False-fulfilment rate against its target",
@@ -42,7 +48,7 @@ BOARD = Dashboard(
                     (f"reconciler:false_fulfilment:ratio{SLOW}{{{T}}}", "{{tenant}}"),
                     (TARGET, "target"),
                     unit="percentunit",
-                    width=12,
+                    width=8,
                 ),
             ),
         ),
@@ -83,16 +89,15 @@ BOARD = Dashboard(
             "Reopened, and why",
             (
                 trend(
-                    "Reopened tickets a day",
-                    "Tickets that were handed back by opening them again, verified.",
-                    (
-                        f'sum by (result) (increase(reconciler_ticket_answers_total{{kind="reopened",{T}}}[1d]))',
-                        "{{result}}",
-                    ),
+                    "Reopened tickets a day, by cause",
+                    "Tickets that were handed back by opening them again, verified. One that was opened again for two"
+                    " causes is in both.",
+                    (f"sum by (cause) (increase(reconciler_reopened_total{{{T}}}[1d])) > 0", "{{cause}}"),
+                    stacked=True,
                 ),
                 trend(
                     "False closings a day, by cause",
-                    "Why tickets that were closed gave no access: what the reopenings beside it are about.",
+                    "Why tickets that were closed gave no access: whether or not they could be opened again.",
                     (
                         'sum by (cause) (increase(reconciler_fulfilment_verdicts_total{verdict="false",when="at_close",'
                         f'closed_by=~"human|flow",{T}}}[1d])) > 0',

@@ -22,9 +22,10 @@ BOARD = Dashboard(
                     width=12,
                 ),
                 stat(
-                    "Lines that wait for approval",
-                    f'sum(max by (tenant, product) (reconciler_tickets{{phase="awaiting_approval",{T}}}))',
-                    "Whose spend is decided now. What they cost is on the page of each request: no series carries it.",
+                    "Spend that waits for approval",
+                    f"sum(max by (tenant) (reconciler_approval_cost_monthly{{{T}}}))",
+                    "A month, of the requests whose price is known. Empty without prices.",
+                    unit="none",
                 ),
                 stat(
                     "Licences without a ticket",

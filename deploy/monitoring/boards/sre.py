@@ -87,6 +87,21 @@ BOARD = Dashboard(
                     ),
                     unit="s",
                 ),
+                table(
+                    "Conditions",
+                    "What is wrong with the service, as /readyz names it. The log says why, once.",
+                    "condition",
+                    (f"max by (condition) (reconciler_condition{{{T}}})", "now"),
+                    names=((0, "good", GOOD), (1, "wrong", BAD)),
+                    width=8,
+                ),
+                trend(
+                    "Conditions over time",
+                    "1 while something was wrong.",
+                    (f"max by (condition) (reconciler_condition{{{T}}})", "{{condition}}"),
+                    stacked=True,
+                    width=16,
+                ),
             ),
         ),
         Row(
@@ -132,6 +147,23 @@ BOARD = Dashboard(
                     (f"min by (product) (reconciler_mode_level{{{T}}})", "mode"),
                     names=((0, "observe", "blue"), (1, "suggest", WARN), (2, "enforce", GOOD)),
                     width=8,
+                ),
+                table(
+                    "Enforced for",
+                    "Share of the people that a product is enforced for; 0 below mode enforce.",
+                    "product",
+                    (f"min by (product) (reconciler_enforce_share{{{T}}})", "share"),
+                    width=6,
+                ),
+                trend(
+                    "What would have been done, against what people did, a day",
+                    "By axis (mode: the directory, answers: the tickets) and outcome. Only agreed and differed count.",
+                    (
+                        f"sum by (axis, outcome) (increase(reconciler_promotion_decisions_total{{{T}}}[1d]))",
+                        "{{axis}} {{outcome}}",
+                    ),
+                    stacked=True,
+                    width=10,
                 ),
                 stat(
                     "Idle writes",

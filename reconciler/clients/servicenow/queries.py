@@ -81,7 +81,7 @@ def read_instant(value: str) -> datetime | None:
         return None
     if not _STAMP.fullmatch(value):
         raise ValueError("not a time stamp of the Table API")
-    return datetime.strptime(value, _FORMAT).replace(tzinfo=UTC)
+    return datetime.fromisoformat(value).replace(tzinfo=UTC)
 
 
 def chunks(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:

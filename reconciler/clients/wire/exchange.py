@@ -22,6 +22,7 @@ from reconciler.clients.wire.addresses import address
 from reconciler.clients.wire.budget import Budget
 from reconciler.clients.wire.counts import Counts, Exchange
 from reconciler.clients.wire.links import leads_home
+from reconciler.clients.wire.requests import Requests
 from reconciler.clients.wire.signs import Answer, Dialect, Judgement, Sign
 from reconciler.clients.wire.words import cut, http_date, retry_after_s
 from reconciler.clock import Clock
@@ -77,6 +78,7 @@ class Wire:
         self.counts = counts or Counts()
         self.budget = budget
         self._http, self._authorize, self._refresh = http, authorize, refresh
+        self._requests = Requests(http)
         self._on_exchange, self._size_max, self._before_write = on_exchange, size_max, before_write
         self._deadline_s, self._write_deadline_s = deadline_s, min(deadline_s, write_deadline_s)
 
@@ -140,7 +142,7 @@ class Wire:
         content_type: str = "application/json",
         cost: float = 1.0,
     ) -> Answer:
-        waited, has_renewed, where = 0.0, False, address(url, params)
+        waited, has_renewed, where = 0.0, False, address(url, params, is_kept=method == "POST" and not is_write)
         for attempt in range(1, self.patience.attempts + 2):  # one more for a renewed token
             if self.budget is not None:
                 self._respect(self.budget)
@@ -152,13 +154,11 @@ class Wire:
             sent = {**(headers or {}), **signed, "client-request-id": self._new_id()}
             if content is not None:
                 sent["Content-Type"] = content_type
-            request = self._http.build_request(
-                method, where, headers=sent, content=content, extensions=self._limits(is_write)
-            )
+            request = self._requests.build(method, where, sent, content=content, extensions=self._limits(is_write))
             if is_write:
                 self._before_write()
             try:
-                answer, judgement = self._send(request, operation, attempt, is_write)
+                answer, judgement = self._send(request, operation, attempt, is_write, sent["client-request-id"])
             except NOT_SENT as error:
                 why = f"nothing was sent: {type(error).__name__} {cut(error, limit=160)}"
                 answer, judgement = None, Judgement(Sign.WAIT, Unavailable(self.dialect.system, why))
@@ -198,15 +198,18 @@ class Wire:
             self.budget.throttled(min(wish, CLOSED_MAX_S))
         return delay(attempt, retry_after_s=wish, chance=chance)
 
-    def _send(self, request: httpx.Request, operation: str, attempt: int, is_write: bool) -> tuple[Answer, Judgement]:
+    def _send(
+        self, request: httpx.Request, operation: str, attempt: int, is_write: bool, client_id: str
+    ) -> tuple[Answer, Judgement]:
         started, status, request_id, left_us = self.clock.monotonic(), 0, "", True
         try:
             response = self._http.send(request, stream=True)
             try:
                 status = response.status_code
                 request_id = cut(self.dialect.request_id(response.headers), limit=100)
-                if "Date" in response.headers:
-                    self.counts.dated(response.headers["Date"], self.clock.monotonic())
+                dated = response.headers.get("Date")
+                if dated is not None:
+                    self.counts.dated(dated, self.clock.monotonic())
                 body = self._body(response)
             finally:
                 response.close()
@@ -214,14 +217,13 @@ class Wire:
             left_us = False
             raise
         finally:
-            self._note(request, operation, attempt, status, started, request_id, is_write=is_write, is_sent=left_us)
-        answer = Answer(
-            status, response.headers, body, request_id, request.headers["client-request-id"], request.method
-        )
+            told = (request.method, operation, attempt, status, started, request_id, client_id)
+            self._note(*told, is_write=is_write, is_sent=left_us)
+        answer = Answer(status, response.headers, body, request_id, client_id, request.method)
         wish: float | None = None
-        if "Retry-After" in response.headers:
-            date = http_date(response.headers.get("Date")) or self.clock.now()
-            wish = retry_after_s(response.headers["Retry-After"], now=date)
+        asked = response.headers.get("Retry-After")
+        if asked is not None:
+            wish = retry_after_s(asked, now=http_date(dated) or self.clock.now())
         return answer, self.dialect.judge(answer, operation=operation, is_write=is_write, retry_after_s=wish)
 
     def _body(self, response: httpx.Response) -> bytes:
@@ -242,12 +244,13 @@ class Wire:
 
     def _note(
         self,
-        request: httpx.Request,
+        method: str,
         operation: str,
         attempt: int,
         status: int,
         started: float,
         request_id: str,
+        client_id: str,
         *,
         is_write: bool,
         is_sent: bool,
@@ -256,7 +259,6 @@ class Wire:
             self.counts.add(is_write=is_write)
         if self._on_exchange is not None:
             seconds = self.clock.monotonic() - started
-            client_id, method = request.headers["client-request-id"], request.method
             self._on_exchange(
                 Exchange(
                     system=self.system,

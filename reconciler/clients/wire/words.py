@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from math import isfinite
 
 DETAIL_MAX = 400
@@ -39,6 +40,7 @@ def looks_like_html(content_type: str, body: bytes) -> bool:
     return "html" in content_type.lower() or body.lstrip()[:1] == b"<"
 
 
+@lru_cache(maxsize=64)  # the replies of one second bear the same one, and each is read twice
 def http_date(text: str | None) -> datetime | None:
     """An HTTP date as an aware instant in UTC, None when it is none."""
     if not text:

@@ -171,14 +171,18 @@ class Directory:
         disabled: Collection[str] = (),
         at: datetime | None = None,
         provisioned: bool = True,
+        actor: Actor | None = None,
     ) -> None:
-        """Let a user hold a SKU directly since `at` (default now), whatever the rules say. `disabled` names plans."""
+        """Let a user hold a SKU directly since `at` (default now), whatever the rules say. `disabled` names plans.
+
+        With `actor` it was given by hand, and the audit log tells so.
+        """
         user = self.store.any_user(user_id)
         sku_id = self.sku(part_number)
         since = at or self.clock.now()
         others = [a for a in user.assignments if a.sku_id != sku_id or a.group_id is not None]
         entry = Assignment(sku_id, None, [self.plan(p) for p in disabled], since)
-        self.licensing.set_assignments(user, [*others, entry], actor=None, at=since, provisioned=provisioned)
+        self.licensing.set_assignments(user, [*others, entry], actor=actor, at=since, provisioned=provisioned)
 
     def withdraw(
         self, user_id: str, part_number: str, *, actor: Actor | None = None, at: datetime | None = None

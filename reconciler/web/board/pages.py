@@ -80,7 +80,7 @@ def routes(site: Site, pages: Pages) -> APIRouter:
         with site.database.read() as session:
             lines = tallies.page(session, site.tenant, wanted, after=start, limit=PAGE + 1)
         if asks.sees_people and wanted.text and asks.who is not None:
-            by = f"{asks.who.human.tid}/{asks.who.human.oid}"
+            by = asks.who.actor
             with site.database.write() as session:
                 journal.note_read(session, site.tenant, what="tickets, by a search", by=by, at=site.now())
         at, catalogue = site.now(), site.catalogue()
@@ -139,7 +139,7 @@ def routes(site: Site, pages: Pages) -> APIRouter:
             broken = journal.broken(session, site.tenant, [row.seq for row in rows])
             head, signed = journal.head(session, site.tenant), checkpoints.last(session, site.tenant)
             places = sinks.positions(session, site.tenant)
-        by = f"{asks.who.human.tid}/{asks.who.human.oid}"
+        by = asks.who.actor
         with site.database.write() as session:
             journal.note_read(session, site.tenant, what="audit log", by=by, at=site.now())
         given = {"kind": kind, "about": about}

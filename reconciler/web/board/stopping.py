@@ -17,6 +17,7 @@ from fastapi.responses import RedirectResponse
 from sqlmodel import Session
 
 from desired_state.text import one_line
+from reconciler.approvals.values import Assurance
 from reconciler.errors import UserError
 from reconciler.line import Lane
 from reconciler.loop.releasing import ASKED, lift, overview, release
@@ -28,7 +29,7 @@ from reconciler.web.pages import Pages
 from reconciler.web.signing_in import begin
 from reconciler.web.site import Site
 from reconciler.web.trust import place
-from reconciler.web.visits import Visitor, address, agent, is_from_our_form
+from reconciler.web.visits import Visitor, is_from_our_form, shown_to_log, way
 
 Text = Annotated[str, Form(max_length=4_000)]
 REASON_MAX, NAME_MAX = 500, 60
@@ -74,7 +75,7 @@ def routes(site: Site, pages: Pages) -> APIRouter:
             return turned_away(site, pages, request, asks, "/guards")
         if asks.sees_people and asks.who is not None and not done:
             with site.database.write() as session:
-                journal.note_read(session, site.tenant, what="guards", by=_id(asks.who), at=site.now())
+                journal.note_read(session, site.tenant, what="guards", by=asks.who.actor, at=site.now())
         return _page(site, pages, asks, done=DONE.get(done, ""))
 
     @router.post("/guards/kill-switch/throw")
@@ -99,7 +100,7 @@ def routes(site: Site, pages: Pages) -> APIRouter:
 
         def act(session: Session, who: Visitor, at: datetime) -> str:
             by, says = _name(who), _line(reason)
-            done = lift(session, site.tenant, by=by, who=_id(who), reason=says, at=at, takes_two=takes_two)
+            done = lift(session, site.tenant, by=by, who=who.actor, reason=says, at=at, takes_two=takes_two)
             return "lifted" if done.is_off else "asked"
 
         takes_two = site.controls is None or site.controls.takes_two()
@@ -213,6 +214,7 @@ def _act(
         return _fault(site, pages, asks, given, "Your account lacks the app role Licence.Admin.", 403)
     if loosens and not _is_fresh(site, who, at):
         return _fault(site, pages, asks, given, "For this you have to sign in again first.", 403)
+    by = way(site, request, who)
     try:
         with site.database.write() as session:
             done = act(session, who, at)
@@ -222,14 +224,15 @@ def _act(
                 kind="guard.operator",
                 subject=given.form,
                 body={
-                    "who": {"tid": who.human.tid, "oid": who.human.oid, "name": who.human.name, "upn": who.human.upn},
+                    "who": shown_to_log(who.human),
                     "done": done,
-                    "evidence": str(who.session.evidence.get("sha256", "")),
-                    "source": address(site, request),
-                    "agent": agent(request),
+                    "assurance": Assurance.STRONG.value,
+                    "evidence": by.evidence,
+                    "source": by.source,
+                    "agent": by.agent,
                 },
                 at=at,
-                actor=_id(who),
+                actor=who.actor,
             )
     except (ValueError, _Refused) as error:
         return _fault(site, pages, asks, given, f"{str(error)[:1].upper()}{str(error)[1:].rstrip('.')}.", 422)
@@ -299,10 +302,6 @@ def _is_fresh(site: Site, who: Visitor, at: datetime) -> bool:
         return True
     given = who.session.credentials_at
     return given is not None and at - given <= site.step_up.max_age
-
-
-def _id(who: Visitor) -> str:
-    return f"{who.human.tid}/{who.human.oid}"
 
 
 def _name(who: Visitor) -> str:

@@ -1,0 +1,94 @@
+"""What actions come to, as effects that a later look can find or miss. Pure.
+
+An effect is a JSON object: {"do": "location", "country"}, {"do": "licence", "sku", "off", "name"}, {"do": "without",
+"sku", "name"}, {"do": "member", "group"}, {"do": "left", "group"}, {"do": "reprocess", "group"}; for tickets {"do":
+"task" | "reopened" | "closed", "target", "group", "state"}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any
+
+from desired_state.model import SkuId
+from reconciler.answers.values import ITEM, REQUEST, Answer
+from reconciler.model import Action, ActionKind, AnswerKind
+
+Effect = Mapping[str, Any]
+LOSSES = frozenset({"without", "left"})
+_HANDLING = (AnswerKind.TASK, AnswerKind.REOPENED, AnswerKind.CLOSED)
+
+
+def effects(actions: Iterable[Action], name: Callable[[SkuId], str]) -> tuple[Effect, ...]:
+    """What the directory would show after these actions; `name` gives a SKU's part number."""
+    return tuple(effect for action in actions for effect in _of(action, name))
+
+
+def _of(action: Action, name: Callable[[SkuId], str]) -> Iterable[Effect]:
+    if action.country is not None:
+        yield {"do": "location", "country": action.country}
+    added = {g.sku for g in action.add}
+    for grant in action.add:
+        yield {"do": "licence", "sku": grant.sku, "off": sorted(grant.disabled_plans), "name": name(grant.sku)}
+    for sku in action.remove:
+        if sku not in added:
+            yield {"do": "without", "sku": sku, "name": name(sku)}
+    match action.kind:
+        case ActionKind.ADD_GROUP_MEMBER:
+            yield {"do": "member", "group": action.group}
+        case ActionKind.REMOVE_GROUP_MEMBER:
+            yield {"do": "left", "group": action.group}
+        case ActionKind.REPROCESS:
+            yield {"do": "reprocess", "group": action.group}
+
+
+def is_removal(would: Collection[Effect]) -> bool:
+    """Whether somebody only loses by it: an exchange gives something as well."""
+    return bool(would) and all(e["do"] in LOSSES for e in would)
+
+
+def handling(answers: Iterable[Answer]) -> tuple[Effect, ...]:
+    """What of some answers people would do too: what is merely said, nobody repeats."""
+    return tuple(
+        {
+            "do": a.kind.value,
+            "target": a.target,
+            "group": a.group,
+            "state": a.state if a.kind is AnswerKind.CLOSED else "",
+            "whole": a.title == ITEM,
+        }
+        for a in answers
+        if a.kind in _HANDLING and a.title != REQUEST
+    )
+
+
+def sentence(would: Iterable[Effect], groups: Mapping[str, str] | None = None) -> str:
+    """The effects in words, as "assign VISIOCLIENT directly"; `groups` are names of groups by id."""
+    known = groups or {}
+    return " and ".join(_words(e, known) for e in would) or "nothing"
+
+
+def _words(effect: Effect, groups: Mapping[str, str]) -> str:
+    group = str(effect.get("group") or "")
+    named = groups.get(group, group)
+    match effect["do"]:
+        case "location":
+            return f"set the usage location to {effect['country']}"
+        case "licence":
+            off = len(effect.get("off") or ())
+            return f"assign {effect['name']} directly" + (f" with {off} service plans off" if off else "")
+        case "without":
+            return f"remove the direct {effect['name']}"
+        case "member":
+            return f"add to group {named}"
+        case "left":
+            return f"remove from group {named}"
+        case "reprocess":
+            return f"let group {named} be worked out again"
+        case "task":
+            return "open a follow-up task"
+        case "reopened":
+            return "reopen the ticket"
+        case "closed":
+            return "close the ticket" if effect.get("whole") else "close our task"
+    return str(effect["do"])
