@@ -111,6 +111,15 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True)
+class Lost:
+    """What we gave was seen to be gone by other hands: whatever is there later is not ours, unless we give it again."""
+
+    key: LineKey
+    at: datetime
+    given: tuple[Given, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Withdrawn:
     """The wish itself is gone: the ticket was cancelled, rejected or deleted."""
 
@@ -118,7 +127,7 @@ class Withdrawn:
     why: str = ""
 
 
-LedgerChange = Declared | Bound | Refused | Granted | Ended | Withdrawn
+LedgerChange = Declared | Bound | Refused | Granted | Lost | Ended | Withdrawn
 Declaration = Request | Entitlement | Refusal
 
 KINDS: dict[str, type[LedgerChange]] = {
@@ -126,6 +135,7 @@ KINDS: dict[str, type[LedgerChange]] = {
     "bound": Bound,
     "refused": Refused,
     "granted": Granted,
+    "lost": Lost,
     "ended": Ended,
     "withdrawn": Withdrawn,
 }
@@ -217,11 +227,18 @@ def fold(standing: Standing, change: LedgerChange) -> Standing:
             return standing if standing.withdrawn_why is not None else _withdrawn(standing, why)
         case Granted(_, at, until, by_us, given):
             if standing.granted_at is not None and standing.ended_at is None:
-                # The first grant started the period. Who gave it is settled once: later proof changes only the end.
+                # The first grant started the period. Who gave it is settled once, unless it was lost and given again:
+                # later proof changes only the end.
+                if by_us and given and not standing.given:
+                    return replace(standing, until=until, is_by_us=True, given=given)
                 return replace(standing, until=until)
             return replace(
                 standing, granted_at=at, until=until, is_by_us=by_us, given=given, ended_at=None, ended_why=""
             )
+        case Lost(_, _, lost):
+            what = {(g.kind, g.sku, g.group, g.plans) for g in lost}
+            left = tuple(g for g in standing.given if (g.kind, g.sku, g.group, g.plans) not in what)
+            return standing if left == standing.given else replace(standing, given=left, is_by_us=bool(left))
         case Ended(_, at, why):
             return standing if standing.ended_at is not None else replace(standing, ended_at=at, ended_why=why)
 

@@ -28,6 +28,7 @@ from reconciler.loop.ending import started
 from reconciler.loop.gate import Gates
 from reconciler.loop.shadowing import Changed, Shadowing
 from reconciler.loop.shared import REVOKED, kept_by
+from reconciler.loop.takeback import gone
 from reconciler.metrics import counting
 from reconciler.metrics.facts import Move
 from reconciler.model import Result
@@ -272,6 +273,8 @@ def _keep(
         by_us = any(o.result is Result.APPLIED or o.is_unsure for o in ending.outcomes) or was_sent
         granted = ledger.Granted(state.key, state.granted_at or at, state.ends_at, by_us, state.given)
         ledger.append(session, tenant, granted, at)
+    if state.phase is Phase.DRIFTED and (lost := gone(ending.finding)):
+        ledger.append(session, tenant, ledger.Lost(state.key, at, lost), at)
     if state.phase is Phase.CANCELLED and first.aftermath is not None:
         ledger.append(session, tenant, ledger.Ended(state.key, at, why=ADOPTED), at)
     if state.phase is Phase.REVOKED:

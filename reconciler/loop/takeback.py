@@ -120,6 +120,11 @@ def returnable(line: Line) -> tuple[Given, ...]:
     return tuple(sorted(every.values(), key=lambda g: (g.at, g.kind, g.sku or "", g.group or ""), reverse=True))
 
 
+def gone(finding: Finding) -> tuple[Given, ...]:
+    """What we gave for the line and a clean look does not show any more."""
+    return () if finding.there is None else tuple(g for g in returnable(finding.line) if g not in finding.there)
+
+
 def _what(given: Given) -> tuple[object, ...]:
     return given.kind, given.sku, given.group, given.plans
 

@@ -321,7 +321,7 @@ def after(first: Finding, last: Finding, outcomes: Sequence[Outcome], phase: Pha
         kept = tuple(replace(g, is_leaving=False) for g in kept)
     elif outcomes:
         kept = _leaving(kept, first)
-    if phase is not Phase.REVIEW or last.there is None:
+    if phase not in (Phase.REVIEW, Phase.DRIFTED) or last.there is None:
         return kept
     return tuple(g for g in kept if g.kind is GivenKind.LOCATION or g in last.there)  # what came to nothing is not ours
 

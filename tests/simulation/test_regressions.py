@@ -290,6 +290,30 @@ def test_a_person_who_left_a_group_that_is_slow_is_not_taken_out_again_and_again
         assert len(day.notes("RITM0010002")) == len(set(day.notes("RITM0010002")))
 
 
+def test_what_somebody_took_away_and_gave_again_is_not_ours_to_take_back(tmp_path):
+    """Seed 2024: at the end of the period, what an administrator had assigned was removed as if it were ours."""
+    ivan = "ivan.petrov@contoso.example"
+    with a_day(tmp_path) as day:
+        day.cycle()
+        assert day.phase("RITM0010009") == "granted"
+        who = day.world.directory.user(ivan).user_id
+        day.world.directory.withdraw(who, "PROJECTPROFESSIONAL")
+        for _ in range(3):
+            day.wait(30)
+            day.cycle()
+        assert day.phase("RITM0010009") == "drifted"
+        day.world.directory.grant(who, "PROJECTPROFESSIONAL")
+        for _ in range(2):
+            day.wait(30)
+            day.cycle()
+        assert day.phase("RITM0010009") == "granted"
+        day.wait(31 * 24 * 60)
+        day.cycle()
+
+        assert has(day, "ivan.petrov", "PROJECTPROFESSIONAL")
+        assert day.phase("RITM0010009") == "held"
+
+
 def test_a_location_that_was_accepted_after_a_long_pause_is_looked_for_before_a_person_is_asked(tmp_path):
     """Seed 93: the first write failed, the service rested for a day, and the second had no time to become readable."""
     with a_day(tmp_path) as day:

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from desired_state import ledger
-from desired_state.ledger import Bound, Declared, Ended, Granted, Refused, Standing, Withdrawn
-from desired_state.model import Claim, LineKey, Period, Person, ProductKey, Refusal, Says, Why
+from desired_state.ledger import Bound, Declared, Ended, Granted, Lost, Refused, Standing, Withdrawn
+from desired_state.model import Claim, Given, GivenKind, LineKey, Period, Person, ProductKey, Refusal, Says, Why
 from reconciler.store.database import row_counts
-from tests.make import ADA, BOB, DAY, HOUR, MONDAY
+from tests.make import ADA, BOB, DAY, HOUR, MONDAY, VISIO
 from tests.make_database import a_database
 from tests.make_store import KEY, TENANT, a_binding, a_wish, changes, instants
 
@@ -129,6 +129,17 @@ def test_a_refusal_and_a_withdrawal_do_not_forget_what_we_granted():
     assert standing_after(*granted, Refused(REFUSAL)).is_by_us
     assert standing_after(*granted, Withdrawn(KEY, "cancelled")).is_by_us
     assert not standing_after(*granted, Withdrawn(KEY, "cancelled")).is_current
+
+
+def test_what_others_took_away_is_not_ours_until_we_give_it_again():
+    ours = Given(GivenKind.LICENSE, MONDAY, sku=VISIO)
+    taken = Lost(KEY, MONDAY + HOUR, (replace(ours, at=MONDAY + HOUR),))
+    lost = standing_after(Granted(KEY, MONDAY, given=(ours,)), taken)
+    by_hand = ledger.fold(lost, Granted(KEY, MONDAY, by_us=False))
+    again = ledger.fold(lost, Granted(KEY, MONDAY, given=(ours,)))
+
+    assert [(s.given, s.is_by_us) for s in (lost, by_hand, again)] == [((), False), ((), False), ((ours,), True)]
+    assert again.granted_at == MONDAY
 
 
 @given(st.lists(changes, max_size=12))
