@@ -14,7 +14,9 @@ _CUT = "…"
 
 def one_line(text: str, length_max: int) -> str:
     """`text` on one line of at most `length_max` characters, without anything invisible that steers display."""
-    kept = "".join(_safe(char) for char in text[: 20 * length_max])
+    kept = text[: 20 * length_max]
+    if not (kept.isascii() and kept.isprintable()):
+        kept = "".join(_safe(char) for char in kept)
     line = " ".join(kept.split())
     return line if len(line) <= length_max else line[: length_max - 1].rstrip() + _CUT
 

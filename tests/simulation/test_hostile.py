@@ -17,7 +17,7 @@ from reconciler.sandbox import hosts
 from reconciler.sandbox.stories import contoso
 from reconciler.sandbox.world import World
 from reconciler.store import journal
-from tests.simulation.make_day import TENANT, Day, a_day
+from tests.simulation.make_day import TENANT, Day, a_day, a_played_day
 from tests.simulation.make_weather import Before, final, unsafe
 
 pytestmark = pytest.mark.long
@@ -85,8 +85,7 @@ def commands(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., i
 
 @pytest.fixture(scope="module")
 def ordinary(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
-    with a_day(tmp_path_factory.mktemp("ordinary")) as day:
-        day.cycle()
+    with a_played_day(tmp_path_factory.mktemp("ordinary")) as day:
         return final(day) | {"all": day.phases()}
 
 
@@ -258,8 +257,7 @@ def test_a_licence_that_somebody_else_gives_meanwhile_is_not_changed(tmp_path):
 
 
 def test_a_ticket_that_is_cancelled_after_its_grant_takes_nothing_away(tmp_path):
-    with a_day(tmp_path) as day:
-        day.cycle()
+    with a_played_day(tmp_path) as day:
         held = day.licences("anna.berger@contoso.example")
         anna = day.world.directory.user("anna.berger@contoso.example").user_id
         day.wait(10)
@@ -275,8 +273,7 @@ def test_a_ticket_that_is_cancelled_after_its_grant_takes_nothing_away(tmp_path)
 
 
 def test_a_handed_back_ticket_that_a_person_works_on_is_left_to_that_person(tmp_path):
-    with a_day(tmp_path) as day:
-        day.cycle()
+    with a_played_day(tmp_path) as day:
         ticket = day.ticket("RITM0010011")["sys_id"]
         for values in ({"work_notes": "I look."}, {"assigned_to": day.world.instance.user("oliver.grant")["sys_id"]}):
             day.wait(10)
@@ -289,8 +286,7 @@ def test_a_handed_back_ticket_that_a_person_works_on_is_left_to_that_person(tmp_
 
 
 def test_a_name_that_is_given_to_somebody_else_after_the_first_day_is_not_followed(tmp_path):
-    with a_day(tmp_path) as day:
-        day.cycle()
+    with a_played_day(tmp_path) as day:
         store, directory = day.world.directory.store, day.world.directory
         anna = directory.user("anna.berger@contoso.example")
         store.set_upn(anna, "anna.married@contoso.example")

@@ -9,7 +9,7 @@ import pytest
 from reconciler.sandbox.faults import FaultRule
 from reconciler.sandbox.stories import contoso
 from reconciler.store import switches
-from tests.simulation.make_day import TENANT, a_day
+from tests.simulation.make_day import TENANT, a_day, a_played_day
 from tests.simulation.test_endings import has, log, until
 from tests.simulation.test_hostile import TEXTS, screen, steering, type_everywhere
 from tests.simulation.test_hostile import commands as commands  # a fixture
@@ -20,8 +20,7 @@ AGENT = "RITM0010033"
 
 
 def test_a_licence_that_somebody_removed_stays_removed_when_the_account_cannot_be_read_for_a_while(tmp_path):
-    with a_day(tmp_path) as day:
-        day.cycle()
+    with a_played_day(tmp_path) as day:
         assert day.phase("RITM0010017") == "drifted"
         before = day.licences("quentin.moreau@contoso.example")
         day.world.faults.add(FaultRule("server_error", route="GET /users"))
@@ -63,8 +62,7 @@ def test_a_ticket_whose_person_was_unreadable_once_is_taken_up_when_it_can_be_re
 def test_a_ticket_that_could_not_be_read_for_a_while_is_not_told_again(tmp_path):
     from reconciler.sandbox import hosts
 
-    with a_day(tmp_path) as day:
-        day.cycle()
+    with a_played_day(tmp_path) as day:
         who = day.world.instance.user("stefan.wolf")["sys_id"]
         t = day.ticket("RITM0010019")
         day.world.instance.hide("sys_user", who, hosts.SERVICENOW_USER)
@@ -216,8 +214,7 @@ def test_a_change_whose_reply_was_lost_is_told_once_it_is_proven(tmp_path):
 
 
 def test_a_grant_stays_watched_while_a_person_keeps_the_tickets_task(tmp_path):
-    with a_day(tmp_path) as day:
-        day.cycle()
+    with a_played_day(tmp_path) as day:
         assert day.phase("RITM0010004") == "granted"
         (task,) = day.tasks("RITM0010004")
         colleague = day.world.instance.user("oliver.grant")["sys_id"]
@@ -336,8 +333,7 @@ def test_a_location_that_was_accepted_after_a_long_pause_is_looked_for_before_a_
 
 
 def test_a_grant_that_cannot_be_looked_at_for_a_while_is_not_told_again(tmp_path):
-    with a_day(tmp_path) as day:
-        day.cycle()
+    with a_played_day(tmp_path) as day:
         day.wait(5)
         day.world.faults.add(FaultRule("throttled", route="GET /users"))
         for _ in range(3):

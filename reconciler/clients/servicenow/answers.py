@@ -65,7 +65,9 @@ def marker(note_key: str) -> str:
 
 def plain(text: str, limit: int) -> str:
     """Text that shows as typed whether or not the instance renders [code], cut visibly rather than silently."""
-    clean = "".join(c for c in _MARKUP.sub(r"(\1code)", text) if c in "\n\t" or c.isprintable())
+    clean = _MARKUP.sub(r"(\1code)", text)
+    if not clean.isprintable():
+        clean = "".join(c for c in clean if c in "\n\t" or c.isprintable())
     return clean if len(clean) <= limit else clean[: limit - 1] + "…"
 
 

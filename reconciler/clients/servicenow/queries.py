@@ -46,7 +46,8 @@ def key(text: str) -> str:
 
 def text(value: str) -> str:
     """Free text as a query value. Raises ValueError for what cannot be made safe."""
-    if not value.strip() or value != value.strip() or any(ord(c) < 32 for c in value):
+    has_controls = not value.isprintable() and any(ord(c) < 32 for c in value)  # ids, by the hundred, are printable
+    if not value.strip() or value != value.strip() or has_controls:
         raise ValueError("a value to look up is empty, padded or holds control characters")
     if value.lower().startswith("javascript:"):
         raise ValueError("a value to look up must not be a script")

@@ -24,7 +24,10 @@ _TITLE = re.compile(rb"(?is)<title[^>]*>(.{0,200}?)</title>")
 
 def cut(text: object, *, limit: int = DETAIL_MAX) -> str:
     """The text on one line, without control characters and secrets, at most `limit` characters."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in str(text)[: limit * 8]).split())
+    said = str(text)[: limit * 8]
+    if not said.isprintable():
+        said = "".join(c if c.isprintable() else " " for c in said)
+    line = " ".join(said.split())
     for secret in _SECRETS:
         line = secret.sub("[removed]", line)
     return line if len(line) <= limit else line[: limit - 1] + "…"
