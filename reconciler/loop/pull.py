@@ -66,7 +66,7 @@ class Reader:
 class Memory:
     """What is remembered of a tenant's tickets, or of the named ones: read once for a cycle, and kept as the store is.
 
-    Whoever holds the tenant's lease changes it, and nobody else.
+    Whoever holds the tenant's lease alone changes what is in it; what software files meanwhile is for the next cycle.
     """
 
     standings: dict[LineKey, ledger.Standing]
