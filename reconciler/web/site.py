@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any, Protocol
 
 from pydantic import SecretStr
+from sqlmodel import Session
 
 from desired_state.catalogue import Catalogue
 from reconciler.approvals.routes import Candidate
@@ -17,6 +18,7 @@ from reconciler.clock import Clock
 from reconciler.health import Pulse
 from reconciler.ladder import Ladder
 from reconciler.logs import Log
+from reconciler.loop.guards.usage import Usage
 from reconciler.store.approvals import Tell
 from reconciler.store.database import Database
 from reconciler.web.identity import Expected
@@ -74,6 +76,10 @@ class Controls(Protocol):
 
     def windows(self, at: datetime) -> Sequence[tuple[str, tuple[str, ...], str]]:
         """Freezes of the configuration that hold now: name, lanes, why."""
+        ...
+
+    def budgets(self, session: Session, at: datetime) -> Sequence[Usage]:
+        """What of each limit of a day is used."""
         ...
 
     def throw_outside(self, why: str) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 
+from sqlmodel import Session
 from starlette.types import ASGIApp
 
 from desired_state.model import UserId
@@ -20,6 +21,7 @@ from reconciler.health import Pulse
 from reconciler.logs import Log
 from reconciler.loop.approvers import candidate_of
 from reconciler.loop.guards.judge import FREEZE
+from reconciler.loop.guards.usage import Usage
 from reconciler.model import ObservedUser
 from reconciler.web import api, metrics
 from reconciler.web.app import create_app
@@ -100,6 +102,9 @@ class _Controls:
     def windows(self, at: datetime) -> Sequence[tuple[str, tuple[str, ...], str]]:
         found = self.app.guarding().stops(None, at)
         return [(s.name, tuple(sorted(s.lanes)), s.why) for s in found if s.guard == FREEZE]
+
+    def budgets(self, session: Session, at: datetime) -> Sequence[Usage]:
+        return self.app.guarding().usage(session, at)
 
     def throw_outside(self, why: str) -> None:
         throw_outside(self.app.settings.state_dir, why)

@@ -6,9 +6,11 @@ import sqlite3
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 
+from reconciler.loop.guards.usage import Usage
 from reconciler.store import guards, switches
 from reconciler.store.guards import GuardPlan
 from reconciler.web.site import StepUp
@@ -37,6 +39,9 @@ class Outside:
 
     def windows(self, at):
         return [("weekend", ("grants", "removals"), "nobody is there")]
+
+    def budgets(self, _session, _at):
+        return (Usage("grants", 3, 40, 20), Usage("cost", Decimal("12.50"), None, None, "visio-plan-2"))
 
     def throw_outside(self, why: str) -> None:
         self.said.append(why)
@@ -161,6 +166,14 @@ def test_a_form_from_elsewhere_changes_nothing(pages, how):
     assert admin.post(THROW, form.fields, **how).status_code == 403
     assert admin.post(THROW, {**form.fields, "form_token": "f" * 64}).status_code == 403
     assert stops(pages) == []
+
+
+def test_what_of_each_limit_is_used_is_on_the_page_and_in_the_api(pages):
+    page = " ".join(pages.signed_in(ADMIN).get("/guards").text.split())
+
+    assert '<bdi>grants</bdi></th><td role="cell" data-label="Used" class="count">3</td>' in page
+    assert '<span class="hint"><bdi>visio-plan-2</bdi></span>' in page
+    assert 'data-label="Used" class="count">12.50</td><td role="cell" data-label="A day" class="count">no limit' in page
 
 
 def test_an_admin_freezes_a_lane_for_a_window_and_lifts_it(pages):

@@ -163,6 +163,16 @@ class StopView(BaseModel):
     until_at: datetime | None
 
 
+class BudgetView(BaseModel):
+    """What of a limit is used, over the last 24 hours. People are numbers, and money, of `what` "cost", is text."""
+
+    product: str = ""  # "" for what holds for all products together
+    what: str
+    used: int | str
+    per_day: int | str | None
+    per_cycle: int | str | None
+
+
 class GuardsView(BaseModel):
     """What holds writes back: stops that people threw or planned, plans that guards stopped, breakers, known ends."""
 
@@ -173,6 +183,7 @@ class GuardsView(BaseModel):
     plans: list[dict[str, Any]]
     ahead: list[dict[str, Any]]
     breakers: dict[str, dict[str, Any]]
+    budgets: list[BudgetView]
 
 
 class AuditRowView(BaseModel):
@@ -312,12 +323,14 @@ def add(
         with site.database.read() as session:
             found = guards_json(guards_overview(session, site.tenant, at), at)
             stops = switches.stops(session, site.tenant)
+            budgets = controls.budgets(session, at) if controls is not None else ()
         _note(site, caller, "guards")
         windows = controls.windows(at) if controls is not None else ()
         return inert(
             {
                 **found,
                 "outside": controls.outside() if controls is not None else "",
+                "budgets": [budget.as_json() for budget in budgets],
                 "stops": [
                     {
                         "name": s.name,

@@ -259,6 +259,7 @@ def _page(
         found = overview(session, site.tenant, at)
         stops = switches.stops(session, site.tenant)
         asked = guards.fact(session, site.tenant, ASKED)
+        budgets = [b.as_json() for b in controls.budgets(session, at)] if controls is not None else []
     kill = next((s for s in stops if s.kind is SwitchKind.KILL), None)
     plans = [(plan, _standing(plan.is_released(at), plan.used_at is not None)) for plan in found.plans]
     is_admin = who is not None and who.has(Role.ADMIN)
@@ -277,6 +278,7 @@ def _page(
         asked=asked[0] if asked is not None and at - asked[1] < timedelta(hours=1) else None,
         freezes=[(s, _holds(s, at), s.tenant == site.tenant) for s in stops if s.kind is SwitchKind.FREEZE],
         windows=controls.windows(at) if controls is not None else (),
+        budgets=budgets,
         lanes=[lane.value for lane in Lane],
         lasts=list(LASTS),
         is_admin=is_admin,
