@@ -114,12 +114,13 @@ def test_the_board_is_walked_through_by_keyboard_in_the_order_that_it_is_read(st
         ring = focus.evaluate("e => getComputedStyle(e).outlineStyle")
         assert ring != "none" or stops[-1] == "Skip to the content", stops[-1]
 
-    assert stops[:8] == [
+    assert stops[:9] == [
         "Skip to the content",
         "Board",
         "Tickets",
         "Seats",
         "Guards",
+        "Promotion",
         "Audit log",
         "Inbox",
         "Standing in",
