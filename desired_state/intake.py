@@ -67,6 +67,18 @@ def intake(
     return Intake(said.says, lines, said.sentence)
 
 
+def called_off(ticket: Ticket, taken: Intake, request: Request) -> Request | Refusal | None:
+    """What becomes of a line that was read before when its ticket is over, or contradicts itself; None: it stands.
+
+    That is said by the ticket's own fields: whoever hides a form, or a person from it, hides no cancellation by that.
+    """
+    if taken.says is Says.INCONSISTENT:
+        return _instead(request, Why.TICKET_INCONSISTENT, taken.sentence, needs_person=True)
+    if taken.says in (Says.REJECTED, Says.CANCELLED):
+        return replace(request, says=taken.says, closed_by=one_line(ticket.closed_by, 200))
+    return None
+
+
 def user_names(ticket: Ticket, item: Item) -> dict[int, str]:
     """Which user names of ServiceNow the form holds where a person is expected, by the number of the line."""
     typed = _persons(ticket, item)

@@ -6,7 +6,7 @@ Declaring what is known already adds no row. A ticket that we reopened ourselves
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, tzinfo
 
@@ -14,7 +14,7 @@ from sqlmodel import Session
 
 from desired_state import ledger
 from desired_state.catalogue import Catalogue
-from desired_state.intake import intake, user_names
+from desired_state.intake import Intake, called_off, intake, user_names
 from desired_state.items import Item
 from desired_state.model import OUR_MARK, LineKey, Person, Refusal, Request, Says, Ticket, Why
 from desired_state.proposals import is_number
@@ -302,13 +302,10 @@ def _declare(
     news: list[Request | Refusal] = []
     is_renewed = False
     is_ours = _is_our_reopening(taken.says, known) and _was_reopened(reader, session, ticket)
-    for line in taken.lines:
+    for line in tuple(_as_known(ticket, taken, before)):
         standing = before.get(line.key)
         if is_ours and standing is not None and not _asks_something_else(standing, line):
             continue
-        is_unread = _is_unread(line) or None in (ticket.variables, ticket.opened_by, ticket.requested_for)
-        if is_unread and standing is not None and standing.request is not None:
-            continue  # what was read once stands until it is read again (I4)
         change = ledger.Declared(line) if isinstance(line, Request) else ledger.Refused(line)
         is_news = standing is None or _asks_something_else(standing, line) or _is_settled_anew(standing, line)
         stood = standing if standing is not None else ledger.Standing(line.key)
@@ -320,6 +317,27 @@ def _declare(
     if told:
         _tell_seen(session, reader.tenant, ticket, told, cycle, at)
     return is_renewed
+
+
+def _as_known(ticket: Ticket, taken: Intake, before: Mapping[LineKey, ledger.Standing]) -> Iterator[Request | Refusal]:
+    """The lines as they are declared: what was read once stands until it is read again (I4), or is called off."""
+    is_hidden = None in (ticket.variables, ticket.opened_by, ticket.requested_for)
+    unread = {line.key for line in taken.lines if is_hidden or _is_unread(line)}
+    stood = {key: standing for key, standing in before.items() if key.ticket == ticket.number}
+    yield from (line for line in taken.lines if line.key not in unread or not _says_more(stood.get(line.key), line))
+    if unread:
+        read = {line.key for line in taken.lines} - unread  # a form that is hidden shows none of its other lines
+        asked = (s.request for key, s in stood.items() if key not in read and s.request is not None)
+        yield from (line for request in asked if (line := called_off(ticket, taken, request)) is not None)
+
+
+def _says_more(standing: ledger.Standing | None, line: Request | Refusal) -> bool:
+    """Whether what stands was read from the form, and the line that is hidden now says nothing else."""
+    if standing is None:
+        return False
+    refused = standing.declaration if isinstance(standing.declaration, Refusal) else None
+    is_same = refused is not None and isinstance(line, Refusal) and refused.why is line.why
+    return standing.request is not None or is_same
 
 
 def _tell_seen(

@@ -159,3 +159,36 @@ def test_an_order_is_placed_once_also_when_nobody_can_tell_whether_it_was(tmp_pa
 
 def test_the_seed_that_showed_it():
     assert play(1029).wrong == []
+
+
+@pytest.mark.parametrize(
+    ("change", "phase"),
+    [
+        ({"stage": "Request Cancelled", "state": "4"}, "cancelled"),
+        ({"approval": "rejected"}, "review"),
+        ({"stage": "Request Cancelled"}, "review"),
+    ],
+)
+def test_a_ticket_that_was_called_off_is_called_off_however_much_of_its_form_is_hidden(tmp_path, change, phase):
+    """Seed 1448: a seat freed after the cancellation, and was given to who had been approved before."""
+    ticket, henrik = "RITM0010008", "henrik.olsen@contoso.example"
+    with a_day(tmp_path) as day:
+        day.cycle()
+        assert day.phase(ticket) == "waiting_for_seat"
+        instance = day.world.instance
+        hide(day, "sys_user", instance.truth.user_id("henrik.olsen"))
+        (row,) = (r for r in instance.records("sc_req_item") if r["number"] == ticket)
+        open_again = {"state": "2", "stage": "fulfillment", "active": "true"} if "state" not in change else {}
+        instance.change("sc_req_item", row["sys_id"], by="tom.weber", **open_again | change)
+        day.world.at(day.world.clock.now(), {"kind": "buy_seats", "part_number": "VISIOONLINE_PLAN1", "seats": 5})
+        for _ in range(3):
+            day.wait(30)
+            day.cycle()
+
+        held = day.world.directory.assign_states(day.world.directory.user(henrik).user_id)
+        assert day.world.directory.sku("VISIOONLINE_PLAN1") not in {s.sku_id for s in held}
+        assert day.phase(ticket) == phase
+
+
+def test_the_seed_in_which_a_called_off_ticket_was_served():
+    assert play(1448).wrong == []
