@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from desired_state.model import ProductKey
 from reconciler.cli.main import options
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def show(ctx: click.Context, product: str, output: str) -> int:
         click.echo(json.dumps(product_json(found, product, catalogue) | {"lines": every}, ensure_ascii=False, indent=2))
         return 0
     out = console()
-    out.print(plain_text(f"{product}: {catalogue.products[product].name}", style="bold"))  # type: ignore[index]
+    out.print(plain_text(f"{product}: {catalogue.products[ProductKey(product)].name}", style="bold"))
     for advice in found.of(product):
         _show(out, advice)
         _show_config(out, found, advice)

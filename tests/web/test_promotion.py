@@ -45,6 +45,17 @@ def test_the_page_says_which_step_is_carried_and_the_products_page_its_lines(pag
     assert 'href="/tickets/RITM0000039"' in one
 
 
+def test_that_somebody_read_the_lines_of_a_product_is_in_the_log(pages):
+    keep(pages, 1)
+    browser = pages.signed_in(AUDITOR)
+
+    browser.get("/promotion")
+    assert [row.body["what"] for row in pages.log("audit.read")] == []
+    browser.get(f"/promotion/{VISIO}")
+
+    assert [row.body["what"] for row in pages.log("audit.read")] == ["promotion, by product"]
+
+
 def test_what_differs_comes_first_and_is_what_is_missing(pages):
     keep(pages, 30, 5)
 

@@ -30,6 +30,7 @@ WORDS = {
     Outcome.OVERTAKEN: "overtaken",
     Outcome.WAITING: "waiting",
 }
+READ = "promotion, by product"  # in the log: lines name people
 Key = Annotated[str, Path(max_length=100)]
 
 
@@ -130,6 +131,9 @@ def routes(site: Site, pages: Pages) -> APIRouter:
         asks, found = reader(site, request), _read(site)
         if not asks.sees_people or found is None or product not in found.positions:
             return turned_away(site, pages, request, asks, "/promotion")
+        if asks.who is not None:
+            with site.database.write() as session:
+                journal.note_read(session, site.tenant, what=READ, by=asks.who.actor, at=site.now())
         return pages.page(
             "promotion_product.html",
             asks.who,
@@ -182,7 +186,7 @@ def add(
             raise Problem(404, "This site offers no such product.")
         with site.database.write() as session:
             by = f"agent:{caller.name}"
-            journal.note_read(session, site.tenant, what="promotion, by product", by=by, at=site.now())
+            journal.note_read(session, site.tenant, what=READ, by=by, at=site.now())
         lines = [line_json(shadow) for shadow in found.lines_of(product)]
         return inert(product_json(found, product, site.catalogue()) | {"lines": lines})
 
