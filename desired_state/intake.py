@@ -68,15 +68,19 @@ def intake(
 
 
 def called_off(ticket: Ticket, taken: Intake, request: Request) -> Request | Refusal | None:
-    """What becomes of a line that was read before when its ticket is over, or contradicts itself; None: it stands.
+    """What becomes of a line that was read before when its ticket does not let us serve it now; None: it stands.
 
-    That is said by the ticket's own fields: whoever hides a form, or a person from it, hides no cancellation by that.
+    That is said by the ticket's own fields: whoever hides a form, or a person from it, hides by that no cancellation,
+    no approval that is asked for again, and no colleague who took the task.
     """
     if taken.says is Says.INCONSISTENT:
         return _instead(request, Why.TICKET_INCONSISTENT, taken.sentence, needs_person=True)
     if taken.says in (Says.REJECTED, Says.CANCELLED):
         return replace(request, says=taken.says, closed_by=one_line(ticket.closed_by, 200))
-    return None
+    if taken.says is Says.WAITING and request.says in (Says.APPROVED, Says.FULFILLED):
+        return replace(request, says=taken.says)
+    kept = next((x for x in taken.lines if isinstance(x, Refusal) and x.why is Why.HELD_BY_PERSON), None)
+    return _instead(request, kept.why, kept.sentence) if kept is not None else None
 
 
 def user_names(ticket: Ticket, item: Item) -> dict[int, str]:

@@ -167,6 +167,8 @@ def test_the_seed_that_showed_it():
         ({"stage": "Request Cancelled", "state": "4"}, "cancelled"),
         ({"approval": "rejected"}, "review"),
         ({"stage": "Request Cancelled"}, "review"),
+        ({"approval": "requested", "approver": "requested"}, "awaiting_approval"),
+        ({"task": "tom.weber"}, "held"),
     ],
 )
 def test_a_ticket_that_was_called_off_is_called_off_however_much_of_its_form_is_hidden(tmp_path, change, phase):
@@ -179,7 +181,15 @@ def test_a_ticket_that_was_called_off_is_called_off_however_much_of_its_form_is_
         hide(day, "sys_user", instance.truth.user_id("henrik.olsen"))
         (row,) = (r for r in instance.records("sc_req_item") if r["number"] == ticket)
         open_again = {"state": "2", "stage": "fulfillment", "active": "true"} if "state" not in change else {}
-        instance.change("sc_req_item", row["sys_id"], by="tom.weber", **open_again | change)
+        fields = {name: value for name, value in change.items() if name not in ("approver", "task")}
+        instance.change("sc_req_item", row["sys_id"], by="tom.weber", **open_again | fields)
+        if "approver" in change:
+            for asked in instance.records("sysapproval_approver", sysapproval=row["sys_id"]):
+                instance.change("sysapproval_approver", asked["sys_id"], by="tom.weber", state=change["approver"])
+        if "task" in change:
+            task = {"request_item": row["sys_id"], "parent": row["sys_id"], "request": row["request"], "state": "2"}
+            holder = {"assigned_to": instance.truth.user_id(change["task"]), "active": "true"}
+            instance.truth.insert("sc_task", task | holder, by="tom.weber")
         day.world.at(day.world.clock.now(), {"kind": "buy_seats", "part_number": "VISIOONLINE_PLAN1", "seats": 5})
         for _ in range(3):
             day.wait(30)
