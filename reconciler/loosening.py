@@ -65,13 +65,13 @@ def author(app: App, payload: bytes, signature: str | None, *, typed: str, opera
     (one,) = people_behind(app, payload, [signature])
     human = one.human
     told = {
-        "who": {"tid": human.tid, "oid": human.oid, "name": human.name, "upn": human.upn},
+        "who": human.told,
         "assurance": Assurance.STRONG.value,
         "evidence": one.evidence,
         "agent": one.key,
         "source": operator,
     }
-    return Author(human.upn or human.one, f"{human.tid}/{human.oid}", told)
+    return Author(human.upn or human.one, human.account, told)
 
 
 def note(session: Session, app: App, author: Author, form: str, done: str) -> None:

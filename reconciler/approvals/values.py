@@ -34,6 +34,11 @@ class Human:
         return f"{self.tid}/{self.oid}"
 
     @property
+    def told(self) -> dict[str, str]:
+        """The account as a row of the audit log describes whoever did something at a page or a terminal."""
+        return {"tid": self.tid, "oid": self.oid, "name": self.name, "upn": self.upn}
+
+    @property
     def one(self) -> str:
         """Names the human behind the account: the employee id, or the account itself where that is not known."""
         number = self.employee_id.strip().casefold()

@@ -30,7 +30,6 @@ from reconciler.web.visits import (
     is_from_our_form,
     set_login,
     set_session,
-    shown_to_log,
     visitor,
 )
 
@@ -177,7 +176,7 @@ def _refused(site: Site, pages: Pages, request: Request, refused: SignInRefused 
 def _told_in_log(site: Site, request: Request, session: Session, identity: Identity) -> None:
     human = Human(identity.tid, identity.oid, identity.name, identity.upn)
     body = {
-        "who": shown_to_log(human),
+        "who": human.told,
         "evidence": identity.evidence,
         "address": address(site, request),
         "agent": agent(request),

@@ -70,11 +70,6 @@ def way(site: Site, request: Request, who: Visitor) -> Way:
     return Way(str(who.session.evidence["sha256"]), address(site, request), agent(request), who.session.id[:16])
 
 
-def shown_to_log(human: Human) -> dict[str, str]:
-    """A person as a row of the log describes them."""
-    return {"tid": human.tid, "oid": human.oid, "name": human.name, "upn": human.upn}
-
-
 def visitor(site: Site, request: Request) -> Visitor | None:
     """Who is signed in, None when nobody is or the session is over. Keeps the session alive."""
     secret = request.cookies.get(SESSION_COOKIE, "")

@@ -29,7 +29,7 @@ from reconciler.web.pages import Pages
 from reconciler.web.signing_in import begin
 from reconciler.web.site import Site
 from reconciler.web.trust import place
-from reconciler.web.visits import Visitor, is_from_our_form, shown_to_log, way
+from reconciler.web.visits import Visitor, is_from_our_form, way
 
 Text = Annotated[str, Form(max_length=4_000)]
 REASON_MAX, NAME_MAX = 500, 60
@@ -224,7 +224,7 @@ def _act(
                 kind="guard.operator",
                 subject=given.form,
                 body={
-                    "who": shown_to_log(who.human),
+                    "who": who.human.told,
                     "done": done,
                     "assurance": Assurance.STRONG.value,
                     "evidence": by.evidence,
