@@ -1,6 +1,9 @@
 # Everything happens in .venv. `make install` is repeated only when the lock or the project's own metadata changes.
 PYTHON ?= python3
 BIN := .venv/bin
+# Compiled modules are kept, also where a machine's environment says not to: else each process compiles everything anew,
+# which took five of its first eight seconds.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: install demo test check check-browser check-api check-service check-deploy endure soak simulate lint bench lock clean renderer
 
