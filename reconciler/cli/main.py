@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "reconcile": "reconciler.cli.reconcile:reconcile",
     "run": "reconciler.cli.run:run",
+    "worker": "reconciler.cli.worker:worker",
     "status": "reconciler.cli.status:status",
     "explain": "reconciler.cli.explain:explain",
     "why-not": "reconciler.cli.explain:why_not",
