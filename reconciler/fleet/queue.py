@@ -23,8 +23,8 @@ from reconciler.daemon.timetable import ALARM, Duty
 from reconciler.store.looks import Look
 
 CONTROL, PROMPT, TROUBLED = "control", "prompt", "troubled"
-TICK = "*/{every} * * * * *"
-TICK_EVERY_S = 2
+EVERY = "* * * * * */{}"  # the sixth field is the second
+TICK_EVERY_S, BURY_EVERY_S = 2, 10
 STALE_S = 30.0  # a tick that waited so long for a place is behind others that say the same
 HEARTBEAT_S, DEAD_AFTER_S = 5.0, 30.0
 KEPT_H = 24 * 7  # for how long a job that failed can be looked at
@@ -51,14 +51,14 @@ def build(conninfo: str, crew: Crew, *, pool: int = 4, tick_every_s: int = TICK_
     for duty in WORK:
         app.task(name=task_name(duty), queue=PROMPT)(_looking(crew))
 
-    @app.periodic(cron=TICK.format(every=tick_every_s))
+    @app.periodic(cron=EVERY.format(tick_every_s))
     @app.task(name="reconciler.tick", queue=CONTROL)
     async def tick(timestamp: int) -> int:
         if await _age_s(app, timestamp) > STALE_S:
             return 0
         return await defer(app, crew.due)
 
-    @app.periodic(cron="*/10 * * * * *")
+    @app.periodic(cron=EVERY.format(BURY_EVERY_S))
     @app.task(name="reconciler.bury", queue=CONTROL)
     async def bury(timestamp: int) -> int:  # noqa: ARG001 (procrastinate hands it over)
         return await bury_dead(app)

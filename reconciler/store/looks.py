@@ -72,7 +72,12 @@ def leave(session: Session, lease: Lease, *, look_s: float, duty: str, is_troubl
     session.flush()
 
 
-def to_tell(session: Session, tenants: Collection[str], at: datetime) -> frozenset[str]:
-    """The tenants that owe somebody a notice which is due at `at`."""
-    query = select(NoticeRow.tenant).where(NoticeRow.state == State.QUEUED.value, col(NoticeRow.next_at) <= at)
+def to_tell(session: Session, tenants: Collection[str], at: datetime, *, now_s: float | None = None) -> frozenset[str]:
+    """The tenants that owe somebody a notice which is due at `at`, and whom nobody has: whoever has one tells it too."""
+    now = leases.now_s(session) if now_s is None else now_s
+    query = (
+        select(NoticeRow.tenant)
+        .join(LeaseRow, col(LeaseRow.tenant) == NoticeRow.tenant)
+        .where(NoticeRow.state == State.QUEUED.value, col(NoticeRow.next_at) <= at, col(LeaseRow.until_s) <= now)
+    )
     return frozenset(session.exec(query.distinct())) & frozenset(tenants)
