@@ -14,6 +14,8 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
+from sqlmodel import Session
 
 from reconciler.store.database import BUSY_TIMEOUT_S, Database, open_database
 from tests.make_postgres import NoServer, the_server
@@ -56,6 +58,15 @@ def a_place(engine: str, folder: Path) -> Iterator[Place]:
         pytest.skip(str(error))
     with server.store() as url:
         yield url
+
+
+def without_triggers(session: Session) -> None:
+    """What whoever owns the store can do to it: from here to the end of the transaction no trigger refuses anything."""
+    if session.get_bind().dialect.name == SERVER:
+        session.execute(text("SET LOCAL session_replication_role = replica"))
+        return
+    for name in session.execute(text("SELECT name FROM sqlite_master WHERE type = 'trigger'")).scalars().all():
+        session.execute(text(f"DROP TRIGGER {name}"))
 
 
 @contextmanager

@@ -57,7 +57,8 @@ rm -rf "$2"
 # The session of whoever else is still connected ends too. Triggers that refuse DELETE do not run.
 EMPTY = b"""
 DO $$ DECLARE t record; has_rows boolean; BEGIN
-  PERFORM pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid();
+  PERFORM pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid();
   SET LOCAL session_replication_role = replica;
   FOR t IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version' LOOP
     EXECUTE format('SELECT EXISTS (SELECT FROM public.%I)', t.tablename) INTO has_rows;

@@ -194,8 +194,10 @@ def export(
     if kinds:
         query = query.where(_C.kind.in_(sorted(kinds)))
     values = {"tenant": tenant, "after": after}
-    for found in session.connection().execute(query, values, execution_options={"yield_per": 1000}):
-        yield _exported(found)
+    # Closed also when its reader stops early: on PostgreSQL it is a cursor of the server's.
+    with session.connection().execute(query, values, execution_options={"yield_per": 1000}) as result:
+        for found in result:
+            yield _exported(found)
 
 
 def hashes(session: Session, tenant: str) -> list[bytes]:
