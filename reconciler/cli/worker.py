@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import suppress
+from importlib.util import find_spec
 
 import click
 
@@ -23,16 +24,19 @@ def worker(ctx: click.Context, concurrency: int, metrics_port: int | None) -> in
     from reconciler.clock import SystemClock
     from reconciler.daemon import Wishes, signals
     from reconciler.daemon.sdnotify import Systemd
+    from reconciler.errors import UserError
     from reconciler.logs import configure
     from reconciler.wiring import pick_tenant
+
+    if find_spec("procrastinate") is None:
+        raise UserError("workers need the extra [fleet]; install license-reconciler[fleet]")
+    from reconciler.fleet.opening import working
 
     given = options(ctx)
     settings, wall, wishes = given.settings, SystemClock(), Wishes()
     only = pick_tenant(settings, given.tenant) if given.tenant is not None else None
     log = configure(sys.stderr, wall, format=settings.log.format, level=settings.log.level)
     manager = Systemd(os.environ)
-    from reconciler.fleet.opening import working
-
     with (
         suppress(KeyboardInterrupt, Interrupted),
         signals(wishes, Interrupted),
@@ -42,7 +46,7 @@ def worker(ctx: click.Context, concurrency: int, metrics_port: int | None) -> in
     ):
         click.echo(f"Works for {', '.join(sorted(fleet.tenants()))}.")
         manager.tell("READY=1", f"STATUS=works for {len(fleet.tenants())} tenants")
-        with manager.watched(lambda: True):
+        with manager.watched(lambda: fleet.is_alive):
             fleet.run()
         manager.tell("STOPPING=1")
     return 0

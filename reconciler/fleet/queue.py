@@ -29,7 +29,7 @@ STALE_S = 30.0  # a tick that waited so long for a place is behind others that s
 HEARTBEAT_S, DEAD_AFTER_S = 5.0, 30.0
 KEPT_H = 24 * 7  # for how long a job that failed can be looked at
 NOTICES = Duty.NOTICES.value
-WORK = tuple(duty.value for duty in (Duty.FULL, Duty.QUICK, Duty.PULL, Duty.NOTICES, Duty.CHECKPOINT)) + (ALARM,)
+WORK = (*(duty.value for duty in Duty), ALARM)
 
 
 @dataclass(frozen=True)

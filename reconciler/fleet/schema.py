@@ -1,4 +1,4 @@
-"""The tables of the queue, which are procrastinate's own. They are made with the store's, by `reconciler db upgrade`."""
+"""The tables of the queue, which are procrastinate's. They are made with the store's, by `reconciler db upgrade`."""
 
 from __future__ import annotations
 

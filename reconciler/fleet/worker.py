@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import psycopg
 from procrastinate import App
@@ -24,6 +24,7 @@ from reconciler.store.database import Database
 from reconciler.store.looks import Look
 
 LOOK_S = 0.2  # how soon a stop is seen
+STALLED_AFTER_S = 60.0
 NOTICES = "notices"
 SHARE = 4  # of so many places, one is for tenants that are slow or failing
 
@@ -65,6 +66,12 @@ class Fleet:
     wishes: Wishes
     concurrency: int = 4
     tick_every_s: int = 2
+    _beat: float | None = field(default=None, init=False)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the loop that takes jobs moves; turns move in threads of their own, and each ends by itself."""
+        return self._beat is None or self.clock.monotonic() - self._beat < STALLED_AFTER_S
 
     def run(self) -> None:
         """Work until the worker has to stop. Raises UserError when there is no queue in the store."""
@@ -132,6 +139,7 @@ class Fleet:
 
     async def _stopped(self) -> None:
         while not self.wishes.is_stopping:
+            self._beat = self.clock.monotonic()
             await asyncio.sleep(LOOK_S)
 
     async def _pause(self, seconds: float) -> None:

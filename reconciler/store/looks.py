@@ -60,7 +60,7 @@ def left_over(session: Session, tenant: str) -> str:
 
 
 def leave(session: Session, lease: Lease, *, look_s: float, duty: str, is_troubled: bool, left_over: str) -> None:
-    """Say when to look next, for what, and leave what the next one needs. Raises LeaseLost, and then nothing is left."""
+    """Say when to look next, for what, and leave what the next one needs. Raises LeaseLost: nothing was left."""
     leases.guard(session, lease)
     row = session.exec(
         select(LeaseRow).where(LeaseRow.tenant == lease.tenant, LeaseRow.epoch == lease.epoch).with_for_update()
@@ -73,7 +73,7 @@ def leave(session: Session, lease: Lease, *, look_s: float, duty: str, is_troubl
 
 
 def to_tell(session: Session, tenants: Collection[str], at: datetime, *, now_s: float | None = None) -> frozenset[str]:
-    """The tenants that owe somebody a notice which is due at `at`, and whom nobody has: whoever has one tells it too."""
+    """The tenants that owe a notice which is due at `at`, and whom nobody has: whoever has one tells it too."""
     now = leases.now_s(session) if now_s is None else now_s
     query = (
         select(NoticeRow.tenant)

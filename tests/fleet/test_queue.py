@@ -1,4 +1,4 @@
-"""The queue between workers: a job for each tenant that is due and never two, whoever ticks, dies or loses the database."""
+"""The queue between workers: one job for each tenant that is due, whoever ticks, dies or loses the database."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_places_for_those_in_trouble_are_few_and_never_all():
 
 
 class Hands:
-    """Stands for the turns of tenants: what was taken, and a wait that a test ends. Each turn makes its tenant not due."""
+    """Stands for turns: what was taken, and a wait that a test ends. Each makes its tenant not due."""
 
     def __init__(self, database: Database) -> None:
         self.database, self.taken, self.gate = database, [], threading.Event()
