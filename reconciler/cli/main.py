@@ -46,6 +46,7 @@ COMMANDS = {
     "doctor": "reconciler.cli.doctor:doctor",
     "catalogue": "reconciler.cli.catalogue:catalogue",
     "rules": "reconciler.cli.rules:rules",
+    "tenants": "reconciler.cli.tenants:tenants",
     "sandbox": "reconciler.cli.sandbox:sandbox",
     "db": "reconciler.cli.db:db",
 }

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from sqlmodel import Session, col, select
 
@@ -43,6 +43,23 @@ def due(
     )
     found = (Look(tenant, duty, is_troubled) for tenant, duty, is_troubled in session.exec(query) if tenant in ours)
     return tuple(look for look, _ in zip(found, range(limit), strict=False))
+
+
+@dataclass(frozen=True, slots=True)
+class NextLook:
+    """When a worker looks at a tenant next, and what for."""
+
+    at: datetime
+    duty: str
+    is_troubled: bool
+
+
+def next_of(session: Session, tenant: str) -> NextLook | None:
+    """When a tenant is looked at next; None when no worker ever had it."""
+    row = session.exec(select(LeaseRow).where(LeaseRow.tenant == tenant)).first()
+    if row is None or not row.left_over:
+        return None
+    return NextLook(datetime.fromtimestamp(row.look_s, UTC), row.duty, row.is_troubled)
 
 
 def know(session: Session, tenants: Collection[str]) -> int:

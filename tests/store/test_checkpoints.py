@@ -17,7 +17,7 @@ from reconciler.store import checkpoints, journal, persons, retention, sinks
 from reconciler.store.checkpoints import Inconsistent
 from reconciler.store.database import Database, row_counts
 from reconciler.store.fit import TEXT_MAX
-from reconciler.store.persons import VEIL
+from reconciler.store.persons import VEIL, Veils
 from tests.make import DAY, HOUR, MONDAY
 from tests.make_audit import KEY, TENANT
 from tests.make_database import without_triggers
@@ -261,7 +261,8 @@ def counted():
 
 @pytest.fixture
 def veiled(database):
-    database.info[VEIL] = Veil(b"v" * 32, counted())
+    veil = Veil(b"v" * 32, counted())
+    database.info[VEIL] = Veils(lambda _: veil)
     return database
 
 
@@ -327,7 +328,8 @@ def test_whom_the_log_forgot_is_not_remembered_by_a_later_row(veiled):
 
 def test_a_key_of_another_installation_reads_nothing(veiled):
     tell(veiled, ADA_ID, body={"comment": "private"})
-    veiled.info[VEIL] = Veil(b"w" * 32, counted())
+    other = Veil(b"w" * 32, counted())
+    veiled.info[VEIL] = Veils(lambda _: other)
 
     with veiled.read() as session:
         assert journal.rows_since(session, TENANT, MONDAY, "config")[0].body["comment"].startswith("t_")
