@@ -45,7 +45,7 @@ from reconciler.loop.guards.judge import FIGHT
 from reconciler.loop.learn import learn, taught
 from reconciler.loop.look import Eyes, look, look_back
 from reconciler.loop.notary import Notary
-from reconciler.loop.observe import Scope, Seen, mark_looked, observe
+from reconciler.loop.observe import Pace, Scope, Seen, mark_looked, observe
 from reconciler.loop.permits import permits
 from reconciler.loop.plan import Bounds, plan
 from reconciler.loop.pull import Reader, pull
@@ -330,7 +330,8 @@ def _record(
     at = d.clock.now()
     endings = record(endings, d.desk, plan_digest=gates.plan_digest, cycle=run.cycle, at=at, shadowing=shadowing)
     if shadowing is not None and not run.scope.is_named:
-        settle(shadowing, d.meter, (e.state.key for e in endings), at)
+        is_whole = run.scope.pace is Pace.EVERY
+        settle(shadowing, d.meter, (e.state.key for e in endings), at, is_whole=is_whole)
     void = keep(d.database, d.tenant, endings, cycle=run.cycle, at=d.clock.now())
     told = deliver(d.desk, sender, post, plan_digest=gates.plan_digest, only=_tickets(run, endings))
     told.problems.extend(void)

@@ -12,7 +12,7 @@ from typing import Any
 
 from desired_state.model import SkuId
 from reconciler.answers.values import ITEM, REQUEST, Answer
-from reconciler.model import Action, ActionKind, AnswerKind
+from reconciler.model import Action, ActionKind, AnswerKind, Assignment
 
 Effect = Mapping[str, Any]
 LOSSES = frozenset({"without", "left"})
@@ -40,6 +40,14 @@ def _of(action: Action, name: Callable[[SkuId], str]) -> Iterable[Effect]:
             yield {"do": "left", "group": action.group}
         case ActionKind.REPROCESS:
             yield {"do": "reprocess", "group": action.group}
+
+
+def base(would: Iterable[Effect], rows: Iterable[Assignment] | None) -> dict[str, Any]:
+    """What a later look is compared with, as JSON values: which services of the licences that would be changed are off
+    already, by SKU. `rows` None: what the person has was not shown."""
+    touched = {e["sku"] for e in would if e["do"] == "licence"}
+    off = {a.sku: sorted(a.disabled_plans) for a in rows or () if a.group is None and a.sku in touched}
+    return {"off": off} if off else {}
 
 
 def is_removal(would: Collection[Effect]) -> bool:

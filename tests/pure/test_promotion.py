@@ -32,7 +32,7 @@ from reconciler.promotion import desk
 from reconciler.promotion.agreement import agreements, lower_bound
 from reconciler.promotion.judge import Now, judge
 from reconciler.promotion.values import Axis, Outcome, Shadow
-from tests.make import ADA, E3, E5, HOUR, MONDAY, SWAY, VISIO, a_line, a_ticket, a_user
+from tests.make import ADA, E3, E5, HOUR, MONDAY, SWAY, VISIO, YAMMER, a_line, a_ticket, a_user
 
 WEEK = timedelta(days=7)
 GROUP = GroupId("99999999-9999-4999-8999-999999999999")
@@ -68,6 +68,7 @@ def approval(state: State, verdict: Verdict | None = None, reason: str = "", dig
     )  # fmt: skip
 
 
+REMOVAL = shadow({"do": "without", "sku": E3, "name": "SPE_E3"}, is_removal=True)
 PROVEN_BY_E5 = Proof(Access.PROVEN, sku=E5)
 LATE = 7 * 24
 CASES: list[tuple[str, Shadow, Now, Outcome, str]] = [
@@ -116,6 +117,27 @@ CASES: list[tuple[str, Shadow, Now, Outcome, str]] = [
     ("asked and not answered yet", shadow(), now(finding(), approval=approval(State.PENDING)), Outcome.WAITING, ""),
     ("another request was approved", shadow(),
      now(finding(), approval=approval(State.DONE, Verdict.APPROVE, "", "e" * 64)), Outcome.WAITING, ""),
+    ("as it was before anybody acted", shadow(base={"off": {VISIO: [SWAY]}}), now(finding(holds={VISIO: (SWAY,)})),
+     Outcome.WAITING, ""),
+    ("as it was, for long", shadow(base={"off": {VISIO: [SWAY]}}), now(finding(holds={VISIO: (SWAY,)}), hours=LATE),
+     Outcome.NOBODY_ACTED, ""),
+    ("other services than before, and than ours", shadow(base={"off": {VISIO: [SWAY]}}),
+     now(finding(holds={VISIO: (YAMMER,)})), Outcome.DIFFERED, "other service plans"),
+    ("switched on as we would", shadow(base={"off": {VISIO: [SWAY]}}), now(finding(Rest.PROVEN, holds={VISIO: ()})),
+     Outcome.AGREED, "same state"),
+    ("worked out again", shadow({"do": "reprocess", "group": GROUP}), now(finding(Rest.PROVEN, user=by_group())),
+     Outcome.AGREED, "same state"),
+    ("given directly instead of worked out again", shadow({"do": "reprocess", "group": GROUP}),
+     now(finding(Rest.PROVEN, holds={VISIO: ()}, proof=Proof(Access.PROVEN, sku=VISIO))),
+     Outcome.DIFFERED, "directly"),
+    ("whether it is kept could not be read", REMOVAL,
+     now(finding(Rest.HOLD, holds={E3: ()}, cause=Cause.REMOTE_FAILING)), Outcome.WAITING, ""),
+    ("whether it is kept could not be read for long", REMOVAL,
+     now(finding(Rest.HOLD, holds={E3: ()}, cause=Cause.REMOTE_FAILING), hours=LATE), Outcome.CANNOT_TELL, ""),
+    ("all licences of a leaver went", REMOVAL, now(finding(user=a_user(is_enabled=False))), Outcome.CANNOT_TELL,
+     "disabled"),
+    ("a request that is still open after that time", shadow(step="suggest"),
+     now(finding(), approval=approval(State.PENDING), hours=2 * LATE), Outcome.WAITING, ""),
     ("asked, and done by hand", shadow(), now(finding(holds={VISIO: ()}), approval=approval(State.CANCELLED), by=TOM),
      Outcome.AGREED, "Tom Weber"),
 ]  # fmt: skip
@@ -130,19 +152,24 @@ def test_what_people_made_of_it(recorded, at, outcome, why):
 
 
 STANDS = LineState(LineKey("RITM0000001", 1), Phase.GRANTED)
+LOST = replace(STANDS, phase=Phase.DRIFTED, cause="removed_later")
+STOOD, US = finding(Rest.PROVEN, holds={VISIO: ()}), replace(TOM, kind=ActorKind.US)
 
 
 @pytest.mark.parametrize(
     ("at", "outcome"),
     [
-        (now(hours=5, state=STANDS), Outcome.WAITING),
-        (now(hours=LATE, state=STANDS), Outcome.AGREED),
+        (now(STOOD, hours=5, state=STANDS), Outcome.WAITING),
+        (now(STOOD, hours=LATE, state=STANDS), Outcome.AGREED),
         (now(finding(aftermath=Aftermath(Loss.REMOVED, TOM))), Outcome.DIFFERED),
-        (now(finding(aftermath=Aftermath(Loss.REMOVED, replace(TOM, kind=ActorKind.US)))), Outcome.WAITING),
+        (now(finding(aftermath=Aftermath(Loss.REMOVED, US))), Outcome.WAITING),
+        (now(finding(aftermath=Aftermath(Loss.REMOVED, US)), hours=2 * LATE, state=LOST), Outcome.CANNOT_TELL),
         (now(finding(aftermath=Aftermath(Loss.ERROR, None))), Outcome.WAITING),
-        (now(hours=LATE, state=replace(STANDS, phase=Phase.REVIEW)), Outcome.WAITING),
-        (now(hours=2 * LATE, state=replace(STANDS, phase=Phase.REVIEW)), Outcome.CANNOT_TELL),
-        (now(hours=LATE, state=replace(STANDS, cause="remote_failing")), Outcome.WAITING),
+        (now(finding(), hours=LATE, state=replace(STANDS, phase=Phase.REVIEW)), Outcome.WAITING),
+        (now(finding(), hours=2 * LATE, state=replace(STANDS, phase=Phase.REVIEW)), Outcome.CANNOT_TELL),
+        (now(STOOD, hours=LATE, state=replace(STANDS, cause="remote_failing")), Outcome.WAITING),
+        (now(hours=LATE, state=STANDS), Outcome.WAITING),  # remembered, and not looked at
+        (now(hours=2 * LATE, state=STANDS), Outcome.CANNOT_TELL),
         (now(hours=LATE), Outcome.WAITING),
         (now(hours=2 * LATE), Outcome.CANNOT_TELL),
     ],

@@ -16,7 +16,7 @@ from reconciler.explain import as_json, explain
 from reconciler.line import Decision, Gated, Lane
 from reconciler.loop.cycle import Run, choke_point
 from reconciler.loop.gate import Gates
-from reconciler.loop.observe import Scope
+from reconciler.loop.observe import Pace, Scope
 from reconciler.loop.send import Stopped, Write
 from reconciler.model import Reply
 from reconciler.once import once
@@ -45,6 +45,7 @@ from tests.simulation.make_pilot import (
 )
 
 PEOPLE = 12
+OFF = ("VISIOONLINE", "VISIO_CLIENT_SUBSCRIPTION")  # service plans of the SKU
 
 
 def first(day: Day, share: str, people: int = PEOPLE) -> set[int]:
@@ -280,6 +281,9 @@ def test_in_suggest_a_yes_agrees_and_a_no_differs(tmp_path):
 
         day.wait(8 * 1440)
         day.cycle()
+        assert outcomes(day)[2] == "waiting"  # the request was open until this cycle let it expire
+        day.wait(5)
+        day.cycle()
         assert outcomes(day)[2] == "nobody_acted"
 
 
@@ -319,6 +323,43 @@ def test_what_we_write_ourselves_after_a_promotion_is_nobodys_agreement(tmp_path
         assert outcomes(day) == ["overtaken"]
 
 
+def test_a_licence_whose_service_is_off_differs_from_ours_only_once_somebody_touches_it(tmp_path):
+    world = pilot(3)
+    for n in range(3):
+        user = world.directory.user(f"p{n}@contoso.example")
+        world.directory.grant(user.user_id, SKU, disabled=OFF)
+    with a_pilot(tmp_path, "observe", world=world) as day:
+        day.cycle()
+        day.wait(30)
+        day.cycle()
+        assert [len(e["off"]) for s in kept(day).values() for e in s.would] == [1] * 3
+        assert outcomes(day) == ["waiting"] * 3
+
+        gives(day, 0, disabled=OFF[:1])
+        gives(day, 1)
+        day.wait(30)
+        day.cycle()
+
+        assert outcomes(day) == ["agreed", "differed", "waiting"]
+
+
+def test_a_grant_that_no_cycle_has_looked_at_since_is_not_believed_to_stand(tmp_path):
+    quick, scan = Scope(pace=Pace.QUICK), Scope(pace=Pace.SCAN)
+    with a_pilot(tmp_path, "enforce", people=2) as day:
+        day.cycle()
+        day.wait(30)
+        day.cycle()
+        takes(day, 0)
+        day.wait(8 * 1440)
+        once(day.app, quick)  # both lines are at rest
+        assert outcomes(day) == ["waiting", "waiting"]
+
+        once(day.app, scan)
+        day.cycle()
+
+        assert outcomes(day) == ["differed", "agreed"]
+
+
 # --- tickets ------------------------------------------------------------------------------------------------------
 
 
@@ -343,6 +384,30 @@ def test_a_ticket_that_people_close_as_we_would_have_is_an_agreement_about_answe
         day.wait(8 * 1440)
         day.cycle()
         assert outcomes(day, Axis.ANSWERS)[2] == "nobody_acted"
+
+
+def test_a_ticket_that_we_close_ourselves_after_a_step_is_nobodys_agreement(tmp_path):
+    with a_pilot(tmp_path, "observe", people=2) as day:
+        day.cycle()
+        gives(day, 0)
+        gives(day, 1)
+        day.wait(10)
+        day.cycle()
+        close(day, 1, "3")
+        assert outcomes(day, Axis.ANSWERS) == ["waiting"] * 2
+        world = day.world
+    with a_pilot(tmp_path, "observe", "full", world=world) as day:
+        for change in (takes, gives):
+            change(day, 0)
+            for _ in range(3):
+                day.wait(20)
+                day.cycle()
+
+        (task,) = (t for t in day.tasks(ticket(0)) if not t["correlation_id"])
+        us = day.world.instance.user(hosts.SERVICENOW_USER)
+        assert us is not None
+        assert (task["state"], task["closed_by"]) == ("3", us["sys_id"])
+        assert outcomes(day, Axis.ANSWERS) == ["overtaken", "agreed"]
 
 
 def test_our_own_task_counts_by_how_people_close_it(tmp_path):
