@@ -1,8 +1,8 @@
 """Which step the evidence carries, forward or back, and the lines of config.toml that make it. Pure.
 
 A product goes observe, suggest, enforce for the first few, for half, for all; its answers silent, note, task, full.
-What counts for a step is what was seen under the step before it. Nothing here changes anything: a person writes the
-lines.
+What counts for a step is what was seen under the step before it, and against it also what differed under a further one:
+stepping back forgets nothing. Nothing here changes anything: a person writes the lines.
 """
 
 from __future__ import annotations
@@ -86,7 +86,9 @@ def advise(product: str, axis: Axis, now: Position, shadows: Iterable[Shadow], w
     """What the evidence of one product carries. `shadows` are all that the window has."""
     mine = [s for s in shadows if s.product == product]
     under = now.answers if axis is Axis.ANSWERS else now.mode
-    found = agreements(mine, axis=axis, steps=(under,)).get(product, Agreement(product, axis))
+    order = LEVELS if axis is Axis.ANSWERS else MODES
+    further = order[order.index(under) + 1 :]
+    found = agreements(mine, axis=axis, steps=(under,), against=further).get(product, Agreement(product, axis))
     after = step_after(now, axis, watching.canary_share)
     back = _back(found, watching) if axis is Axis.MODE and now.mode == "enforce" else ""
     return Advice(product, axis, now, after, found, lacks(found, watching) if after is not None else (), back)
@@ -95,8 +97,8 @@ def advise(product: str, axis: Axis, now: Position, shadows: Iterable[Shadow], w
 def lacks(found: Agreement, watching: Watching) -> tuple[str, ...]:
     """What the evidence lacks for a step, () where it is enough."""
     missing = []
-    if found.decided < watching.decided_min:
-        missing.append(f"{watching.decided_min - found.decided} more lines decided by people")
+    if found.accounts < watching.decided_min:
+        missing.append(f"{watching.decided_min - found.accounts} more accounts with a line that people decided")
     elif (found.bound or 0.0) < watching.agreement_min:
         missing.append(
             f"an agreement of at least {watching.agreement_min:.0%}, sure by 95 %; now it is {found.bound or 0.0:.1%}"

@@ -16,6 +16,7 @@ def line_json(shadow: Shadow) -> dict[str, Any]:
         "step": shadow.step,
         "outcome": shadow.outcome.value,
         "would": sentence(shadow.would),
+        "told": told(shadow),
         "why": shadow.why,
         "by": shadow.by or None,
         "digest": shadow.digest,

@@ -278,7 +278,7 @@ def test_the_bound_is_below_the_ratio_and_grows_with_each_agreement(agreed, diff
 
 @given(st.lists(st.tuples(st.sampled_from(Outcome), st.sampled_from(["a", "b"]), st.booleans())))
 def test_unknown_is_never_an_agreement_and_every_shadow_is_counted_once(made):
-    every = [shadow(product=p, outcome=o, is_removal=r) for o, p, r in made]
+    every = [shadow(product=p, outcome=o, is_removal=r, user=f"u{n}") for n, (o, p, r) in enumerate(made)]
 
     found = agreements(every, axis=Axis.MODE)
 
