@@ -68,22 +68,27 @@ class Shadowing:
     approvals: Mapping[LineKey, Approval] = field(default_factory=dict)
     observed: Observed | None = None
     known: set[tuple[LineKey, Axis, str]] = field(default_factory=set)
+    learned: set[str] = field(default_factory=set)  # tickets of which all that is kept is known
     has_grown: bool = False
 
     # --- what would be done
 
-    def expect(self, endings: Iterable[Ending], observed: Observed, at: datetime) -> None:
-        """Look up which of what would be done for these lines is kept already."""
+    def expect(self, endings: Sequence[Ending], observed: Observed, at: datetime) -> None:
+        """Look up, in one read, what is kept already of the tickets for which something may be new."""
         self.observed = observed
         self.known = {(s.line, s.axis, s.digest) for own in self.waiting.values() for s in own}
+        moved = {e.state.key.ticket for e in endings if _is_news(e)}
         fresh = [s for e in endings if (s := self._would(e, at)) is not None]
-        unsure = {s.line.ticket for s in fresh if (s.line, s.axis, s.digest) not in self.known}
-        if unsure:
-            self._learn(unsure)
+        self._learn(moved | {s.line.ticket for s in fresh if (s.line, s.axis, s.digest) not in self.known})
 
     def _learn(self, tickets: Collection[str]) -> None:
+        """Read what is kept of some tickets, unless it is known: what was told comes again where one goes to and fro."""
+        unknown = set(tickets) - self.learned
+        if not unknown:
+            return
+        self.learned |= unknown
         with self.database.read() as session:
-            kept = shadows.of_tickets(session, self.tenant, tickets)
+            kept = shadows.of_tickets(session, self.tenant, unknown)
         self.known |= {(s.line, s.axis, s.digest) for s in kept}
 
     def of_line(self, ending: Ending, at: datetime) -> Changed:
@@ -117,7 +122,7 @@ class Shadowing:
             return Changed((), tuple(judged))
         if level == "full":
             return Changed((), (*judged, *self._replaced(group, judged, _ANSWERED, at)))
-        self._learn({ticket.number})  # what was told comes again where a ticket goes to and fro
+        self._learn({ticket.number})
         fresh = self._answers(ticket, group, would, level, at)
         self.has_grown |= bool(fresh)
         mine = {s.line for s in fresh}
@@ -294,6 +299,11 @@ def settle(shadowing: Shadowing, meter: Meter, seen: Iterable[LineKey], at: date
         shadows.prune(session, shadowing.tenant, at - shadowing.watching.keep)
     for shadow in left:
         meter.compared(shadow.product, shadow.axis.value, shadow.outcome.value)
+
+
+def _is_news(ending: Ending) -> bool:
+    """Whether a ticket may be told something about the line; one that this misses is read by itself."""
+    return ending.state != ending.gated.proposal.finding.line.state or bool(ending.outcomes)
 
 
 def _is_ours(shadow: Shadow, ending: Ending) -> bool:
