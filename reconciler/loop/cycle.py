@@ -235,7 +235,16 @@ def choke_point(d: Deps, run: Run, post: Guards, gates: Gates) -> Sender:
             consume(d.asking, session, write, needed, run.cycle)
 
     return Sender(
-        d.database, d.tenant, run.cycle, d.clock, lease, may.refuse, post, notary=d.notary, meter=d.meter, tracer=d.tracer
+        d.database,
+        d.tenant,
+        run.cycle,
+        d.clock,
+        lease,
+        may.refuse,
+        post,
+        notary=d.notary,
+        meter=d.meter,
+        tracer=d.tracer,
     )
 
 

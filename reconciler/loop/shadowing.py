@@ -82,7 +82,7 @@ class Shadowing:
         self._learn(moved | {s.line.ticket for s in fresh if (s.line, s.axis, s.digest) not in self.known})
 
     def _learn(self, tickets: Collection[str]) -> None:
-        """Read what is kept of some tickets, unless it is known: what was told comes again where one goes to and fro."""
+        """Read what is kept of some tickets, once: what was told comes again where one goes to and fro."""
         unknown = set(tickets) - self.learned
         if not unknown:
             return

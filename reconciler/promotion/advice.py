@@ -174,9 +174,10 @@ def _and(parts: Iterable[str]) -> str:
 def positions(document: Mapping[str, Any], products: Iterable[str]) -> dict[str, Position]:
     """How far a kept configuration lets each of some products go; a key that is not there is read as its default."""
     tenant, overlays = document.get("tenant") or {}, document.get("products") or {}
+    share = tenant.get("enforce_share")
     own = Position(
         str(tenant.get("mode") or "observe"),
-        Decimal(str(tenant.get("enforce_share") or ALL)),
+        Decimal(str(share)) if share is not None else ALL,
         str(tenant.get("answers") or "silent"),
     )
     return {key: narrowed(own, overlays.get(key) or {}) for key in products}
@@ -206,8 +207,6 @@ def lines(tenant: str, own: Position, products: Mapping[str, Position], product:
         max(own.share, to.share),
         max(own.answers, to.answers, key=LEVELS.index),
     )
-    if own.mode != "enforce" and wide.mode == "enforce":
-        wide = replace(wide, share=own.share)  # nobody is enforced for yet: what the share says moves nothing
     told = [f"[tenants.{tenant}]", *_keys(own, wide)] if wide != own else []
     if wide != own:
         for key in sorted(k for k in products if k != product):

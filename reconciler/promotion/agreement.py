@@ -81,10 +81,11 @@ class Agreement:
             few = f", all of them for {self.accounts_agreed} of {self.accounts} accounts"
             said += f"{few if self.accounts < self.decided else ''} {sure}"
             said += f", {differed} differ"
+        waits = self.count(Outcome.WAITING)
         more = {
             f"{left} cannot be told": left,
             f"nobody acted on {self.count(Outcome.NOBODY_ACTED)}": self.count(Outcome.NOBODY_ACTED),
-            f"{self.count(Outcome.WAITING)} wait": self.count(Outcome.WAITING),
+            f"{waits} {'waits' if waits == 1 else 'wait'}": waits,
         }
         return ", ".join([said, *(words for words, count in more.items() if count)])
 

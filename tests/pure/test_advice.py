@@ -201,9 +201,16 @@ def test_positions_of_a_kept_configuration_are_the_narrower_of_product_and_tenan
     assert positions({}, ["a"])["a"] == Position()
 
 
+@pytest.mark.parametrize("nobody", ["0", "0.0", 0, 0.0])
+def test_a_share_of_nobody_is_no_share_that_is_left_out(nobody):
+    document = {"tenant": {"mode": "enforce", "enforce_share": nobody}}
+
+    assert positions(document, ["a"])["a"].share == 0
+
+
 # --- the lines ----------------------------------------------------------------------------------------------------
 
-SHARES = st.sampled_from([TENTH, Decimal("0.5"), ALL])
+SHARES = st.sampled_from([Decimal(0), Decimal("0.05"), TENTH, Decimal("0.5"), ALL])
 POSITIONS = st.builds(Position, st.sampled_from(MODES), SHARES, st.sampled_from(LEVELS))
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from desired_state.model import GroupId, LineKey, Says, Task
+from desired_state.model import GroupId, LineKey, ProductKey, Says, Task
 from reconciler.approvals.values import Approval, Decision, Human, State, Verdict
 from reconciler.causes import Cause
 from reconciler.lifecycle import Phase
@@ -27,11 +27,13 @@ from reconciler.line import (
     Proof,
     Rest,
 )
-from reconciler.model import Assignment
+from reconciler.model import Action, ActionKind, Assignment, Undo
 from reconciler.promotion import desk
 from reconciler.promotion.agreement import agreements, lower_bound
+from reconciler.promotion.effects import effects, sentence
 from reconciler.promotion.judge import Now, judge
 from reconciler.promotion.values import Axis, Outcome, Shadow
+from reconciler.promotion.words import told
 from tests.make import ADA, E3, E5, HOUR, MONDAY, SWAY, VISIO, YAMMER, a_line, a_ticket, a_user
 
 WEEK = timedelta(days=7)
@@ -234,6 +236,24 @@ def test_what_people_made_of_the_ticket(would, before, after, says, level, outco
     assert desk.judge(recorded, now(found)).outcome is outcome
 
 
+@pytest.mark.parametrize(
+    ("after", "by", "at"),
+    [
+        ({"tasks": (replace(OURS, state="3", is_active=False),)}, "", None),
+        ({"is_active": False, "closed_by": "tom.weber", "closed_at": MONDAY + HOUR}, "tom.weber", MONDAY + HOUR),
+        ({"is_active": False}, "", None),
+    ],
+)
+def test_who_closed_a_task_is_not_read_and_whoever_wrote_the_ticket_last_is_not_taken_for_them(after, by, at):
+    before = replace(OPEN, updated_by="ada", updated_at=MONDAY)
+    recorded = shadow(CLOSE, axis=Axis.ANSWERS, step="silent", base=desk.base(before))
+    found = replace(finding(), line=replace(a_line(says=Says.FULFILLED), ticket=replace(before, **after)))
+
+    seen = desk.judge(recorded, now(found))
+
+    assert (seen.outcome, seen.by, seen.acted_at) == (Outcome.AGREED, by, at)
+
+
 def test_an_access_that_came_without_the_ticket_says_nothing_about_the_answer():
     recorded = shadow(REOPEN, TASK, axis=Axis.ANSWERS, step="silent", base=desk.base(CLOSED))
     found = finding(Rest.PROVEN, line=replace(a_line(says=Says.FULFILLED), ticket=CLOSED))
@@ -247,6 +267,33 @@ def test_a_ticket_that_nobody_touched(hours, outcome):
     found = finding(line=replace(a_line(), ticket=OPEN))
 
     assert desk.judge(recorded, now(found, hours=hours)).outcome is outcome
+
+
+# --- words --------------------------------------------------------------------------------------------------------
+
+
+def test_a_group_is_told_by_its_name_whichever_way_the_action_has_it():
+    into = Action(
+        ActionKind.ADD_GROUP_MEMBER, ADA, ProductKey("visio"), (), {}, {"group": "Visio\u202e people"},
+        Undo.REVERSIBLE, None, group=GROUP,
+    )  # fmt: skip
+    out = replace(into, kind=ActionKind.REMOVE_GROUP_MEMBER, before={"group": {"name": "Visio", "id": GROUP}}, after={})
+
+    assert sentence(effects([into], str)) == "add to group Visio people"
+    assert sentence(effects([out], str)) == "remove from group Visio"
+    assert sentence([{"do": "left", "group": GROUP}]) == f"remove from group {GROUP}"
+
+
+@pytest.mark.parametrize(
+    ("step", "outcome", "why", "said"),
+    [
+        ("enforce", Outcome.WAITING, "", "we did: assign VISIOCLIENT directly. Nobody has turned it back yet."),
+        ("suggest", Outcome.WAITING, "", "we would have done: assign VISIOCLIENT directly. Nobody has acted yet."),
+        ("enforce", Outcome.AGREED, "It has stood.", "we did: assign VISIOCLIENT directly. It has stood."),
+    ],
+)
+def test_what_was_done_is_told_apart_from_what_would_have_been(step, outcome, why, said):
+    assert told(shadow(step=step, outcome=outcome, why=why)) == said
 
 
 # --- sums ---------------------------------------------------------------------------------------------------------

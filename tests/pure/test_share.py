@@ -18,8 +18,8 @@ from reconciler.loop.diff import Windows, diff
 from reconciler.loop.gate import Policy, gate
 from reconciler.loop.guards.watch import Watch
 from reconciler.loop.plan import Bounds, plan
-from reconciler.share import side
 from reconciler.model import PlanState
+from reconciler.share import side
 from tests.make import ADA, HOUR, MONDAY, VISIO, VISIO_WEB, a_line, a_product, a_user, seen
 from tests.make_endings import an_ended_line, licence, location, there
 

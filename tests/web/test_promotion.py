@@ -26,7 +26,15 @@ def keep(pages, agreed: int, differed: int = 0, **changes) -> None:
     with pages.database.write() as session:
         for number, outcome in enumerate([Outcome.AGREED] * agreed + [Outcome.DIFFERED] * differed):
             key = LineKey(f"RITM{number:07}", 1)
-            one = replace(base, line=key, user=f"u{number}", outcome=outcome, acted_at=at + HOUR, decided_at=at + 2 * HOUR, **changes)
+            one = replace(
+                base,
+                line=key,
+                user=f"u{number}",
+                outcome=outcome,
+                acted_at=at + HOUR,
+                decided_at=at + 2 * HOUR,
+                **changes,
+            )
             shadows.add(session, TENANT, one)
 
 
