@@ -313,8 +313,10 @@ def _is_ours(shadow: Shadow, ending: Ending) -> bool:
     line = ending.finding.line
     if any(g.at >= shadow.recorded_at for g in (*ending.state.given, *line.given)):
         return True
-    begun = line.state is not None and line.state.phase in _BEGUN and line.state.since is not None
-    return begun and line.state.since >= shadow.recorded_at
+    before = line.state
+    if before is None or before.since is None or before.phase not in _BEGUN:
+        return False
+    return before.since >= shadow.recorded_at
 
 
 def _judged(shadow: Shadow, found: Found, at: datetime) -> list[Shadow]:
