@@ -90,8 +90,13 @@ def advise(product: str, axis: Axis, now: Position, shadows: Iterable[Shadow], w
     further = order[order.index(under) + 1 :]
     found = agreements(mine, axis=axis, steps=(under,), against=further).get(product, Agreement(product, axis))
     after = step_after(now, axis, watching.canary_share)
-    back = _back(found, watching) if axis is Axis.MODE and now.mode == "enforce" else ""
-    return Advice(product, axis, now, after, found, lacks(found, watching) if after is not None else (), back)
+    is_enforced = axis is Axis.MODE and now.mode == "enforce"
+    back = _back(found, watching) if is_enforced else ""
+    missing = lacks(found, watching) if after is not None else ()
+    if is_enforced and after is not None:  # those who come in next are the ones that people are asked about now
+        asked = agreements(mine, axis=axis, steps=("suggest",)).get(product, Agreement(product, axis))
+        missing += _lacks_beside(asked, watching)
+    return Advice(product, axis, now, after, found, missing, back)
 
 
 def lacks(found: Agreement, watching: Watching) -> tuple[str, ...]:
@@ -103,11 +108,25 @@ def lacks(found: Agreement, watching: Watching) -> tuple[str, ...]:
         missing.append(
             f"an agreement of at least {watching.agreement_min:.0%}, sure by 95 %; now it is {found.bound or 0.0:.1%}"
         )
-    if found.removals_differed:
-        count = found.removals_differed
-        lines = "removal that people did" if count == 1 else "removals that people did"
-        missing.append(f"a look at {count} {lines} not want, until it is out of the window")
-    return tuple(missing)
+    return (*missing, *_unwanted(found))
+
+
+def _unwanted(found: Agreement) -> tuple[str, ...]:
+    """One removal that people did not want outweighs any ratio."""
+    count = found.removals_differed
+    if not count:
+        return ()
+    lines = "removal that people did" if count == 1 else "removals that people did"
+    return (f"a look at {count} {lines} not want, until it is out of the window",)
+
+
+def _lacks_beside(asked: Agreement, watching: Watching) -> tuple[str, ...]:
+    """What people said where they are asked still, when that speaks against asking fewer of them."""
+    if asked.ratio is None or asked.ratio >= watching.agreement_min:
+        return _unwanted(asked)
+    there = f"there it is {asked.ratio:.0%}, of {asked.accounts} accounts"
+    less = f"an agreement of at least {watching.agreement_min:.0%} where people are asked; {there}"
+    return (less, *_unwanted(asked))
 
 
 def _back(found: Agreement, watching: Watching) -> str:

@@ -135,6 +135,26 @@ def test_stepping_back_forgets_nothing_of_what_went_wrong_further_on(worse, miss
     assert any(missing in m for m in found.missing) or not missing
 
 
+@pytest.mark.parametrize(("differed", "is_ready"), [(0, True), (4, True), (5, False), (30, False)])
+def test_nobody_is_let_in_where_people_reject_what_they_are_asked_about(differed, is_ready):
+    """What was done for the first ones stands, and the others are the ones that come in next."""
+    others = [replace(s, line=LineKey(f"RITM9{n:06}", 1)) for n, s in enumerate(seen(40, differed, step="suggest"))]
+
+    found = on_mode(CANARY, [*seen(40, step="enforce"), *others])
+
+    assert found.is_ready == is_ready
+    assert is_ready or "where people are asked" in found.missing[0]
+    assert found.back == ""
+
+
+def test_one_removal_that_people_reject_where_they_are_asked_keeps_the_share_where_it_is():
+    (no,) = seen(0, 1, step="suggest", removal=True)
+
+    found = on_mode(CANARY, [*seen(40, step="enforce"), *seen(99, step="suggest")[1:], no])
+
+    assert found.missing == ("a look at 1 removal that people did not want, until it is out of the window",)
+
+
 @given(st.integers(0, 120), st.integers(0, 20), st.integers(0, 50))
 def test_what_cannot_be_told_never_makes_a_step_easier(agreed, differed, other):
     without = on_mode(OBSERVE, seen(agreed, differed))
