@@ -100,11 +100,14 @@ def _advice_json(found: Ladder, advice: Advice) -> dict[str, Any]:
 
 
 def agreement_json(found: Agreement) -> dict[str, Any]:
-    """Shares are from 0 to 1, null of nothing; the bound is one-sided, at 95 %."""
+    """Lines by outcome; accounts that were decided; shares of these from 0 to 1, null of nothing, with the bound
+    one-sided at 95 %."""
     counts = {outcome.value: found.count(outcome) for outcome in Outcome}
     return {
         **counts,
         "decided": found.decided,
+        "accounts": found.accounts,
+        "accounts_agreed": found.accounts_agreed,
         "ratio": found.ratio,
         "lower_bound": found.bound,
         "removals_differed": found.removals_differed,

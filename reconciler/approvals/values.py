@@ -39,6 +39,11 @@ class Human:
         return {"tid": self.tid, "oid": self.oid, "name": self.name, "upn": self.upn}
 
     @property
+    def described(self) -> dict[str, str]:
+        """The account as rows about requests, delegations and notices describe it: with the employee id."""
+        return {**self.told, "employee_id": self.employee_id}
+
+    @property
     def one(self) -> str:
         """Names the human behind the account: the employee id, or the account itself where that is not known."""
         number = self.employee_id.strip().casefold()

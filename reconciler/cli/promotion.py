@@ -111,6 +111,7 @@ def _show_config(out: Console, found: Ladder, advice: Advice) -> None:
 
     if advice.next is None or advice.back:
         return
-    out.print(plain_text(f"      in config.toml, for {advice.next.on(advice.axis)}:"))
+    to = advice.next.on(advice.axis)
+    out.print(plain_text(f"      in config.toml, for {to} (a key that is there already is replaced):"), soft_wrap=True)
     for line in found.config(advice):
         out.print(plain_text(f"          {line}"), soft_wrap=True)

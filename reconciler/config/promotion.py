@@ -18,7 +18,7 @@ class Promotion(Section):
     wait: Annotated[Span, Field(ge=timedelta(hours=1))] = timedelta(days=7)  # how long people have to act
     window: Span = timedelta(days=60)  # what was judged before that says nothing about today
     keep: Span = timedelta(days=180)  # how long a judgement is kept
-    decided_min: Annotated[int, Field(ge=5, le=100_000)] = 30  # lines that people decided, of one product
+    decided_min: Annotated[int, Field(ge=5, le=100_000)] = 30  # accounts with a line that people decided, by product
     agreement_min: Annotated[float, Field(ge=0.5, lt=1)] = 0.9  # its lower bound, one-sided, at 95 %
     canary_share: Annotated[Share, Field(gt=0)] = Decimal("0.1")  # that enforce is advised to begin with
 

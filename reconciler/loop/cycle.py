@@ -39,18 +39,19 @@ from reconciler.loop.diff import Windows, diff
 from reconciler.loop.ending import end
 from reconciler.loop.evidence import evidence
 from reconciler.loop.execute import Hands, acted_on, execute
-from reconciler.loop.gate import Gates, Policy, gate, mode_of
+from reconciler.loop.gate import Gates, Policy, gate
 from reconciler.loop.guarding import Guarding, Post
 from reconciler.loop.guards.judge import FIGHT
 from reconciler.loop.learn import learn, taught
 from reconciler.loop.look import Eyes, look, look_back
 from reconciler.loop.notary import Notary
-from reconciler.loop.observe import Scope, Seen, mark_looked, observe
+from reconciler.loop.observe import Pace, Scope, Seen, mark_looked, observe
+from reconciler.loop.permits import permits
 from reconciler.loop.plan import Bounds, plan
 from reconciler.loop.pull import Reader, pull
 from reconciler.loop.record import begin, keep_rules, record
 from reconciler.loop.seating import Seating, seat
-from reconciler.loop.send import Sender, Write
+from reconciler.loop.send import Guards, Sender, Write
 from reconciler.loop.shadowing import Shadowing, settle, watch
 from reconciler.loop.stops import tell_clock, tell_outside
 from reconciler.loop.subject import Naming
@@ -146,7 +147,7 @@ def cycle(d: Deps, run: Run) -> CycleReport:
         gates, books = _decide(d, run, findings, seen, post, belonging, books, at)
     while post.ask_purposes(gates.gated):  # whoever comes in for one who is left out is asked about as well
         gates, books = _decide(d, run, findings, seen, post, belonging, books, at)
-    sender = _sender(d, run, post, gates)
+    sender = choke_point(d, run, post, gates)
     outcomes = _execute(d, run, sender, post, seen, gates)
     learn(outcomes, d.database, d.tenant, cycle=run.cycle, at=d.clock.now())
     last = {} if run.is_dry else _verify(d, seen, findings, outcomes)
@@ -223,21 +224,10 @@ def _decide(
     return replace(gates, gated=told), books
 
 
-def _sender(d: Deps, run: Run, post: Post, gates: Gates) -> Sender:
+def choke_point(d: Deps, run: Run, post: Guards, gates: Gates) -> Sender:
+    """What sends every write of one cycle, and nothing that modes, guards or people's answers do not allow."""
     needed = due_for(gates.gated)
-    asks = frozenset(g.proposal.finding.key for g in gates.gated if mode_of(g.proposal, d.policy) != "enforce")
-
-    def refuse(write: Write) -> str:
-        if run.is_dry:
-            return "this is a dry run"
-        if write.system == "graph" and d.mode == "enforce" and any(k in asks and k not in needed for k in write.keys):
-            return "it is not enforced for this person and product, and no person has agreed to it"
-        is_agreed = d.mode == "suggest" and any(key in needed for key in write.keys)
-        if write.system == "graph" and d.mode != "enforce" and not is_agreed:
-            return f"mode {d.mode} writes nothing to the directory that no person has agreed to"
-        if write.system == "servicenow" and d.level == "silent":
-            return "answers are silent"
-        return ""
+    may = permits(gates.gated, d.policy, needed, mode=d.mode, level=d.level, is_dry=run.is_dry)
 
     def lease(session: Session, write: Write) -> None:
         run.guard(session, write)
@@ -245,7 +235,16 @@ def _sender(d: Deps, run: Run, post: Post, gates: Gates) -> Sender:
             consume(d.asking, session, write, needed, run.cycle)
 
     return Sender(
-        d.database, d.tenant, run.cycle, d.clock, lease, refuse, post, notary=d.notary, meter=d.meter, tracer=d.tracer
+        d.database,
+        d.tenant,
+        run.cycle,
+        d.clock,
+        lease,
+        may.refuse,
+        post,
+        notary=d.notary,
+        meter=d.meter,
+        tracer=d.tracer,
     )
 
 
@@ -340,7 +339,8 @@ def _record(
     at = d.clock.now()
     endings = record(endings, d.desk, plan_digest=gates.plan_digest, cycle=run.cycle, at=at, shadowing=shadowing)
     if shadowing is not None and not run.scope.is_named:
-        settle(shadowing, d.meter, (e.state.key for e in endings), at)
+        is_whole = run.scope.pace is Pace.EVERY
+        settle(shadowing, d.meter, (e.state.key for e in endings), at, is_whole=is_whole)
     void = keep(d.database, d.tenant, endings, cycle=run.cycle, at=d.clock.now())
     told = deliver(d.desk, sender, post, plan_digest=gates.plan_digest, only=_tickets(run, endings))
     told.problems.extend(void)

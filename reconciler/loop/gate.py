@@ -30,7 +30,7 @@ from reconciler.line import (
     Trip,
 )
 from reconciler.loop.approved import Approvals, approved
-from reconciler.loop.ending import is_unpermitted
+from reconciler.loop.ending import WORKING, is_unpermitted
 from reconciler.loop.guards.judge import judge
 from reconciler.loop.guards.scope import Side
 from reconciler.loop.guards.scope import judge as side_of
@@ -123,15 +123,33 @@ def gate(
 
 
 def mode_of(proposal: Proposal, policy: Policy) -> str:
-    """The mode that counts for one line: that of its product and person."""
+    """The mode that counts for one line: that of its product and person.
+
+    What we gave is taken back, and what is half done goes on, by the mode of the product alone: a share that is
+    narrowed meanwhile leaves nobody half way, and nothing past its end (I9, I12).
+    """
     line = proposal.finding.line
-    return policy.mode_for(line.product.key, line.account) if line.product is not None else policy.mode
+    if line.product is None:
+        return policy.mode
+    if _is_bound(proposal.finding):
+        return policy.mode_of(line.product.key)
+    return policy.mode_for(line.product.key, line.account)
+
+
+def _is_bound(finding: Finding) -> bool:
+    """Whether something of ours is there that has to be taken back or finished, whoever is among the first by now.
+
+    What people approved goes on by their approval, which says how far it reaches (I7).
+    """
+    state = finding.line.state
+    is_begun = state is not None and state.phase in WORKING and bool(finding.there) and not finding.line.is_approved
+    return is_begun or _is_giving_back(finding)
 
 
 def _canary(proposal: Proposal, policy: Policy) -> Canary | None:
-    """On which side of the share the person is, where there is something to be sent."""
+    """On which side of the share the person is, where there is something to be sent and the share counts for it."""
     line = proposal.finding.line
-    is_asked = line.product is not None and bool(proposal.actions or proposal.with_ or proposal.short_of)
+    is_asked = bool(proposal.actions or proposal.with_ or proposal.short_of) and not _is_bound(proposal.finding)
     return policy.canary(line.product.key, line.account) if is_asked and line.product is not None else None
 
 

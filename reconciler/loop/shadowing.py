@@ -17,6 +17,7 @@ from desired_state.model import GroupId, LineKey, SkuId, Ticket, UserId
 from reconciler.answers import Answer
 from reconciler.approvals.routes import Label
 from reconciler.approvals.values import Approval
+from reconciler.lifecycle import Phase
 from reconciler.line import Attribution, Decision, DriftKind, Ending, Finding, LineState, Observed
 from reconciler.loop.asking import label_of
 from reconciler.loop.attribution import Sought, attribute
@@ -24,7 +25,7 @@ from reconciler.loop.gate import Policy, mode_of
 from reconciler.metrics import Meter
 from reconciler.model import Result
 from reconciler.promotion import desk
-from reconciler.promotion.effects import effects, handling, is_removal
+from reconciler.promotion.effects import base, effects, handling, is_removal
 from reconciler.promotion.judge import Now, judge
 from reconciler.promotion.values import DECIDED, Axis, Found, Outcome, Shadow, Watching
 from reconciler.store import approvals, lines, shadows
@@ -32,6 +33,8 @@ from reconciler.store.database import Database
 
 ASKED_MAX = 100  # people whose log is read in one cycle: of further ones it is not known who acted
 LATE = timedelta(minutes=5)  # the directory's log and our clock may differ by this
+_BEGUN = (Phase.CONVERGING, Phase.REVOKING)  # kept before the first write
+_ANSWERED = Found(Outcome.OVERTAKEN, "We answered the ticket ourselves before people acted.")
 _ANOTHER = Found(Outcome.OVERTAKEN, "What would be done for the line became another request.")
 
 
@@ -65,22 +68,27 @@ class Shadowing:
     approvals: Mapping[LineKey, Approval] = field(default_factory=dict)
     observed: Observed | None = None
     known: set[tuple[LineKey, Axis, str]] = field(default_factory=set)
+    learned: set[str] = field(default_factory=set)  # tickets of which all that is kept is known
     has_grown: bool = False
 
     # --- what would be done
 
-    def expect(self, endings: Iterable[Ending], observed: Observed, at: datetime) -> None:
-        """Look up which of what would be done for these lines is kept already."""
+    def expect(self, endings: Sequence[Ending], observed: Observed, at: datetime) -> None:
+        """Look up, in one read, what is kept already of the tickets for which something may be new."""
         self.observed = observed
         self.known = {(s.line, s.axis, s.digest) for own in self.waiting.values() for s in own}
+        moved = {e.state.key.ticket for e in endings if _is_news(e)}
         fresh = [s for e in endings if (s := self._would(e, at)) is not None]
-        unsure = {s.line.ticket for s in fresh if (s.line, s.axis, s.digest) not in self.known}
-        if unsure:
-            self._learn(unsure)
+        self._learn(moved | {s.line.ticket for s in fresh if (s.line, s.axis, s.digest) not in self.known})
 
     def _learn(self, tickets: Collection[str]) -> None:
+        """Read what is kept of some tickets, once: what was told comes again where one goes to and fro."""
+        unknown = set(tickets) - self.learned
+        if not unknown:
+            return
+        self.learned |= unknown
         with self.database.read() as session:
-            kept = shadows.of_tickets(session, self.tenant, tickets)
+            kept = shadows.of_tickets(session, self.tenant, unknown)
         self.known |= {(s.line, s.axis, s.digest) for s in kept}
 
     def of_line(self, ending: Ending, at: datetime) -> Changed:
@@ -110,19 +118,24 @@ class Shadowing:
                     now = Now(at, self.watching.wait, state=ending.state, finding=ending.gated.proposal.finding)
                     judged += _judged(shadow, desk.judge(shadow, now), at)
         done = handling(would)
-        if not done or level == "full":
+        if not done:
             return Changed((), tuple(judged))
-        self._learn({ticket.number})  # what was told comes again where a ticket goes to and fro
+        if level == "full":
+            return Changed((), (*judged, *self._replaced(group, judged, _ANSWERED, at)))
+        self._learn({ticket.number})
         fresh = self._answers(ticket, group, would, level, at)
         self.has_grown |= bool(fresh)
-        over = [
-            one
-            for s in fresh
-            for old in self.waiting.get(s.line, ())
-            if old.axis is Axis.ANSWERS and all(old.digest != j.digest for j in judged)
-            for one in _judged(old, _ANOTHER, at)
-        ]
+        mine = {s.line for s in fresh}
+        over = self._replaced([e for e in group if e.state.key in mine], judged, _ANOTHER, at)
         return Changed(tuple(fresh), (*judged, *over))
+
+    def _replaced(
+        self, group: Iterable[Ending], judged: Collection[Shadow], found: Found, at: datetime
+    ) -> list[Shadow]:
+        """What waited about the answers of these lines and was not judged just now: something else is said instead."""
+        done = {(s.line, s.digest) for s in judged}
+        waited = (s for e in group for s in self.waiting.get(e.state.key, ()) if s.axis is Axis.ANSWERS)
+        return [one for s in waited if (s.line, s.digest) not in done for one in _judged(s, found, at)]
 
     def _answers(
         self, ticket: Ticket, group: Sequence[Ending], would: Sequence[Answer], level: str, at: datetime
@@ -170,6 +183,7 @@ class Shadowing:
             recorded_at=at,
             user=finding.user.id,
             is_removal=is_removal(done),
+            base=base(done, finding.user.assignments),
         )
 
     def _step(self, ending: Ending) -> str:
@@ -208,8 +222,6 @@ class Shadowing:
 
     def _now(self, shadow: Shadow, ending: Ending, at: datetime) -> Now:
         finding, state = ending.gated.proposal.finding, ending.state
-        is_ours = any(o.result is Result.APPLIED for o in ending.outcomes)
-        is_ours = is_ours or any(g.at >= shadow.recorded_at for g in state.given)
         members = self.observed.members if self.observed is not None else {}
         return Now(
             at,
@@ -218,7 +230,7 @@ class Shadowing:
             finding=finding,
             members=members,
             approval=self.approvals.get(state.key),
-            is_ours=is_ours,
+            is_ours=_is_ours(shadow, ending),
             by=self._by(shadow, finding, at),
             outcomes=ending.outcomes,
         )
@@ -238,15 +250,18 @@ class Shadowing:
 
     # --- what was not looked at
 
-    def left_over(self, seen: Iterable[LineKey], at: datetime) -> tuple[Shadow, ...]:
-        """What waited long enough and whose lines no cycle looks at: they are at rest, or gone. Reads the store."""
+    def left_over(self, seen: Iterable[LineKey], at: datetime, *, is_whole: bool) -> tuple[Shadow, ...]:
+        """What waited long enough and whose lines no cycle looks at: they are at rest, or gone. Reads the store.
+
+        What we did is left to a cycle over every line by name (`is_whole`): at rest is no evidence that it stands.
+        """
         looked = set(seen)
         late = [
             s
             for key, own in self.waiting.items()
             if key not in looked
             for s in own
-            if at - s.recorded_at >= self.watching.wait
+            if at - s.recorded_at >= self.watching.wait and (is_whole or s.step != "enforce")
         ]
         if not late:
             return ()
@@ -272,9 +287,11 @@ def watch(
     return Shadowing(database, tenant, policy, watching, agents, waiting, known)
 
 
-def settle(shadowing: Shadowing, meter: Meter, seen: Iterable[LineKey], at: datetime) -> None:
-    """At the end of a cycle over every line: judge what is left, and remove what is old where something was written."""
-    left = shadowing.left_over(seen, at)
+def settle(shadowing: Shadowing, meter: Meter, seen: Iterable[LineKey], at: datetime, *, is_whole: bool) -> None:
+    """At the end of a cycle that names nobody: judge what is left, and remove what is old where something was written.
+
+    `is_whole`: it looked at every line by name."""
+    left = shadowing.left_over(seen, at, is_whole=is_whole)
     if not left and not shadowing.has_grown:
         return
     with shadowing.database.write() as session:
@@ -282,6 +299,24 @@ def settle(shadowing: Shadowing, meter: Meter, seen: Iterable[LineKey], at: date
         shadows.prune(session, shadowing.tenant, at - shadowing.watching.keep)
     for shadow in left:
         meter.compared(shadow.product, shadow.axis.value, shadow.outcome.value)
+
+
+def _is_news(ending: Ending) -> bool:
+    """Whether a ticket may be told something about the line; one that this misses is read by itself."""
+    return ending.state != ending.gated.proposal.finding.line.state or bool(ending.outcomes)
+
+
+def _is_ours(shadow: Shadow, ending: Ending) -> bool:
+    """Whether we wrote for the line since the shadow was kept; a write that a crash cut short counts as one."""
+    if any(o.result is Result.APPLIED or o.is_unsure for o in ending.outcomes):
+        return True
+    line = ending.finding.line
+    if any(g.at >= shadow.recorded_at for g in (*ending.state.given, *line.given)):
+        return True
+    before = line.state
+    if before is None or before.since is None or before.phase not in _BEGUN:
+        return False
+    return before.since >= shadow.recorded_at
 
 
 def _judged(shadow: Shadow, found: Found, at: datetime) -> list[Shadow]:

@@ -1,8 +1,8 @@
 """Which step the evidence carries, forward or back, and the lines of config.toml that make it. Pure.
 
 A product goes observe, suggest, enforce for the first few, for half, for all; its answers silent, note, task, full.
-What counts for a step is what was seen under the step before it. Nothing here changes anything: a person writes the
-lines.
+What counts for a step is what was seen under the step before it, and against it also what differed under a further one:
+stepping back forgets nothing. Nothing here changes anything: a person writes the lines.
 """
 
 from __future__ import annotations
@@ -86,26 +86,47 @@ def advise(product: str, axis: Axis, now: Position, shadows: Iterable[Shadow], w
     """What the evidence of one product carries. `shadows` are all that the window has."""
     mine = [s for s in shadows if s.product == product]
     under = now.answers if axis is Axis.ANSWERS else now.mode
-    found = agreements(mine, axis=axis, steps=(under,)).get(product, Agreement(product, axis))
+    order = LEVELS if axis is Axis.ANSWERS else MODES
+    further = order[order.index(under) + 1 :]
+    found = agreements(mine, axis=axis, steps=(under,), against=further).get(product, Agreement(product, axis))
     after = step_after(now, axis, watching.canary_share)
-    back = _back(found, watching) if axis is Axis.MODE and now.mode == "enforce" else ""
-    return Advice(product, axis, now, after, found, lacks(found, watching) if after is not None else (), back)
+    is_enforced = axis is Axis.MODE and now.mode == "enforce"
+    back = _back(found, watching) if is_enforced else ""
+    missing = lacks(found, watching) if after is not None else ()
+    if is_enforced and after is not None:  # those who come in next are the ones that people are asked about now
+        asked = agreements(mine, axis=axis, steps=("suggest",)).get(product, Agreement(product, axis))
+        missing += _lacks_beside(asked, watching)
+    return Advice(product, axis, now, after, found, missing, back)
 
 
 def lacks(found: Agreement, watching: Watching) -> tuple[str, ...]:
     """What the evidence lacks for a step, () where it is enough."""
     missing = []
-    if found.decided < watching.decided_min:
-        missing.append(f"{watching.decided_min - found.decided} more lines decided by people")
+    if found.accounts < watching.decided_min:
+        missing.append(f"{watching.decided_min - found.accounts} more accounts with a line that people decided")
     elif (found.bound or 0.0) < watching.agreement_min:
         missing.append(
             f"an agreement of at least {watching.agreement_min:.0%}, sure by 95 %; now it is {found.bound or 0.0:.1%}"
         )
-    if found.removals_differed:
-        count = found.removals_differed
-        lines = "removal that people did" if count == 1 else "removals that people did"
-        missing.append(f"a look at {count} {lines} not want, until it is out of the window")
-    return tuple(missing)
+    return (*missing, *_unwanted(found))
+
+
+def _unwanted(found: Agreement) -> tuple[str, ...]:
+    """One removal that people did not want outweighs any ratio."""
+    count = found.removals_differed
+    if not count:
+        return ()
+    lines = "removal that people did" if count == 1 else "removals that people did"
+    return (f"a look at {count} {lines} not want, until it is out of the window",)
+
+
+def _lacks_beside(asked: Agreement, watching: Watching) -> tuple[str, ...]:
+    """What people said where they are asked still, when that speaks against asking fewer of them."""
+    if asked.ratio is None or asked.ratio >= watching.agreement_min:
+        return _unwanted(asked)
+    there = f"there it is {asked.ratio:.0%}, of {asked.accounts} accounts"
+    less = f"an agreement of at least {watching.agreement_min:.0%} where people are asked; {there}"
+    return (less, *_unwanted(asked))
 
 
 def _back(found: Agreement, watching: Watching) -> str:
@@ -172,9 +193,10 @@ def _and(parts: Iterable[str]) -> str:
 def positions(document: Mapping[str, Any], products: Iterable[str]) -> dict[str, Position]:
     """How far a kept configuration lets each of some products go; a key that is not there is read as its default."""
     tenant, overlays = document.get("tenant") or {}, document.get("products") or {}
+    share = tenant.get("enforce_share")
     own = Position(
         str(tenant.get("mode") or "observe"),
-        Decimal(str(tenant.get("enforce_share") or ALL)),
+        Decimal(str(share)) if share is not None else ALL,
         str(tenant.get("answers") or "silent"),
     )
     return {key: narrowed(own, overlays.get(key) or {}) for key in products}
@@ -204,8 +226,6 @@ def lines(tenant: str, own: Position, products: Mapping[str, Position], product:
         max(own.share, to.share),
         max(own.answers, to.answers, key=LEVELS.index),
     )
-    if own.mode != "enforce" and wide.mode == "enforce":
-        wide = replace(wide, share=own.share)  # nobody is enforced for yet: what the share says moves nothing
     told = [f"[tenants.{tenant}]", *_keys(own, wide)] if wide != own else []
     if wide != own:
         for key in sorted(k for k in products if k != product):

@@ -2,6 +2,9 @@
 
 What always holds: the counts add up to the shadows; only what was decided is in the ratio; the lower bound is below the
 ratio and grows with the number of equal results. What cannot be told is in no ratio, and always shown beside it.
+
+Ratio and bound are over accounts: several lines of one person follow from one deed, so they are one case, and it agrees
+when all of them do.
 """
 
 from __future__ import annotations
@@ -36,11 +39,17 @@ def lower_bound(agreed: int, decided: int, z: float = Z) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """What is known of one product on one axis. `removals_differed` are removals that people did not want."""
+    """What is known of one product on one axis. `counts` are lines; `accounts` are those with a decided line, of which
+    `accounts_agreed` have none that differs.
+
+    `removals_differed` are removals that people did not want.
+    """
 
     product: str
     axis: Axis
     counts: Mapping[Outcome, int] = field(default_factory=dict)
+    accounts: int = 0
+    accounts_agreed: int = 0
     removals_differed: int = 0
 
     def count(self, outcome: Outcome) -> int:
@@ -48,17 +57,18 @@ class Agreement:
 
     @property
     def decided(self) -> int:
+        """Lines that were decided."""
         return sum(self.count(o) for o in DECIDED)
 
     @property
     def ratio(self) -> float | None:
-        """Agreed of decided, None of nothing."""
-        return self.count(Outcome.AGREED) / self.decided if self.decided else None
+        """Agreed of decided, of accounts; None of nothing."""
+        return self.accounts_agreed / self.accounts if self.accounts else None
 
     @property
     def bound(self) -> float | None:
         """What the agreement is at least, as far as this many cases can tell."""
-        return lower_bound(self.count(Outcome.AGREED), self.decided)
+        return lower_bound(self.accounts_agreed, self.accounts)
 
     def sentence(self) -> str:
         """The figure in words, with what is not in it."""
@@ -66,25 +76,41 @@ class Agreement:
         if self.ratio is None or self.bound is None:
             said = "no line was decided by people"
         else:
-            said = (
-                f"{self.count(Outcome.AGREED)} of {self.decided} decided lines agree ({self.ratio:.0%}, at least "
-                f"{self.bound:.1%}), {differed} differ"
-            )
+            sure = f"({self.ratio:.0%}, at least {self.bound:.1%})"
+            said = f"{self.count(Outcome.AGREED)} of {self.decided} decided lines agree"
+            few = f", all of them for {self.accounts_agreed} of {self.accounts} accounts"
+            said += f"{few if self.accounts < self.decided else ''} {sure}"
+            said += f", {differed} differ"
+        waits = self.count(Outcome.WAITING)
         more = {
             f"{left} cannot be told": left,
             f"nobody acted on {self.count(Outcome.NOBODY_ACTED)}": self.count(Outcome.NOBODY_ACTED),
-            f"{self.count(Outcome.WAITING)} wait": self.count(Outcome.WAITING),
+            f"{waits} {'waits' if waits == 1 else 'wait'}": waits,
         }
         return ", ".join([said, *(words for words, count in more.items() if count)])
 
 
-def agreements(shadows: Iterable[Shadow], *, axis: Axis, steps: Iterable[str] | None = None) -> dict[str, Agreement]:
-    """By product, of one axis; `steps` None: whatever the lines were under."""
-    wanted = set(steps) if steps is not None else None
-    mine = [s for s in shadows if s.axis is axis and (wanted is None or s.step in wanted)]
+def agreements(
+    shadows: Iterable[Shadow], *, axis: Axis, steps: Iterable[str] | None = None, against: Iterable[str] = ()
+) -> dict[str, Agreement]:
+    """By product, of one axis; `steps` None: whatever the lines were under. Of lines that were under one of `against`,
+    only what differed is counted: what went wrong at a further step is not forgotten by stepping back."""
+    wanted, further = (set(steps) if steps is not None else None), set(against)
+    mine = [
+        s
+        for s in shadows
+        if s.axis is axis
+        and (wanted is None or s.step in wanted or (s.step in further and s.outcome is Outcome.DIFFERED))
+    ]
     found: dict[str, Agreement] = {}
     for product in sorted({s.product for s in mine}):
         own = [s for s in mine if s.product == product]
+        cases: dict[str, bool] = {}
+        for s in own:
+            if s.outcome in DECIDED:
+                who = s.user or str(s.line)
+                cases[who] = cases.get(who, True) and s.outcome is Outcome.AGREED
         removals = sum(1 for s in own if s.is_removal and s.outcome is Outcome.DIFFERED)
-        found[product] = Agreement(product, axis, Counter(s.outcome for s in own), removals)
+        counts = Counter(s.outcome for s in own)
+        found[product] = Agreement(product, axis, counts, len(cases), sum(cases.values()), removals)
     return found

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from desired_state.model import OUR_MARK, Says, Task, Ticket
-from reconciler.answers.values import COMPLETE
+from reconciler.answers.values import COMPLETE, INCOMPLETE
 from reconciler.line import Finding, Rest
 from reconciler.promotion.effects import Effect
 from reconciler.promotion.judge import Now
@@ -37,7 +37,6 @@ def judge(shadow: Shadow, now: Now) -> Found:
     if found is None:
         return _over(shadow, now, Outcome.CANNOT_TELL, "The ticket was not looked at any more.")
     ticket, main = found.line.ticket, _main(shadow)
-    who = ticket.closed_by or ticket.updated_by
     if main["do"] == "closed":
         seen = _closing(main, ticket, found, shadow.base)
     elif main["do"] in _BY_LEVEL.get(shadow.step, ()):
@@ -45,8 +44,7 @@ def judge(shadow: Shadow, now: Now) -> Found:
     else:
         seen = _hand_over(main, ticket, found, shadow.base)
     if seen is not None:
-        outcome, why = seen
-        return Found(outcome, why, who if outcome is not Outcome.CANNOT_TELL else "", ticket.updated_at)
+        return seen
     return _over(shadow, now, Outcome.NOBODY_ACTED, "Nobody did anything about the ticket in time.")
 
 
@@ -59,7 +57,18 @@ def _main(shadow: Shadow) -> Effect:
     return min(shadow.would, key=lambda e: ("closed", "reopened", "task").index(str(e["do"])))
 
 
-Seen = tuple[Outcome, str] | None
+_STATES = {COMPLETE: "closed complete", INCOMPLETE: "closed incomplete"}
+
+
+def _state(value: str) -> str:
+    return f"state {value} ({_STATES[value]})" if value in _STATES else f"state {value}"
+
+
+Seen = Found | None  # who it was and when is known of the closing of a ticket alone
+
+
+def _closed(outcome: Outcome, why: str, ticket: Ticket) -> Found:
+    return Found(outcome, why, ticket.closed_by, ticket.closed_at)
 
 
 def _closing(main: Effect, ticket: Ticket, found: Finding, before: Mapping[str, Any]) -> Seen:
@@ -67,16 +76,18 @@ def _closing(main: Effect, ticket: Ticket, found: Finding, before: Mapping[str, 
     task = next((t for t in ticket.tasks if t.sys_id == main["target"]), None)
     if task is not None and task.is_active is False:
         if task.state == main["state"]:
-            return Outcome.AGREED, f"{task.number} was closed as we would have closed it."
-        return Outcome.DIFFERED, f"{task.number} was closed in state {task.state}, not {main['state']}."
+            return Found(Outcome.AGREED, f"{task.number} was closed as we would have closed it.")
+        return Found(
+            Outcome.DIFFERED, f"{task.number} was closed in {_state(task.state)}, not {_state(main['state'])}."
+        )
     if before.get("is_active") is not False and ticket.is_active is False:
         if (says is Says.FULFILLED) == (main["state"] == COMPLETE):
-            return Outcome.AGREED, "The ticket was closed as we would have closed it."
-        return Outcome.DIFFERED, f"The ticket was closed, and says {says.value}."
+            return _closed(Outcome.AGREED, "The ticket was closed as we would have closed it.", ticket)
+        return _closed(Outcome.DIFFERED, f"The ticket was closed, and says {says.value}.", ticket)
     if task is not None and main["target"] in (before.get("tasks") or {}):
         group = before["tasks"][main["target"]].get("group")
         if task.assignment_group != group:
-            return Outcome.DIFFERED, f"{task.number} was given to another group instead of being closed."
+            return Found(Outcome.DIFFERED, f"{task.number} was given to another group instead of being closed.")
     return None
 
 
@@ -88,8 +99,8 @@ def _our_task(ticket: Ticket, before: Mapping[str, Any]) -> Seen:
         return None
     task = ours[-1]
     if task.state == COMPLETE:
-        return Outcome.AGREED, f"{task.number}, our task, was closed complete."
-    return Outcome.DIFFERED, f"{task.number}, our task, was closed in state {task.state}, not complete."
+        return Found(Outcome.AGREED, f"{task.number}, our task, was closed complete.")
+    return Found(Outcome.DIFFERED, f"{task.number}, our task, was closed in {_state(task.state)}, not complete.")
 
 
 def _hand_over(main: Effect, ticket: Ticket, found: Finding, before: Mapping[str, Any]) -> Seen:
@@ -100,21 +111,22 @@ def _hand_over(main: Effect, ticket: Ticket, found: Finding, before: Mapping[str
     moved = _moved(ticket, before)
     if main["do"] == "reopened":
         if is_reopened:
-            return Outcome.AGREED, "The ticket was reopened."
+            return Found(Outcome.AGREED, "The ticket was reopened.")
         if theirs:
-            return Outcome.DIFFERED, f"{theirs[-1].number} was opened, and the ticket stayed closed."
+            return Found(Outcome.DIFFERED, f"{theirs[-1].number} was opened, and the ticket stayed closed.")
     else:
         if is_reopened:
-            return Outcome.DIFFERED, "The ticket was reopened; we would only have opened a task."
+            return Found(Outcome.DIFFERED, "The ticket was reopened; we would only have opened a task.")
         given = [*theirs, *moved]
         if given:
             return _to_group(main, given[-1])
     if was_active is not False and ticket.is_active is False and says is Says.FULFILLED:
-        return Outcome.DIFFERED, "The ticket was closed as fulfilled; we would have handed it over."
+        why = "The ticket was closed as fulfilled; we would have handed it over."
+        return _closed(Outcome.DIFFERED, why, ticket)
     if says in _WITHDRAWN:
-        return Outcome.CANNOT_TELL, "The request was withdrawn before anybody acted."
+        return Found(Outcome.CANNOT_TELL, "The request was withdrawn before anybody acted.")
     if found.rest is Rest.PROVEN:
-        return Outcome.CANNOT_TELL, "The access came, and nothing was done in the ticket."
+        return Found(Outcome.CANNOT_TELL, "The access came, and nothing was done in the ticket.")
     return None
 
 
@@ -127,5 +139,5 @@ def _moved(ticket: Ticket, before: Mapping[str, Any]) -> list[Task]:
 
 def _to_group(main: Effect, task: Task) -> Seen:
     if not main.get("group") or task.assignment_group == main["group"]:
-        return Outcome.AGREED, f"{task.number} went to the group that we would have asked."
-    return Outcome.DIFFERED, f"{task.number} went to another group than we would have asked."
+        return Found(Outcome.AGREED, f"{task.number} went to the group that we would have asked.")
+    return Found(Outcome.DIFFERED, f"{task.number} went to another group than we would have asked.")

@@ -1,8 +1,8 @@
 """What actions come to, as effects that a later look can find or miss. Pure.
 
 An effect is a JSON object: {"do": "location", "country"}, {"do": "licence", "sku", "off", "name"}, {"do": "without",
-"sku", "name"}, {"do": "member", "group"}, {"do": "left", "group"}, {"do": "reprocess", "group"}; for tickets {"do":
-"task" | "reopened" | "closed", "target", "group", "state"}.
+"sku", "name"}, {"do": "member" | "left" | "reprocess", "group", "name"}; for tickets {"do": "task" | "reopened" |
+"closed", "target", "group", "state"}.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from desired_state.model import SkuId
+from desired_state.text import one_line
 from reconciler.answers.values import ITEM, REQUEST, Answer
-from reconciler.model import Action, ActionKind, AnswerKind
+from reconciler.model import Action, ActionKind, AnswerKind, Assignment
 
 Effect = Mapping[str, Any]
 LOSSES = frozenset({"without", "left"})
@@ -35,11 +36,26 @@ def _of(action: Action, name: Callable[[SkuId], str]) -> Iterable[Effect]:
             yield {"do": "without", "sku": sku, "name": name(sku)}
     match action.kind:
         case ActionKind.ADD_GROUP_MEMBER:
-            yield {"do": "member", "group": action.group}
+            yield _group("member", action)
         case ActionKind.REMOVE_GROUP_MEMBER:
-            yield {"do": "left", "group": action.group}
+            yield _group("left", action)
         case ActionKind.REPROCESS:
-            yield {"do": "reprocess", "group": action.group}
+            yield _group("reprocess", action)
+
+
+def _group(do: str, action: Action) -> Effect:
+    """With the name that the directory has for it now: what people are shown."""
+    named = action.after.get("group") or action.before.get("group")
+    named = named.get("name") if isinstance(named, Mapping) else named
+    return {"do": do, "group": action.group, "name": one_line(str(named or action.group), 200)}
+
+
+def base(would: Iterable[Effect], rows: Iterable[Assignment] | None) -> dict[str, Any]:
+    """What a later look is compared with, as JSON values: which services of the licences that would be changed are off
+    already, by SKU. `rows` None: what the person has was not shown."""
+    touched = {e["sku"] for e in would if e["do"] == "licence"}
+    off = {a.sku: sorted(a.disabled_plans) for a in rows or () if a.group is None and a.sku in touched}
+    return {"off": off} if off else {}
 
 
 def is_removal(would: Collection[Effect]) -> bool:
@@ -62,15 +78,13 @@ def handling(answers: Iterable[Answer]) -> tuple[Effect, ...]:
     )
 
 
-def sentence(would: Iterable[Effect], groups: Mapping[str, str] | None = None) -> str:
-    """The effects in words, as "assign VISIOCLIENT directly"; `groups` are names of groups by id."""
-    known = groups or {}
-    return " and ".join(_words(e, known) for e in would) or "nothing"
+def sentence(would: Iterable[Effect]) -> str:
+    """The effects in words, as "assign VISIOCLIENT directly"."""
+    return " and ".join(map(_words, would)) or "nothing"
 
 
-def _words(effect: Effect, groups: Mapping[str, str]) -> str:
-    group = str(effect.get("group") or "")
-    named = groups.get(group, group)
+def _words(effect: Effect) -> str:
+    named = str(effect.get("name") or effect.get("group") or "")
     match effect["do"]:
         case "location":
             return f"set the usage location to {effect['country']}"

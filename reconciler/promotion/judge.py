@@ -7,11 +7,13 @@ would have made, to another one that serves the ticket, or to neither. What cann
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from desired_state.model import GroupId, Says, UserId
 from desired_state.text import one_line
+from reconciler.approvals.machine import OPEN
 from reconciler.approvals.values import Approval, State, Verdict
 from reconciler.causes import UNSEEN
 from reconciler.lifecycle import Phase
@@ -54,6 +56,8 @@ def judge(shadow: Shadow, now: Now) -> Found:
         return answered
     if now.is_ours:
         return Found(Outcome.OVERTAKEN, "The change was made by us before people acted.")
+    if now.approval is not None and now.approval.digest == shadow.digest and now.approval.state in OPEN:
+        now = replace(now, wait=timedelta.max)  # a request has clocks of its own
     found = now.finding
     if found is None:
         return _over(shadow, now, Outcome.CANNOT_TELL, "The line was not looked at any more.")
@@ -62,13 +66,15 @@ def judge(shadow: Shadow, now: Now) -> Found:
     user = found.user
     if user is None or user.assignments is None:
         return _over(shadow, now, Outcome.CANNOT_TELL, "The account could not be read when it was looked for.")
-    seen = [_seen(effect, found, user, now.members or {}) for effect in shadow.would]
+    if user.is_enabled is False:
+        return Found(Outcome.CANNOT_TELL, "The account was disabled, so what became of it says nothing about this.")
+    seen = [_seen(effect, shadow.base, found, user, now.members or {}) for effect in shadow.would]
     if all(s is True for s in seen):
         return _acted(Outcome.AGREED, "The directory came to the same state", now.by)
     others = [s for s in seen if isinstance(s, str)]
     if others:
         return _acted(Outcome.DIFFERED, f"People made something else of it: {'; '.join(others)}", now.by)
-    if shadow.is_removal and not _is_to_be_removed(found):
+    if shadow.is_removal and not _is_to_be_removed(found) and found.cause not in UNSEEN:
         return _acted(Outcome.DIFFERED, "It was kept: the ticket does not call for a removal any more", now.by)
     if not shadow.is_removal and found.rest is Rest.PROVEN:
         return _acted(Outcome.DIFFERED, f"The access came by another way: {_way(found, user)}", now.by)
@@ -109,8 +115,13 @@ def _acted(outcome: Outcome, what: str, by: Attribution | None) -> Found:
     return Found(outcome, f"{what}, by {by.name}{sure}.", by.name, by.at)
 
 
-def _seen(effect: Effect, found: Finding, user: ObservedUser, members: Members) -> bool | str | None:
-    """Whether an effect is there: True, False, None for not known, or in words what is there instead."""
+def _seen(
+    effect: Effect, before: Mapping[str, Any], found: Finding, user: ObservedUser, members: Members
+) -> bool | str | None:
+    """Whether an effect is there: True, False, None for not known, or in words what is there instead.
+
+    What is as it was `before` (`effects.base`) is nobody's doing.
+    """
     rows = user.assignments or ()
     match effect["do"]:
         case "location":
@@ -122,7 +133,10 @@ def _seen(effect: Effect, found: Finding, user: ObservedUser, members: Members) 
             row = next((a for a in rows if a.sku == effect["sku"] and a.group is None), None)
             if row is None:
                 return False
-            same = sorted(row.disabled_plans) == list(effect["off"])
+            off = sorted(row.disabled_plans)
+            if off == before.get("off", {}).get(effect["sku"]):
+                return False
+            same = off == list(effect["off"])
             return same or f"{effect['name']} has other service plans switched off ({len(row.disabled_plans)})"
         case "without":
             return all(a.sku != effect["sku"] or a.group is not None for a in rows)
@@ -132,7 +146,8 @@ def _seen(effect: Effect, found: Finding, user: ObservedUser, members: Members) 
             is_in = known if isinstance(known, bool) else True if through else None
             return None if is_in is None else is_in is (effect["do"] == "member")
         case "reprocess":
-            return found.rest is Rest.PROVEN
+            through = any(a.group == effect["group"] and a.is_in_force for a in rows)
+            return through and found.rest is Rest.PROVEN
     return None
 
 
@@ -155,15 +170,20 @@ def _enforced(shadow: Shadow, now: Now) -> Found:
     if back is not None:
         return Found(Outcome.DIFFERED, f"It was rolled back: {one_line(state.note if state else back.why, 300)}")
     lost = found.aftermath if found is not None else None
-    if lost is not None and lost.loss is not Loss.ERROR:
-        if lost.by is not None and lost.by.kind is ActorKind.US:
-            return STILL
+    if lost is not None and lost.loss is not Loss.ERROR and not (lost.by is not None and lost.by.kind is ActorKind.US):
         return _acted(Outcome.DIFFERED, f"What we gave was turned back ({lost.loss.value})", lost.by)
     if now.at - shadow.recorded_at < now.wait:
         return STILL
-    if state is not None and state.phase in _STANDS and state.cause is None:
-        return Found(Outcome.AGREED, f"It has stood for {now.wait.days} days and nobody turned it back.")
+    if found is not None and state is not None and state.phase in _STANDS and state.cause is None:
+        return Found(Outcome.AGREED, f"It has stood for {_days(now.wait)} and nobody turned it back.")
     if now.at - shadow.recorded_at >= 2 * now.wait:
         stands = state.phase.value.replace("_", " ") if state is not None else "not known any more"
-        return Found(Outcome.CANNOT_TELL, f"The line is {stands}; whether it stood cannot be told.")
+        looked = "" if found is not None else " and is not looked at any more"
+        return Found(Outcome.CANNOT_TELL, f"The line is {stands}{looked}; whether it stood cannot be told.")
     return STILL
+
+
+def _days(span: timedelta) -> str:
+    """As "7 days"; in hours below two days."""
+    hours = span.total_seconds() / 3600
+    return f"{hours:.0f} h" if hours < 48 else f"{span.days} days"

@@ -41,7 +41,7 @@ class Watching:
     wait: timedelta = timedelta(days=7)
     keep: timedelta = timedelta(days=180)
     window: timedelta = timedelta(days=60)
-    decided_min: int = 30
+    decided_min: int = 30  # accounts
     agreement_min: float = 0.9
     canary_share: Decimal = Decimal("0.1")  # that mode enforce is advised to begin with
 

@@ -16,6 +16,7 @@ def line_json(shadow: Shadow) -> dict[str, Any]:
         "step": shadow.step,
         "outcome": shadow.outcome.value,
         "would": sentence(shadow.would),
+        "told": told(shadow),
         "why": shadow.why,
         "by": shadow.by or None,
         "digest": shadow.digest,
@@ -33,5 +34,6 @@ def told(shadow: Shadow) -> str:
     if shadow.acted_at is not None:
         hours = (shadow.acted_at - shadow.recorded_at).total_seconds() / 3600
         when = f" ({hours:.0f} h later)" if hours >= 1 else " (within the hour)"
-    why = shadow.why.rstrip(".") or "nobody has acted yet"
+    waits = "Nobody has turned it back yet" if shadow.step == "enforce" else "Nobody has acted yet"
+    why = shadow.why.rstrip(".") or waits
     return f"{did}: {sentence(shadow.would)}. {why}{when}."

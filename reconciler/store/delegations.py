@@ -26,15 +26,7 @@ OURS = "reconciler"  # what `source` says of those that were arranged here
 
 def who(human: Human | None) -> dict[str, str] | None:
     """An account as the audit log keeps it."""
-    if human is None:
-        return None
-    return {
-        "tid": human.tid,
-        "oid": human.oid,
-        "name": human.name,
-        "upn": human.upn,
-        "employee_id": human.employee_id,
-    }
+    return human.described if human is not None else None
 
 
 def name_of(delegation: Delegation) -> str:

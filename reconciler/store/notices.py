@@ -312,14 +312,5 @@ def _audit(session: Session, tenant: str, owed: Owed, kind: str, at: datetime, *
         "lines": [notice.ticket] if notice.ticket else [],
         **more,
     }
-    if human is None:
-        body["to"] = notice.recipient
-    else:
-        body["to"] = {
-            "tid": human.tid,
-            "oid": human.oid,
-            "name": human.name,
-            "upn": human.upn,
-            "employee_id": human.employee_id,
-        }
+    body["to"] = human.described if human is not None else notice.recipient
     journal.append(session, tenant, kind=kind, subject=notice.request, body=body, at=at)

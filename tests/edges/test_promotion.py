@@ -42,7 +42,7 @@ def judged(file: Path, agreed: int, differed: int = 0, *, step: str = "observe")
         for number, outcome in enumerate(made):
             key = LineKey(f"RITM{number:07}", 1)
             one = Shadow(
-                key, Axis.MODE, f"{number}-{step}", VISIO, step, (WOULD,), MONDAY, user="u", outcome=outcome,
+                key, Axis.MODE, f"{number}-{step}", VISIO, step, (WOULD,), MONDAY, user=f"u{number}", outcome=outcome,
                 why="The directory came to the same state, by Tom Weber.", by="Tom Weber", acted_at=MONDAY + 2 * HOUR,
                 decided_at=MONDAY + 3 * HOUR,
             )  # fmt: skip
@@ -68,7 +68,7 @@ def test_without_evidence_every_product_says_what_is_missing(pilot, capsys):
     assert (mode["now"], mode["next"], mode["is_ready"]) == ("observe", "suggest", False)
     assert (answers["now"], answers["next"]) == ("silent", "note")
     assert mode["agreement"]["ratio"] is None
-    assert mode["missing"] == ["30 more lines decided by people"]
+    assert mode["missing"] == ["30 more accounts with a line that people decided"]
     assert run(["promotion"]) == 0
     assert "No step is carried by the evidence yet" in capsys.readouterr().out
 

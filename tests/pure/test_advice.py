@@ -65,11 +65,11 @@ def test_answers_go_one_level_at_a_time():
     ("shadows", "missing"),
     [
         (seen(30), ""),
-        (seen(29), "1 more line"),
+        (seen(29), "1 more account"),
         (seen(29, 1), "agreement of at least 90%"),
         (seen(70, 1), ""),
-        (seen(0, other=200), "30 more lines"),
-        (seen(200, step="suggest"), "30 more lines"),
+        (seen(0, other=200), "30 more accounts"),
+        (seen(200, step="suggest"), "30 more accounts"),
         (seen(200, 1, removal=True), "removal"),
     ],
 )
@@ -97,6 +97,62 @@ def test_a_step_back_is_advised_where_what_was_done_is_turned_back(shadows, advi
     assert bool(found.back) == bool(advised)
     assert advised in found.back
     assert not (found.back and found.is_ready)
+
+
+def test_many_lines_of_one_account_are_one_case():
+    mine = [replace(s, user="ada") for s in seen(200)]
+
+    found = on_mode(OBSERVE, mine)
+
+    assert (found.agreement.decided, found.agreement.accounts) == (200, 1)
+    assert found.missing == ("29 more accounts with a line that people decided",)
+    assert "200 of 200 decided lines agree, all of them for 1 of 1 accounts" in found.agreement.sentence()
+
+
+def test_an_account_agrees_when_all_of_its_lines_do():
+    mine = [replace(s, user=f"u{n // 2}") for n, s in enumerate(seen(59, 1))]
+
+    found = on_mode(OBSERVE, mine).agreement
+
+    assert (found.accounts, found.accounts_agreed, found.ratio) == (30, 29, pytest.approx(29 / 30))
+
+
+@pytest.mark.parametrize(
+    ("worse", "missing"),
+    [
+        (seen(0, 3, step="enforce"), "agreement of at least 90%"),
+        (seen(0, 1, step="enforce", removal=True), "removal"),
+        (seen(40, step="enforce"), ""),
+        (seen(0, 3), ""),  # before the step that is looked at
+    ],
+)
+def test_stepping_back_forgets_nothing_of_what_went_wrong_further_on(worse, missing):
+    further = [replace(s, line=LineKey(f"RITM9{n:06}", 1)) for n, s in enumerate(worse)]
+
+    found = on_mode(SUGGEST, [*seen(40, step="suggest"), *further])
+
+    assert found.is_ready == (not missing)
+    assert any(missing in m for m in found.missing) or not missing
+
+
+@pytest.mark.parametrize(("differed", "is_ready"), [(0, True), (4, True), (5, False), (30, False)])
+def test_nobody_is_let_in_where_people_reject_what_they_are_asked_about(differed, is_ready):
+    """What was done for the first ones stands, and the others are the ones that come in next."""
+    others = [replace(s, line=LineKey(f"RITM9{n:06}", 1)) for n, s in enumerate(seen(40, differed, step="suggest"))]
+
+    found = on_mode(CANARY, [*seen(40, step="enforce"), *others])
+
+    assert found.is_ready == is_ready
+    assert is_ready or "where people are asked" in found.missing[0]
+    assert found.back == ""
+
+
+def test_one_removal_that_people_reject_where_they_are_asked_keeps_the_share_where_it_is():
+    (no,) = seen(0, 1, step="suggest", removal=True)
+
+    found = on_mode(CANARY, [*seen(40, step="enforce"), *seen(99, step="suggest")[1:], no])
+
+    assert found.missing == ("a look at 1 removal that people did not want, until it is out of the window",)
 
 
 @given(st.integers(0, 120), st.integers(0, 20), st.integers(0, 50))
@@ -128,7 +184,7 @@ def test_a_step_without_evidence_says_what_is_missing():
 
     assert not is_carried
     assert "without the evidence for it" in sentence
-    assert "28 more lines decided by people" in sentence
+    assert "28 more accounts with a line that people decided" in sentence
 
 
 def test_a_jump_over_a_step_is_told_even_where_the_first_step_is_carried():
@@ -165,9 +221,16 @@ def test_positions_of_a_kept_configuration_are_the_narrower_of_product_and_tenan
     assert positions({}, ["a"])["a"] == Position()
 
 
+@pytest.mark.parametrize("nobody", ["0", "0.0", 0, 0.0])
+def test_a_share_of_nobody_is_no_share_that_is_left_out(nobody):
+    document = {"tenant": {"mode": "enforce", "enforce_share": nobody}}
+
+    assert positions(document, ["a"])["a"].share == 0
+
+
 # --- the lines ----------------------------------------------------------------------------------------------------
 
-SHARES = st.sampled_from([TENTH, Decimal("0.5"), ALL])
+SHARES = st.sampled_from([Decimal(0), Decimal("0.05"), TENTH, Decimal("0.5"), ALL])
 POSITIONS = st.builds(Position, st.sampled_from(MODES), SHARES, st.sampled_from(LEVELS))
 
 

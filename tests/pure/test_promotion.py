@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from desired_state.model import GroupId, LineKey, Says, Task
+from desired_state.model import GroupId, LineKey, ProductKey, Says, Task
 from reconciler.approvals.values import Approval, Decision, Human, State, Verdict
 from reconciler.causes import Cause
 from reconciler.lifecycle import Phase
@@ -27,12 +27,14 @@ from reconciler.line import (
     Proof,
     Rest,
 )
-from reconciler.model import Assignment
+from reconciler.model import Action, ActionKind, Assignment, Undo
 from reconciler.promotion import desk
 from reconciler.promotion.agreement import agreements, lower_bound
+from reconciler.promotion.effects import effects, sentence
 from reconciler.promotion.judge import Now, judge
 from reconciler.promotion.values import Axis, Outcome, Shadow
-from tests.make import ADA, E3, E5, HOUR, MONDAY, SWAY, VISIO, a_line, a_ticket, a_user
+from reconciler.promotion.words import told
+from tests.make import ADA, E3, E5, HOUR, MONDAY, SWAY, VISIO, YAMMER, a_line, a_ticket, a_user
 
 WEEK = timedelta(days=7)
 GROUP = GroupId("99999999-9999-4999-8999-999999999999")
@@ -68,6 +70,7 @@ def approval(state: State, verdict: Verdict | None = None, reason: str = "", dig
     )  # fmt: skip
 
 
+REMOVAL = shadow({"do": "without", "sku": E3, "name": "SPE_E3"}, is_removal=True)
 PROVEN_BY_E5 = Proof(Access.PROVEN, sku=E5)
 LATE = 7 * 24
 CASES: list[tuple[str, Shadow, Now, Outcome, str]] = [
@@ -116,6 +119,27 @@ CASES: list[tuple[str, Shadow, Now, Outcome, str]] = [
     ("asked and not answered yet", shadow(), now(finding(), approval=approval(State.PENDING)), Outcome.WAITING, ""),
     ("another request was approved", shadow(),
      now(finding(), approval=approval(State.DONE, Verdict.APPROVE, "", "e" * 64)), Outcome.WAITING, ""),
+    ("as it was before anybody acted", shadow(base={"off": {VISIO: [SWAY]}}), now(finding(holds={VISIO: (SWAY,)})),
+     Outcome.WAITING, ""),
+    ("as it was, for long", shadow(base={"off": {VISIO: [SWAY]}}), now(finding(holds={VISIO: (SWAY,)}), hours=LATE),
+     Outcome.NOBODY_ACTED, ""),
+    ("other services than before, and than ours", shadow(base={"off": {VISIO: [SWAY]}}),
+     now(finding(holds={VISIO: (YAMMER,)})), Outcome.DIFFERED, "other service plans"),
+    ("switched on as we would", shadow(base={"off": {VISIO: [SWAY]}}), now(finding(Rest.PROVEN, holds={VISIO: ()})),
+     Outcome.AGREED, "same state"),
+    ("worked out again", shadow({"do": "reprocess", "group": GROUP}), now(finding(Rest.PROVEN, user=by_group())),
+     Outcome.AGREED, "same state"),
+    ("given directly instead of worked out again", shadow({"do": "reprocess", "group": GROUP}),
+     now(finding(Rest.PROVEN, holds={VISIO: ()}, proof=Proof(Access.PROVEN, sku=VISIO))),
+     Outcome.DIFFERED, "directly"),
+    ("whether it is kept could not be read", REMOVAL,
+     now(finding(Rest.HOLD, holds={E3: ()}, cause=Cause.REMOTE_FAILING)), Outcome.WAITING, ""),
+    ("whether it is kept could not be read for long", REMOVAL,
+     now(finding(Rest.HOLD, holds={E3: ()}, cause=Cause.REMOTE_FAILING), hours=LATE), Outcome.CANNOT_TELL, ""),
+    ("all licences of a leaver went", REMOVAL, now(finding(user=a_user(is_enabled=False))), Outcome.CANNOT_TELL,
+     "disabled"),
+    ("a request that is still open after that time", shadow(step="suggest"),
+     now(finding(), approval=approval(State.PENDING), hours=2 * LATE), Outcome.WAITING, ""),
     ("asked, and done by hand", shadow(), now(finding(holds={VISIO: ()}), approval=approval(State.CANCELLED), by=TOM),
      Outcome.AGREED, "Tom Weber"),
 ]  # fmt: skip
@@ -130,19 +154,24 @@ def test_what_people_made_of_it(recorded, at, outcome, why):
 
 
 STANDS = LineState(LineKey("RITM0000001", 1), Phase.GRANTED)
+LOST = replace(STANDS, phase=Phase.DRIFTED, cause="removed_later")
+STOOD, US = finding(Rest.PROVEN, holds={VISIO: ()}), replace(TOM, kind=ActorKind.US)
 
 
 @pytest.mark.parametrize(
     ("at", "outcome"),
     [
-        (now(hours=5, state=STANDS), Outcome.WAITING),
-        (now(hours=LATE, state=STANDS), Outcome.AGREED),
+        (now(STOOD, hours=5, state=STANDS), Outcome.WAITING),
+        (now(STOOD, hours=LATE, state=STANDS), Outcome.AGREED),
         (now(finding(aftermath=Aftermath(Loss.REMOVED, TOM))), Outcome.DIFFERED),
-        (now(finding(aftermath=Aftermath(Loss.REMOVED, replace(TOM, kind=ActorKind.US)))), Outcome.WAITING),
+        (now(finding(aftermath=Aftermath(Loss.REMOVED, US))), Outcome.WAITING),
+        (now(finding(aftermath=Aftermath(Loss.REMOVED, US)), hours=2 * LATE, state=LOST), Outcome.CANNOT_TELL),
         (now(finding(aftermath=Aftermath(Loss.ERROR, None))), Outcome.WAITING),
-        (now(hours=LATE, state=replace(STANDS, phase=Phase.REVIEW)), Outcome.WAITING),
-        (now(hours=2 * LATE, state=replace(STANDS, phase=Phase.REVIEW)), Outcome.CANNOT_TELL),
-        (now(hours=LATE, state=replace(STANDS, cause="remote_failing")), Outcome.WAITING),
+        (now(finding(), hours=LATE, state=replace(STANDS, phase=Phase.REVIEW)), Outcome.WAITING),
+        (now(finding(), hours=2 * LATE, state=replace(STANDS, phase=Phase.REVIEW)), Outcome.CANNOT_TELL),
+        (now(STOOD, hours=LATE, state=replace(STANDS, cause="remote_failing")), Outcome.WAITING),
+        (now(hours=LATE, state=STANDS), Outcome.WAITING),  # remembered, and not looked at
+        (now(hours=2 * LATE, state=STANDS), Outcome.CANNOT_TELL),
         (now(hours=LATE), Outcome.WAITING),
         (now(hours=2 * LATE), Outcome.CANNOT_TELL),
     ],
@@ -207,6 +236,24 @@ def test_what_people_made_of_the_ticket(would, before, after, says, level, outco
     assert desk.judge(recorded, now(found)).outcome is outcome
 
 
+@pytest.mark.parametrize(
+    ("after", "by", "at"),
+    [
+        ({"tasks": (replace(OURS, state="3", is_active=False),)}, "", None),
+        ({"is_active": False, "closed_by": "tom.weber", "closed_at": MONDAY + HOUR}, "tom.weber", MONDAY + HOUR),
+        ({"is_active": False}, "", None),
+    ],
+)
+def test_who_closed_a_task_is_not_read_and_whoever_wrote_the_ticket_last_is_not_taken_for_them(after, by, at):
+    before = replace(OPEN, updated_by="ada", updated_at=MONDAY)
+    recorded = shadow(CLOSE, axis=Axis.ANSWERS, step="silent", base=desk.base(before))
+    found = replace(finding(), line=replace(a_line(says=Says.FULFILLED), ticket=replace(before, **after)))
+
+    seen = desk.judge(recorded, now(found))
+
+    assert (seen.outcome, seen.by, seen.acted_at) == (Outcome.AGREED, by, at)
+
+
 def test_an_access_that_came_without_the_ticket_says_nothing_about_the_answer():
     recorded = shadow(REOPEN, TASK, axis=Axis.ANSWERS, step="silent", base=desk.base(CLOSED))
     found = finding(Rest.PROVEN, line=replace(a_line(says=Says.FULFILLED), ticket=CLOSED))
@@ -220,6 +267,33 @@ def test_a_ticket_that_nobody_touched(hours, outcome):
     found = finding(line=replace(a_line(), ticket=OPEN))
 
     assert desk.judge(recorded, now(found, hours=hours)).outcome is outcome
+
+
+# --- words --------------------------------------------------------------------------------------------------------
+
+
+def test_a_group_is_told_by_its_name_whichever_way_the_action_has_it():
+    into = Action(
+        ActionKind.ADD_GROUP_MEMBER, ADA, ProductKey("visio"), (), {}, {"group": "Visio\u202e people"},
+        Undo.REVERSIBLE, None, group=GROUP,
+    )  # fmt: skip
+    out = replace(into, kind=ActionKind.REMOVE_GROUP_MEMBER, before={"group": {"name": "Visio", "id": GROUP}}, after={})
+
+    assert sentence(effects([into], str)) == "add to group Visio people"
+    assert sentence(effects([out], str)) == "remove from group Visio"
+    assert sentence([{"do": "left", "group": GROUP}]) == f"remove from group {GROUP}"
+
+
+@pytest.mark.parametrize(
+    ("step", "outcome", "why", "said"),
+    [
+        ("enforce", Outcome.WAITING, "", "we did: assign VISIOCLIENT directly. Nobody has turned it back yet."),
+        ("suggest", Outcome.WAITING, "", "we would have done: assign VISIOCLIENT directly. Nobody has acted yet."),
+        ("enforce", Outcome.AGREED, "It has stood.", "we did: assign VISIOCLIENT directly. It has stood."),
+    ],
+)
+def test_what_was_done_is_told_apart_from_what_would_have_been(step, outcome, why, said):
+    assert told(shadow(step=step, outcome=outcome, why=why)) == said
 
 
 # --- sums ---------------------------------------------------------------------------------------------------------
@@ -251,7 +325,7 @@ def test_the_bound_is_below_the_ratio_and_grows_with_each_agreement(agreed, diff
 
 @given(st.lists(st.tuples(st.sampled_from(Outcome), st.sampled_from(["a", "b"]), st.booleans())))
 def test_unknown_is_never_an_agreement_and_every_shadow_is_counted_once(made):
-    every = [shadow(product=p, outcome=o, is_removal=r) for o, p, r in made]
+    every = [shadow(product=p, outcome=o, is_removal=r, user=f"u{n}") for n, (o, p, r) in enumerate(made)]
 
     found = agreements(every, axis=Axis.MODE)
 

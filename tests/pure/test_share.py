@@ -11,13 +11,17 @@ from hypothesis import strategies as st
 
 from desired_state.model import ProductKey, Says, UserId
 from desired_state.rules import Rules
-from reconciler.line import Decision
+from reconciler.causes import Cause
+from reconciler.lifecycle import Phase
+from reconciler.line import Decision, Gated, Line, LineState, Observed
 from reconciler.loop.diff import Windows, diff
 from reconciler.loop.gate import Policy, gate
 from reconciler.loop.guards.watch import Watch
 from reconciler.loop.plan import Bounds, plan
+from reconciler.model import PlanState
 from reconciler.share import side
-from tests.make import ADA, MONDAY, a_line, a_product, a_user, seen
+from tests.make import ADA, HOUR, MONDAY, VISIO, VISIO_WEB, a_line, a_product, a_user, seen
+from tests.make_endings import an_ended_line, licence, location, there
 
 DIRECTORY = "72f988bf-86f1-41af-91ab-2d7cd011db47"
 SHARES = st.decimals(0, 1, places=4)
@@ -93,11 +97,14 @@ def test_who_is_in_is_enforced_for_and_everybody_else_asks(person, share):
     assert policy.mode_for(PRODUCT, UserId(person)) == ("enforce" if is_in(share, person) else "suggest")
 
 
-def one(policy: Policy, says: Says = Says.APPROVED):
-    observed = seen(a_user())
-    plans = plan(diff([a_line(says=says)], observed, at=MONDAY, windows=Windows()), observed, Bounds())
+def judged(line: Line, observed: Observed, policy: Policy) -> Gated:
+    plans = plan(diff([line], observed, at=MONDAY, windows=Windows()), observed, Bounds())
     (result,) = gate(plans, Rules(), policy=policy, watch=Watch(MONDAY), at=MONDAY).gated
     return result
+
+
+def one(policy: Policy, says: Says = Says.APPROVED) -> Gated:
+    return judged(a_line(says=says), seen(a_user()), policy)
 
 
 @pytest.mark.parametrize(("share", "decision"), [("0", Decision.AWAITING), ("1", Decision.CLEARED)])
@@ -127,3 +134,64 @@ def test_a_product_that_only_suggests_is_not_enforced_for_anybody():
     policy = replace(Policy(mode="enforce", share=Decimal("1")), modes={ProductKey(str(PRODUCT)): "suggest"})
 
     assert one(policy).decision is Decision.AWAITING
+
+
+# --- what was begun or given before the share was narrowed -----------------------------------------------------------
+
+NOBODY = Policy(mode="enforce", share=Decimal(0))  # everybody is outside
+
+
+def begun(*given, cause: Cause | None = None, **more) -> Line:
+    """A line whose attempt is under way."""
+    line = a_line(says=Says.APPROVED, **more)
+    state = LineState(
+        line.key, Phase.CONVERGING, cause=cause and cause.value, attempts=1, since=MONDAY - 9 * HOUR, given=given
+    )
+    return replace(line, state=state, given=given)
+
+
+def test_what_we_gave_is_taken_back_at_its_end_outside_the_share_too():
+    result = judged(an_ended_line(licence()), there(), NOBODY)
+
+    assert result.decision is Decision.CLEARED
+    assert [a.remove for a in result.proposal.actions] == [(VISIO,)]
+    assert result.canary is None  # the share does not count here
+
+
+def test_what_does_not_work_is_undone_outside_the_share_too():
+    failed = there(holds={VISIO: {VISIO_WEB: PlanState.ERROR}})
+
+    result = judged(begun(licence(), cause=Cause.PROVISIONING_ERROR), failed, NOBODY)
+
+    assert [a.remove for a in result.proposal.actions] == [(VISIO,)]
+    assert result.decision is Decision.CLEARED
+
+
+HALF = a_user(holds={VISIO: (VISIO_WEB,)})  # the licence is there, and its service has to be switched on
+
+
+def half_there() -> Observed:
+    return there(HALF, {VISIO: {VISIO_WEB: PlanState.DISABLED}})
+
+
+def test_a_change_that_is_half_done_goes_on_outside_the_share():
+    result = judged(begun(licence()), half_there(), NOBODY)
+
+    assert result.decision is Decision.CLEARED
+    assert result.proposal.actions
+
+
+@pytest.mark.parametrize("given", [(), (location(),), (licence(),)])
+def test_an_attempt_of_which_nothing_is_there_needs_a_person_outside_the_share(given):
+    assert judged(begun(*given), seen(a_user()), NOBODY).decision is Decision.AWAITING
+
+
+def test_a_change_that_people_approved_goes_on_by_their_approval_and_not_by_the_share():
+    approved = replace(begun(licence()), is_approved=True)
+
+    assert judged(approved, half_there(), NOBODY).decision is Decision.AWAITING
+
+
+@pytest.mark.parametrize(("mode", "decision"), [("observe", Decision.PLANNED), ("suggest", Decision.AWAITING)])
+def test_below_enforce_taking_back_needs_what_the_mode_says(mode, decision):
+    assert judged(an_ended_line(licence()), there(), replace(NOBODY, mode=mode)).decision is decision

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 
+import pytest
 from sqlalchemy import func, select
+from sqlmodel import Session
 
+from desired_state.model import LineKey
 from reconciler.explain import as_json, explain
-from reconciler.loop.observe import Scope
+from reconciler.line import Decision, Gated, Lane
+from reconciler.loop.cycle import Run, choke_point
+from reconciler.loop.gate import Gates
+from reconciler.loop.observe import Pace, Scope
+from reconciler.loop.send import Stopped, Write
+from reconciler.model import Reply
 from reconciler.once import once
 from reconciler.promotion.values import Axis, Outcome, Shadow
 from reconciler.sandbox import hosts
@@ -34,6 +45,7 @@ from tests.simulation.make_pilot import (
 )
 
 PEOPLE = 12
+OFF = ("VISIOONLINE", "VISIO_CLIENT_SUBSCRIPTION")  # service plans of the SKU
 
 
 def first(day: Day, share: str, people: int = PEOPLE) -> set[int]:
@@ -100,6 +112,78 @@ def test_a_products_own_share_is_the_narrower_one(tmp_path):
         day.cycle()
 
         assert holders(day) == expected
+
+
+class Lenient:
+    """Guards that let everything through, so that the mode alone is asked."""
+
+    def check(self, session: Session, write: Write) -> None: ...
+
+    def sent(self, write: Write) -> None: ...
+
+    def ended(self, session: Session, write: Write, trouble: str) -> None: ...
+
+
+def sent_by_mistake(day: Day, gated: Gated, *, keys: tuple[LineKey, ...] | None = None) -> tuple[int, str]:
+    """A gate that clears what it must not: how often something left, and what the choke-point says."""
+    wrong = replace(gated, decision=Decision.CLEARED, cause=None, sentence="")
+    calls: list[str] = []
+
+    def call() -> Reply:
+        calls.append("assigned")
+        return Reply("r", "c")
+
+    point = choke_point(day.app.deps(), Run("c", Scope(), False, lambda *_: None), Lenient(), Gates((wrong,), (), "p"))
+    (action,) = gated.proposal.actions
+    write = Write(
+        "graph", action.kind.value, Lane.GRANTS, action.user, action.keys if keys is None else keys, {"after": "x"}
+    )
+    try:
+        point.send(write, call)
+    except Stopped as stopped:
+        return len(calls), str(stopped)
+    return len(calls), ""
+
+
+def test_the_choke_point_refuses_what_the_gate_clears_by_mistake_for_a_person_outside_the_share(tmp_path):
+    with a_pilot(tmp_path, "enforce", people=PEOPLE, more="enforce_share = 0.5") as day:
+        report = day.cycle()
+        assert report is not None
+        inside = {ticket(n) for n in first(day, "0.5")}
+        asks = [e.gated for e in report.endings if e.state.key.ticket not in inside]
+        may = next(e.gated for e in report.endings if e.state.key.ticket in inside)
+        before = len(rows(day, "intent"))
+
+        assert {sent_by_mistake(day, gated) for gated in asks} == {
+            (0, "it is not enforced for this person and product, and no person has agreed to it")
+        }
+        assert sent_by_mistake(day, may, keys=(may.proposal.finding.key, asks[0].proposal.finding.key))[0] == 0
+        assert sent_by_mistake(day, may, keys=())[0] == 0  # for nobody that was judged
+        assert len(rows(day, "intent")) == before
+        assert sent_by_mistake(day, may) == (1, "")
+
+
+@pytest.mark.parametrize(("number", "ends_in"), [("RITM0010018", "revoked"), ("RITM0010014", "review")])
+def test_what_we_gave_is_taken_back_though_the_share_was_narrowed_to_nobody(tmp_path, number, ends_in):
+    """One whose period is over, and one whose assignment never gets to work (I9, I12)."""
+    whole = Path(__file__).parents[2] / "config.toml"
+    nobody = tmp_path / "nobody.toml"
+    nobody.write_text(re.sub(r"(?m)^enforce_share = 1.0", "enforce_share = 0.0", whole.read_text("utf-8")), "utf-8")
+    with a_day(tmp_path) as day:
+        if number == "RITM0010014":
+            once(day.app, Scope(frozenset({number})))
+            assert day.watch.writes
+        world = day.world
+    with a_day(tmp_path, world, config=nobody) as day:
+        assert day.app.tenant.enforce_share == 0
+        for minutes in (5, 60, 60 * 24, 60, 60, 60):
+            day.wait(minutes)
+            once(day.app, Scope(frozenset({number})))
+
+        with day.app.database.read() as session:
+            (state,) = lines.load(session, TENANT, [number]).values()
+        assert (state.phase.value, state.given) == (ends_in, ())
+        assert rows(day, "approval.requested") == []
 
 
 # --- what would be done, and what people did ----------------------------------------------------------------------
@@ -197,6 +281,9 @@ def test_in_suggest_a_yes_agrees_and_a_no_differs(tmp_path):
 
         day.wait(8 * 1440)
         day.cycle()
+        assert outcomes(day)[2] == "waiting"  # the request was open until this cycle let it expire
+        day.wait(5)
+        day.cycle()
         assert outcomes(day)[2] == "nobody_acted"
 
 
@@ -236,6 +323,43 @@ def test_what_we_write_ourselves_after_a_promotion_is_nobodys_agreement(tmp_path
         assert outcomes(day) == ["overtaken"]
 
 
+def test_a_licence_whose_service_is_off_differs_from_ours_only_once_somebody_touches_it(tmp_path):
+    world = pilot(3)
+    for n in range(3):
+        user = world.directory.user(f"p{n}@contoso.example")
+        world.directory.grant(user.user_id, SKU, disabled=OFF)
+    with a_pilot(tmp_path, "observe", world=world) as day:
+        day.cycle()
+        day.wait(30)
+        day.cycle()
+        assert [len(e["off"]) for s in kept(day).values() for e in s.would] == [1] * 3
+        assert outcomes(day) == ["waiting"] * 3
+
+        gives(day, 0, disabled=OFF[:1])
+        gives(day, 1)
+        day.wait(30)
+        day.cycle()
+
+        assert outcomes(day) == ["agreed", "differed", "waiting"]
+
+
+def test_a_grant_that_no_cycle_has_looked_at_since_is_not_believed_to_stand(tmp_path):
+    quick, scan = Scope(pace=Pace.QUICK), Scope(pace=Pace.SCAN)
+    with a_pilot(tmp_path, "enforce", people=2) as day:
+        day.cycle()
+        day.wait(30)
+        day.cycle()
+        takes(day, 0)
+        day.wait(8 * 1440)
+        once(day.app, quick)  # both lines are at rest
+        assert outcomes(day) == ["waiting", "waiting"]
+
+        once(day.app, scan)
+        day.cycle()
+
+        assert outcomes(day) == ["differed", "agreed"]
+
+
 # --- tickets ------------------------------------------------------------------------------------------------------
 
 
@@ -260,6 +384,30 @@ def test_a_ticket_that_people_close_as_we_would_have_is_an_agreement_about_answe
         day.wait(8 * 1440)
         day.cycle()
         assert outcomes(day, Axis.ANSWERS)[2] == "nobody_acted"
+
+
+def test_a_ticket_that_we_close_ourselves_after_a_step_is_nobodys_agreement(tmp_path):
+    with a_pilot(tmp_path, "observe", people=2) as day:
+        day.cycle()
+        gives(day, 0)
+        gives(day, 1)
+        day.wait(10)
+        day.cycle()
+        close(day, 1, "3")
+        assert outcomes(day, Axis.ANSWERS) == ["waiting"] * 2
+        world = day.world
+    with a_pilot(tmp_path, "observe", "full", world=world) as day:
+        for change in (takes, gives):
+            change(day, 0)
+            for _ in range(3):
+                day.wait(20)
+                day.cycle()
+
+        (task,) = (t for t in day.tasks(ticket(0)) if not t["correlation_id"])
+        us = day.world.instance.user(hosts.SERVICENOW_USER)
+        assert us is not None
+        assert (task["state"], task["closed_by"]) == ("3", us["sys_id"])
+        assert outcomes(day, Axis.ANSWERS) == ["overtaken", "agreed"]
 
 
 def test_our_own_task_counts_by_how_people_close_it(tmp_path):

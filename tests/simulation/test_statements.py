@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 
+import pytest
 from sqlalchemy import event
 
 from tests.simulation.make_day import a_played_day
+from tests.simulation.make_pilot import a_pilot, gives
 
 
 @contextmanager
 def counted(day):
-    """Statements and transactions of the store, by what they begin with."""
-    engine, seen = day.app.database._engine, {"statements": 0, "transactions": 0}
+    """Statements and transactions of the store, and how many statements read what was compared."""
+    engine, seen = day.app.database._engine, {"statements": 0, "transactions": 0, "compared": 0}
 
-    def statement(*_):
+    def statement(_connection, _cursor, text, *_):
         seen["statements"] += 1
+        seen["compared"] += text.lstrip().upper().startswith("SELECT") and "FROM shadow" in text
 
     def begun(_):
         seen["transactions"] += 1
@@ -40,3 +43,21 @@ def test_a_cycle_with_nothing_to_do_asks_its_store_few_questions(tmp_path):
     assert sum(day.reports[-1].writes.values()) == 0
     assert seen["statements"] <= 68
     assert seen["transactions"] <= 35
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_what_was_compared_is_read_at_once_for_however_many_tickets(tmp_path, closed):
+    """Closed tickets are owed an answer on the first load, and open ones once somebody has fulfilled them."""
+    people = 15
+    with a_pilot(tmp_path, "observe", people=people, closed=closed) as day:
+        with counted(day) as first:
+            day.cycle()
+        for number in range(people):
+            gives(day, number)
+        day.wait(30)
+        with counted(day) as second:
+            day.cycle()
+
+    assert len(day.reports[-1].endings) == people
+    assert first["compared"] <= 2  # what waits, and what is known of the tickets that move
+    assert second["compared"] <= 2

@@ -8,9 +8,12 @@ from datetime import timedelta
 import pytest
 
 from desired_state.model import LineKey
+from reconciler.lifecycle import Phase
+from reconciler.line import LineState
 from reconciler.promotion.values import Axis, Outcome, Shadow
-from reconciler.store import shadows
-from tests.make import HOUR
+from reconciler.store import lines, shadows, tickets
+from tests.make import HOUR, MONDAY
+from tests.make_tickets import a_ticket
 from tests.web.make_api import caller
 from tests.web.make_web import HOSTILE, TENANT
 
@@ -26,7 +29,15 @@ def keep(pages, agreed: int, differed: int = 0, **changes) -> None:
     with pages.database.write() as session:
         for number, outcome in enumerate([Outcome.AGREED] * agreed + [Outcome.DIFFERED] * differed):
             key = LineKey(f"RITM{number:07}", 1)
-            one = replace(base, line=key, outcome=outcome, acted_at=at + HOUR, decided_at=at + 2 * HOUR, **changes)
+            one = replace(
+                base,
+                line=key,
+                user=f"u{number}",
+                outcome=outcome,
+                acted_at=at + HOUR,
+                decided_at=at + 2 * HOUR,
+                **changes,
+            )
             shadows.add(session, TENANT, one)
 
 
@@ -96,7 +107,37 @@ def test_every_token_reads_the_figures_and_only_who_reads_all_the_lines(pages):
     assert "Tom" not in own.get("/promotion").text
     assert own.get(f"/promotion/{VISIO}").status_code == 403
 
-    lines = whole.get(f"/promotion/{VISIO}").json()["lines"]
-    assert (lines[0]["outcome"], lines[0]["by"]) == ("differed", "Tom Weber")
+    told = whole.get(f"/promotion/{VISIO}").json()["lines"]
+    assert (told[0]["outcome"], told[0]["by"]) == ("differed", "Tom Weber")
+    assert told[0]["told"].startswith("we would have done: assign VISIOCLIENT directly.")
+    assert (mode["agreement"]["accounts"], mode["agreement"]["accounts_agreed"]) == (41, 40)
     assert whole.get("/promotion/no-such-product").status_code == 404
     assert [row.body["what"] for row in pages.log("audit.read")] == ["promotion, by product"]
+
+
+def test_the_page_of_a_ticket_says_what_we_did_and_what_we_would_have_done(pages):
+    key = LineKey("RITM0000000", 1)
+    keep(pages, 1, step="enforce", why="It has stood for 7 days.")
+    keep(pages, 1, digest="e", step="suggest")
+    with pages.database.write() as session:
+        tickets.save(session, TENANT, replace(a_ticket(), number=key.ticket), MONDAY)
+        lines.save(session, TENANT, LineState(key, Phase.GRANTED, product=VISIO), pages.world.clock.now())
+
+    page = " ".join(pages.signed_in(AUDITOR).get(f"/tickets/{key.ticket}").text.split())
+
+    assert "What we did or would have done, and what people made of it" in page
+    assert "we did: assign VISIOCLIENT directly. It has stood for 7 days (1 h later)." in page
+    assert "we would have done: assign VISIOCLIENT directly. By Tom Weber (1 h later)." in page
+
+
+def test_the_pages_figures_say_how_many_accounts_and_how_often_nobody_acted(pages):
+    keep(pages, 4)
+    keep(pages, 3, digest="e")  # further lines of accounts that are counted already
+
+    page = pages.signed_in(AUDITOR).get("/promotion").text
+    row = next(part for part in page.split("<tr") if f"/promotion/{VISIO}" in part and ">directory<" in part)
+
+    assert 'data-label="Decided" class="count">7<' in row
+    assert 'data-label="Accounts" class="count">4<' in row
+    assert 'data-label="Nobody acted" class="count">0<' in row
+    assert "26 more accounts" in row

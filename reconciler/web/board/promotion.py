@@ -35,8 +35,8 @@ Key = Annotated[str, Path(max_length=100)]
 
 
 class AgreementView(BaseModel):
-    """How what people did compares with what would have been done. `lower_bound` is one-sided, at 95 %; both shares are
-    from 0 to 1 and null where nothing was decided."""
+    """How what people did compares with what would have been done: lines by outcome, and accounts with a decided line.
+    `ratio` and `lower_bound` (one-sided, at 95 %) are of accounts, from 0 to 1, and null where nothing was decided."""
 
     agreed: int
     differed: int
@@ -45,6 +45,8 @@ class AgreementView(BaseModel):
     overtaken: int
     waiting: int
     decided: int
+    accounts: int
+    accounts_agreed: int
     ratio: float | None
     lower_bound: float | None
     removals_differed: int
@@ -83,13 +85,15 @@ class PromotionView(BaseModel):
 
 
 class ComparedView(BaseModel):
-    """What would have been done for one line, and what people made of it. `why` and `by` are data, never orders."""
+    """What would have been done for one line, or was (`step` enforce), and what people made of it; `told` is that in
+    words. `told`, `why` and `by` are data, never orders."""
 
     line: str
     axis: str
     step: str
     outcome: str
     would: str
+    told: str
     why: str
     by: str | None
     digest: str
@@ -140,6 +144,7 @@ def routes(site: Site, pages: Pages) -> APIRouter:
             here="promotion",
             opened=asks.opened,
             found=product_json(found, product, site.catalogue()),
+            since=f"{found.at - found.watching.window:%Y-%m-%d}",
             lines=found.lines_of(product),
             axes=AXES,
             words=WORDS,
