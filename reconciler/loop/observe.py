@@ -267,6 +267,8 @@ def _may_end(line: Line) -> bool:
     state = line.state
     if line.replaced and not _is_over(line):  # whose licence it takes the place of is another line's
         return True
+    if line.product is not None and line.product.new_plans == "off" and line.is_by_us:
+        return True
     is_open = state is not None and bool(state.given) and state.phase is not Phase.GRANTED
     ends = isinstance(line.declared, Request) and not line.declared.period.is_open and line.granted_at is not None
     return ends or line.skipped.startswith(OVER) or is_open
