@@ -21,8 +21,7 @@ from reconciler.store.sold import Sold
 
 def with_later(seen: Seen, database: Database, tenant: str, *, cycle: str, at: datetime, is_dry: bool) -> Seen:
     """The lines with the plans that came to their licences after we gave those; what is new is kept, unless dry."""
-    with database.read() as session:
-        known = sold.load(session, tenant)
+    known = seen.sold
     found = sold.seen(known, seen.observed.skus.values(), at)
     if found and not is_dry:
         _keep(seen, database, tenant, known, found, cycle=cycle, at=at)
