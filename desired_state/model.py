@@ -225,6 +225,7 @@ class GivenKind(StrEnum):
     PLANS = "plans"  # plans of a direct licence were switched on
     MEMBER = "member"  # the person was put into a licence group
     REPLACED = "replaced"  # a direct licence was taken away because a group's takes its place; an undo gives it back
+    WITHHELD = "withheld"  # plans that came to a licence after we gave it were switched off; never taken back
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,11 +234,12 @@ class Given:
 
     kind: GivenKind
     at: datetime
-    sku: SkuId | None = None  # LICENSE, PLANS, REPLACED
+    sku: SkuId | None = None  # LICENSE, PLANS, REPLACED, WITHHELD
     group: GroupId | None = None  # MEMBER
-    plans: tuple[PlanId, ...] = ()  # PLANS: those that were switched on; REPLACED: those that were off
+    plans: tuple[PlanId, ...] = ()  # PLANS: switched on; WITHHELD: switched off; REPLACED: those that were off
     country: str = ""  # LOCATION
-    is_seen: bool = True  # LOCATION: False while its write had no trustworthy reply and nobody has read it since
+    is_seen: bool = True  # LOCATION: False while its write had no trustworthy reply and nobody has read it since;
+    # WITHHELD: False until a look has shown the plans off
     instead_of: tuple[
         tuple[SkuId, tuple[PlanId, ...]], ...
     ] = ()  # LICENSE: what it was exchanged for, and its plans off

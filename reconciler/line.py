@@ -129,6 +129,7 @@ class Line:
     is_approved: bool = False  # people approved it here, and it was begun: what the ticket waits for is given
     approved_by: tuple[str, ...] = ()  # names of who approved it here
     decided: Decided | None = None  # what a person said about access that is not as it was granted
+    came_later: tuple[tuple[SkuId, frozenset[PlanId]], ...] = ()  # what we gave, and plans it got since
 
     @property
     def key(self) -> LineKey:
@@ -270,6 +271,7 @@ class DriftKind(StrEnum):
     UNPROCESSED = "unprocessed"  # a member, and the group's licences are worked out only when somebody asks again
     SURPLUS = "surplus"  # what we gave is still there though its period is over
     HALF_DONE = "half_done"  # what we gave does not work and is taken back (I12)
+    NEW_PLANS = "new_plans"  # a licence that we gave got plans from Microsoft since, which the product wants off
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,7 +280,7 @@ class Drift:
 
     kind: DriftKind
     needs_location: bool
-    sku: SkuId | None = None  # PLAN_OFF: the SKU to change
+    sku: SkuId | None = None  # PLAN_OFF, NEW_PLANS: the SKU to change
     disabled_before: frozenset[PlanId] = frozenset()
     disabled_after: frozenset[PlanId] = frozenset()
     group: GroupId | None = None  # NOT_MEMBER, UNPROCESSED

@@ -213,7 +213,7 @@ def _came_to_nothing(deed: Deed, ending: Ending) -> bool:
     """A change whose reply was lost, on a line that has gone to a person with nothing of it there."""
     if deed.result != "unknown" or ending.state.phase is not Phase.REVIEW or deed.kind == ActionKind.SET_USAGE_LOCATION:
         return False
-    return all(g.kind is GivenKind.LOCATION for g in ending.state.given)
+    return all(g.kind in (GivenKind.LOCATION, GivenKind.WITHHELD) for g in ending.state.given)
 
 
 def _was_undone(deeds: Sequence[Deed]) -> bool:

@@ -132,3 +132,20 @@ def switch(ctx: click.Context, name: str, value: str) -> int:
             raise UserError(f"sandbox switch: {error}") from None
     click.echo(f"{name} is {json.dumps(wanted)} from now on.")
     return 0
+
+
+@sandbox.command("add-plan")
+@click.argument("sku")
+@click.argument("plan")
+@click.pass_context
+def add_plan(ctx: click.Context, sku: str, plan: str) -> int:
+    """Let Microsoft put PLAN (its name or id) into SKU (a part number): it comes switched on for whoever has it."""
+    from reconciler.errors import UserError
+    from reconciler.wiring import sandbox_twin
+
+    with sandbox_twin(options(ctx).settings) as twin:
+        try:
+            click.echo(twin.add_plan(sku, plan))
+        except ValueError as error:
+            raise UserError(f"sandbox add-plan: {error}") from None
+    return 0

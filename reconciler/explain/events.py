@@ -67,7 +67,8 @@ def _event(row: Row) -> Event:
             what = f"{body.get('action')}: {body.get('result')}, {said}"
         case "line_moved":
             stays = body.get("from") == body.get("to")
-            what = f"still {body.get('to')}" if stays else f"{body.get('from') or 'new'} → {body.get('to')}"
+            said = f": {body['sentence']}" if body.get("to") == "granted" and body.get("sentence") else ""
+            what = f"still {body.get('to')}{said}" if stays else f"{body.get('from') or 'new'} → {body.get('to')}"
             if body.get("covered_by"):
                 saved = f", {body['saved_monthly']} a month saved" if body.get("saved_monthly") else ""
                 what += f": covered by another licence of the person, nothing was bought{saved}"

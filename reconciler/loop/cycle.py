@@ -28,8 +28,10 @@ from reconciler.line import (
     Rest,
     Trip,
 )
+from reconciler.loop import new_plans
 from reconciler.loop.aftermath import to_ask
 from reconciler.loop.approving import Asking, ask, begin_round, conclude, consume, due_for, standing, tend
+from reconciler.loop.arrivals import with_later
 from reconciler.loop.belonging import Belonging
 from reconciler.loop.confirm import SECOND_LOOK_S, confirmed, doubtful
 from reconciler.loop.deciding import keep
@@ -122,6 +124,7 @@ def cycle(d: Deps, run: Run) -> CycleReport:
     d.progress("reading tickets and accounts")
     seen = observe(d.reader, d.eyes, scope=run.scope, tenant_id=d.tenant_id, cycle=run.cycle, at=at)
     _believe_the_clock(d, run)
+    seen = with_later(seen, d.database, d.tenant, cycle=run.cycle, at=at, is_dry=run.is_dry)
     if not run.is_dry:
         tell_outside(d.guarding, run.cycle)
     findings = diff(seen.lines, seen.observed, at=at, windows=d.windows)
@@ -394,7 +397,7 @@ def _report(
         audit_head=head.hash,
         audit_size=head.size,
         problems=(*told.problems, *_unseen(run, endings)),
-        warnings=tuple(filter(None, (d.guarding.clocks().odd,))),
+        warnings=tuple(filter(None, (d.guarding.clocks().odd, new_plans.told(gates.gated)))),
     )
 
 

@@ -32,6 +32,7 @@ from reconciler.loop.aftermath import after, was_proven
 from reconciler.loop.agreement import disagreement
 from reconciler.loop.exchange import exchanged_for, superseded
 from reconciler.loop.location import located, settled
+from reconciler.loop.new_plans import arrived
 from reconciler.loop.proof import asked, prove, reach, switched_off, to_switch_on
 from reconciler.loop.setback import given_up, half_done
 from reconciler.loop.takeback import near, over, returnable, seen
@@ -203,7 +204,7 @@ def _judge(
         covering = None if own or proof.sku in product.candidate_skus else proof.sku
         verdict = Verdict.TRUE if request.says is Says.FULFILLED else None
         usual = Finding(line, Rest.PROVEN, verdict, None, "", user, proof, tier=reached.tier, covered_by=covering)
-        return exchanged_for(usual, details, observed) if line.replaced else usual
+        return arrived(exchanged_for(usual, details, observed) if line.replaced else usual, details, at)
     if proof.access is Access.PROVEN:
         return replace(unproven(line, request, product, user, proof, reached, at), proof=proof, tier=reached.tier)
     if proof.access is Access.OUT_OF_SERVICE and not _is_suspended(proof, observed):

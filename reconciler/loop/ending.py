@@ -26,6 +26,7 @@ from reconciler.line import (
 )
 from reconciler.loop import undo
 from reconciler.loop.aftermath import ask_again_at, held, reversals, was_proven
+from reconciler.loop.new_plans import is_about
 from reconciler.loop.takeback import end_of
 from reconciler.model import ActionKind, Outcome, Result, Verdict
 
@@ -45,6 +46,7 @@ TRYING = WORKING | {Phase.WAITING_FOR_SEAT}
 PASSING = frozenset({Cause.REMOTE_FAILING, Cause.USAGE_LOCATION_MISSING, Cause.NO_SEAT})
 """Why a write may fail and still be sent again later. A change that fails for any other reason ends with a person, so
 what it had done by then is undone (I12)."""
+REFUSED_AGAIN = timedelta(days=1)
 REFUSALS_MAX = 24  # a day of hourly tries while seats are counted that are not given
 
 
@@ -54,6 +56,9 @@ def end(
     """The line's new state. `last` is the latest finding, equal to the first one when nothing was looked at again."""
     first = gated.proposal.finding
     old = first.line.state
+    is_news = is_about(first)  # new plans are on: the access stands, whatever becomes of them
+    if is_news and last.rest is not Rest.PROVEN:
+        last = replace(first, user=last.user)  # one look takes no grant away; the next cycle looks again
     stand = _stand(gated, last, outcomes, at=at, retry_window=retry_window)
     if old is not None and not is_legal(old.phase, stand.phase):
         note = f"The line was {old.phase} and now reads as {stand.phase}; a person has to look. {stand.note}".rstrip()
@@ -65,9 +70,9 @@ def end(
     if phase is Phase.GRANTED and granted_at is None:
         granted_at = at
     attempts = old.attempts if old is not None else 0
-    if any(o.result in (Result.APPLIED, Result.FAILED) for o in outcomes):
+    if not is_news and any(o.result in (Result.APPLIED, Result.FAILED) for o in outcomes):
         attempts = _tries(old) + 1
-    next_at = None
+    next_at = _not_before(outcomes, at) if is_news else _still_waits(old, phase, at)
     waits = (Phase.VERIFYING, Phase.WAITING_FOR_SEAT, Phase.HELD)
     if phase in (Phase.CONVERGING, Phase.REVOKING) or (phase in waits and outcomes):
         wait_s = delay(max(attempts, 1), base_s=RETRY_BASE_S, cap_s=RETRY_CAP_S, chance=chance)
@@ -99,6 +104,21 @@ def end(
         person=first.line.names,
     )
     return Ending(gated, state, last, (*undo.rolled_back(gated, last, outcomes), *outcomes))
+
+
+def _not_before(outcomes: tuple[Outcome, ...], at: datetime) -> datetime | None:
+    """When new plans that could not be switched off are tried again; a refusal that does not pass waits for a day."""
+    failed = next((o for o in outcomes if o.result is Result.FAILED), None)
+    if failed is None:
+        return None
+    passes = failed.cause is not None and Cause(failed.cause) in PASSING
+    return at + timedelta(seconds=RETRY_CAP_S) if passes else at + REFUSED_AGAIN
+
+
+def _still_waits(old: LineState | None, phase: Phase, at: datetime) -> datetime | None:
+    """The next try of new plans is remembered until then: a line that is as it should be has no other."""
+    waits = old is not None and old.phase is phase and phase in (Phase.GRANTED, Phase.EXPIRING)
+    return old.next_at if waits and old is not None and old.next_at is not None and old.next_at > at else None
 
 
 def _tries(old: LineState | None) -> int:
@@ -272,11 +292,14 @@ def _is_left_half_done(outcomes: tuple[Outcome, ...]) -> bool:
     return any(kind in (GivenKind.MEMBER, GivenKind.REPLACED) for kind in done)
 
 
+_NO_ACCESS = (GivenKind.LOCATION, GivenKind.WITHHELD)
+
+
 def _given_up(last: Finding, cause: Cause, sentence: str) -> _Stand:
     """To a person, once nothing of it is left: what the attempt has given so far is taken back first."""
     state = last.line.state
     given = state.given if state is not None else ()
-    if last.there or (last.there is None and any(g.kind is not GivenKind.LOCATION for g in given)):
+    if last.there or (last.there is None and any(g.kind not in _NO_ACCESS for g in given)):
         return _Stand(Phase.CONVERGING, cause, sentence, failed=True)
     stays = [undo.words(g) for g in given if g.kind is GivenKind.LOCATION and g.is_seen]
     more = f" Stays, because it cannot be undone: {', '.join(stays)}." if stays else ""
@@ -311,6 +334,8 @@ def started(gated: Gated, at: datetime) -> LineState:
     """The state of a line whose change is about to be sent."""
     first = gated.proposal.finding
     old = first.line.state or LineState(first.key, Phase.RECEIVED)
+    if is_about(first):  # it is as it was all the while
+        return replace(old, given=undo.about_to_give(old.given, gated))
     is_surplus = first.drift is not None and first.drift.kind is DriftKind.SURPLUS
     return replace(
         old,

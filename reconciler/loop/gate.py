@@ -36,6 +36,7 @@ from reconciler.loop.guards.scope import Side
 from reconciler.loop.guards.scope import judge as side_of
 from reconciler.loop.guards.watch import Watch
 from reconciler.loop.judging import Bench, Evidence, hit_as_json, refused, wants_person
+from reconciler.loop.new_plans import is_about, left
 from reconciler.loop.takeback import end_of
 from reconciler.model import Verdict
 from reconciler.share import WHOLE, side
@@ -119,7 +120,7 @@ def gate(
         for proposal in plan.proposals
     )
     judged = judge(each, watch)
-    return Gates(judged.gated, judged.trips, plan.digest, judged.released)
+    return Gates(tuple(left(g) for g in judged.gated), judged.trips, plan.digest, judged.released)
 
 
 def mode_of(proposal: Proposal, policy: Policy) -> str:
@@ -192,6 +193,8 @@ def _judge(proposal: Proposal, bench: Bench, policy: Policy, watch: Watch, at: d
     old = "" if finding.decided is not None else _too_old(finding, policy, at)  # a person's word is news
     if old and finding.rest not in (Rest.PROVEN, Rest.OVER):
         return Gated(proposal, Decision.HELD, finding.cause, old, may_answer=False)
+    if is_about(finding):
+        return replace(_may_switch_off(proposal, policy), may_answer=not old)
     if old:
         return Gated(proposal, Decision.CLEARED, may_answer=False)
     if finding.rest is not Rest.ACT:
@@ -275,6 +278,15 @@ def _may_take_back(proposal: Proposal, policy: Policy) -> Gated:
     if mode == "suggest":
         return Gated(proposal, Decision.AWAITING, finding.cause, _suggested(proposal, policy))
     return Gated(proposal, Decision.PLANNED, finding.cause, "In mode observe nothing is changed.")
+
+
+def _may_switch_off(proposal: Proposal, policy: Policy) -> Gated:
+    """New plans of what we gave are news however old its ticket is. Nobody is asked about them one by one: what is
+    configured for the product is the word for all of them."""
+    mode = mode_of(proposal, policy)
+    if mode == "enforce" or not proposal.actions:
+        return Gated(proposal, Decision.CLEARED)
+    return Gated(proposal, Decision.PLANNED, None, f"in mode {mode} they are left as they are.")
 
 
 def _is_inferred(finding: Finding) -> bool:

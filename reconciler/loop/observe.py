@@ -6,7 +6,7 @@ Nothing is decided here. What cannot be read becomes a value that says so; a cyc
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -20,6 +20,7 @@ from desired_state.model import (
     Refusal,
     Request,
     Says,
+    SkuId,
     Ticket,
 )
 from desired_state.periods import zone_of
@@ -45,6 +46,7 @@ from reconciler.loop.shared import handed_on, others_of
 from reconciler.loop.sweep import Desired, sweep
 from reconciler.model import SubscribedSku
 from reconciler.store import approvals, guards, journal, tickets, watermarks
+from reconciler.store.sold import Sold
 
 LOOKED = "looked"  # the mark up to which every ticket that was taken in has been looked at
 SCANS = "scans"  # the guards' fact: how many users the last one showed
@@ -78,6 +80,7 @@ class Seen:
     lines: tuple[Line, ...]
     observed: Observed
     tickets_read: int
+    sold: Mapping[SkuId, Sold] = field(default_factory=dict)  # what licences contain, as it was known before
 
 
 def observe(reader: Reader, eyes: Eyes, *, scope: Scope, tenant_id: str, cycle: str, at: datetime) -> Seen:
@@ -130,7 +133,7 @@ def observe(reader: Reader, eyes: Eyes, *, scope: Scope, tenant_id: str, cycle: 
         resting = _resting(reader, eyes, found, desired, skus, scope.pace, at)
         found = tuple(line for line in found if line.key not in resting)
     observed = look(eyes, (line for line in found if not _is_over(line)), skus, at=at)
-    return Seen(_in_scope(found, observed, scope), observed, count)
+    return Seen(_in_scope(found, observed, scope), observed, count, memory.sold)
 
 
 def mark_looked(reader: Reader, at: datetime) -> None:
@@ -266,6 +269,8 @@ def _may_end(line: Line) -> bool:
     """Whether something may be taken back for it one day, or because what it was given is not proven yet."""
     state = line.state
     if line.replaced and not _is_over(line):  # whose licence it takes the place of is another line's
+        return True
+    if line.product is not None and line.product.new_plans == "off" and line.is_by_us:
         return True
     is_open = state is not None and bool(state.given) and state.phase is not Phase.GRANTED
     ends = isinstance(line.declared, Request) and not line.declared.period.is_open and line.granted_at is not None

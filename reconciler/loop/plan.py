@@ -19,6 +19,7 @@ from reconciler.loop.bounds import Bounds, Taken
 from reconciler.loop.joining import through_group
 from reconciler.loop.licences import allowed, assign, switch_on
 from reconciler.loop.location import awaited, derive, set_location
+from reconciler.loop.new_plans import is_about, switch_off
 from reconciler.loop.sequence import builds_on, in_sequence
 from reconciler.loop.subject import Naming, subject
 from reconciler.loop.undo import take_back
@@ -55,12 +56,27 @@ def plan(
     waiting = sorted(elsewhere)
     made: list[Proposal] = []
     ordered = in_sequence(every, observed, bounds)
-    for finding in sorted(ordered, key=lambda f: f.key in aside):  # stable: in turn within both
+    news = [f for f in ordered if is_about(f)]
+    for finding in sorted((f for f in ordered if not is_about(f)), key=lambda f: f.key in aside):  # stable: in turn
         while waiting and (finding.key in aside or waiting[0].turn < turn(finding.line)):
             _reserve(waiting.pop(0).sku, taken)
         made.append(_waiting(_propose(finding, observed, bounds, taken), every, observed, bounds))
+    made += _switched_off(news, {a.user for p in made for a in (*p.actions, *p.later)}, observed, bounds)
     proposals = _served(_named(made, wished, bounds, naming or Naming()))
     return Plan(proposals, digest([[list(p.serves), [_shown(a) for a in p.actions]] for p in proposals if p.actions]))
+
+
+def _switched_off(
+    findings: Iterable[Finding], busy: Collection[UserId], observed: Observed, bounds: Bounds
+) -> Iterable[Proposal]:
+    """New plans go last, and not where anything else is planned for the person: a licence's plans are sent whole, so
+    two changes of it would undo each other."""
+    done = set(busy)
+    for finding in findings:
+        is_free = finding.user is not None and finding.user.id not in done
+        proposal = switch_off(finding, observed, bounds) if is_free else Proposal(finding)
+        done |= {action.user for action in proposal.actions}
+        yield proposal
 
 
 def _shown(action: Action) -> Any:

@@ -16,7 +16,7 @@ from desired_state import ledger
 from desired_state.catalogue import Catalogue
 from desired_state.intake import Intake, called_off, intake, user_names
 from desired_state.items import Item
-from desired_state.model import OUR_MARK, LineKey, Person, Refusal, Request, Says, Ticket, Why
+from desired_state.model import OUR_MARK, LineKey, Person, Refusal, Request, Says, SkuId, Ticket, Why
 from desired_state.proposals import is_number
 from desired_state.says import TicketWords
 from reconciler.causes import Cause
@@ -29,8 +29,9 @@ from reconciler.loop.ending import renewed
 from reconciler.loop.guards.sources import Pulled, pulled
 from reconciler.loop.mentions import Mentioned, mentions
 from reconciler.model import AnswerKind
-from reconciler.store import guards, journal, lines, outbox, tickets, watermarks
+from reconciler.store import guards, journal, lines, outbox, sold, tickets, watermarks
 from reconciler.store.database import Database
+from reconciler.store.sold import Sold
 
 KNOWN_MARK = "m365r-op:"  # of what we only told something: it changes nothing about what the ticket asks
 RENEWED = "the ticket changed"
@@ -73,6 +74,7 @@ class Memory:
     states: dict[LineKey, LineState]
     copies: dict[str, Ticket]
     marks: dict[str, watermarks.Watermark]
+    sold: dict[SkuId, Sold]  # what licences contain, and since when
     by_ticket: dict[str, dict[LineKey, LineState]] = field(init=False)  # the states again, by number
 
     def __post_init__(self) -> None:
@@ -88,6 +90,7 @@ def remembered(reader: Reader, numbers: Collection[str] = ()) -> Memory:
             lines.load(session, reader.tenant, tickets=only),
             tickets.load(session, reader.tenant, numbers=only),
             watermarks.load_all(session, reader.tenant),
+            sold.load(session, reader.tenant),
         )
 
 

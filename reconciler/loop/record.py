@@ -26,6 +26,7 @@ from reconciler.loop.deeds import deeds_of
 from reconciler.loop.desk import Desk
 from reconciler.loop.ending import started
 from reconciler.loop.gate import Gates
+from reconciler.loop.new_plans import is_about
 from reconciler.loop.shadowing import Changed, Shadowing
 from reconciler.loop.shared import REVOKED, kept_by
 from reconciler.loop.takeback import gone
@@ -161,7 +162,8 @@ def begin(gates: Gates, desk: Desk, *, cycle: str, at: datetime) -> None:
         for gated in starting:
             state = started(gated, at)
             _keep_approval(session, desk.tenant, gated, cycle=cycle, at=at)
-            if lines.save(session, desk.tenant, state, at):
+            is_moved = not is_about(gated.proposal.finding)  # new plans leave the line where it is
+            if lines.save(session, desk.tenant, state, at) and is_moved:
                 kept.append((gated, state))
                 body = {
                     "from": gated.proposal.finding.line.state.phase.value
@@ -281,7 +283,8 @@ def _keep(
         why = kept_by(ending.finding.heir) if ending.finding.heir is not None else REVOKED
         ledger.append(session, tenant, ledger.Ended(state.key, at, why), at)
     proof = ending.finding.proof
-    before = Phase.CONVERGING if ending.outcomes else old  # `begin` has moved what was about to be changed
+    is_begun = bool(ending.outcomes) and not is_about(first)
+    before = Phase.CONVERGING if is_begun else old  # `begin` has moved what was about to be changed
     body = {
         "from": before.value if before is not None else None,
         "to": state.phase.value,

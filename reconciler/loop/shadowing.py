@@ -166,8 +166,8 @@ class Shadowing:
         gated, finding = ending.gated, ending.gated.proposal.finding
         proposal, product = gated.proposal, finding.line.product
         actions = (*proposal.actions, *proposal.later)
-        is_undo = finding.drift is not None and finding.drift.kind is DriftKind.HALF_DONE
-        if product is None or finding.user is None or not actions or is_undo or self.observed is None:
+        is_aside = finding.drift is not None and finding.drift.kind in (DriftKind.HALF_DONE, DriftKind.NEW_PLANS)
+        if product is None or finding.user is None or not actions or is_aside or self.observed is None:
             return None
         step = self._step(ending)
         if not step:

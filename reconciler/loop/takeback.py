@@ -21,6 +21,7 @@ from reconciler.model import Assignment, ObservedGroup, ObservedUser, SkuDetail,
 from reconciler.question import Decided, Question, Word, answered, licences, question
 
 _TRYING = (Phase.CONVERGING, Phase.VERIFYING)
+_STAYS = (GivenKind.LOCATION, GivenKind.REPLACED, GivenKind.WITHHELD)  # nothing of it is access that we gave
 _REMINDED = (Phase.GRANTED, Phase.EXPIRING)
 
 
@@ -116,7 +117,7 @@ def _taken_away(line: Line) -> tuple[Given, ...]:
 def returnable(line: Line) -> tuple[Given, ...]:
     """What may be taken back for the line, newest first: what the ledger or the attempt under way says we gave."""
     state = line.state.given if line.state is not None else ()
-    every = {_what(g): g for g in (*line.given, *state) if g.kind not in (GivenKind.LOCATION, GivenKind.REPLACED)}
+    every = {_what(g): g for g in (*line.given, *state) if g.kind not in _STAYS}
     return tuple(sorted(every.values(), key=lambda g: (g.at, g.kind, g.sku or "", g.group or ""), reverse=True))
 
 

@@ -6,7 +6,7 @@ what would give it back. A usage location is never among it: it cannot be unset,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,6 +18,7 @@ from reconciler.line import Closing, Decision, DriftKind, Finding, Gated, LineSt
 from reconciler.loop.bounds import Bounds
 from reconciler.loop.clashes import clash
 from reconciler.loop.holding import holding
+from reconciler.loop.new_plans import has_come_true
 from reconciler.model import Action, ActionKind, Grant, ObservedGroup, ObservedUser, Outcome, Result, Undo
 from reconciler.seats.ledger import Purse
 
@@ -277,11 +278,17 @@ def words(given: Given, action: Action | None = None) -> str:
         case GivenKind.LICENSE:
             return f"licence {sku}"
         case GivenKind.PLANS:
-            return f"{len(given.plans)} service plan{'s' if len(given.plans) > 1 else ''} of {sku}"
+            return f"{_count(given)} of {sku}"
         case GivenKind.REPLACED:
             return f"the removal of licence {sku}"
+        case GivenKind.WITHHELD:
+            return f"the switching off of {_count(given)} of {sku}"
         case GivenKind.MEMBER:
             return f"membership in {(before.get('group') or {}).get('name', given.group)}"
+
+
+def _count(given: Given) -> str:
+    return f"{len(given.plans)} service plan{'s' if len(given.plans) > 1 else ''}"
 
 
 # --- what stays remembered -----------------------------------------------------------------------------------------
@@ -323,7 +330,15 @@ def after(first: Finding, last: Finding, outcomes: Sequence[Outcome], phase: Pha
         kept = _leaving(kept, first)
     if phase not in (Phase.REVIEW, Phase.DRIFTED) or last.there is None:
         return kept
-    return tuple(g for g in kept if g.kind is GivenKind.LOCATION or g in last.there)  # what came to nothing is not ours
+    # What came to nothing is not ours, and what was switched off in it is nobody's business any more.
+    there = {g.sku for g in last.there if g.kind is GivenKind.LICENSE}
+    stays = (g for g in kept if g.kind is GivenKind.LOCATION or g in last.there or _is_of(g, there))
+    return tuple(stays)
+
+
+def _is_of(given: Given, licences: Collection[SkuId | None]) -> bool:
+    """Whether it is about the plans of a licence that is still there."""
+    return given.kind is GivenKind.WITHHELD and given.sku in licences
 
 
 def _with(old: Sequence[Given], new: Iterable[Given]) -> tuple[Given, ...]:
@@ -338,7 +353,10 @@ def same(given: Given) -> Given:
 
 
 def _looked_for(given: Given, last: Finding) -> Given:
-    is_there = last.user is not None and bool(given.country) and last.user.usage_location == given.country
+    if given.kind is GivenKind.WITHHELD:
+        is_there = has_come_true(given, last.user)
+    else:
+        is_there = last.user is not None and bool(given.country) and last.user.usage_location == given.country
     return replace(given, is_seen=True) if is_there else given
 
 

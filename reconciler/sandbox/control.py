@@ -8,6 +8,7 @@
 | `POST /reset` | starts the story over, `{"now"}` |
 | `POST /switch {"name", "value"}` | sets a switch; `servicenow.NAME` is one of ServiceNow |
 | `POST /decide {"ticket", "verdict", "approver", …}` | decides an approval in ServiceNow (`deciding`), `{"said"}` |
+| `POST /add-plan {"part_number", "plan"}` | Microsoft puts a plan into a SKU, `{"said"}` |
 | `POST /rotate` | makes the next signing key of sign-in the current one |
 
 Every request carries the token of the control file (0600 in the state directory): whoever may read the state may turn
@@ -34,6 +35,7 @@ class Controlled(Protocol):
     def reset(self) -> None: ...
     def switch(self, name: str, value: Any) -> None: ...
     def decide(self, ticket: str, verdict: str, **how: str) -> str: ...
+    def add_plan(self, part_number: str, plan: str) -> str: ...
     def rotate_keys(self) -> None: ...
 
 
@@ -58,7 +60,7 @@ class ControlService:
             case "POST", "/reset":
                 self._owner.reset()
                 return self._clock()
-            case "POST", ("/switch" | "/decide" | "/rotate") as command:
+            case "POST", ("/switch" | "/decide" | "/add-plan" | "/rotate") as command:
                 return self._order(command, request)
             case _:
                 return httpx.Response(404, json={"error": "no such command"})
@@ -71,6 +73,8 @@ class ControlService:
             given = json.loads(request.content or b"{}")
             if command == "/decide":
                 return httpx.Response(200, json={"said": self._owner.decide(**given)})
+            if command == "/add-plan":
+                return httpx.Response(200, json={"said": self._owner.add_plan(given["part_number"], given["plan"])})
             if command == "/switch":
                 self._owner.switch(given["name"], given["value"])
             else:
@@ -125,6 +129,10 @@ class ControlClient:
     def decide(self, ticket: str, verdict: str, **how: str) -> str:
         """Decide an approval in ServiceNow; the sentence of what happened. Raises ValueError."""
         return str(self._order("/decide", {"ticket": ticket, "verdict": verdict, **how})["said"])
+
+    def add_plan(self, part_number: str, plan: str) -> str:
+        """Put a plan into a SKU; the sentence of what happened. Raises ValueError."""
+        return str(self._order("/add-plan", {"part_number": part_number, "plan": plan})["said"])
 
     def rotate_keys(self) -> None:
         """Make the next signing key the current one."""

@@ -1,7 +1,7 @@
 """A hold on a sandbox's world: owned by this process, or another's and reached through its ports.
 
 `Owned` and `Remote` speak the same words (`addresses`, `transport`, `clock`, `advance`, `status`, `reset`, `switch`,
-`decide`, `rotate_keys`), so whoever
+`decide`, `add_plan`, `rotate_keys`), so whoever
 drives the sandbox need not know which it has. A write that a client was told of is kept before the answer leaves; a
 large world is saved less often (`SAVE_SHARE`), which is for load tests only.
 """
@@ -120,6 +120,26 @@ class Owned:
         self.save()
         return said
 
+    def add_plan(self, part_number: str, plan: str) -> str:
+        """Let Microsoft put a plan (name or id) into a SKU of the tenant; the sentence of what happened.
+
+        Raises:
+            ValueError: the sandbox knows no such SKU or plan, or the tenant does not own it.
+        """
+        directory = self.world.directory
+        try:
+            owned, added = directory.store.skus.get(directory.sku(part_number)), directory.plan(plan)
+        except KeyError as unknown:
+            raise ValueError(str(unknown.args[0])) from None
+        if owned is None:
+            raise ValueError(f"the tenant owns no {part_number}")
+        with self.world.lock:
+            event = {"kind": "add_plan", "part_number": owned.part_number, "plan": added}
+            self.world.at(self.world.clock.now(), event)
+            self.world.clock.advance(timedelta(0))
+        self.save()
+        return f"{owned.part_number} contains {directory.catalogue.plans[added].name} from now on."
+
     def rotate_keys(self) -> None:
         """Make the next signing key of sign-in the current one."""
         with self.world.lock:
@@ -203,6 +223,10 @@ class Remote:
     def decide(self, ticket: str, verdict: str, **how: str) -> str:
         """As `Owned.decide`."""
         return self._control.decide(ticket, verdict, **how)
+
+    def add_plan(self, part_number: str, plan: str) -> str:
+        """As `Owned.add_plan`."""
+        return self._control.add_plan(part_number, plan)
 
     def rotate_keys(self) -> None:
         """As `Owned.rotate_keys`."""

@@ -370,4 +370,5 @@ def _gift(kind, sku, plan, at) -> Given:
         GivenKind.PLANS: plans(sku, plan, at=at),
         GivenKind.MEMBER: member(at=at),
         GivenKind.REPLACED: Given(GivenKind.REPLACED, at, sku=sku, plans=(plan,)),
+        GivenKind.WITHHELD: Given(GivenKind.WITHHELD, at, sku=sku, plans=(plan,)),
     }[kind]

@@ -21,6 +21,9 @@ ADMIN = Actor(user_id="0f0e0d0c-0000-4000-8000-00000000ad31", upn="tom.weber@con
 SYNC = Actor(app_name="HR provisioning")
 
 
+NEW_PLANS = ("SWAY", "YAMMER_ENTERPRISE", "KAIZALA_O365_P3")  # nothing that is sold here is proven by or needs them
+
+
 class Others:
     """Everybody but us."""
 
@@ -39,6 +42,16 @@ class Others:
         self.oracle.tickets_moved()
         self.done.append(f"{kind} {what}".strip())
         return self.done[-1]
+
+    def add_plan(self, rng: random.Random) -> str:
+        """Microsoft puts a plan into something that the tenant owns once time passes; `rng` is chance of its own."""
+        store, plan = self.directory.store, self.oracle.truth.plan(rng.choice(NEW_PLANS))
+        sku = rng.choice(sorted(s.sku_id for s in store.skus.values() if plan not in s.plan_ids))
+        event = {"kind": "add_plan", "part_number": store.skus[sku].part_number, "plan": plan}
+        self.t.world.at(self.t.world.clock.now(), event)
+        self.oracle.came_later.setdefault(sku, set()).add(plan)
+        self.oracle.others()
+        return f"plan_added {store.skus[sku].part_number}"
 
     # --- choosing
 

@@ -132,6 +132,7 @@ class Site:
     page_size: int = 500
     on_drift: str = "ask"
     probes: bool = True  # a telephone has to ring before Teams Phone counts
+    new_plans: str = "on"  # what Microsoft adds to a licence later
 
     def toml(self) -> str:
         """The site's config.toml."""
@@ -139,6 +140,8 @@ class Site:
         for key in self.products:
             sold = SOLD[key]
             texts.append(f'\n[products.{key}]\nprice = {sold.price}\nwindow = "2h"\n')
+            if self.new_plans != "on":
+                texts.append(f'new_plans = "{self.new_plans}"\n')
             if sold.probes and not self.probes:
                 texts.append('tier = "V2"\n')
             if key in self.by_group:

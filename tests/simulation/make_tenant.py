@@ -85,7 +85,7 @@ def made(seed: int) -> Made:
     """The customer of this number."""
     rng = random.Random(f"tenant-{seed}")
     world = empty(seed=seed)
-    site = _site(rng)
+    site = _site(rng, random.Random(f"site-{seed}"))
     items = {name: world.instance.add_item(name, **FORMS[name]) for name in (LICENCE, TEAM)}
     queues = {name: world.instance.add_group(name) for name in (QUEUE, TELECOM, IDENTITY)}
     for who in (AGENT, FULFILLER):
@@ -108,7 +108,8 @@ def made(seed: int) -> Made:
     return tenant
 
 
-def _site(rng: random.Random) -> Site:
+def _site(rng: random.Random, others: random.Random) -> Site:
+    """`others` is chance of its own for what was thought of later, so that a seed stays the customer that it was."""
     products = rng.sample(sorted(SOLD), rng.randint(2, 6))
     by_group = tuple(k for k in products if SOLD[k].group and rng.random() < 0.6)
     return Site(
@@ -120,6 +121,7 @@ def _site(rng: random.Random) -> Site:
         page_size=rng.choice((3, 20, 500)),
         on_drift=rng.choice(("ask", "ask", "adopt", "revert")),
         probes=rng.random() < 0.5,
+        new_plans="off" if others.random() < 0.3 else "on",
     )
 
 

@@ -48,6 +48,7 @@ class Oracle:
         self.ours: set[tuple[str, str]] = set()  # (user, SKU), direct
         self.our_members: set[tuple[str, str]] = set()  # (group, user)
         self.our_plans: dict[tuple[str, str], set[str]] = {}  # plans that we switched on
+        self.came_later: dict[str, set[str]] = {}  # SKU -> plans that Microsoft added while we looked
         self.writes = 0
         self.seats: dict[str, int] = {}  # SKU -> free when we last looked
         self.spent: dict[str, set[str]] = {}  # SKU -> whom we gave one since
@@ -220,6 +221,9 @@ class Oracle:
         if before is not None:
             self.checked["plans"] += 1
             lost = off - before - self.our_plans.get((user_id, sku), set())
+            if self.tenant.site.new_plans == "off" and (user_id, sku) in self.ours:
+                self.checked["new plans"] += len(lost & self.came_later.get(sku, set()))
+                lost -= self.came_later.get(sku, set())
             if lost and not self.may_be_stale(user_id):
                 self.fail("plans", f"{who}: {len(lost)} plans were switched off")
             allowed = {self.truth.plan(p) for w in self.truth.wishes_of(user_id)

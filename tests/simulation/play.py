@@ -253,7 +253,11 @@ def _play(game: Game, *, tell: bool) -> None:
 
     game.oracle.tickets_moved()
     say(f"seed {game.tenant.seed}: {game.tenant.site}")
+    later = random.Random(f"plans-{game.tenant.seed}")
+    added = {later.randint(1, 5) for _ in range(later.choice((0, 1, 2)))}
     for n in range(rng.choice(BAD)):
+        if n in added:
+            say(f"    {game.others.add_plan(later)}")
         if n % 4 == 1:
             game.storm()
         for _ in range(rng.choice((0, 0, 1, 1, 2, 4)) if n else 0):

@@ -430,6 +430,23 @@ def test_a_plan_that_the_tenant_does_not_have_yet_stays_pending():
     assert t.plan_status(ada, "VISIOONLINE") == tenant_level["VISIOONLINE"] == "PendingProvisioning"
 
 
+def test_a_plan_that_comes_to_a_sku_is_on_for_everybody_who_has_it_and_changes_no_assignment():
+    t, ada = a_tenant()
+    t.assign(ada, {"VISIOCLIENT": ["ONEDRIVE_BASIC"]})
+    before = t.read(ada, "licenseAssignmentStates")
+
+    t.world.at(t.world.clock.now(), {"kind": "add_plan", "part_number": "VISIOCLIENT", "plan": "SWAY"})
+    t.wait(MINUTE)
+
+    (sku,) = [s for s in t.graph.get("/subscribedSkus").json()["value"] if s["skuPartNumber"] == "VISIOCLIENT"]
+    assert "SWAY" in {p["servicePlanName"] for p in sku["servicePlans"]}
+    assert t.plan_status(ada, "SWAY") == "Success"
+    assert t.licences(ada) == {"VISIOCLIENT": {"ONEDRIVE_BASIC"}}
+    assert t.read(ada, "licenseAssignmentStates") == before
+    t.assign(ada, {"VISIOCLIENT": ["SWAY"]})
+    assert t.plan_status(ada, "SWAY") == "Disabled"
+
+
 def test_a_plan_for_the_company_is_nobodys_walk():
     t, ada = a_tenant()
     t.assign(ada, {"VISIOCLIENT": []})

@@ -298,7 +298,15 @@ def test_a_served_world_is_switched_and_decided_from_outside(tmp_path: Path) -> 
         other.switch("sign_in_fault", "expired")
         other.switch("servicenow.audit_is_readable", False)
         said = other.decide("RITM0010012", "approved", approver="Laura McBride")
+        added = other.add_plan("visioclient", "SWAY")
         other.rotate_keys()
+        for sku, plan, why in (
+            ("SKY", "SWAY", "no SKU"),
+            ("SPE_F1", "SWAY", "no"),
+            ("VISIOCLIENT", "SKY", "no service"),
+        ):
+            with pytest.raises(ValueError, match=why):
+                other.add_plan(sku, plan)
         with pytest.raises(ValueError, match="is sign_in_fault meant"):
             other.switch("sign_in_faults", "expired")
         with pytest.raises(ValueError, match="sign_in_fault: Invalid enum value"):
@@ -308,6 +316,9 @@ def test_a_served_world_is_switched_and_decided_from_outside(tmp_path: Path) -> 
     assert owned.world.switches.sign_in_fault == "expired"
     assert owned.world.instance.switches.audit_is_readable is False
     assert owned.world.signins.first_key == 1
+    assert added == "VISIOCLIENT contains SWAY from now on."
+    directory = owned.world.directory
+    assert directory.plan("SWAY") in directory.store.skus[directory.sku("VISIOCLIENT")].plan_ids
 
 
 def test_a_sign_in_is_kept_and_a_token_for_a_program_is_no_write(tmp_path: Path) -> None:

@@ -12,7 +12,9 @@ from reconciler.loop.guards.breakers import Circuit, is_fought
 from reconciler.loop.guards.budgets import affordable, counted, product_within, within
 from reconciler.loop.guards.forecast import end_name
 from reconciler.loop.guards.lanes import DIRECTORY, lane_digest, lane_of, lanes_of
+from reconciler.loop.guards.pace import paced
 from reconciler.loop.guards.watch import Watch, system_of
+from reconciler.loop.new_plans import is_about
 
 KILL, FREEZE, CIRCUIT, SHORT, FIGHT, CANARY, SCOPE, CLOCK = (
     "kill switch", "freeze", "circuit breaker", "short source", "fighting controllers", "canary", "scope", "clock",
@@ -37,7 +39,8 @@ def judge(gated: Iterable[Gated], watch: Watch) -> Judged:
     weighed = tuple(_weighed(g, watch) for g in gated)
     fought, released = _quarantined(weighed, watch)
     left = tuple(_held(g, fought) for g in weighed)
-    plans = {lane: [g for g in left if _in(g, lane)] for lane in DIRECTORY}
+    urgent = [g for g in left if not is_about(g.proposal.finding)]  # the others go by what these leave, see `pace`
+    plans = {lane: [g for g in urgent if _in(g, lane)] for lane in DIRECTORY}
     digests = {lane: lane_digest(lane, mine) for lane, mine in plans.items() if mine}
     frozen: dict[Lane, Trip] = {}
     for lane in Lane:
@@ -53,7 +56,7 @@ def judge(gated: Iterable[Gated], watch: Watch) -> Judged:
                 released[digest] = lane
             elif trip is not None:
                 frozen[lane] = trip
-    done = tuple(_stopped(g, frozen) for g in left)
+    done = paced([_stopped(g, frozen) for g in left], watch)
     return Judged(done, (*frozen.values(), *fought.values()), released)
 
 

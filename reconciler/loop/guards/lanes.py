@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from desired_state.model import GivenKind
 from reconciler.digest import digest, plain
 from reconciler.line import Gated, Lane
 from reconciler.model import Action, ActionKind
@@ -21,7 +22,8 @@ DIRECTORY = (Lane.GRANTS, Lane.REMOVALS, Lane.USAGE_LOCATIONS)
 
 def lane_of(action: Action) -> Lane:
     """The lane an action is stopped with; a call that adds and removes is a removal, the stricter one."""
-    return Lane.REMOVALS if action.remove or action.takes_back else _LANES[action.kind]
+    takes = bool(action.remove or action.takes_back) or any(g.kind is GivenKind.WITHHELD for g in action.given)
+    return Lane.REMOVALS if takes else _LANES[action.kind]
 
 
 def lanes_of(gated: Gated) -> frozenset[Lane]:

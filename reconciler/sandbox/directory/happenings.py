@@ -8,6 +8,7 @@
 | `sync_user` | user | the on-premises sync puts its usage location back |
 | `buy_seats` | part_number, seats | the tenant owns more (or, negative, fewer) seats |
 | `free_seats` | part_number, seats | people who are not modelled give seats back |
+| `add_plan` | part_number, plan | Microsoft puts a plan into a SKU; it is on for whoever has it |
 | `delete_user`, `purge_user` | user | soft delete; gone for good |
 | `move` | user, by, join, leave | a person, or the sync, puts the user into another group |
 | `set_enabled` | user, enabled | the account is disabled or enabled |
@@ -52,6 +53,7 @@ class Happenings:
             "sync_user": self._sync_user,
             "buy_seats": self._buy_seats,
             "free_seats": self._free_seats,
+            "add_plan": self._add_plan,
             "delete_user": lambda e: self._changes.delete_user(e["user"]),
             "purge_user": self._purge_user,
             "move": self._move,
@@ -76,6 +78,10 @@ class Happenings:
     def _free_seats(self, event: Event) -> None:
         sku = self._store.skus[self._rules.product(event["part_number"]).sku_id]
         sku.consumed_elsewhere = max(0, sku.consumed_elsewhere - event["seats"])
+
+    def _add_plan(self, event: Event) -> None:
+        sku_id = self._rules.product(event["part_number"]).sku_id
+        self._licensing.add_plan(sku_id, self._rules.plan_id(event["plan"]))
 
     def _purge_user(self, event: Event) -> None:
         user = self._store.users[event["user"]]

@@ -155,6 +155,25 @@ class Licensing:
         if actor is not None:
             self._write_audit(user, licences_before, licences, actor, at)
 
+    def add_plan(self, sku_id: str, plan_id: str) -> None:
+        """Microsoft adds a plan to an owned SKU: nobody's assignment changes, so it is on wherever it is not off."""
+        store = self._store
+        sku = store.skus[sku_id]
+        if plan_id in sku.plan_ids:
+            return
+        holders = [
+            user
+            for user in (*store.users.values(), *store.unborn.values())
+            if any(a.sku_id == sku_id and a.is_in_force for a in user.assignments)
+        ]
+        before = {user.user_id: enabled_plans(user.assignments, store.skus) for user in holders}
+        for user in holders:
+            store.remember(user.user_id)
+        sku.plan_ids.append(plan_id)
+        for user in holders:
+            store.touch(user, "assignedPlans", "provisionedPlans")
+            self._walk_plans(user, before[user.user_id], at=store.clock.now(), provisioned=False)
+
     def _walk_plans(self, user: User, before: set[str], *, at: datetime, provisioned: bool) -> None:
         after = enabled_plans(user.assignments, self._store.skus)
         for plan_id in sorted(before - after):

@@ -1,4 +1,4 @@
-"""The rows of what is known of licences: seats, rules between service plans, published names."""
+"""The rows of what is known of licences: seats, rules between service plans, contents of SKUs, published names."""
 
 from __future__ import annotations
 
@@ -32,6 +32,21 @@ class LearnedRow(Row, table=True):
     seen_at: datetime = Field(sa_type=UtcDateTime)
     last_at: datetime = Field(sa_type=UtcDateTime)
     times: int
+
+
+class SoldRow(Row, table=True):
+    """Since when a SKU is known to contain each of its service plans: `body` is JSON, plan id -> instant.
+
+    `since` is the first look at the SKU. What it contained then may have been there for ever.
+    """
+
+    __tablename__ = "sold"
+
+    tenant: str = Field(primary_key=True)
+    sku: str = Field(primary_key=True)
+    since: datetime = Field(sa_type=UtcDateTime)
+    body: str
+    changed_at: datetime = Field(sa_type=UtcDateTime)
 
 
 class NameRow(Row, table=True):
