@@ -105,7 +105,8 @@ def held(app: App, *, stop: Callable[[], None], only_due: bool, next_in_s: float
     app.fence.check = hold.fence
     try:
         yield hold
-        hold.next_in_s = next_in_s
+        if next_in_s is not None:  # else whoever holds it says so, or nothing
+            hold.next_in_s = next_in_s
     finally:
         app.fence.check = nothing
         ended.set()

@@ -32,7 +32,19 @@ LEVELS = ("debug", "info", "warning", "error")
 TEXT_MAX = 2000  # characters of one value
 TRACE_MAX = 20_000  # of a traceback
 DEPTH_MAX, ITEMS_MAX = 6, 200
-QUIET = ("httpx", "httpcore", "msal", "urllib3", "uvicorn", "asyncio", "alembic", "sqlalchemy", "mcp")
+QUIET = (
+    "httpx",
+    "httpcore",
+    "msal",
+    "urllib3",
+    "uvicorn",
+    "asyncio",
+    "alembic",
+    "sqlalchemy",
+    "mcp",
+    "procrastinate",
+    "psycopg",
+)
 
 
 class Log(Protocol):

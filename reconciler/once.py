@@ -35,11 +35,12 @@ def once(
     stop: Callable[[], None] = nothing,
     only_due: bool = False,
     next_in_s: float | None = None,
+    hold: Hold | None = None,
 ) -> CycleReport:
     """Run one cycle of one tenant. `stop` is called before each write and raises to end it there.
 
     A service says when the one after it is due (`next_in_s`), and with `only_due` runs none that another service on the
-    same store has done.
+    same store has done. A worker of a fleet holds the tenant already (`hold`) and says both for itself.
 
     Raises:
         UserError: another cycle runs (`holding.TenantBusy`), or the lease was lost on the way.
@@ -51,6 +52,8 @@ def once(
     with about(tenant=app.name, cycle=name), app.tracer.span("cycle", tenant=app.name, cycle=name, is_dry=is_dry):
         if is_dry:
             return _rehearsed(app, name, scope)
+        if hold is not None:
+            return _once(app, name, scope, hold)
         with held(app, stop=stop, only_due=only_due, next_in_s=next_in_s) as hold:
             return _once(app, name, scope, hold)
 

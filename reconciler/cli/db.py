@@ -15,12 +15,21 @@ def db() -> None:
 @db.command()
 @click.pass_context
 def upgrade(ctx: click.Context) -> int:
-    """Bring the store to this version. Safe to repeat."""
+    """Bring the store to this version, on PostgreSQL also the queue for workers. Safe to repeat."""
+    from importlib.util import find_spec
+
     from reconciler.wiring import connect_store
 
-    with connect_store(options(ctx).settings) as database:
+    settings = options(ctx).settings
+    with connect_store(settings) as database:
         database.upgrade()
         click.echo(f"{database.name} is at version {database.check().version}.")
+    url = settings.store.read_url()
+    if url is not None and url.get_secret_value().startswith("postgresql") and find_spec("procrastinate") is not None:
+        from reconciler.fleet.schema import conninfo_of, make_queue
+
+        if make_queue(conninfo_of(url.get_secret_value())):
+            click.echo("The queue for workers was made.")
     return 0
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "reconcile": "reconciler.cli.reconcile:reconcile",
     "run": "reconciler.cli.run:run",
+    "worker": "reconciler.cli.worker:worker",
     "status": "reconciler.cli.status:status",
     "explain": "reconciler.cli.explain:explain",
     "why-not": "reconciler.cli.explain:why_not",
@@ -45,6 +46,7 @@ COMMANDS = {
     "doctor": "reconciler.cli.doctor:doctor",
     "catalogue": "reconciler.cli.catalogue:catalogue",
     "rules": "reconciler.cli.rules:rules",
+    "tenants": "reconciler.cli.tenants:tenants",
     "sandbox": "reconciler.cli.sandbox:sandbox",
     "db": "reconciler.cli.db:db",
 }

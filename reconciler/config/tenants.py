@@ -198,6 +198,13 @@ class Graph(Section):
         return ""
 
 
+class Keys(Section):
+    """Keys of this tenant alone, where it does not use the installation's (`[audit]`)."""
+
+    audit_file: File | None = None  # signs its checkpoints: Ed25519, PEM
+    persons_file: File | None = None  # 32 random bytes: puts its persons behind signs
+
+
 class FreezeWindow(Section):
     """A weekly window in which nothing is written ("deny"), or outside of which nothing is ("allow")."""
 
@@ -388,6 +395,7 @@ class Tenant(Section):
     approvals: Approvals = Approvals()
     sign_in: SignIn = SignIn()
     promotion: Promotion = Promotion()
+    keys: Keys = Keys()
 
     @model_validator(mode="after")
     def _can_sign_in(self) -> Tenant:

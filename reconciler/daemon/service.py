@@ -18,12 +18,13 @@ import schedule
 from reconciler import health as words
 from reconciler.clients.wire import Counts
 from reconciler.clock import Clock, SystemClock
+from reconciler.daemon.memory import Memory
 from reconciler.daemon.timetable import Duty, Timetable, stepped
 from reconciler.daemon.waits import Stoppable
 from reconciler.daemon.wishes import Stopping, Wishes
 from reconciler.errors import ClockWrong, RemoteError, StoreUnusable, UserError
 from reconciler.health import Health, condition_of
-from reconciler.holding import NotDue, TenantBusy
+from reconciler.holding import Hold, NotDue, TenantBusy
 from reconciler.logs import Log
 from reconciler.loop.observe import Pace, Scope
 from reconciler.loop.pull import has_news
@@ -54,9 +55,11 @@ class Service:
     reload: Callable[[], App] | None = None
     tell_every_s: float = TELL_EVERY_S
     wall: Clock = field(default_factory=SystemClock)
+    stopwatch: Callable[[], float] | None = None  # of a fleet: the seconds that all its workers share
+    hold: Hold | None = None  # of a fleet: the tenant is held around everything that is due, not around a cycle
     rng: random.Random = field(default_factory=random.SystemRandom)
     table: Timetable = field(init=False)
-    _answers: object = field(default=None, init=False)  # of people, when the last cycle began
+    _answers: str = field(default="", init=False)  # of people, when the last cycle began
     _scans: int = field(default=0, init=False)
     _seen: tuple[datetime, float] = field(init=False)  # clock and stopwatch at the last look
     _moved: tuple[datetime, float] = field(init=False)  # the clock when it was last seen to go, and when that was
@@ -102,18 +105,42 @@ class Service:
         if self.wishes.take_look():  # tickets may have moved, or a page took an answer in
             self.table = self.table.asked()
             self.attend()
+        self.work_off()
+        if not self.wishes.is_stopping and self._pulse.pulse().state != words.STANDBY:
+            self._pulse.state(words.WAITING, self.app.clock.now())
+        self._tell_conditions()
+
+    def work_off(self, *, for_s: float | None = None) -> None:
+        """Do what is due until nothing is, or until so many seconds of the machine have gone by."""
+        began_s = self.wall.monotonic()
         while not self.wishes.is_stopping:
             duty = self.table.due(self._now_s(), self.app.clock.now())
             if duty is None:
-                break
+                return
             try:
                 self._do(duty)
             except Exception as error:  # what no duty foresees; the loop goes on all the same
                 self._failed(duty, error)
             self._pulse.beat()
-        if not self.wishes.is_stopping and self._pulse.pulse().state != words.STANDBY:
-            self._pulse.state(words.WAITING, self.app.clock.now())
-        self._tell_conditions()
+            if for_s is not None and self.wall.monotonic() - began_s >= for_s:
+                return
+
+    def remember(self, epoch: int) -> Memory:
+        """What the next cycle has to know of this one, whoever does it; under the lease of this epoch."""
+        return Memory(self.table, self._answers, self._scans, epoch)
+
+    def resume(self, left_over: str, *, epoch: int) -> None:
+        """Go on where another one stopped, or from the beginning; under the lease of this epoch.
+
+        Whoever held the tenant in between and left nothing died in a cycle, or did one by hand: a cycle is wanted.
+        """
+        memory = Memory.from_text(left_over, self._intervals(), self._now_s())
+        if memory is None:
+            self.table, self._answers, self._scans = Timetable.starting(self._intervals(), self._now_s()), "", 0
+            return
+        self.table, self._answers, self._scans = memory.table, memory.answers, memory.scans
+        if memory.epoch != epoch - 1 or self._is_asked():
+            self.table = self.table.called()
 
     def _do(self, duty: Duty) -> None:
         match duty:
@@ -159,6 +186,7 @@ class Service:
                 stop=self.wishes.check,
                 only_due=only_due,
                 next_in_s=next_in_s,
+                hold=self.hold,
             )
         except NotDue as early:
             self._stand_by(duty, early.in_s, "")
@@ -287,9 +315,9 @@ class Service:
             why = f"a defect of the reconciler ({type(error).__name__})"
         self._is(words.NOTICES, bool(why), "notices could not be told", why=why)
 
-    def _answered(self) -> object:
+    def _answered(self) -> str:
         with self.app.database.read() as session:
-            return approvals.answers(session, self.app.name), questions.answers(session, self.app.name)
+            return f"{approvals.answers(session, self.app.name)} {questions.answers(session, self.app.name)}"
 
     def _is_asked(self) -> bool:
         with self.app.database.read() as session:
@@ -368,6 +396,8 @@ class Service:
 
     def _now_s(self) -> float:
         """The service's stopwatch: the tenant's, or the machine's where a sandbox's stands still."""
+        if self.stopwatch is not None:
+            return self.stopwatch()
         return self.app.clock.monotonic() if self._runs_by_itself() or not self._is_sandbox() else self.wall.monotonic()
 
     def _is_sandbox(self) -> bool:

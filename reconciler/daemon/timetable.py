@@ -7,6 +7,7 @@ instant (an end date, a second try, a reminder) is compared with the clock, beca
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -31,6 +32,7 @@ class Duty(StrEnum):
     CHECKPOINT = "checkpoint"
 
 
+ALARM = "verification"  # a quick cycle at an instant of the world: a second look, an end date, a reminder
 CYCLES = (Duty.FULL, Duty.QUICK)
 REMOTE = (*CYCLES, Duty.PULL)
 
@@ -119,11 +121,64 @@ class Timetable:
         """The next instant at which something is due, None when there is none."""
         return replace(self, alarm_at=at, alarm_from_s=now_s + ALARM_GAP_S)
 
+    def next_look(self, now_s: float, at: datetime) -> tuple[float, str]:
+        """The second at which somebody has to look again, and what for: of a fleet, where nobody waits meanwhile.
+
+        Notices are not waited for: who owes one is known from the store. `at` is the clock at `now_s`.
+        """
+        found = [(max(self.next_s[duty], self.closed_until_s), duty.value) for duty in REMOTE if duty in self.next_s]
+        if Duty.CHECKPOINT in self.next_s:
+            found.append((self.next_s[Duty.CHECKPOINT], Duty.CHECKPOINT.value))
+        if self.alarm_at is not None:
+            rings_s = max(self.alarm_from_s, now_s + (self.alarm_at - at).total_seconds())
+            found.append((max(rings_s, self.closed_until_s), ALARM))
+        if self.is_called:
+            found.append((self.closed_until_s, Duty.QUICK.value))
+        if self.is_asked:
+            found.append((self.closed_until_s, Duty.PULL.value))
+        return min(found, key=lambda each: each[0])
+
     def _is_due(self, duty: Duty, now_s: float) -> bool:
         return duty in self.next_s and now_s >= self.next_s[duty]
 
     def _alarm_rings(self, now_s: float, at: datetime) -> bool:
         return self.alarm_at is not None and at >= self.alarm_at and now_s >= self.alarm_from_s
+
+
+def to_text(table: Timetable) -> str:
+    """A timetable for the one who looks next, on a stopwatch that both share. Intervals are the configuration's."""
+    plain = {
+        "next_s": {duty.value: s for duty, s in sorted(table.next_s.items())},
+        "failures": table.failures,
+        "closed_until_s": table.closed_until_s,
+        "alarm_at": table.alarm_at.isoformat() if table.alarm_at is not None else None,
+        "alarm_from_s": table.alarm_from_s,
+        "is_called": table.is_called,
+        "is_asked": table.is_asked,
+    }
+    return json.dumps(plain, separators=(",", ":"))
+
+
+def from_text(text: str, every: Mapping[Duty, float], now_s: float) -> Timetable:
+    """What `to_text` made. Duties that are new are due at once, and none is later than its interval from now.
+
+    Raises ValueError for anything else.
+    """
+    try:
+        plain = json.loads(text)
+        table = Timetable(
+            every,
+            MappingProxyType({duty: float(plain["next_s"].get(duty.value, now_s)) for duty in every}),
+            int(plain["failures"]),
+            float(plain["closed_until_s"]),
+            datetime.fromisoformat(plain["alarm_at"]) if plain["alarm_at"] is not None else None,
+            float(plain["alarm_from_s"]),
+            bool(plain["is_called"]),
+            bool(plain["is_asked"]),
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"no timetable: {error!r}") from None
+    return table.paced(every, now_s)
 
 
 def jittered(span_s: float, chance: float) -> float:

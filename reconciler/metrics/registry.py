@@ -94,6 +94,11 @@ class Registry:
         """Add what is read at scrape time."""
         self._own.register(collector)
 
+    @property
+    def collectors(self) -> CollectorRegistry:
+        """Everything, for a server of its own."""
+        return self._own
+
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """Everything, in the format that the Accept header asks for, with its content type."""
         encode, content_type = choose_encoder(accept)

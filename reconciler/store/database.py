@@ -31,6 +31,8 @@ from reconciler.store.tables import METADATA
 from reconciler.store.transactions import Reading, Transaction
 
 BUSY_TIMEOUT_S = 10.0
+# What SQLite's read transactions are by themselves.
+ONE_VIEW = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 
 
 class Database:
@@ -40,6 +42,7 @@ class Database:
         self._engine = engine
         self._path, self._file = path, _file_of(path)
         self._writer = engine.execution_options(immediate=True)
+        self._reader = engine if engine.dialect.name == "sqlite" else engine.execution_options(**ONE_VIEW)
         self.name = name
         self.read_only = read_only
         self.info: dict[str, Any] = {}  # what every session carries, see `persons`
@@ -64,7 +67,7 @@ class Database:
         Raises:
             UserError: the store is locked or damaged.
         """
-        with sentences(self.name), self._engine.connect() as connection, Reading(connection, self.info) as session:
+        with sentences(self.name), self._reader.connect() as connection, Reading(connection, self.info) as session:
             yield session
 
     def dry(self) -> AbstractContextManager[Database]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-from sqlalchemy import URL, Connection, Engine, QueuePool, StaticPool, create_engine, event
+from sqlalchemy import URL, Connection, Engine, ExceptionContext, QueuePool, StaticPool, create_engine, event
 from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.exc import ArgumentError
@@ -37,11 +37,27 @@ registry.register("sqlite.embedded", __name__, EmbeddedDialect.__name__)
 
 
 def server_engine(url: URL, name: str) -> Engine:
-    """An engine for PostgreSQL. Raises UserError when its driver is not installed; `name` is the store's for people."""
+    """An engine for PostgreSQL. Raises UserError when its driver is not installed; `name` is the store's for people.
+
+    Whatever the server's default is, a statement of a write sees what was committed before it began: who waited for a
+    lock then finds what its holder wrote.
+    """
     try:
-        return create_engine(url, pool_pre_ping=True, hide_parameters=True)
+        engine = create_engine(url, pool_pre_ping=True, hide_parameters=True, isolation_level="READ COMMITTED")
     except (ArgumentError, ImportError) as error:
         raise UserError(f"{name} needs a database driver that is not installed: {error}", exit_code=1) from None
+    event.listen(engine, "handle_error", _keep_values_back)
+    return engine
+
+
+def _keep_values_back(failed: ExceptionContext) -> None:
+    """PostgreSQL puts the row that it refused into the details of its message (I15); its first line is enough."""
+    said = failed.original_exception
+    first = getattr(getattr(said, "diag", None), "message_primary", None)
+    if first:
+        said.args = (first,)
+        if failed.sqlalchemy_exception is not None:
+            failed.sqlalchemy_exception.args = (f"({type(said).__module__}.{type(said).__name__}) {first}",)
 
 
 def sqlite_engine(path: Path, *, read_only: bool, busy_timeout_s: float) -> Engine:

@@ -119,7 +119,7 @@ def append(
         body = {**body, CLOCK_WARNING: last_at}
     kept, written = fit(body)
     subject, actor = redact(subject), redact(actor)
-    if persons.veil_of(session) is not None:
+    if persons.is_veiled(session):
         subject, actor, kept, about = persons.hide(session, tenant, subject, actor, kept, about)
         written = canonical(kept).decode()
     row: dict[str, Any] = {
@@ -194,8 +194,10 @@ def export(
     if kinds:
         query = query.where(_C.kind.in_(sorted(kinds)))
     values = {"tenant": tenant, "after": after}
-    for found in session.connection().execute(query, values, execution_options={"yield_per": 1000}):
-        yield _exported(found)
+    # Closed also when its reader stops early: on PostgreSQL it is a cursor of the server's.
+    with session.connection().execute(query, values, execution_options={"yield_per": 1000}) as result:
+        for found in result:
+            yield _exported(found)
 
 
 def hashes(session: Session, tenant: str) -> list[bytes]:
@@ -281,7 +283,7 @@ def subjects_since(session: Session, tenant: str, lane: str, since: datetime) ->
 def _rows(session: Session, query: Select[Any], tenant: str, **values: Any) -> list[AuditRow]:
     found = session.connection().execute(query, {"tenant": tenant} | values)
     rows: list[dict[str, Any]] = [{**record._mapping, "body": json.loads(record.body)} for record in found]
-    if rows and persons.veil_of(session) is not None:
+    if rows and persons.is_veiled(session):
         known = persons.known(session, tenant, rows)
         rows = [revealed(row, known) for row in rows]
     return [_frozen(row) for row in rows]

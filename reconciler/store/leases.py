@@ -72,6 +72,12 @@ class LeaseLost(Exception):
         self.lease = lease
 
 
+def know(session: Session, tenant: str) -> None:
+    """Have a row for the tenant; one that is there stays."""
+    first = "INSERT INTO lease (tenant, epoch, since_s, until_s) VALUES (:tenant, 0, 0, 0) ON CONFLICT DO NOTHING"
+    _run(session, first, None, tenant=tenant)
+
+
 def claim(session: Session, tenant: str, owner: str, *, ttl_s: float, now_s: float | None = None) -> Lease | Held:
     """Take the tenant for `ttl_s` seconds, if nobody has it. The same owner is refused too: one cycle at a time."""
     found = _claim(session, tenant, owner, ttl_s, now_s, only_due=False)
@@ -89,8 +95,7 @@ def claim_due(
 def _claim(
     session: Session, tenant: str, owner: str, ttl_s: float, now_s: float | None, *, only_due: bool
 ) -> Lease | Held | NotDue:
-    first = "INSERT INTO lease (tenant, epoch, since_s, until_s) VALUES (:tenant, 0, 0, 0) ON CONFLICT DO NOTHING"
-    _run(session, first, now_s, tenant=tenant)
+    know(session, tenant)
     won = _run(session, _CLAIM_DUE if only_due else _CLAIM, now_s, tenant=tenant, owner=owner, ttl=ttl_s).first()
     if won is not None:
         return Lease(tenant, owner, won[0], won[1])
@@ -105,8 +110,7 @@ def _claim(
 
 def ask(session: Session, tenant: str, *, now_s: float | None = None) -> None:
     """Somebody wants a cycle, whoever does it. Asked while one runs, another one follows."""
-    first = "INSERT INTO lease (tenant, epoch, since_s, until_s) VALUES (:tenant, 0, 0, 0) ON CONFLICT DO NOTHING"
-    _run(session, first, now_s, tenant=tenant)
+    know(session, tenant)
     _run(session, "UPDATE lease SET asked = asked + 1 WHERE tenant = :tenant", now_s, tenant=tenant)
 
 
@@ -114,6 +118,11 @@ def is_asked(session: Session, tenant: str) -> bool:
     """Whether somebody wants a cycle that none has begun for yet."""
     query = "SELECT 1 FROM lease WHERE tenant = :tenant AND asked > served"
     return _run(session, query, None, tenant=tenant).scalar() is not None
+
+
+def now_s(session: Session) -> float:
+    """Seconds since 1970 by the database's own clock: the one clock that all workers of a fleet share."""
+    return float(_run(session, "SELECT {now}", None).scalar())
 
 
 def renew(session: Session, lease: Lease, *, ttl_s: float, now_s: float | None = None) -> bool:

@@ -1,12 +1,12 @@
 """What the signs in the audit log stand for, and how a person is erased: by destroying the key, never the rows.
 
-A session carries the veil (`session.info["veil"]`) where the configuration says that persons are pseudonyms. Without
-one nothing here does anything, and the log holds names as they are.
+A session carries the veils of its tenants (`session.info["veil"]`) where the configuration says that persons are
+pseudonyms. Without them nothing here does anything, and the log holds names as they are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,17 +18,35 @@ from reconciler.store.rows.audit import PersonRow, VeilRow
 VEIL = "veil"
 
 
-def veil_of(session: Session) -> Veil | None:
-    """The veil that this session writes behind; None when persons stand in the log as they are."""
+class Veils:
+    """A veil for each tenant, made when it is first needed. Safe for threads: two that are made at once are equal."""
+
+    def __init__(self, of: Callable[[str], Veil]) -> None:
+        self._of, self._known = of, dict[str, Veil]()
+
+    def __getitem__(self, tenant: str) -> Veil:
+        found = self._known.get(tenant)
+        if found is None:
+            found = self._known[tenant] = self._of(tenant)
+        return found
+
+
+def is_veiled(session: Session) -> bool:
+    """Whether persons stand behind signs in what this session writes."""
+    return isinstance(session.info.get(VEIL), Veils)
+
+
+def veil_of(session: Session, tenant: str) -> Veil | None:
+    """The veil that a tenant's persons are behind; None when they stand in the log as they are. Raises UserError."""
     found = session.info.get(VEIL)
-    return found if isinstance(found, Veil) else None
+    return found[tenant] if isinstance(found, Veils) else None
 
 
 def hide(
     session: Session, tenant: str, subject: str, actor: str, body: Mapping[str, Any], about: Sequence[str]
 ) -> tuple[str, str, dict[str, Any], tuple[str, ...]]:
     """Subject, actor, body and further subjects of a row as they may stand in the log."""
-    veil = veil_of(session)
+    veil = veil_of(session, tenant)
     if veil is None:
         return subject, actor, dict(body), tuple(about)
     put = _Putting(session, tenant, veil).put
@@ -43,13 +61,13 @@ def hide(
 
 def signs_for(session: Session, tenant: str, subject: str) -> tuple[str, ...]:
     """Under which subjects the rows about somebody or something are found: as named, and behind the sign."""
-    veil = veil_of(session)
+    veil = veil_of(session, tenant)
     return (subject,) if veil is None else (subject, veil.pseudonym(tenant, subject))
 
 
 def known(session: Session, tenant: str, values: Iterable[Any]) -> dict[str, str]:
     """What the signs in these values stand for, where the person was not erased."""
-    veil = veil_of(session)
+    veil = veil_of(session, tenant)
     signs = sorted({sign for value in values for sign in signs_in(value)}) if veil is not None else []
     found: dict[str, str] = {}
     for start in range(0, len(signs), 500):
@@ -71,7 +89,7 @@ def erase(session: Session, tenant: str, names: Iterable[str], at: datetime) -> 
 
     Everything that the log holds about them stays, as signs that nobody can read any more. Ciphers go too.
     """
-    veil = veil_of(session)
+    veil = veil_of(session, tenant)
     if veil is None:
         return 0
     signs = [veil.pseudonym(tenant, name) for name in names]

@@ -24,6 +24,10 @@ _SENTENCES = (
         "{name} cannot be written; give this account write permission to the file and its directory",
     ),
     (
+        "read-only transaction",
+        "{name} cannot be written: its server takes no writes, or it was opened for reading; name the primary server",
+    ),
+    (
         "unable to open database",
         "{name} cannot be opened; check that its directory exists and that this account may read and write there",
     ),

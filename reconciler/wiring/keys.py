@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -28,37 +29,77 @@ def signer(settings: Settings, tenant: str) -> Signer:
     Raises:
         UserError: the file cannot be read or made, or holds no Ed25519 key. Its contents are not shown.
     """
-    return Signer(ORIGIN + tenant, _private(settings))
+    return Signer(ORIGIN + tenant, _private(settings, tenant))
 
 
 def known_verifier(settings: Settings, tenant: str) -> Verifier | None:
     """The public half of that key; None when no key was made yet. Raises UserError."""
-    if settings.audit.key_file is None and not _made(settings, "audit-key.pem").exists():
+    if _signs(settings, tenant)[1] is None and not _made(settings, "audit-key.pem").exists():
         return None
     return signer(settings, tenant).verifier
 
 
-def persons_veil(settings: Settings) -> Veil:
-    """What puts persons behind signs. Raises UserError."""
-    path = settings.audit.persons_key_file or _made(settings, "audit-persons.key")
-    key = _read(
-        path, "audit.persons_key_file", None if settings.audit.persons_key_file else lambda: secrets.token_bytes(32)
-    )
+def persons_veil(settings: Settings, tenant: str) -> Veil:
+    """What puts the persons of a tenant behind signs. Raises UserError."""
+    what, given = "audit.persons_key_file", settings.audit.persons_key_file
+    if tenant in settings.tenants and settings.tenants[tenant].keys.persons_file is not None:
+        what, given = f"tenants.{tenant}.keys.persons_file", settings.tenants[tenant].keys.persons_file
+    path = given or _made(settings, "audit-persons.key")
+    key = _read(path, what, None if given else lambda: secrets.token_bytes(32))
     if len(key) != 32:
-        raise UserError(f"audit.persons_key_file: {path} has to hold 32 random bytes, it holds {len(key)}")
+        raise UserError(f"{what}: {path} has to hold 32 random bytes, it holds {len(key)}")
     return Veil(key, secrets.token_bytes)
 
 
-def _private(settings: Settings) -> Ed25519PrivateKey:
-    path = settings.audit.key_file or _made(settings, "audit-key.pem")
-    data = _read(path, "audit.key_file", None if settings.audit.key_file else _new_pem)
+def _signs(settings: Settings, tenant: str) -> tuple[str, Path | None]:
+    """The setting that names the key of a tenant's log, and the file that it names. What concerns all tenants is signed
+    by the installation's."""
+    if tenant in settings.tenants and settings.tenants[tenant].keys.audit_file is not None:
+        return f"tenants.{tenant}.keys.audit_file", settings.tenants[tenant].keys.audit_file
+    return "audit.key_file", settings.audit.key_file
+
+
+def _private(settings: Settings, tenant: str) -> Ed25519PrivateKey:
+    what, given = _signs(settings, tenant)
+    path = given or _made(settings, "audit-key.pem")
+    data = _read(path, what, None if given else _new_pem)
     try:
         key = load_pem_private_key(data, None)
     except (ValueError, TypeError):
         key = None
     if not isinstance(key, Ed25519PrivateKey):
-        raise UserError(f"audit.key_file: {path} holds no Ed25519 key in PEM without a passphrase")
+        raise UserError(f"{what}: {path} holds no Ed25519 key in PEM without a passphrase")
     return key
+
+
+@contextmanager
+def new_keys(folder: Path, tenant: str) -> Iterator[Callable[[], None]]:
+    """Make the keys of a new tenant for a block: they stay if it calls what it was given, and are removed otherwise.
+
+    Raises:
+        UserError: there are such keys already, or they cannot be made.
+    """
+    made: list[Path] = []
+    is_kept = False
+
+    def keep() -> None:
+        nonlocal is_kept
+        is_kept = True
+
+    try:
+        for name, data in ((f"{tenant}-audit.pem", _new_pem()), (f"{tenant}-persons", secrets.token_bytes(32))):
+            path = folder / name
+            if path.exists():
+                raise UserError(f"{path} is there already, from a tenant of that name; move it away, or use it by hand")
+            try:
+                _make(path, data)
+            except OSError as error:
+                raise UserError(f"the key {path} cannot be made: {error.strerror}", exit_code=1) from None
+            made.append(path)
+        yield keep
+    finally:
+        for path in made if not is_kept else []:
+            path.unlink(missing_ok=True)
 
 
 def _new_pem() -> bytes:

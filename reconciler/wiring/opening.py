@@ -14,6 +14,7 @@ from reconciler.clock import Clock
 from reconciler.config import Settings
 from reconciler.loop.cycle import Progress
 from reconciler.metrics import UNCOUNTED, Meter
+from reconciler.store.database import Database
 from reconciler.traces import UNTRACED, Tracer
 from reconciler.wiring.app import PATIENCE, App
 from reconciler.wiring.governing import governed
@@ -32,10 +33,16 @@ def open_app(
     port: int | None = None,
     meter: Meter = UNCOUNTED,
     tracer: Tracer = UNTRACED,
+    database: Database | None = None,
 ) -> Iterator[App]:
-    """One tenant with its store and its systems, for a block. `clock` is the systems' own where that is at hand."""
+    """One tenant with its store and its systems, for a block. `clock` is the systems' own where that is at hand.
+
+    `database` is a store that is open already and stays so: of a worker, for all its tenants.
+    """
     tenant = settings.tenants[name]
-    database = open_store(settings)
+    own = None if database is not None else open_store(settings)
+    store = database if database is not None else own
+    assert store is not None
     try:
         with systems(settings, tenant) as found:
             reached = replace(found, clock=clock) if clock is not None else found
@@ -44,7 +51,7 @@ def open_app(
                 settings,
                 tenant,
                 reached,
-                database,
+                store,
                 progress or (lambda _: None),
                 patience,
                 port=port,
@@ -53,7 +60,8 @@ def open_app(
             )
             yield governed(app)
     finally:
-        database.close()
+        if own is not None:
+            own.close()
 
 
 def owner_name() -> str:

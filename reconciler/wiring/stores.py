@@ -5,7 +5,7 @@ from __future__ import annotations
 from reconciler.config import Settings
 from reconciler.errors import UserError
 from reconciler.store.database import Database, connect, open_database
-from reconciler.store.persons import VEIL
+from reconciler.store.persons import VEIL, Veils
 from reconciler.wiring.keys import persons_veil
 
 
@@ -26,7 +26,10 @@ def open_store(settings: Settings) -> Database:
     url = settings.store.read_url()
     database = open_database(url.get_secret_value() if url is not None else settings.state_dir / "reconciler.db")
     if settings.audit.persons == "pseudonym":
-        database.info[VEIL] = persons_veil(settings)
+        veils = Veils(lambda tenant: persons_veil(settings, tenant))
+        for tenant in settings.tenants:  # a key that cannot be used is found now, not in the middle of a cycle
+            veils[tenant]
+        database.info[VEIL] = veils
     return database
 
 

@@ -17,7 +17,8 @@ import yaml
 from tests.deploy.make_deploy import DEPLOY, ROOT, TOOLS, documents, plain_environment, tool
 
 COMPOSE = DEPLOY / "compose/compose.yaml"
-UNIT = DEPLOY / "systemd/reconciler.service"
+UNIT, WORKER = DEPLOY / "systemd/reconciler.service", DEPLOY / "systemd/reconciler-worker@.service"
+UNITS = (UNIT, WORKER)
 MANIFESTS = DEPLOY / "kubernetes"
 KUBERNETES = "1.33"
 EXPOSURE_MAX = 20  # of 100, as systemd-analyze rates it
@@ -124,27 +125,30 @@ def test_nothing_is_published_beyond_this_machine_and_nothing_runs_unhardened():
 # --- systemd
 
 
-def test_systemd_finds_no_mistake_in_the_unit(tmp_path: Path):
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_systemd_finds_no_mistake_in_the_unit(tmp_path: Path, unit: Path):
     analyze = tool("systemd-analyze")
-    text = UNIT.read_text("utf-8")
+    text = unit.read_text("utf-8")
     there = re.sub(r"^ExecStart=\S+", f"ExecStart={shutil.which('true')}", text, flags=re.M)
-    (tmp_path / UNIT.name).write_text(there, "utf-8")
+    name = unit.name.replace("@", "@1")
+    (tmp_path / name).write_text(there, "utf-8")
 
     told = subprocess.run(
-        [analyze, "verify", "--man=no", str(tmp_path / UNIT.name)],
+        [analyze, "verify", "--man=no", str(tmp_path / name)],
         capture_output=True,
         text=True,
         check=False,
         env=plain_environment(SYSTEMD_UNIT_PATH=f"{tmp_path}:"),
     )
 
-    ours = [line for line in told.stderr.splitlines() if UNIT.name in line]
+    ours = [line for line in told.stderr.splitlines() if name in line]
     assert (told.returncode, ours) == (0, [])
 
 
-def test_systemd_rates_the_unit_as_hardly_exposed():
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_systemd_rates_the_unit_as_hardly_exposed(unit: Path):
     told = subprocess.run(
-        [tool("systemd-analyze"), "security", "--offline=true", f"--threshold={EXPOSURE_MAX}", "--no-pager", str(UNIT)],
+        [tool("systemd-analyze"), "security", "--offline=true", f"--threshold={EXPOSURE_MAX}", "--no-pager", str(unit)],
         capture_output=True,
         text=True,
         check=False,

@@ -37,7 +37,7 @@ from reconciler.sandbox.transport import SandboxTransport
 from reconciler.sandbox.world import World
 from reconciler.store.database import BUSY_TIMEOUT_S, Database
 from reconciler.wiring import App, Systems
-from tests.make_database import a_database
+from tests.make_database import Place, a_database
 from tests.make_folder import Folder, folder_of, put
 
 TENANT = "contoso"
@@ -167,8 +167,9 @@ def a_day(
     served: Serving | None = None,
     may: Callable[[str], bool] = lambda _: True,
     busy_timeout_s: float = BUSY_TIMEOUT_S,
+    place: Place | None = None,
 ) -> Iterator[Day]:
-    """Contoso, or another world, with the shipped configuration and a store under `state`.
+    """Contoso, or another world, with the shipped configuration and a store under `state`, or at `place`.
 
     `served`: the open ports of that world, which are then talked to over TLS instead of in process. `may`: which of its
     permissions our application still has there.
@@ -176,7 +177,7 @@ def a_day(
     world = world or contoso()
     settings = load(config, {"RECONCILER_STATE_DIR": str(state)})
     with ExitStack() as held:
-        database = a_database(state / "reconciler.db", busy_timeout_s=busy_timeout_s)
+        database = a_database(place or state / "reconciler.db", busy_timeout_s=busy_timeout_s)
         held.callback(database.close)
         watch = Watch(database)
 

@@ -17,9 +17,10 @@ from reconciler.store import checkpoints, journal, persons, retention, sinks
 from reconciler.store.checkpoints import Inconsistent
 from reconciler.store.database import Database, row_counts
 from reconciler.store.fit import TEXT_MAX
-from reconciler.store.persons import VEIL
+from reconciler.store.persons import VEIL, Veils
 from tests.make import DAY, HOUR, MONDAY
 from tests.make_audit import KEY, TENANT
+from tests.make_database import without_triggers
 
 
 def tell(database: Database, *subjects: str, **changes) -> None:
@@ -41,10 +42,9 @@ def verified(database: Database, **more) -> audit.Report:
 
 
 @contextmanager
-def without_triggers(database: Database):
+def tampering(database: Database):
     with database.write() as session:
-        for name in session.execute(text("SELECT name FROM sqlite_master WHERE type = 'trigger'")).scalars().all():
-            session.execute(text(f"DROP TRIGGER {name}"))
+        without_triggers(session)
         yield session.connection()
 
 
@@ -98,7 +98,7 @@ def test_a_log_that_does_not_continue_what_was_signed_is_never_signed(database, 
     tell(database, "a", "b", "c")
     take(database)
     tell(database, "d", "e")
-    with without_triggers(database) as connection:
+    with tampering(database) as connection:
         connection.exec_driver_sql(change)
 
     with pytest.raises(Inconsistent, match=said):
@@ -110,7 +110,7 @@ def test_a_log_that_does_not_continue_what_was_signed_is_never_signed(database, 
 def test_an_older_copy_of_the_store_is_not_signed_when_its_head_was_kept_elsewhere(database):
     tell(database, "a", "b", "c")
     taken = take(database)
-    with without_triggers(database) as connection:
+    with tampering(database) as connection:
         connection.exec_driver_sql("DELETE FROM audit WHERE seq = 3")
         connection.exec_driver_sql("DELETE FROM audit_checkpoint")
 
@@ -261,7 +261,8 @@ def counted():
 
 @pytest.fixture
 def veiled(database):
-    database.info[VEIL] = Veil(b"v" * 32, counted())
+    veil = Veil(b"v" * 32, counted())
+    database.info[VEIL] = Veils(lambda _: veil)
     return database
 
 
@@ -327,7 +328,8 @@ def test_whom_the_log_forgot_is_not_remembered_by_a_later_row(veiled):
 
 def test_a_key_of_another_installation_reads_nothing(veiled):
     tell(veiled, ADA_ID, body={"comment": "private"})
-    veiled.info[VEIL] = Veil(b"w" * 32, counted())
+    other = Veil(b"w" * 32, counted())
+    veiled.info[VEIL] = Veils(lambda _: other)
 
     with veiled.read() as session:
         assert journal.rows_since(session, TENANT, MONDAY, "config")[0].body["comment"].startswith("t_")

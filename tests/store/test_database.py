@@ -19,6 +19,7 @@ from reconciler.store import journal, watermarks
 from reconciler.store.database import Database, connect, open_database, row_counts
 from reconciler.store.watermarks import Watermark
 from tests.make import HOUR, MONDAY
+from tests.make_database import Place
 from tests.make_store import TENANT
 
 
@@ -75,8 +76,8 @@ def test_a_store_is_the_same_by_path_by_text_and_by_url(path):
             assert marked(database) == Watermark(MONDAY, "a")
 
 
-def test_a_committed_intent_is_on_the_disk_before_the_write_returns(database):
-    with database.write() as session:
+def test_a_committed_intent_is_on_the_disk_before_the_write_returns(embedded):
+    with embedded.write() as session:
         assert session.execute(text("PRAGMA synchronous")).scalar() == 2  # FULL
         assert session.execute(text("PRAGMA journal_mode")).scalar() == "wal"
         assert session.execute(text("PRAGMA foreign_keys")).scalar() == 1
@@ -175,15 +176,15 @@ def test_what_fails_in_a_rehearsal_is_rolled_back_within_it(database):
         assert marked(rehearsal) == Watermark(MONDAY, "a")
 
 
-def test_a_rehearsal_leaves_the_file_byte_for_byte_and_holds_up_no_writer(database, path):
-    mark(database, MONDAY)
+def test_a_rehearsal_leaves_the_file_byte_for_byte_and_holds_up_no_writer(embedded, path):
+    mark(embedded, MONDAY)
 
-    with database.dry() as rehearsal:
+    with embedded.dry() as rehearsal:
         mark(rehearsal, MONDAY + HOUR)
-        mark(database, MONDAY + 2 * HOUR)
+        mark(embedded, MONDAY + 2 * HOUR)
 
-    assert marked(database) == Watermark(MONDAY + 2 * HOUR, "a")
-    database.close()
+    assert marked(embedded) == Watermark(MONDAY + 2 * HOUR, "a")
+    embedded.close()
     before = path.read_bytes()
     with open_database(path, read_only=True) as reading, reading.dry() as rehearsal:
         mark(rehearsal, MONDAY)
@@ -213,11 +214,11 @@ def test_a_store_that_is_only_to_be_read_must_be_there(path):
     assert not path.parent.exists()
 
 
-def test_a_store_opened_for_reading_can_be_read_and_not_written(database, path):
+def test_a_store_opened_for_reading_can_be_read_and_not_written(database, place):
     mark(database, MONDAY)
     database.close()
 
-    with open_database(path, read_only=True) as reading:
+    with open_database(place, read_only=True) as reading:
         assert marked(reading) == Watermark(MONDAY, "a")
         with refused("for reading only"):
             mark(reading, MONDAY + HOUR)
@@ -235,11 +236,11 @@ def test_a_file_that_is_no_database_is_named_and_left_alone(tmp_path, content):
     assert path.read_bytes() == content
 
 
-def test_a_store_with_damaged_pages_is_named_when_they_are_read(database, path):
-    with database.write() as session:
+def test_a_store_with_damaged_pages_is_named_when_they_are_read(embedded, path):
+    with embedded.write() as session:
         for i in range(200):
             journal.append(session, TENANT, kind="config", subject="s" * 500, body={"i": i}, at=MONDAY)
-    database.close()
+    embedded.close()
     content = bytearray(path.read_bytes())
     content[len(content) // 2 : -4096] = b"\xff" * (len(content) - len(content) // 2 - 4096)
     path.write_bytes(content)
@@ -259,16 +260,16 @@ def test_somebody_elses_database_is_not_taken_over(tmp_path):
         open_database(path)
 
 
-def test_a_newer_store_is_not_touched(database, path):
+def test_a_newer_store_is_not_touched(database, place):
     with database.write() as session:
         session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     database.close()
 
     with refused("newer version", "9999") as caught:
-        open_database(path)
+        open_database(place)
     assert caught.value.exit_code == 1
 
-    with refused("newer version"), connect(path) as connected:
+    with refused("newer version"), connect(place) as connected:
         connected.upgrade()
 
 
@@ -288,26 +289,26 @@ def test_a_read_only_directory_says_so():
         open_database("/proc/reconciler.db")
 
 
-def test_a_locked_store_says_so_after_the_time_limit(database, path):
+def test_a_locked_store_says_so_after_the_time_limit(embedded, path):
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
 
         with open_database(path, busy_timeout_s=0.05) as late, refused("locked by another process", "try again"):
             mark(late, MONDAY)
 
-    assert marked(database) is None
+    assert marked(embedded) is None
 
 
-def test_a_full_disk_raises_so_that_nothing_is_sent(database):
-    with database.write() as session:
+def test_a_full_disk_raises_so_that_nothing_is_sent(embedded):
+    with embedded.write() as session:
         pages = session.execute(text("PRAGMA page_count")).scalar_one()
 
-    with refused("no room left"), database.write() as session:
+    with refused("no room left"), embedded.write() as session:
         session.execute(text(f"PRAGMA max_page_count = {pages}"))
         for i in range(500):
             journal.append(session, TENANT, kind="intent", subject="s" * 500, body={"i": i}, at=MONDAY)
 
-    with database.read() as session:
+    with embedded.read() as session:
         assert journal.head(session, TENANT).size == 0
 
 
@@ -329,9 +330,9 @@ def test_a_url_that_cannot_be_read_does_not_show_its_password():
 # --- several processes ----------------------------------------------------------------------------------------
 
 
-def append_rows(path: Path, count: int, start: multiprocessing.synchronize.Event) -> None:
+def append_rows(place: Place, count: int, start: multiprocessing.synchronize.Event) -> None:
     start.wait(30)
-    with open_database(path, busy_timeout_s=60) as database:
+    with open_database(place, busy_timeout_s=60) as database:
         for i in range(count):
             with database.write() as session:
                 journal.append(session, TENANT, kind="config", subject=str(os.getpid()), body={"i": i}, at=MONDAY)

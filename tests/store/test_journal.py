@@ -18,6 +18,7 @@ from reconciler.store import journal
 from reconciler.store.database import Database, row_counts
 from reconciler.store.fit import REDACTED, UnfitBody, fit, redact
 from tests.make import DAY, HOUR, MONDAY
+from tests.make_database import SERVER, without_triggers
 from tests.make_store import TENANT
 
 
@@ -201,26 +202,27 @@ def test_a_cycle_finds_its_rows(database):
         ('UPDATE audit SET body = \'{"lane": "grants"}\' WHERE seq = 2', "malformed", 2),
         ('UPDATE audit SET body = \'{"lane":"x","lane":"grants"}\' WHERE seq = 2', "malformed", 2),
         ("UPDATE audit SET body = 'no json' WHERE seq = 2", "malformed", 2),
-        ("UPDATE audit SET body = NULL WHERE seq = 2", "NOT NULL", None),
+        ("UPDATE audit SET body = NULL WHERE seq = 2", "NOT NULL|not-null", None),
         ("UPDATE audit SET at = 'yesterday' WHERE seq = 2", "changed", 2),
         ("UPDATE audit SET actor = 'ada' WHERE seq = 2", "changed", 2),
-        ("UPDATE audit SET kind = x'ff' WHERE seq = 2", "cannot store BLOB", None),
-        ("UPDATE audit SET seq = 'two' WHERE seq = 2", "cannot store TEXT", None),
+        ("UPDATE audit SET kind = x'ff' WHERE seq = 2", "cannot store BLOB|of type text", None),
+        ("UPDATE audit SET seq = 'two' WHERE seq = 2", "cannot store TEXT|invalid input", None),
         ("UPDATE audit SET tenant = 'fabrikam' WHERE seq = 2", "missing", 2),
         ("DELETE FROM audit WHERE seq = 1", "missing", 1),
         ("DELETE FROM audit WHERE seq = 2", "missing", 2),
     ],
 )
-def test_whoever_drops_the_triggers_and_changes_the_log_is_found(database, change, why, seq):
+def test_whoever_drops_the_triggers_and_changes_the_log_is_found(database, engine, change, why, seq):
+    if engine == SERVER and "x'ff'" in change:  # bits turn into text there
+        why, seq = "changed", 2
     tell(database, "a", "b", "c")
-    with database.write() as session:
-        for trigger in ("audit_refuses_update", "audit_refuses_delete"):
-            session.execute(text(f"DROP TRIGGER {trigger}"))
     if seq is None:  # the table itself refuses what is no row
         with pytest.raises(Exception, match=why), database.write() as session:
+            without_triggers(session)
             session.connection().exec_driver_sql(change)
         return
     with database.write() as session:
+        without_triggers(session)
         session.connection().exec_driver_sql(change)
 
     with database.read() as session:
@@ -231,7 +233,7 @@ def test_whoever_drops_the_triggers_and_changes_the_log_is_found(database, chang
 
 
 def test_an_error_of_the_database_does_not_show_what_was_to_be_kept(database):
-    with pytest.raises(Exception, match="NOT NULL") as caught, database.write() as session:
+    with pytest.raises(Exception, match=r"NOT NULL|not-null") as caught, database.write() as session:
         session.execute(
             text("INSERT INTO audit_about (tenant, subject) VALUES ('a', :words)"), {"words": "private words"}
         )

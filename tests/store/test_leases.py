@@ -5,10 +5,9 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import tempfile
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from multiprocessing.synchronize import Event
-from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -20,7 +19,7 @@ from reconciler.store.database import Database, open_database, row_counts
 from reconciler.store.leases import Held, Lease, LeaseLost
 from reconciler.store.watermarks import Watermark
 from tests.make import MONDAY
-from tests.make_database import a_database
+from tests.make_database import EMBEDDED, SERVER, Place, an_empty_database
 from tests.make_store import TENANT
 
 NOON = 1_800_000_000.0
@@ -178,10 +177,12 @@ def test_time_is_the_databases_own(database):
 class Claims(RuleBasedStateMachine):
     """Three workers claim, pause, renew, write and release while time goes on; at most one of them may write."""
 
+    engine = EMBEDDED
+
     @initialize()
     def begin(self):
-        self.place = tempfile.TemporaryDirectory()
-        self.database = a_database(Path(self.place.name) / "reconciler.db")
+        self.held = ExitStack()
+        self.database = self.held.enter_context(an_empty_database(self.engine))
         self.now = NOON
         self.mine: dict[str, Lease] = {}
         self.epochs: list[int] = []
@@ -220,29 +221,33 @@ class Claims(RuleBasedStateMachine):
         assert self.epochs == sorted(set(self.epochs))
 
     def teardown(self):
-        if hasattr(self, "database"):
-            self.database.close()
-            self.place.cleanup()
+        if hasattr(self, "held"):
+            self.held.close()
 
 
-TestClaims = Claims.TestCase
+class ClaimsOnTheServer(Claims):
+    engine = SERVER
+
+
+TestClaims, TestClaimsOnTheServer = Claims.TestCase, ClaimsOnTheServer.TestCase
 TestClaims.settings = settings(max_examples=12, stateful_step_count=15, deadline=None)
+TestClaimsOnTheServer.settings = settings(max_examples=6, stateful_step_count=15, deadline=None)
 
 
 # --- real processes -----------------------------------------------------------------------------------------
 
 
-def hold(path: Path, taken: Event, ttl_s: float) -> None:
-    with open_database(path) as database:
+def hold(place: Place, taken: Event, ttl_s: float) -> None:
+    with open_database(place) as database:
         won(database, "first", at=None, ttl=ttl_s)
         taken.set()
         signal.pause()
 
 
-def test_a_killed_process_keeps_the_tenant_only_until_its_lease_runs_out(database, path):
+def test_a_killed_process_keeps_the_tenant_only_until_its_lease_runs_out(database, place):
     context = multiprocessing.get_context("spawn")
     taken = context.Event()
-    process = context.Process(target=hold, args=(path, taken, 5.0))
+    process = context.Process(target=hold, args=(place, taken, 5.0))
     process.start()
     assert taken.wait(60)
 
@@ -256,16 +261,16 @@ def test_a_killed_process_keeps_the_tenant_only_until_its_lease_runs_out(databas
     assert claim(database, "second", at=found.until.timestamp() + 0.01) == Lease(TENANT, "second", 2)
 
 
-def race(path: Path, owner: str, start: Event, wins: multiprocessing.Queue) -> None:  # type: ignore[type-arg]
-    with open_database(path, busy_timeout_s=60) as database:
+def race(place: Place, owner: str, start: Event, wins: multiprocessing.Queue) -> None:  # type: ignore[type-arg]
+    with open_database(place, busy_timeout_s=60) as database:
         start.wait(60)
         wins.put((owner, isinstance(claim(database, owner, at=None), Lease)))
 
 
-def test_of_processes_that_claim_at_once_exactly_one_wins(database, path):
+def test_of_processes_that_claim_at_once_exactly_one_wins(database, place):
     context = multiprocessing.get_context("spawn")
     start, wins = context.Event(), context.Queue()
-    processes = [context.Process(target=race, args=(path, f"p{i}", start, wins)) for i in range(3)]
+    processes = [context.Process(target=race, args=(place, f"p{i}", start, wins)) for i in range(3)]
     for process in processes:
         process.start()
 

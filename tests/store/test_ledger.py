@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import replace
 from datetime import date
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -16,7 +14,7 @@ from desired_state.ledger import Bound, Declared, Ended, Granted, Lost, Refused,
 from desired_state.model import Claim, Given, GivenKind, LineKey, Period, Person, ProductKey, Refusal, Says, Why
 from reconciler.store.database import row_counts
 from tests.make import ADA, BOB, DAY, HOUR, MONDAY, VISIO
-from tests.make_database import a_database
+from tests.make_database import ENGINES, an_empty_database
 from tests.make_store import KEY, TENANT, a_binding, a_wish, changes, instants
 
 REFUSAL = Refusal(KEY, Why.PRODUCT_AMBIGUOUS, "Which Visio?", Says.APPROVED)
@@ -231,14 +229,15 @@ def test_more_tickets_than_one_query_takes_are_all_found(database):
         assert set(ledger.standings(session, TENANT, tickets={key.ticket for key in keys})) == set(keys)
 
 
+@pytest.mark.parametrize("engine", ENGINES)
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.tuples(changes, instants), max_size=10))
-def test_the_store_holds_the_fold_of_everything_that_was_said(news):
+def test_the_store_holds_the_fold_of_everything_that_was_said(engine, news):
     folded: dict[LineKey, Standing] = {}
     for change, _ in news:
         folded[change.key] = ledger.fold(folded.get(change.key, Standing(change.key)), change)
 
-    with tempfile.TemporaryDirectory() as place, a_database(Path(place) / "reconciler.db") as database:
+    with an_empty_database(engine) as database:
         with database.write() as session:
             for change, at in news:
                 ledger.append(session, TENANT, change, at)

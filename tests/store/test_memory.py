@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -20,7 +18,7 @@ from reconciler.store import heartbeat, journal, lines, tickets, watermarks
 from reconciler.store.database import Database, row_counts
 from reconciler.store.watermarks import Watermark
 from tests.make import ADA, DAY, HOUR, MONDAY, a_ticket
-from tests.make_database import a_database
+from tests.make_database import ENGINES, an_empty_database
 from tests.make_store import KEY, TENANT, instants
 from tests.make_store import tickets as any_ticket
 
@@ -40,6 +38,7 @@ def load(database: Database) -> dict[LineKey, LineState]:
 # --- lines --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("engine", ENGINES)
 @settings(max_examples=30, deadline=None)
 @given(
     st.builds(
@@ -60,8 +59,8 @@ def load(database: Database) -> dict[LineKey, LineState]:
         note=st.text(max_size=9),
     )
 )
-def test_a_line_reads_back_as_it_was(state):
-    with tempfile.TemporaryDirectory() as place, a_database(Path(place) / "reconciler.db") as database:
+def test_a_line_reads_back_as_it_was(engine, state):
+    with an_empty_database(engine) as database:
         assert save(database, state)
 
         assert load(database) == {KEY: state}
@@ -112,10 +111,11 @@ def test_lines_are_found_by_ticket_and_by_tenant(database):
 # --- tickets ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("engine", ENGINES)
 @settings(max_examples=30, deadline=None)
 @given(any_ticket)
-def test_a_ticket_reads_back_as_it_was(ticket):
-    with tempfile.TemporaryDirectory() as place, a_database(Path(place) / "reconciler.db") as database:
+def test_a_ticket_reads_back_as_it_was(engine, ticket):
+    with an_empty_database(engine) as database:
         with database.write() as session:
             assert tickets.save(session, TENANT, ticket, MONDAY)
             assert not tickets.save(session, TENANT, ticket, MONDAY + DAY)

@@ -17,7 +17,7 @@ from reconciler.clock import ManualClock
 from reconciler.loop.pull import Reader, pull
 from reconciler.store.database import Database
 from tests.make import MONDAY
-from tests.make_database import a_database
+from tests.make_database import an_empty_database
 from tests.make_tickets import an_item
 from tests.wire.make_replies import Instance, Remote, Reply, Rows, a_row, a_servicenow, listed, query, sys_id
 from tests.wire.test_client_tickets import ADA, FLOW, ITEM, option
@@ -140,12 +140,12 @@ ANYBODY = ("bob", "ada", "zoe", BOB["sys_id"], BOB["sys_id"].upper(), "bob@conto
 
 @pytest.mark.parametrize("typed", ANYBODY)
 @pytest.mark.parametrize("size", [1, 2])
-def test_a_ticket_reads_the_same_whatever_is_on_its_page(typed, size, tmp_path):
+def test_a_ticket_reads_the_same_whatever_is_on_its_page(typed, size, engine):
     """The others mention Ada and Bob by sys_id, Bob also as a manager: nobody of them is the first one's to see."""
     forms = (form(1, typed), form(2, ADA["sys_id"], manager=BOB["sys_id"]), form(3, BOB["sys_id"]))
     read = []
     for page_size in (3, size):
-        with a_database(tmp_path / str(page_size) / "reconciler.db") as database:
+        with an_empty_database(engine) as database:
             reader = a_reader(database, an_instance(*forms, size=page_size))
             pull(replace(reader, page_size=page_size), cycle="c1")
             read.append(declared(database))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, Float
+from sqlalchemy import BigInteger, Float, false
 from sqlmodel import Field
 
 from desired_state.rows import Row, UtcDateTime
@@ -23,6 +23,12 @@ class LeaseRow(Row, table=True):
     next_due_s: float = Field(default=0.0, sa_type=Float, sa_column_kwargs={"server_default": "0"})
     asked: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
     served: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
+    # of a fleet: when a worker has to look, for which duty, whether the tenant is slow or failing, and what the last
+    # worker leaves to the next
+    look_s: float = Field(default=0.0, sa_type=Float, index=True, sa_column_kwargs={"server_default": "0"})
+    duty: str = Field(default="", sa_column_kwargs={"server_default": ""})
+    is_troubled: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
+    left_over: str = Field(default="", sa_column_kwargs={"server_default": ""})
 
 
 class CycleRow(Row, table=True):

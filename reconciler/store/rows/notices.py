@@ -17,6 +17,7 @@ class NoticeRow(Row, table=True):
     __table_args__ = (
         UniqueConstraint("tenant", "op_key"),
         Index(None, "tenant", "state", "next_at"),
+        Index(None, "state", "next_at"),  # of all tenants, for a fleet
         Index(None, "tenant", "request"),
         Index(None, "tenant", "recipient", "sent_at"),
         {"sqlite_autoincrement": True},

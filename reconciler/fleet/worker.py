@@ -1,0 +1,147 @@
+"""One process of a fleet: takes jobs until it is told to stop, and outlives the loss of its database."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import psycopg
+from procrastinate import App
+from procrastinate.exceptions import ProcrastinateException
+
+from reconciler import health as words
+from reconciler.backoff import delay
+from reconciler.clock import Clock
+from reconciler.daemon import Wishes
+from reconciler.errors import UserError
+from reconciler.fleet.queue import CONTROL, DEAD_AFTER_S, HEARTBEAT_S, PROMPT, TROUBLED, Crew, build
+from reconciler.fleet.turns import Turns
+from reconciler.health import Health
+from reconciler.store import looks
+from reconciler.store.database import Database
+from reconciler.store.looks import Look
+
+LOOK_S = 0.2  # how soon a stop is seen
+STALLED_AFTER_S = 60.0
+NOTICES = "notices"
+SHARE = 4  # of so many places, one is for tenants that are slow or failing
+
+
+@dataclass(frozen=True)
+class Places:
+    """How many turns a worker does at once: for everybody, and of these at most for tenants in trouble."""
+
+    prompt: int
+    troubled: int
+
+    @classmethod
+    def of(cls, concurrency: int) -> Places:
+        """At least one turn; with two or more, those in trouble never have all places."""
+        troubled = 0 if concurrency < 2 else max(1, concurrency // SHARE)
+        return cls(max(1, concurrency) - troubled, troubled)
+
+    def queues(self) -> tuple[tuple[tuple[str, ...], int], ...]:
+        """Which queues are served together, and by how many places."""
+        if not self.troubled:
+            return (((CONTROL, PROMPT, TROUBLED), self.prompt),)
+        return ((CONTROL, PROMPT), self.prompt), ((TROUBLED,), self.troubled)
+
+
+class NoQueue(Exception):
+    """The store has no tables for the queue."""
+
+
+@dataclass
+class Fleet:
+    """What one worker needs: the store, the queue beside it, and the tenants."""
+
+    conninfo: str
+    database: Database
+    turns: Turns
+    tenants: Callable[[], Collection[str]]
+    clock: Clock
+    health: Health
+    wishes: Wishes
+    concurrency: int = 4
+    tick_every_s: int = 2
+    _beat: float | None = field(default=None, init=False)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the loop that takes jobs moves; turns move in threads of their own, and each ends by itself."""
+        return self._beat is None or self.clock.monotonic() - self._beat < STALLED_AFTER_S
+
+    def run(self) -> None:
+        """Work until the worker has to stop. Raises UserError when there is no queue in the store."""
+        asyncio.run(self._run())
+
+    def due(self) -> Iterable[Look]:
+        """Whose time has come by the store."""
+        tenants = self.tenants()
+        with self.database.read() as session:
+            found = looks.due(session, tenants)
+            owing = looks.to_tell(session, tenants, self.clock.now())
+        yield from found
+        here = {look.tenant for look in found}
+        yield from (Look(tenant, NOTICES, is_troubled=False) for tenant in sorted(owing - here))
+
+    async def _run(self) -> None:
+        attempt = 0
+        while not self.wishes.is_stopping:
+            try:
+                with self.database.write() as session:
+                    looks.know(session, self.tenants())
+                await self._work()
+                attempt = 0
+            except NoQueue:
+                raise UserError(
+                    f"{self.database.name} has no queue for workers; make it with `reconciler db upgrade`", exit_code=1
+                ) from None
+            except (UserError, ProcrastinateException, psycopg.Error) as error:
+                attempt += 1
+                why = str(error) or type(error).__name__
+                self.health.bad(words.STORE, "the queue cannot be reached", self.clock.now(), why=why)
+                await self._pause(delay(attempt, cap_s=30.0))
+
+    async def _work(self) -> None:
+        """Take jobs for as long as the queue can be reached. Each try has connections of its own."""
+        crew = Crew(self.turns.take, self.due)
+        app = build(self.conninfo, crew, pool=self.concurrency + 4, tick_every_s=self.tick_every_s)
+        places = Places.of(self.concurrency)
+        async with app.open_async():
+            if not await app.check_connection_async():
+                raise NoQueue
+            self.health.good(words.STORE, self.clock.now())
+            tasks = [asyncio.create_task(self._worker(app, *rest)) for rest in places.queues()]
+            watch = asyncio.create_task(self._stopped())
+            try:
+                await asyncio.wait({*tasks, watch}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for task in (*tasks, watch):
+                    task.cancel()
+                ended = await asyncio.gather(*tasks, watch, return_exceptions=True)
+            for outcome in ended:
+                if isinstance(outcome, Exception):
+                    raise outcome
+
+    async def _worker(self, app: App, queues: Collection[str], concurrency: int) -> None:
+        await app.run_worker_async(
+            queues=list(queues),
+            concurrency=concurrency,
+            install_signal_handlers=False,
+            delete_jobs="successful",
+            update_heartbeat_interval=HEARTBEAT_S,
+            stalled_worker_timeout=DEAD_AFTER_S,
+            fetch_job_polling_interval=1.0,
+        )
+
+    async def _stopped(self) -> None:
+        while not self.wishes.is_stopping:
+            self._beat = self.clock.monotonic()
+            await asyncio.sleep(LOOK_S)
+
+    async def _pause(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stopped(), seconds)

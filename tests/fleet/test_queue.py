@@ -1,0 +1,247 @@
+"""The queue between workers: one job for each tenant that is due, whoever ticks, dies or loses the database."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from procrastinate import App
+from procrastinate.jobs import Status
+
+from reconciler.clock import SystemClock
+from reconciler.daemon import Wishes
+from reconciler.errors import UserError
+from reconciler.fleet.queue import PROMPT, TROUBLED, Crew, build, bury_dead, defer, task_name
+from reconciler.fleet.schema import conninfo_of, make_queue
+from reconciler.fleet.turns import Turns
+from reconciler.fleet.worker import Fleet, Places
+from reconciler.health import Health
+from reconciler.store import leases, looks
+from reconciler.store.database import Database
+from reconciler.store.looks import Look
+from tests.make_database import a_database
+from tests.make_logs import into
+from tests.make_postgres import NoServer, Server, a_server
+
+PATIENCE_S = 60.0
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """One of its own: procrastinate's tables stay, and the server is stopped and started."""
+    try:
+        found = a_server()
+    except NoServer as error:
+        pytest.skip(str(error))
+    yield found
+    found.stop()
+
+
+@pytest.fixture
+def url(server: Server, request: pytest.FixtureRequest) -> str:
+    name = f"q{abs(hash(request.node.name)) % 10**9}"
+    server.run(f"CREATE DATABASE {name} TEMPLATE current")
+    make_queue(conninfo_of(server.url(name)))
+    return server.url(name)
+
+
+@pytest.fixture
+def database(url: str) -> Iterator[Database]:
+    with a_database(url) as opened:
+        yield opened
+
+
+def nobody(_: str) -> str:
+    raise AssertionError("no job was to be done here")
+
+
+def look(tenant: str, duty: str = "quick cycle", *, is_troubled: bool = False) -> Look:
+    return Look(tenant, duty, is_troubled)
+
+
+def run(url: str, body: Callable[[App], Any]) -> Any:
+    async def opened() -> Any:
+        app = build(conninfo_of(url), Crew(nobody, lambda: ()))
+        async with app.open_async():
+            return await body(app)
+
+    return asyncio.run(opened())
+
+
+def jobs(url: str) -> list[dict[str, Any]]:
+    async def listed(app: App) -> list[dict[str, Any]]:
+        query = "SELECT id, task_name, queue_name, status::text, args FROM procrastinate_jobs ORDER BY id"
+        return list(await app.connector.execute_query_all_async(query))
+
+    found: list[dict[str, Any]] = run(url, listed)
+    return found
+
+
+def test_the_queue_is_made_once(server):
+    server.run("CREATE DATABASE blank TEMPLATE current")
+    where = conninfo_of(server.url("blank"))
+
+    assert [make_queue(where), make_queue(where)] == [True, False]
+
+
+def test_a_tenant_that_waits_already_is_not_queued_again_by_whoever_ticks(url):
+    found = [look("t0"), look("t1", "ticket pull"), look("t2", "full scan", is_troubled=True)]
+
+    async def ticks(app: App) -> list[int]:
+        return list(await asyncio.gather(*(defer(app, lambda: found) for _ in range(3))))
+
+    assert sum(run(url, ticks)) == 3
+    queued = {job["args"]["tenant"]: (job["task_name"], job["queue_name"]) for job in jobs(url)}
+    assert queued == {
+        "t0": ("reconciler.quick_cycle", PROMPT),
+        "t1": ("reconciler.ticket_pull", PROMPT),
+        "t2": ("reconciler.full_scan", TROUBLED),
+    }
+
+
+def test_what_a_newer_version_calls_its_duties_is_done_all_the_same():
+    assert task_name("something new") == "reconciler.full_scan"
+
+
+def test_what_a_dead_worker_had_begun_is_put_down_and_its_tenant_queued_again(url):
+    """The state in which procrastinate's own recovery would fail for ever: begun by the dead one, and queued again."""
+
+    async def died(app: App) -> tuple[int, int]:
+        manager = app.job_manager
+        dead = await manager.register_worker()
+        await defer(app, lambda: [look("t0")])
+        job = await manager.fetch_job(queues=None, worker_id=dead)
+        assert job is not None
+        await app.connector.execute_query_async(
+            "UPDATE procrastinate_workers SET last_heartbeat = now() - interval '1 hour' WHERE id = %(id)s", id=dead
+        )
+        again = await defer(app, lambda: [look("t0")])
+        return again, await bury_dead(app)
+
+    assert run(url, died) == (1, 1)
+    assert [job["status"] for job in jobs(url)] == [Status.FAILED.value, Status.TODO.value]
+
+
+def test_places_for_those_in_trouble_are_few_and_never_all():
+    assert Places.of(1).queues() == ((("control", "prompt", "troubled"), 1),)
+    assert [(Places.of(n).prompt, Places.of(n).troubled) for n in (2, 4, 8)] == [(1, 1), (3, 1), (6, 2)]
+
+
+# --- the process ----------------------------------------------------------------------------------------------------
+
+
+class Hands:
+    """Stands for turns: what was taken, and a wait that a test ends. Each makes its tenant not due."""
+
+    def __init__(self, database: Database) -> None:
+        self.database, self.taken, self.gate = database, [], threading.Event()
+        self.at_once: set[str] = set()
+        self.doubled: list[str] = []
+        self.changed = threading.Condition()
+        self.gate.set()
+
+    def take(self, tenant: str) -> str:
+        with self.database.write() as session:
+            lease = leases.claim(session, tenant, f"{threading.get_ident()}", ttl_s=60)
+        if not isinstance(lease, leases.Lease):
+            return "held"
+        with self.changed:
+            self.doubled += [tenant] if tenant in self.at_once else []
+            self.at_once.add(tenant)
+            self.taken.append(tenant)
+            self.changed.notify_all()
+        if tenant.startswith("slow"):
+            assert self.gate.wait(PATIENCE_S)
+        with self.database.write() as session:
+            later = leases.now_s(session) + 3600
+            looks.leave(session, lease, look_s=later, duty="quick cycle", is_troubled=False, left_over="")
+            leases.release(session, lease)
+        with self.changed:
+            self.at_once.discard(tenant)
+        return "done"
+
+    def wait_for(self, is_there: Callable[[], bool]) -> None:
+        with self.changed:
+            assert self.changed.wait_for(is_there, PATIENCE_S), self.taken
+
+
+@contextmanager
+def a_worker(
+    url: str, database: Database, hands: Hands, tenants: list[str], said: list[str], *, concurrency: int = 4
+) -> Iterator[Wishes]:
+    """A worker in a thread; it is stopped at the end, and has to stop."""
+    wishes, clock = Wishes(), SystemClock()
+    turns = Turns(lambda _: pytest.fail("nothing is opened here"), into(said), wishes)
+    turns.take = hands.take  # type: ignore[method-assign,assignment]
+    health = Health(into(said), clock.monotonic)
+    fleet = Fleet(conninfo_of(url), database, turns, lambda: tenants, clock, health, wishes, concurrency, 1)
+    thread = threading.Thread(target=fleet.run)
+    thread.start()
+    try:
+        yield wishes
+    finally:
+        hands.gate.set()
+        wishes.stop()
+        thread.join(PATIENCE_S)
+        assert not thread.is_alive()
+        wishes.close()
+
+
+def test_two_workers_serve_every_tenant_once_and_none_twice(url, database):
+    hands, said, tenants = Hands(database), [], [f"t{n}" for n in range(30)]
+
+    with a_worker(url, database, hands, tenants, said), a_worker(url, database, hands, tenants, said):
+        hands.wait_for(lambda: len(set(hands.taken)) == 30)
+
+    assert len(hands.taken) <= 32  # a tick that overlaps another one may ask once more; there is nothing to do then
+    assert hands.doubled == []
+    assert said == []
+
+
+def test_tenants_in_trouble_do_not_keep_others_from_their_turn(url, database):
+    slow, prompt = [f"slow{n}" for n in range(8)], [f"t{n}" for n in range(8)]
+    hands, tenants = Hands(database), [*slow, *prompt]
+    with database.write() as session:
+        looks.know(session, tenants)
+        for tenant in slow:
+            lease = leases.claim(session, tenant, "before", ttl_s=60)
+            assert isinstance(lease, leases.Lease)
+            looks.leave(session, lease, look_s=0, duty="quick cycle", is_troubled=True, left_over="")
+            leases.release(session, lease)
+    hands.gate.clear()
+
+    with a_worker(url, database, hands, tenants, [], concurrency=4):
+        hands.wait_for(lambda: set(prompt) <= set(hands.taken))
+
+        assert sum(1 for tenant in hands.taken if tenant.startswith("slow")) == 1
+        hands.gate.set()
+        hands.wait_for(lambda: set(tenants) <= set(hands.taken))
+
+
+def test_a_worker_whose_database_was_restarted_goes_on_and_says_so_once(server, url, database):
+    hands, said, tenants = Hands(database), [], ["t0"]
+
+    with a_worker(url, database, hands, tenants, said):
+        hands.wait_for(lambda: hands.taken == ["t0"])
+        server.control("-m", "immediate", "restart")
+        tenants.append("t1")
+        hands.wait_for(lambda: "t1" in hands.taken)
+
+    assert [line for line in said if "the queue cannot be reached" in line][1:] == []
+
+
+def test_a_store_without_a_queue_is_refused_in_one_sentence(server):
+    server.run("CREATE DATABASE unqueued TEMPLATE current")
+    where = server.url("unqueued")
+    with a_database(where) as database:
+        wishes, clock = Wishes(), SystemClock()
+        turns = Turns(lambda _: pytest.fail("nothing is opened here"), into([]), wishes)
+        health = Health(into([]), clock.monotonic)
+        fleet = Fleet(conninfo_of(where), database, turns, lambda: ["t0"], clock, health, wishes)
+        with pytest.raises(UserError, match="has no queue for workers; make it with `reconciler db upgrade`"):
+            fleet.run()
+        wishes.close()

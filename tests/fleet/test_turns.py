@@ -1,0 +1,219 @@
+"""Turns of one tenant by several workers: what one leaves the next goes on with, and a late one writes nothing."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import httpx
+import pytest
+
+from reconciler.fleet.turns import Turn
+from reconciler.store import leases, looks
+from reconciler.store.database import Database
+from tests.fleet.make_fleet import Fleet, Killed, a_fleet, is_write
+from tests.make_database import ENGINES, SERVER, a_database, a_place
+
+SEED = 38
+
+
+@pytest.fixture
+def engine() -> str:
+    return SERVER
+
+
+@pytest.fixture
+def database(engine: str, tmp_path: Path) -> Iterator[Database]:
+    """On the engine that a fleet needs; a test may say otherwise, since turns hang on nothing of it."""
+    with a_place(engine, tmp_path) as place, a_database(place) as opened:
+        yield opened
+
+
+@cache
+def alone() -> Fleet:
+    """The same customer served by one worker from beginning to end."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        a_database(Path(folder) / "alone.db") as database,
+        a_fleet(database, Path(folder), SEED) as fleet,
+    ):
+        fleet.settle(fleet.worker("one"))
+        return fleet
+
+
+def ends_as(fleet: Fleet, other: Fleet) -> bool:
+    one, two = fleet.customers["t0"], other.customers["t0"]
+    return one.licences() == two.licences() and one.tickets() == two.tickets()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_workers_that_take_turns_come_to_the_end_that_one_comes_to(database, tmp_path):
+    with a_fleet(database, tmp_path, SEED) as fleet:
+        fleet.settle(fleet.worker("a"), fleet.worker("b"))
+
+    assert {worker for worker, _ in fleet.customers["t0"].writes} == {"a", "b"}
+    expected = alone()
+    assert ends_as(fleet, expected)
+    assert Counter(what for _, what in fleet.customers["t0"].writes) == Counter(
+        what for _, what in expected.customers["t0"].writes
+    )
+
+
+def test_nobody_is_due_after_their_turn_until_something_is(database, tmp_path):
+    with a_fleet(database, tmp_path, SEED, SEED + 1) as fleet:
+        worker = fleet.worker("a")
+        assert [look.tenant for look in fleet.due()] == ["t0", "t1"]
+
+        assert worker.take("t0") is Turn.DONE
+
+        assert [look.tenant for look in fleet.due()] == ["t1"]
+        fleet.wait(30)
+        assert {look.tenant for look in fleet.due()} == {"t0", "t1"}
+
+
+def test_somebody_who_asks_makes_a_tenant_due_until_a_cycle_was_done(database, tmp_path):
+    with a_fleet(database, tmp_path, SEED) as fleet:
+        worker = fleet.worker("a")
+        fleet.settle(worker, days=1)
+        worker.take("t0")
+        assert fleet.due() == ()
+        before = fleet.customers["t0"].requests
+
+        with database.write() as session:
+            leases.ask(session, "t0")
+
+        assert [look.tenant for look in fleet.due()] == ["t0"]
+        worker.take("t0")
+        assert fleet.customers["t0"].requests > before
+        assert fleet.due() == ()
+
+
+@pytest.mark.parametrize("dies_at", [3, 17, 40, 55])
+def test_what_a_worker_that_died_had_begun_is_ended_by_another(database, tmp_path, dies_at):
+    with a_fleet(database, tmp_path, SEED) as fleet:
+        customer, first = fleet.customers["t0"], fleet.worker("a")
+
+        def before(worker: str, _: httpx.Request) -> None:
+            if worker == "a" and customer.requests >= dies_at:
+                raise Killed
+
+        customer.before = before
+        with pytest.raises(Killed):
+            for _ in range(20):
+                fleet.wait(6)
+                first.take("t0")
+        fleet.expire("t0")
+        fleet.settle(fleet.worker("b"))
+
+    assert ends_as(fleet, alone())
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_worker_that_stood_still_past_its_lease_writes_nothing_more(database, tmp_path):
+    with a_fleet(database, tmp_path, SEED) as fleet:
+        customer, late, prompt = fleet.customers["t0"], fleet.worker("late"), fleet.worker("prompt")
+        since: list[int] = []
+
+        def before(worker: str, request: httpx.Request) -> None:
+            if worker == "late" and is_write(request) and not since:
+                since.append(len(customer.writes))
+                fleet.expire("t0")
+                assert prompt.take("t0") is Turn.DONE
+
+        customer.before = before
+        outcome = late.take("t0")
+
+        assert since
+        assert outcome in (Turn.LOST, Turn.FAILED)
+        # The one request that was on its way when the worker stood still cannot be called back; it says what the other
+        # one said, and nothing follows it.
+        assert Counter(worker for worker, _ in customer.writes[since[0] :])["late"] <= 1
+        with database.read() as session:
+            left = looks.left_over(session, "t0")
+        fleet.settle(prompt)
+        assert left
+    assert customer.licences() == alone().customers["t0"].licences()
+
+
+def test_two_jobs_of_one_tenant_at_once_are_one_turn(database, tmp_path):
+    with a_fleet(database, tmp_path, SEED) as fleet:
+        one, two = fleet.worker("a"), fleet.worker("b")
+        met: list[Turn] = []
+
+        def before(worker: str, _: httpx.Request) -> None:
+            if worker == "a" and not met:
+                met.extend([one.take("t0"), two.take("t0")])
+
+        fleet.customers["t0"].before = before
+        assert one.take("t0") is Turn.DONE
+
+    assert met == [Turn.HELD, Turn.HELD]
+    assert {worker for worker, _ in fleet.customers["t0"].writes} == {"a"}
+
+
+def test_what_was_left_by_another_version_makes_everything_due(database, tmp_path):
+    with a_fleet(database, tmp_path, SEED) as fleet:
+        worker = fleet.worker("a")
+        worker.take("t0")
+        with database.write() as session:
+            lease = leases.claim(session, "t0", "somebody", ttl_s=60)
+            assert isinstance(lease, leases.Lease)
+            looks.leave(session, lease, look_s=0, duty="what is new", is_troubled=False, left_over="{}")
+            leases.release(session, lease)
+        before = fleet.customers["t0"].requests
+
+        assert worker.take("t0") is Turn.DONE
+
+    assert fleet.customers["t0"].requests > before
+
+
+def test_a_tenant_that_cannot_be_reached_is_troubled_and_the_others_are_served(database, tmp_path):
+    with a_fleet(database, tmp_path, SEED, SEED + 1) as fleet:
+        worker = fleet.worker("a")
+
+        def refuse(_worker: str, request: httpx.Request) -> None:
+            raise httpx.ConnectError("connection refused", request=request)
+
+        fleet.customers["t0"].before = refuse
+        worker.take("t0")
+        worker.take("t1")
+        fleet.wait(600)
+
+        found = {look.tenant: look.is_troubled for look in fleet.due()}
+
+    assert found == {"t0": True, "t1": False}
+    assert fleet.customers["t1"].writes
+    assert any("tenant=t0" in line and "condition=" in line for line in fleet.said)
+
+
+def test_a_worker_keeps_few_tenants_open_and_serves_them_all(database, tmp_path):
+    with a_fleet(database, tmp_path, *range(SEED, SEED + 4)) as fleet:
+        worker = fleet.worker("a", kept_max=2)
+        for name in (*fleet.customers, *fleet.customers):
+            worker.take(name)
+            fleet.wait(10)
+
+        assert len(worker._seats) == 2
+    assert all(customer.requests for customer in fleet.customers.values())
+
+
+def test_a_worker_that_stops_leaves_its_tenant_to_others_at_once(database, tmp_path):
+    with a_fleet(database, tmp_path, SEED) as fleet:
+        first, second = fleet.worker("a"), fleet.worker("b")
+        customer = fleet.customers["t0"]
+
+        def before(worker: str, _: httpx.Request) -> None:
+            if worker == "a" and customer.requests == 20:
+                first.wishes.stop()
+
+        customer.before = before
+        assert first.take("t0") is Turn.STOPPED
+        assert first.take("t0") is Turn.STOPPED
+
+        assert [look.tenant for look in fleet.due()] == ["t0"]
+        assert second.take("t0") is Turn.DONE
+        fleet.settle(second)
+    assert ends_as(fleet, alone())
