@@ -36,6 +36,7 @@ def open_app(
     """One tenant with its store and its systems, for a block. `clock` is the systems' own where that is at hand."""
     tenant = settings.tenants[name]
     database = open_store(settings)
+    database.tenant = name
     try:
         with systems(settings, tenant) as found:
             reached = replace(found, clock=clock) if clock is not None else found
