@@ -24,7 +24,7 @@ from sqlalchemy.exc import ArgumentError
 from sqlmodel import Session
 
 from reconciler.errors import StoreUnusable, UserError
-from reconciler.store import schema
+from reconciler.store import grants, schema
 from reconciler.store.engines import copied, sqlite_engine
 from reconciler.store.sentences import placing, sentences
 from reconciler.store.server import ONE_VIEW, REHEARSED, server_engine, shadow, take_turn
@@ -103,6 +103,13 @@ class Database:
         """Compare schema and rows with what this version needs; reads everything once, changes nothing."""
         with sentences(self.name), self._engine.connect() as connection:
             return schema.check(connection)
+
+    def grants(self, account: str, *, apply: bool = False) -> tuple[str, ...]:
+        """The SQL that lets an account run the service; `apply` runs it, for which this one owns the tables."""
+        with sentences(self.name), self._writer.begin() as connection:
+            if apply:
+                grants.apply(connection, account)
+            return grants.statements(connection, account)
 
     def require_there(self) -> None:
         """An embedded store whose file was taken away would go on, and what it keeps be lost with the process.

@@ -33,7 +33,7 @@ _SERVER = (
     (r"too many clients|remaining connection slots", "{name} has no connection left; end some, or let it have more"),
     (
         r"permission denied|must be owner of",
-        "this account may not do that in {name}; `reconciler db grants` says what it needs, "
+        "this account may not do that in {name}; the owner gives what it needs by `reconciler db grants`, "
         "and what changes tables or removes what was kept is for their owner",
     ),
     (
