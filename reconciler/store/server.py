@@ -22,8 +22,10 @@ REHEARSED: dict[str, Any] = {"isolation_level": "REPEATABLE READ"}
 IDLE_MAX_S = 60.0
 CONNECT_S = 10
 
+# A commit is on the disk when it returns (I1), also where the server's own setting lets it be there a little later.
 _TURN = text(
     "SELECT set_config('lock_timeout', :wait, true), set_config('idle_in_transaction_session_timeout', :idle, true), "
+    "set_config('synchronous_commit', coalesce(nullif(current_setting('synchronous_commit'), 'off'), 'on'), true), "
     "pg_advisory_xact_lock(hashtextextended('audit/' || :tenant, 0))"
 )
 _LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended('audit/' || :tenant, 0))")

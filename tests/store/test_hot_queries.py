@@ -1,7 +1,8 @@
 """What is asked at each cycle and by each page visits the rows that it is about, however many a tenant has.
 
-A store on PostgreSQL of one large tenant, most of whose lines are at rest, is filled; each query is run as the code runs
-it, with the plan that the server makes for it. No plan may read a large table whole, nor throw away much of what it reads.
+A store on PostgreSQL of one large tenant, most of whose lines are at rest, is filled; each query is run as the code
+runs it, with the plan that the server makes for it. No plan may read a large table whole, nor throw away much of what
+it reads.
 """
 
 from __future__ import annotations

@@ -190,6 +190,15 @@ def test_of_two_that_read_first_and_write_then_the_second_sees_what_the_first_wr
         assert last.number == 10
 
 
+def test_a_commit_is_on_the_disk_when_it_returns_where_the_server_would_let_it_wait(url):
+    with open_database(url) as database:
+        database.tenant = TENANT
+        with database.write() as session:
+            assert session.execute(text("SHOW synchronous_commit")).scalar() == "on"
+        with database.read() as session:
+            assert session.execute(text("SHOW synchronous_commit")).scalar() == "off"  # the server's own
+
+
 def test_a_process_that_was_stopped_in_the_middle_of_a_turn_loses_it(url):
     with open_database(url) as paused, open_database(url, busy_timeout_s=30) as next_one:
         paused.tenant = next_one.tenant = TENANT

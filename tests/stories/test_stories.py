@@ -13,6 +13,8 @@ from tests.make_database import ENGINES, a_place, for_the_application
 from tests.simulation.make_day import a_day
 from tests.stories.make_stories import STORIES, TO_DAY_FORTY, TWO_DAYS, Seen, seen
 
+pytestmark = pytest.mark.timeout(600)  # the first story on each engine waits for all forty days
+
 TIMES = ("first", "two_days", "forty_days")
 
 
