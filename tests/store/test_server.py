@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 from sqlalchemy import text
+from sqlmodel import Session
 
 from reconciler.errors import StoreUnusable, UserError
-from reconciler.store import configs, journal, leases, watermarks
+from reconciler.store import configs, journal, leases, rulings, watermarks
 from reconciler.store.database import Database, connect, open_database
 from reconciler.store.leases import Lease, LeaseLost
 from reconciler.store.watermarks import Watermark
@@ -188,6 +190,34 @@ def test_of_two_that_read_first_and_write_then_the_second_sees_what_the_first_wr
         last = configs.accepted(session, TENANT)
         assert last is not None
         assert last.number == 10
+
+
+def test_two_tenants_keep_the_same_text_at_once(url):
+    """Rules and configurations are kept under their digest, whoever uses them: no tenant's turn is about them."""
+    with open_database(url) as one, open_database(url) as two:
+        one.tenant, two.tenant = TENANT, "elsewhere"
+
+        with ThreadPoolExecutor(1) as pool:
+            with one.write() as session:
+                keep(session)
+                waiting = pool.submit(kept, two)
+                with suppress(TimeoutError):
+                    waiting.result(0.3)  # it waits for what the first one does
+            waiting.result(30)
+
+        with one.read() as session:
+            assert rulings.text_of(session, "h" * 64) == "rules"
+            assert configs.text_of(session, "c" * 64) == {"a": 1}
+
+
+def keep(session: Session) -> None:
+    rulings.keep_text(session, "h" * 64, "rules", MONDAY)
+    configs.keep(session, "c" * 64, {"a": 1}, MONDAY)
+
+
+def kept(database: Database) -> None:
+    with database.write() as session:
+        keep(session)
 
 
 def test_a_commit_is_on_the_disk_when_it_returns_where_the_server_would_let_it_wait(url):
