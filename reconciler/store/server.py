@@ -8,6 +8,7 @@ waits for ever: not for a turn, and not for a process that was stopped in the mi
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, ExceptionContext, create_engine, event, text
@@ -59,6 +60,7 @@ def server_engine(url: URL, name: str) -> Engine:
     except (ArgumentError, ImportError) as error:
         raise UserError(f"{name} needs a database driver that is not installed: {error}", exit_code=1) from None
     event.listen(engine, "handle_error", _keep_values_back)
+    event.listen(engine, "connect", _take_any_text)
     return engine
 
 
@@ -80,6 +82,22 @@ def lock_chain(connection: Connection, tenant: str) -> None:
 def shadow(connection: Connection, tables: Iterable[str]) -> None:
     """Put a temporary copy in front of these tables, for the transaction: what is written then is nobody else's."""
     connection.exec_driver_sql(_COPY.replace("TABLES", ",".join(sorted(tables))))
+
+
+def _take_any_text(connection: Any, _record: object) -> None:
+    """Let U+0000, which a person may have typed and PostgreSQL keeps in no text, be kept as U+FFFD."""
+    connection.adapters.register_dumper(str, _any_text())
+
+
+@cache
+def _any_text() -> type[Any]:
+    from psycopg.types.string import StrDumperUnknown  # the driver is an extra
+
+    class AnyText(StrDumperUnknown):
+        def dump(self, obj: str) -> Any:
+            return super().dump(obj.replace("\0", "\ufffd") if "\0" in obj else obj)
+
+    return AnyText
 
 
 def _keep_values_back(failed: ExceptionContext) -> None:
