@@ -245,6 +245,17 @@ def test_a_process_that_was_stopped_in_the_middle_of_a_turn_loses_it(url):
 # --- leases ---------------------------------------------------------------------------------------------------
 
 
+def test_of_connections_that_claim_at_once_exactly_one_wins(url):
+    def claim(name: str) -> bool:
+        with open_database(url) as mine, mine.write() as session:
+            start.wait(30)
+            return isinstance(leases.claim(session, TENANT, name, ttl_s=60), Lease)
+
+    start = threading.Barrier(4)
+    with ThreadPoolExecutor(4) as pool:
+        assert sorted(pool.map(claim, "abcd")) == [False, False, False, True]
+
+
 def test_a_late_writer_of_another_machine_writes_nothing_whatever_its_clock_says(url):
     """Time is the server's: the lease ends by it, for whoever holds it and for whoever wants it."""
     with open_database(url) as one, open_database(url) as two:
