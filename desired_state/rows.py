@@ -17,9 +17,11 @@ from sqlalchemy import (
     Integer,
     MetaData,
     Table,
+    TextClause,
     TypeDecorator,
     and_,
     bindparam,
+    text,
 )
 from sqlalchemy.types import TypeEngine
 from sqlmodel import SQLModel
@@ -51,6 +53,14 @@ def table_of(row: type[Row]) -> Table:
 def is_row(table: Table) -> ColumnElement[bool]:
     """The condition of one row by its key; the values are bound as `of_` and the column's name."""
     return and_(*(column == bindparam(f"of_{column.name}") for column in table.primary_key))
+
+
+def unless_there(table: Table) -> TextClause:
+    """A statement that adds a row unless one of its key is there, or is just being added by somebody else."""
+    names = [column.name for column in table.columns]
+    values = ", ".join(f":{name}" for name in names)
+    sql = f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({values}) ON CONFLICT DO NOTHING"  # noqa: S608 names of ours
+    return text(sql).bindparams(*(bindparam(column.name, type_=column.type) for column in table.columns))
 
 
 class UtcDateTime(TypeDecorator[datetime]):

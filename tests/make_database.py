@@ -17,11 +17,12 @@ import pytest
 from sqlalchemy import text
 from sqlmodel import Session
 
-from reconciler.store.database import BUSY_TIMEOUT_S, Database, open_database
+from reconciler.store.database import BUSY_TIMEOUT_S, Database, connect, open_database
 from tests.make_postgres import NoServer, the_server
 
 EMBEDDED, SERVER = "sqlite", "postgresql"
 ENGINES = (EMBEDDED, SERVER)
+APPLICATION = "reconciler-app"
 
 Place = Path | str  # where a store is: its file, or the address of its database
 
@@ -58,6 +59,16 @@ def a_place(engine: str, folder: Path) -> Iterator[Place]:
         pytest.skip(str(error))
     with server.store() as url:
         yield url
+
+
+def for_the_application(place: Place) -> Place:
+    """The same store for an account that may run the service and does not own the tables; an embedded one as it is."""
+    if isinstance(place, Path):
+        return place
+    the_server().run(f'DO $$ BEGIN CREATE ROLE "{APPLICATION}" LOGIN; EXCEPTION WHEN duplicate_object THEN END $$')
+    with connect(place) as owned:
+        owned.grants(APPLICATION, apply=True)
+    return place.replace("//postgres@", f"//{APPLICATION}@")
 
 
 def without_triggers(session: Session) -> None:

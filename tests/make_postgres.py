@@ -36,7 +36,7 @@ ENDS_S = 60.0
 _NUMBERS = count(1)
 
 SETTINGS = {
-    "listen_addresses": "''",
+    "listen_addresses": "",
     "fsync": "off",
     "synchronous_commit": "off",
     "full_page_writes": "off",
@@ -48,7 +48,8 @@ SETTINGS = {
 # $1: the programs, $2: the folder, $3: settings.
 KEEPER = """
 "$1"/initdb -D "$2"/data -A trust -U postgres -N -E UTF8 --no-locale --wal-segsize=1 >"$2"/log 2>&1 \
-    && "$1"/pg_ctl -D "$2"/data -w -l "$2"/log start -o "-k '$2' $3" >/dev/null 2>&1 && echo up
+    && printf '%s' "$3" >>"$2"/data/postgresql.conf \
+    && "$1"/pg_ctl -D "$2"/data -w -l "$2"/log start >/dev/null 2>&1 && echo up
 read -r _
 "$1"/pg_ctl -D "$2"/data -w -m immediate stop >/dev/null 2>&1
 rm -rf "$2"
@@ -133,7 +134,7 @@ class Server:
         return psycopg.connect(host=str(self.folder), user=user, dbname=database, autocommit=True)
 
     def control(self, *words: str) -> None:
-        """Have `pg_ctl` do something with it: ("-m", "immediate", "restart"), ("start",)."""
+        """Have `pg_ctl` do something with it: ("-m", "fast", "restart"), ("start",)."""
         said = [self.programs / "pg_ctl", "-D", self.folder / "data", "-w", "-l", self.folder / "log", *words]
         subprocess.run(said, check=True, stdout=subprocess.DEVNULL, cwd="/", timeout=ENDS_S, **self.identity)
 
@@ -165,7 +166,8 @@ def a_server(**settings: str) -> Server:
     if identity:
         os.chown(folder, identity["user"], identity["group"])
         programs = _readable(programs, folder, identity)
-    said = " ".join(f"-c {name}={value}" for name, value in (SETTINGS | settings).items())
+    wanted = SETTINGS | {"unix_socket_directories": str(folder)} | settings
+    said = "".join(f"{name} = '{value}'\n" for name, value in wanted.items())
     keeper = subprocess.Popen(
         ["/bin/sh", "-c", KEEPER, "keeper", programs, folder, said],
         stdin=subprocess.PIPE,

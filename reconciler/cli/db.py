@@ -46,3 +46,23 @@ def check(ctx: click.Context) -> int:
         if found.is_ok:
             click.echo(f"{database.name} is at version {found.version} and sound.")
     return 0 if found.is_ok else 1
+
+
+@db.command()
+@click.argument("account")
+@click.option("--apply", "is_real", is_flag=True, help="Grant it; without it, only print the SQL.")
+@click.pass_context
+def grants(ctx: click.Context, account: str, is_real: bool) -> int:
+    """What an account of PostgreSQL needs to run the service: it may add to the log and not change it.
+
+    Repeat it as the owner of the tables after each upgrade.
+    """
+    from reconciler.wiring import connect_store
+
+    with connect_store(options(ctx).settings) as database:
+        said = database.grants(account, apply=is_real)
+    if is_real:
+        click.echo(f"{account} may use {database.name} now, and cannot change what was kept in the log.")
+    else:
+        click.echo("".join(f"{statement};\n" for statement in said), nl=False)
+    return 0

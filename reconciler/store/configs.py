@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import bindparam, select
 from sqlmodel import Session
 
-from desired_state.rows import is_row, table_of
+from desired_state.rows import is_row, table_of, unless_there
 from reconciler.digest import canonical
 from reconciler.store import journal
 from reconciler.store.rows.configs import ConfigAcceptedRow, ConfigSeenRow, ConfigTextRow
@@ -25,6 +25,7 @@ _OF_TENANT = select(_ACCEPTED).where(_ACCEPTED.c.tenant == bindparam("tenant"))
 _LAST = _OF_TENANT.order_by(_ACCEPTED.c.number.desc()).limit(1)
 _OTHERS = select(_ACCEPTED.c.tenant).where(_ACCEPTED.c.tenant != bindparam("tenant")).distinct()
 _TEXT = select(_TEXTS.c.body).where(is_row(_TEXTS))
+_KEEP = unless_there(_TEXTS)
 _SEEN = select(_SEEN_IN.c.hash).where(is_row(_SEEN_IN))
 
 
@@ -119,8 +120,8 @@ def note(
 def keep(session: Session, digest: str, document: Mapping[str, Any], at: datetime) -> None:
     """Keep a document under its digest; nothing is written when it is there."""
     if session.connection().execute(_TEXT, {"of_hash": digest}).first() is None:
-        session.add(ConfigTextRow(hash=digest, body=canonical(dict(document)).decode(), kept_at=at))
-        session.flush()
+        row = {"hash": digest, "body": canonical(dict(document)).decode(), "kept_at": at}
+        session.connection().execute(_KEEP, row)
 
 
 def text_of(session: Session, digest: str) -> Mapping[str, Any] | None:

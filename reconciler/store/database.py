@@ -16,6 +16,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -24,25 +25,39 @@ from sqlalchemy.exc import ArgumentError
 from sqlmodel import Session
 
 from reconciler.errors import StoreUnusable, UserError
-from reconciler.store import schema
-from reconciler.store.engines import copied, server_engine, sqlite_engine
+from reconciler.store import grants, schema
+from reconciler.store.engines import copied, sqlite_engine
 from reconciler.store.sentences import placing, sentences
-from reconciler.store.tables import METADATA
+from reconciler.store.server import ONE_VIEW, REHEARSED, server_engine, shadow, take_turn
+from reconciler.store.tables import EVERYONE, METADATA
 from reconciler.store.transactions import Reading, Transaction
 
 BUSY_TIMEOUT_S = 10.0
-# What SQLite's read transactions are by themselves.
-ONE_VIEW = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 
 
 class Database:
-    """One open store. `write` and `read` are the only ways to a session; close it when done."""
+    """One open store. `write` and `read` are the only ways to a session; close it when done.
 
-    def __init__(self, engine: Engine, *, name: str, read_only: bool = False, path: Path | None = None) -> None:
+    `tenant` is whose turn each write waits for on PostgreSQL; "" for nobody's, where one statement is all there is.
+    """
+
+    tenant = ""
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        name: str,
+        read_only: bool = False,
+        path: Path | None = None,
+        busy_timeout_s: float = BUSY_TIMEOUT_S,
+    ) -> None:
         self._engine = engine
         self._path, self._file = path, _file_of(path)
         self._writer = engine.execution_options(immediate=True)
-        self._reader = engine if engine.dialect.name == "sqlite" else engine.execution_options(**ONE_VIEW)
+        self._is_embedded = engine.dialect.name == "sqlite"
+        self._reader = engine if self._is_embedded else engine.execution_options(**ONE_VIEW)
+        self._patience_s = busy_timeout_s
         self.name = name
         self.read_only = read_only
         self.info: dict[str, Any] = {}  # what every session carries, see `persons`
@@ -58,6 +73,9 @@ class Database:
             raise UserError(f"{self.name} was opened for reading only", exit_code=1)
         opened = Transaction(self._writer, expire_on_commit=False, info=self.info)
         with sentences(self.name), opened as session, session.begin():
+            if self.tenant and not self._is_embedded:
+                take_turn(session.connection(), self.tenant, wait_s=self._patience_s)
+                session.turn = self.tenant
             yield session
 
     @contextmanager
@@ -73,8 +91,7 @@ class Database:
     def dry(self) -> AbstractContextManager[Database]:
         """A rehearsal: a store with the same rows whose writes are all rolled back at the end.
 
-        An embedded store is copied into memory first, so a rehearsal of any length holds up no writer. On
-        PostgreSQL it is one long transaction: rows it touches make other writers of the same tenant wait.
+        It works on a copy, in memory or in temporary tables, so a rehearsal of any length holds up no writer.
         """
         return _rehearsal(self)
 
@@ -87,6 +104,13 @@ class Database:
         """Compare schema and rows with what this version needs; reads everything once, changes nothing."""
         with sentences(self.name), self._engine.connect() as connection:
             return schema.check(connection)
+
+    def grants(self, account: str, *, apply: bool = False) -> tuple[str, ...]:
+        """The SQL that lets an account run the service; `apply` runs it, for which this one owns the tables."""
+        with sentences(self.name), self._writer.begin() as connection:
+            if apply:
+                grants.apply(connection, account)
+            return grants.statements(connection, account)
 
     def require_there(self) -> None:
         """An embedded store whose file was taken away would go on, and what it keeps be lost with the process.
@@ -110,6 +134,12 @@ class Database:
             with sentences(self.name), self._engine.connect() as connection:
                 schema.require(connection, self.name)
             self._file = now
+
+    def of(self, tenant: str) -> Database:
+        """The same store for one tenant, whose turn each write waits for. It is closed with this one."""
+        own = copy(self)
+        own.tenant = tenant
+        return own
 
     def close(self) -> None:
         """Give back all connections; the store can be opened again."""
@@ -150,7 +180,7 @@ def _make_current(database: Database) -> None:
             schema.require(connection, database.name)
     if not is_blank:
         return
-    if database.read_only or database._engine.dialect.name != "sqlite":
+    if database.read_only or not database._is_embedded:
         raise UserError(f"{database.name} is empty; create its tables with `reconciler db upgrade`", exit_code=1)
     database.upgrade()
 
@@ -162,7 +192,7 @@ def connect(
     parsed = _parsed(url)
     if parsed.get_backend_name() != "sqlite":
         name = parsed.render_as_string(hide_password=True)
-        return Database(server_engine(parsed, name), name=name, read_only=read_only)
+        return Database(server_engine(parsed, name), name=name, read_only=read_only, busy_timeout_s=busy_timeout_s)
     if parsed.database in (None, "", ":memory:"):
         raise UserError("an embedded store needs a file: a store in memory would forget what it granted", exit_code=1)
     assert parsed.database is not None
@@ -269,18 +299,23 @@ class _Rehearsal(Database):
 
     def _session(self) -> Session:
         mode = "create_savepoint"
-        return Transaction(self._connection, join_transaction_mode=mode, expire_on_commit=False, info=self.info)  # type: ignore[arg-type]
+        opened = Transaction(self._connection, join_transaction_mode=mode, expire_on_commit=False, info=self.info)  # type: ignore[arg-type]
+        opened.turn = EVERYONE  # nobody else sees the copy
+        return opened
 
 
 @contextmanager
 def _rehearsal(database: Database) -> Iterator[Database]:
-    is_embedded = database._engine.dialect.name == "sqlite"
+    is_embedded = database._is_embedded
     with sentences(database.name):
         engine = copied(database._engine) if is_embedded else database._engine
+        ours = engine.execution_options(immediate=True) if is_embedded else engine.execution_options(**REHEARSED)
     try:
-        with engine.execution_options(immediate=True).connect() as connection:
+        with sentences(database.name), ours.connect() as connection:
             outer = connection.begin()
             try:
+                if not is_embedded:
+                    shadow(connection, METADATA.tables)
                 rehearsal = _Rehearsal(connection, database.name)
                 rehearsal.info = database.info
                 yield rehearsal

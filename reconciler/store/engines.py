@@ -1,4 +1,4 @@
-"""The engines behind a store: how connections are opened and what each transaction of SQLite begins with.
+"""The engines behind an embedded store: how connections are opened and what each transaction of SQLite begins with.
 
 All embedded stores of a process speak one SQL, so a statement that was compiled for one is compiled for all of them:
 a rehearsal, or the next of many stores, does not compile its statements again.
@@ -9,13 +9,10 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-from sqlalchemy import URL, Connection, Engine, ExceptionContext, QueuePool, StaticPool, create_engine, event
+from sqlalchemy import Connection, Engine, QueuePool, StaticPool, create_engine, event
 from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
-from sqlalchemy.exc import ArgumentError
 from sqlalchemy.util import LRUCache
-
-from reconciler.errors import UserError
 
 _IS_WRITING = "is_writing"  # what a connection was last told by PRAGMA query_only
 _COMPILED: LRUCache[object, object] = LRUCache(1000)  # a few hundred statements are all that the code has
@@ -34,30 +31,6 @@ class EmbeddedDialect(SQLiteDialect_pysqlite):
 
 
 registry.register("sqlite.embedded", __name__, EmbeddedDialect.__name__)
-
-
-def server_engine(url: URL, name: str) -> Engine:
-    """An engine for PostgreSQL. Raises UserError when its driver is not installed; `name` is the store's for people.
-
-    Whatever the server's default is, a statement of a write sees what was committed before it began: who waited for a
-    lock then finds what its holder wrote.
-    """
-    try:
-        engine = create_engine(url, pool_pre_ping=True, hide_parameters=True, isolation_level="READ COMMITTED")
-    except (ArgumentError, ImportError) as error:
-        raise UserError(f"{name} needs a database driver that is not installed: {error}", exit_code=1) from None
-    event.listen(engine, "handle_error", _keep_values_back)
-    return engine
-
-
-def _keep_values_back(failed: ExceptionContext) -> None:
-    """PostgreSQL puts the row that it refused into the details of its message (I15); its first line is enough."""
-    said = failed.original_exception
-    first = getattr(getattr(said, "diag", None), "message_primary", None)
-    if first:
-        said.args = (first,)
-        if failed.sqlalchemy_exception is not None:
-            failed.sqlalchemy_exception.args = (f"({type(said).__module__}.{type(said).__name__}) {first}",)
 
 
 def sqlite_engine(path: Path, *, read_only: bool, busy_timeout_s: float) -> Engine:

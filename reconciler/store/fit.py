@@ -75,9 +75,9 @@ def _bounded(text: str) -> str:
 
 
 def redact(text: str) -> str:
-    """Text without what looks like a secret, and without halves of characters that no file can hold."""
+    """Text without what looks like a secret, and without what no store can hold: halves of characters and U+0000."""
     return _SECRET_VALUE.sub(REDACTED, _unicode(text))
 
 
 def _unicode(text: str) -> str:
-    return text.encode("utf-8", "replace").decode()
+    return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")

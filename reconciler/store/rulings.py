@@ -17,7 +17,7 @@ from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 
 from desired_state.model import LineKey
-from desired_state.rows import is_row, table_of
+from desired_state.rows import is_row, table_of, unless_there
 from desired_state.rules import Ruling, replay
 from reconciler.store import journal
 from reconciler.store.rows.approvals import AutoApprovalRow, RuleTextRow
@@ -25,6 +25,7 @@ from reconciler.store.rows.approvals import AutoApprovalRow, RuleTextRow
 RULED_KINDS = ("line_moved",)  # audit rows that carry a ruling
 _TEXTS = table_of(RuleTextRow)
 _TEXT = select_columns(_TEXTS.c.body).where(is_row(_TEXTS))
+_KEEP = unless_there(_TEXTS)
 _C = table_of(AutoApprovalRow).c
 _SINCE = select_columns(_C.rule, _C.ticket, _C.line, _C.cost).where(
     _C.tenant == bindparam("tenant"), _C.at > bindparam("since")
@@ -48,8 +49,7 @@ class AutoApproval:
 def keep_text(session: Session, named: str, text: str, at: datetime) -> None:
     """Keep the text of rules under its hash; nothing is written when it is there."""
     if text_of(session, named) is None:
-        session.add(RuleTextRow(hash=named, body=text, kept_at=at))
-        session.flush()
+        session.connection().execute(_KEEP, {"hash": named, "body": text, "kept_at": at})
 
 
 def text_of(session: Session, named: str) -> str | None:

@@ -6,6 +6,7 @@ ours and stays what it is.
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,11 +15,41 @@ from sqlalchemy.exc import DBAPIError
 
 from reconciler.errors import StoreUnusable, UserError
 
+# What PostgreSQL says when it is asked for a connection, or by an account that may not do what it tries.
+_SERVER = (
+    (
+        r"password authentication failed|no password supplied",
+        "{name} refuses the password; put a URL with the right one into the file that `store.url_file` names",
+    ),
+    (
+        r"no pg_hba\.conf entry",
+        "{name} lets nobody in from here by this name; have its administrator allow it in pg_hba.conf",
+    ),
+    (r'role ".*" does not exist', "{name} does not know the account; create it, or name another one in the URL"),
+    (
+        r'database ".*" does not exist',
+        "{name} is not on its server; create that database, then run `reconciler db upgrade`",
+    ),
+    (r"too many clients|remaining connection slots", "{name} has no connection left; end some, or let it have more"),
+    (
+        r"permission denied|must be owner of",
+        "this account may not do that in {name}; the owner gives what it needs by `reconciler db grants`, "
+        "and what changes tables or removes what was kept is for their owner",
+    ),
+    (
+        r"connection failed|connection is bad|connection refused|failed to resolve host|connection timeout"
+        r"|terminating connection|server closed the connection|the connection is (closed|lost)|consuming input failed",
+        "{name} cannot be reached; check that the database runs and that its address is right",
+    ),
+)
+
 # The driver's own words (sqlite.org/rescode.html gives them for each result code), and ours.
 _SENTENCES = (
     ("database is locked", "{name} is locked by another process; wait until it ends, or stop it, and try again"),
+    ("lock timeout", "{name} is locked by another process; wait until it ends, or stop it, and try again"),
     ("database table is locked", "{name} is locked by another process; wait until it ends, or stop it, and try again"),
     ("database or disk is full", "there is no room left to write {name}; free some, and try again"),
+    ("no space left on device", "there is no room left to write {name}; free some, and try again"),
     (
         "readonly database",
         "{name} cannot be written; give this account write permission to the file and its directory",
@@ -70,7 +101,10 @@ def placing(name: str) -> Iterator[None]:
 
 
 def _sentence(words: str, is_connection_lost: bool) -> str | None:
-    if is_connection_lost or "connection failed" in words or "connection refused" in words.lower():
-        return "{name} cannot be reached; check that the database runs and that its address is right"
     lowered = words.lower()
+    found = next((sentence for pattern, sentence in _SERVER if re.search(pattern, lowered)), None)
+    if found is not None:
+        return found
+    if is_connection_lost:
+        return _SERVER[-1][1]
     return next((sentence for needle, sentence in _SENTENCES if needle in lowered), None)

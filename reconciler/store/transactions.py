@@ -15,6 +15,7 @@ from sqlmodel import Session
 class Transaction(Session):
     """A session that is used for one transaction and then thrown away."""
 
+    turn = ""  # the tenant whose only writer this transaction is
     _held: Connection | None = None
 
     def connection(self, *args: Any, **options: Any) -> Connection:

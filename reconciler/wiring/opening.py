@@ -40,9 +40,8 @@ def open_app(
     `database` is a store that is open already and stays so: of a worker, for all its tenants.
     """
     tenant = settings.tenants[name]
-    own = None if database is not None else open_store(settings)
-    store = database if database is not None else own
-    assert store is not None
+    own = open_store(settings) if database is None else database
+    store = own.of(name)
     try:
         with systems(settings, tenant) as found:
             reached = replace(found, clock=clock) if clock is not None else found
@@ -60,7 +59,7 @@ def open_app(
             )
             yield governed(app)
     finally:
-        if own is not None:
+        if database is None:
             own.close()
 
 

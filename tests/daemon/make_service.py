@@ -16,6 +16,7 @@ from reconciler.health import Health
 from reconciler.sandbox import hosts
 from reconciler.sandbox.stories import contoso
 from reconciler.sandbox.world import World
+from tests.make_database import Place
 from tests.make_logs import into
 from tests.simulation.make_day import Day, a_day
 
@@ -95,8 +96,8 @@ def a_few_stories() -> World:
 
 
 @contextmanager
-def a_service(state: Path, *, busy_timeout_s: float = 10.0) -> Iterator[Served]:
-    with a_day(state, a_few_stories(), busy_timeout_s=busy_timeout_s) as day:
+def a_service(state: Path, *, busy_timeout_s: float = 10.0, place: Place | None = None) -> Iterator[Served]:
+    with a_day(state, a_few_stories(), busy_timeout_s=busy_timeout_s, place=place) as day:
         network = Network()
         for http in (day.app.systems.graph_http, day.app.systems.servicenow_http):
             http._transport = network.wrap(http._transport)  # the outermost edge of our process

@@ -179,6 +179,7 @@ def a_day(
     with ExitStack() as held:
         database = a_database(place or state / "reconciler.db", busy_timeout_s=busy_timeout_s)
         held.callback(database.close)
+        database.tenant = TENANT
         watch = Watch(database)
 
         def http() -> httpx.Client:

@@ -176,18 +176,32 @@ def test_what_fails_in_a_rehearsal_is_rolled_back_within_it(database):
         assert marked(rehearsal) == Watermark(MONDAY, "a")
 
 
-def test_a_rehearsal_leaves_the_file_byte_for_byte_and_holds_up_no_writer(embedded, path):
-    mark(embedded, MONDAY)
+def test_a_rehearsal_holds_up_no_writer(database):
+    mark(database, MONDAY)
 
-    with embedded.dry() as rehearsal:
+    with database.dry() as rehearsal:
         mark(rehearsal, MONDAY + HOUR)
-        mark(embedded, MONDAY + 2 * HOUR)
+        with rehearsal.write() as session:
+            journal.append(session, TENANT, kind="config", subject="rehearsed", body={}, at=MONDAY)
+        mark(database, MONDAY + 2 * HOUR)
+        with database.write() as session:
+            journal.append(session, TENANT, kind="config", subject="real", body={}, at=MONDAY)
+        assert marked(rehearsal) == Watermark(MONDAY + HOUR, "a")
 
-    assert marked(embedded) == Watermark(MONDAY + 2 * HOUR, "a")
+    assert marked(database) == Watermark(MONDAY + 2 * HOUR, "a")
+    with database.read() as session:
+        assert [row["subject"] for row in journal.export(session)] == ["real"]
+        assert journal.verify(journal.export(session)).ok
+
+
+def test_a_rehearsal_leaves_the_file_byte_for_byte(embedded, path):
+    mark(embedded, MONDAY)
     embedded.close()
     before = path.read_bytes()
+
     with open_database(path, read_only=True) as reading, reading.dry() as rehearsal:
-        mark(rehearsal, MONDAY)
+        mark(rehearsal, MONDAY + HOUR)
+
     assert path.read_bytes() == before
 
 

@@ -134,7 +134,7 @@ def test_what_looks_like_a_secret_in_other_peoples_text_is_replaced(database, sa
 
 @given(st.text(alphabet=st.characters(codec="utf-8")))  # halves of characters are replaced, as told above
 def test_text_without_a_secret_is_kept_as_it_is(said):
-    assert redact(said) == said or REDACTED in redact(said)
+    assert redact(said) == said.replace("\0", "\ufffd") or REDACTED in redact(said)
     assert redact(redact(said)) == redact(said)
 
 

@@ -8,6 +8,7 @@ import signal
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from multiprocessing.synchronize import Event
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -261,16 +262,16 @@ def test_a_killed_process_keeps_the_tenant_only_until_its_lease_runs_out(databas
     assert claim(database, "second", at=found.until.timestamp() + 0.01) == Lease(TENANT, "second", 2)
 
 
-def race(place: Place, owner: str, start: Event, wins: multiprocessing.Queue) -> None:  # type: ignore[type-arg]
-    with open_database(place, busy_timeout_s=60) as database:
+def race(path: Path, owner: str, start: Event, wins: multiprocessing.Queue) -> None:  # type: ignore[type-arg]
+    with open_database(path, busy_timeout_s=60) as database:
         start.wait(60)
         wins.put((owner, isinstance(claim(database, owner, at=None), Lease)))
 
 
-def test_of_processes_that_claim_at_once_exactly_one_wins(database, place):
+def test_of_processes_that_claim_at_once_exactly_one_wins(embedded, path):
     context = multiprocessing.get_context("spawn")
     start, wins = context.Event(), context.Queue()
-    processes = [context.Process(target=race, args=(place, f"p{i}", start, wins)) for i in range(3)]
+    processes = [context.Process(target=race, args=(path, f"p{i}", start, wins)) for i in range(3)]
     for process in processes:
         process.start()
 

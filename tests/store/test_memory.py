@@ -108,6 +108,22 @@ def test_lines_are_found_by_ticket_and_by_tenant(database):
         assert set(lines.load(session, "fabrikam")) == {KEY}
 
 
+def test_a_character_that_postgresql_cannot_keep_stops_nobody(database):
+    """U+0000 may stand in what a person typed; JSON and SQLite keep it, a text of PostgreSQL does not."""
+    state = LineState(KEY, Phase.REVIEW, note="a\x00b", person="ada\x00@contoso.example", since=MONDAY)
+
+    assert save(database, state)
+    with database.write() as session:
+        journal.append(
+            session, TENANT, kind="config", subject="a\x00b", body={"said": "\x00", "lines": ["R\x00/1"]}, at=MONDAY
+        )
+
+    assert load(database)[KEY].note in ("a\x00b", "a\ufffdb")
+    with database.read() as session:
+        assert journal.verify(journal.export(session)).ok
+        assert len(journal.rows_for(session, TENANT, "a\ufffdb")) == 1
+
+
 # --- tickets ------------------------------------------------------------------------------------------------
 
 

@@ -9,18 +9,23 @@ import pytest
 from reconciler.sandbox.server import serve
 from reconciler.sandbox.stories import contoso
 from reconciler.store import journal
-from tests.make_database import ENGINES, a_place
+from tests.make_database import ENGINES, a_place, for_the_application
 from tests.simulation.make_day import a_day
 from tests.stories.make_stories import STORIES, TO_DAY_FORTY, TWO_DAYS, Seen, seen
+
+pytestmark = pytest.mark.timeout(600)  # the first story on each engine waits for all forty days
 
 TIMES = ("first", "two_days", "forty_days")
 
 
 @pytest.fixture(scope="module", params=ENGINES)
 def told(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Seen]]:
-    """One Contoso on each engine, looked at three times; shared by every story below."""
+    """One Contoso on each engine, looked at three times; shared by every story below.
+
+    On PostgreSQL by an account that does not own the tables, as `reconciler db grants` sets one up.
+    """
     folder = tmp_path_factory.mktemp("stories")
-    with a_place(request.param, folder) as place, a_day(folder, place=place) as day:
+    with a_place(request.param, folder) as place, a_day(folder, place=for_the_application(place)) as day:
         found = {}
         for when, waits in zip(TIMES, ((0,), TWO_DAYS, TO_DAY_FORTY), strict=True):
             for minutes in waits:

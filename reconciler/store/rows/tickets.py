@@ -25,7 +25,7 @@ class TicketRow(Row, table=True):
     """A ticket as it was last read."""
 
     __tablename__ = "ticket_copy"
-    __table_args__ = (Index(None, "tenant", "number"),)
+    __table_args__ = (Index(None, "tenant", "number"), Index(None, "tenant", "read_at"))
 
     tenant: str = Field(primary_key=True)
     sys_id: str = Field(primary_key=True)
@@ -46,6 +46,8 @@ class LineRow(Row, table=True):
         Index(None, "tenant", "verdict", "since", "ticket", "line"),
         Index(None, "tenant", "person"),
         Index(None, "tenant", "phase", "ends_at"),
+        Index(None, "tenant", "next_at"),
+        Index(None, "tenant", "ends_at"),
     )
 
     tenant: str = Field(primary_key=True)
