@@ -17,6 +17,7 @@ from reconciler.line import Access, Gone, Line, Look, Observed, Unread
 from reconciler.loop.memberships import Groups, named_groups, read_groups, read_members, read_waiting, switching_groups
 from reconciler.loop.proof import prove
 from reconciler.model import AuditTrail, ObservedUser, Probed, SkuDetail, SubscribedSku
+from reconciler.observed import Memory
 
 
 def subjects(lines: Iterable[Line]) -> frozenset[UserId]:
@@ -26,11 +27,15 @@ def subjects(lines: Iterable[Line]) -> frozenset[UserId]:
 
 @dataclass(frozen=True, slots=True)
 class Eyes:
-    """What looking takes: the directory, the workload probes by name, and which application we are ourselves."""
+    """What looking takes: the directory, the workload probes by name, and which application we are ourselves.
+
+    `memory` is what the last scan of all users showed; None keeps nothing.
+    """
 
     graph: Graph
     probes: Mapping[str, Look] = field(default_factory=dict)
     our_app: str = ""
+    memory: Memory | None = None
 
 
 def look(

@@ -42,7 +42,7 @@ from reconciler.loop.look import Eyes, look
 from reconciler.loop.pull import Reader, pull, remembered
 from reconciler.loop.resting import at_rest, sweep_pays, unless
 from reconciler.loop.shared import handed_on, others_of
-from reconciler.loop.sweep import Desired, sweep
+from reconciler.loop.sweep import Desired, SweepResult, sweep, sweep_again
 from reconciler.model import SubscribedSku
 from reconciler.store import approvals, guards, journal, tickets, watermarks
 
@@ -178,12 +178,23 @@ def _scanned(
         return over
     if not sweep_pays(len(people), size):
         return over
-    seen = sweep(eyes.graph.scan(), Desired.compile(desired.wants, {sku.sku: sku.plans for sku in skus}))
+    seen = _swept(eyes, desired, skus)
     if not seen.is_complete:  # a listing that was cut shows nobody to be well
         return over
     with reader.database.write() as session:
         guards.remember(session, reader.tenant, SCANS, {"rows": seen.rows}, at)
     return unless(resting, found, seen.candidates)
+
+
+def _swept(eyes: Eyes, desired: DesiredState, skus: tuple[SubscribedSku, ...]) -> SweepResult:
+    """Every user in pages; where the last pass is remembered, only the rows that read otherwise are decoded."""
+    plans = {sku.sku: sku.plans for sku in skus}
+    memory = eyes.memory
+    if memory is None:
+        return sweep(eyes.graph.scan(), Desired.compile(desired.wants, plans))
+    like = memory.key if isinstance(memory.key, Desired) and not memory.key.is_worn else None
+    compiled = Desired.compile(desired.wants, plans, like=like)
+    return sweep_again(lambda begin: eyes.graph.scan(begin=begin), compiled, memory)
 
 
 _BEGUN = (State.EXECUTING, State.DONE, State.FAILED, State.PARTLY)

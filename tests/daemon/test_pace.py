@@ -61,6 +61,10 @@ def test_paces_differ_in_what_they_read_and_not_in_what_they_find(settled):
     assert phases[victim.number] == ("drifted", "removed_later")
     assert len(found.endings) < len(whole.endings)  # who is as they should be was seen in pages
 
+    assert len(day.app.kept.observed) == len(directory.store.users)
+    again = once(day.app, Scope(pace=Pace.SCAN))  # which reads few rows of what it remembers, and finds the same
+    assert {e.state.key: e.state.phase for e in again.endings} == {e.state.key: e.state.phase for e in found.endings}
+
 
 def test_a_ticket_that_moves_wakes_its_line(settled):
     customer, day, _ = settled

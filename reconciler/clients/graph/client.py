@@ -35,6 +35,7 @@ from reconciler.model import (
     SkuDetail,
     SubscribedSku,
 )
+from reconciler.observed import Listing
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -125,9 +126,9 @@ class Graph:
         rows = read_many(self.wire, urls, _VOICE, operation="voice")
         return {key: self._mapped(row, voice) for key, row in rows.items()}
 
-    def scan(self, select: str = SCAN_SELECT) -> Iterator[UserPage]:
-        """Every user of the tenant, page by page, compact and raw; see `scan.UserPage.is_restart`."""
-        return scan(self.wire, select)
+    def scan(self, select: str = SCAN_SELECT, *, begin: Callable[[], Listing] | None = None) -> Iterator[UserPage]:
+        """Every user of the tenant, page by page, compact and raw; see `scan.UserPage`."""
+        return scan(self.wire, select, begin=begin)
 
     def scan_users(self) -> Iterator[ObservedUser]:
         """Every user of the tenant once, in full."""
