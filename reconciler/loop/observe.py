@@ -21,6 +21,7 @@ from desired_state.model import (
     Request,
     Says,
     Ticket,
+    UserId,
 )
 from desired_state.periods import zone_of
 from desired_state.resolve import OVER, resolve
@@ -60,11 +61,15 @@ class Pace(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Which lines a cycle is about; nothing named means all. `pace`: how closely all of them are looked at."""
+    """Which lines a cycle is about; nothing named means all. `pace`: how closely all of them are looked at.
+
+    `moved` are people whose account changed since the last cycle: their lines are looked at whatever the pace.
+    """
 
     tickets: frozenset[str] = frozenset()
     users: frozenset[str] = frozenset()  # sign-in names, lower case
     pace: Pace = Pace.EVERY
+    moved: frozenset[UserId] = frozenset()
 
     @property
     def is_named(self) -> bool:
@@ -127,7 +132,7 @@ def observe(reader: Reader, eyes: Eyes, *, scope: Scope, tenant_id: str, cycle: 
         found = _with_company(reader, found, standings, states, at)
     skus = eyes.graph.subscribed_skus()
     if scope.pace is not Pace.EVERY and not scope.is_named:
-        resting = _resting(reader, eyes, found, desired, skus, scope.pace, at)
+        resting = _resting(reader, eyes, found, desired, skus, scope, at)
         found = tuple(line for line in found if line.key not in resting)
     observed = look(eyes, (line for line in found if not _is_over(line)), skus, at=at)
     return Seen(_in_scope(found, observed, scope), observed, count)
@@ -145,7 +150,7 @@ def _resting(
     found: tuple[Line, ...],
     desired: DesiredState,
     skus: tuple[SubscribedSku, ...],
-    pace: Pace,
+    scope: Scope,
     at: datetime,
 ) -> frozenset[LineKey]:
     """The lines that this cycle need not look at by name."""
@@ -154,8 +159,8 @@ def _resting(
         if mark is None or mark.at > at:  # never, or by a clock that was ahead: what moved since is not known
             return frozenset()
         touched = tickets.read_since(session, reader.tenant, mark.at)
-    resting = at_rest(found, touched=touched, at=at)
-    return resting if pace is Pace.QUICK else _scanned(reader, eyes, found, resting, desired, skus, at)
+    resting = unless(at_rest(found, touched=touched, at=at), found, scope.moved)
+    return resting if scope.pace is Pace.QUICK else _scanned(reader, eyes, found, resting, desired, skus, at)
 
 
 def _scanned(
