@@ -44,6 +44,7 @@ from reconciler.loop.pull import Reader, pull, remembered
 from reconciler.loop.resting import at_rest, sweep_pays, unless
 from reconciler.loop.shared import handed_on, others_of
 from reconciler.loop.sweep import Desired, SweepResult, sweep, sweep_again
+from reconciler.loop.waking import to_read
 from reconciler.model import SubscribedSku
 from reconciler.store import approvals, guards, journal, tickets, watermarks
 
@@ -159,7 +160,8 @@ def _resting(
         if mark is None or mark.at > at:  # never, or by a clock that was ahead: what moved since is not known
             return frozenset()
         touched = tickets.read_since(session, reader.tenant, mark.at)
-    resting = unless(at_rest(found, touched=touched, at=at), found, scope.moved)
+    resting = at_rest(found, touched=touched, at=at)
+    resting = unless(resting, found, to_read(eyes, found, resting, desired.wants, skus, scope.moved, at))
     return resting if scope.pace is Pace.QUICK else _scanned(reader, eyes, found, resting, desired, skus, at)
 
 

@@ -71,7 +71,7 @@ def _closed(name: str, values: Collection[str], rest: str = OTHER) -> Label:
 _OPERATIONS: dict[str, tuple[str, ...]] = {
     "users": (
         "users", "users_by_upn", "users_by_employee_id", "user_groups", "transitive_groups", "scan_users",
-        "users_delta",
+        "users_delta", "users_hinted",
     ),
     "licenses": ("license_details", "subscribed_skus", "disabled_holders", "licensed_people"),
     "groups": (

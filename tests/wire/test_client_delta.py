@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import httpx
@@ -102,7 +103,7 @@ def test_another_refusal_is_one():
 # --- at the sandbox ---------------------------------------------------------------------------------------------
 
 
-def a_client(tenant: Tenant) -> Graph:
+def a_client(tenant: Tenant, *, handler: Callable[[httpx.Request], httpx.Response] | None = None) -> Graph:
     token = tenant.token(hosts.ENFORCE_ROLES)
 
     class Keys:
@@ -112,7 +113,9 @@ def a_client(tenant: Tenant) -> Graph:
         def fresh(self, _: object = None) -> bool:
             return False
 
-    wire = a_wire(Checked(httpx.MockTransport(tenant.service)), base_url=f"{hosts.GRAPH_URL}/v1.0", keys=Keys())  # type: ignore[arg-type]
+    wire = a_wire(
+        Checked(httpx.MockTransport(handler or tenant.service)), base_url=f"{hosts.GRAPH_URL}/v1.0", keys=Keys()
+    )  # type: ignore[arg-type]
     return Graph(wire, tenant.world.clock)
 
 

@@ -110,7 +110,7 @@ class _CutPage:
     draft: Draft | None
 
 
-_ROWS = msgspec.json.Decoder(_ScanList)
+ROWS = msgspec.json.Decoder(_ScanList)
 _LOOSE = msgspec.json.Decoder(_LooseList)
 _STATES: msgspec.json.Decoder[tuple[ScanState, ...] | None] = msgspec.json.Decoder(tuple[ScanState, ...] | None)
 _USERS = msgspec.json.Decoder(shapes.UserList)
@@ -123,7 +123,7 @@ def scan_page(body: bytes) -> _ScanList:
         msgspec.DecodeError: no JSON, or users of an unknown shape.
     """
     try:
-        return _ROWS.decode(body)
+        return ROWS.decode(body)
     except msgspec.ValidationError:
         loose = _LOOSE.decode(body)
     rows = [ScanRow(r.id, r.upn, r.is_enabled, r.usage_location, _states(r.states)) for r in loose.value]
