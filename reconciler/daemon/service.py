@@ -63,6 +63,7 @@ class Service:
     _moved: tuple[datetime, float] = field(init=False)  # the clock when it was last seen to go, and when that was
     _last: App | None = field(default=None, init=False)  # of the last cycle, with the ids that it asked for
     _moves: Moves = field(init=False)
+    _slice_s: float = field(init=False)  # when the last page of the scan in slices was read
     _news: News = field(default_factory=News, init=False)
 
     def __post_init__(self) -> None:
@@ -72,6 +73,7 @@ class Service:
         first_after_s = after.total_seconds() * self._pace() if after is not None else 0.0
         self.table = Timetable.starting(self._intervals(), self._now_s(), first_after_s=first_after_s)
         self._moves = Moves(self.app.database, self.app.name)
+        self._slice_s = self._now_s()
         self._seen = self.app.clock.now(), self._now_s()
         self._moved = self._seen[0], self.wall.monotonic()
         self._tell_conditions()
@@ -115,6 +117,7 @@ class Service:
             except Exception as error:  # what no duty foresees; the loop goes on all the same
                 self._failed(duty, error)
             self._pulse.beat()
+        self._scan_on()
         if not self.wishes.is_stopping and self._pulse.pulse().state != words.STANDBY:
             self._pulse.state(words.WAITING, self.app.clock.now())
         self._tell_conditions()
@@ -275,6 +278,23 @@ class Service:
             self.table = self.table.wanted(Duty.FULL, self._now_s())
         elif is_news or self._moves.people:
             self.table = self.table.called()
+
+    def _scan_on(self) -> None:
+        """Read a page of all users when one is due; whoever it shows otherwise than desired is read by name."""
+        rolling, now_s = self.app.kept.observed, self._now_s()
+        every_s = rolling.every_s(self._intervals()[Duty.FULL])
+        is_quiet = self.wishes.is_stopping or self._pulse.pulse().state == words.STANDBY
+        if every_s is None or is_quiet or now_s < max(self._slice_s + every_s, self.table.closed_until_s):
+            return
+        self._slice_s = now_s
+        try:
+            result = rolling.slice((self._last or self.app).graph)
+            if result is not None and self._moves.add(result.candidates):
+                self.table = self.table.called()
+        except (RemoteError, StoreUnusable):  # the next full scan is done whole
+            return
+        except Exception as error:
+            self._failed(Duty.PULL, error)
 
     def _ask_who_moved(self, app: App) -> bool:
         """False when only a full scan can tell. A directory that refuses the question is asked no less by scans."""

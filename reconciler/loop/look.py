@@ -16,8 +16,8 @@ from reconciler.errors import NotFound, RemoteError
 from reconciler.line import Access, Gone, Line, Look, Observed, Unread
 from reconciler.loop.memberships import Groups, named_groups, read_groups, read_members, read_waiting, switching_groups
 from reconciler.loop.proof import prove
+from reconciler.loop.rolling import Rolling
 from reconciler.model import AuditTrail, ObservedUser, Probed, SkuDetail, SubscribedSku
-from reconciler.observed import Memory
 
 
 def subjects(lines: Iterable[Line]) -> frozenset[UserId]:
@@ -29,13 +29,13 @@ def subjects(lines: Iterable[Line]) -> frozenset[UserId]:
 class Eyes:
     """What looking takes: the directory, the workload probes by name, and which application we are ourselves.
 
-    `memory` is what the last scan of all users showed; None keeps nothing.
+    `rolling` is the scan of all users in slices, and keeps what the last one showed; None keeps nothing.
     """
 
     graph: Graph
     probes: Mapping[str, Look] = field(default_factory=dict)
     our_app: str = ""
-    memory: Memory | None = None
+    rolling: Rolling | None = None
 
 
 def look(

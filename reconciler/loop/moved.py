@@ -87,10 +87,17 @@ class Moves:
             self._link = graph.latest_link()
             return False
         self._link = moved.link
-        if moved.users:
-            with self.database.read() as session:
-                self.people |= lines.accounts(session, self.tenant, moved.users)
+        self.add(moved.users)
         return True
+
+    def add(self, users: frozenset[UserId]) -> bool:
+        """Keep in mind those of them whom a line is about; whether there are any."""
+        if not users:
+            return False
+        with self.database.read() as session:
+            ours = lines.accounts(session, self.tenant, users)
+        self.people |= ours
+        return bool(ours)
 
     def read(self, people: frozenset[UserId], at: datetime, *, is_full: bool) -> None:
         """A cycle has read these people. The link is kept when that, or a full scan, makes it worth a row."""

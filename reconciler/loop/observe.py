@@ -194,14 +194,14 @@ def _scanned(
 
 
 def _swept(eyes: Eyes, desired: DesiredState, skus: tuple[SubscribedSku, ...]) -> SweepResult:
-    """Every user in pages; where the last pass is remembered, only the rows that read otherwise are decoded."""
+    """Every user in pages: in slices since the last time, or all of them now, of which only what is new is decoded."""
     plans = {sku.sku: sku.plans for sku in skus}
-    memory = eyes.memory
-    if memory is None:
+    rolling = eyes.rolling
+    if rolling is None:
         return sweep(eyes.graph.scan(), Desired.compile(desired.wants, plans))
-    like = memory.key if isinstance(memory.key, Desired) and not memory.key.is_worn else None
+    like = rolling.memory.key if isinstance(rolling.memory.key, Desired) and not rolling.memory.key.is_worn else None
     compiled = Desired.compile(desired.wants, plans, like=like)
-    return sweep_again(lambda begin: eyes.graph.scan(begin=begin), compiled, memory)
+    return rolling.take(compiled) or sweep_again(lambda begin: eyes.graph.scan(begin=begin), compiled, rolling.memory)
 
 
 _BEGUN = (State.EXECUTING, State.DONE, State.FAILED, State.PARTLY)

@@ -118,6 +118,11 @@ class Desired:
                 desired.fresh = frozenset(user.encode() for user, place in places.items() if place >= known)
         return desired
 
+    def news(self) -> frozenset[UserId]:
+        """Users for whom something else is desired than by the one that it follows."""
+        known = len(self.masks) - len(self.fresh)
+        return frozenset(u for u, place in self.places.items() if place >= known or place in self.stale)
+
     @property
     def is_worn(self) -> bool:
         """Whether most of its places are of users for whom nothing is desired any more."""
@@ -176,17 +181,25 @@ def sweep_again(scan: Scan, desired: Desired, memory: Memory) -> SweepResult:
     What it finds is what `sweep` would have found: a row that reads as before says what it said, and it is kept as
     settled only if nothing was wrong with it; everybody else is read and compared each time.
     """
+    return ended(sweep(scan(begin_again(desired, memory)), desired, memory), memory)
+
+
+def begin_again(desired: Desired, memory: Memory) -> Callable[[], Listing]:
+    """What each listing of a pass that remembers is begun with."""
     before = memory.key.mark if isinstance(memory.key, Desired) else None
     is_known = desired.mark is before
     is_same = is_known or (before is not None and desired.follows is before)
     stale, fresh = (frozenset(), frozenset()) if is_known else (desired.stale, desired.fresh)
-    begin = memory.begin(desired, is_same=is_same, stale=stale, fresh=fresh)
-    result = sweep(scan(begin), desired, memory)
-    ended = memory.end(is_complete=result.is_complete)
-    if ended is None:
+    return memory.begin(desired, is_same=is_same, stale=stale, fresh=fresh)
+
+
+def ended(result: SweepResult, memory: Memory) -> SweepResult:
+    """The result of a pass that remembers, with what it says against the one before."""
+    listing = memory.end(is_complete=result.is_complete)
+    if listing is None:
         return result
-    changed, gone = ended.changed(), ended.gone() if result.is_complete else None
-    return replace(result, changed=_users(changed), gone=_users(gone), written=ended.written)
+    changed, gone = listing.changed(), listing.gone() if result.is_complete else None
+    return replace(result, changed=_users(changed), gone=_users(gone), written=listing.written)
 
 
 def _users(packed: frozenset[bytes] | None) -> frozenset[UserId] | None:
@@ -197,24 +210,39 @@ def sweep(pages: Iterable[UserPage], desired: Desired, memory: Memory | None = N
     """Compare every user of a listing with what is desired.
 
     An error while reading pages ends the sweep and is in its result: what was found before it stands, and nobody is
-    called not seen. A listing that began anew takes the place of the one before it, whole.
+    called not seen.
     """
-    kept = memory if memory is not None else Memory()
-    tally, restarts, is_complete = _Tally(desired, kept), 0, False
+    sweeping = Sweeping(desired, memory if memory is not None else Memory())
     cut: RemoteError | None = None
     try:
         for page in pages:
-            if page.is_restart:
-                tally, restarts = _Tally(desired, kept), restarts + 1
-            tally.add(page)
-            is_complete = page.is_last
+            sweeping.add(page)
             del page  # and with it its rows, before the next page is built
     except RemoteError as error:
-        cut, is_complete = error, False
-    looks = {user: Hint(hints) for user, hints in tally.looks.items()}
-    if is_complete:
-        looks.update((user, Hint.NOT_SEEN) for user in tally.not_seen())
-    return SweepResult(looks, tally.rows, tally.unknown, tally.licences(), restarts, is_complete, cut)
+        cut = error
+    return sweeping.result(cut)
+
+
+class Sweeping:
+    """A sweep as it goes, page by page. A listing that began anew takes the place of the one before it, whole."""
+
+    def __init__(self, desired: Desired, memory: Memory) -> None:
+        self._desired, self._memory = desired, memory
+        self._tally, self._restarts, self._is_complete = _Tally(desired, memory), 0, False
+
+    def add(self, page: UserPage) -> None:
+        if page.is_restart:
+            self._tally, self._restarts = _Tally(self._desired, self._memory), self._restarts + 1
+        self._tally.add(page)
+        self._is_complete = page.is_last
+
+    def result(self, cut: RemoteError | None = None) -> SweepResult:
+        """What was found so far; `cut` is what kept it from its end."""
+        tally, is_complete = self._tally, self._is_complete and cut is None
+        looks = {user: Hint(hints) for user, hints in tally.looks.items()}
+        if is_complete:
+            looks.update((user, Hint.NOT_SEEN) for user in tally.not_seen())
+        return SweepResult(looks, tally.rows, tally.unknown, tally.licences(), self._restarts, is_complete, cut)
 
 
 class _Tally:

@@ -263,6 +263,7 @@ class Memory:
     holdings: Holdings = field(default_factory=Holdings)
     bits: dict[str, int] = field(default_factory=dict)  # what the numbers in `holdings` are made of
     key: object = None  # what was desired when it was kept
+    size: int = 0  # rows of the last listing that ended
     now: Listing | None = None
     _is_owed: bool = False  # stale rows that no listing has looked for yet
 
@@ -296,6 +297,7 @@ class Memory:
         ended, self.now = self.now, None
         if ended is not None:
             self.pages = ended.end(is_complete=is_complete)
+            self.size = len(self) if is_complete else self.size
         elif self._is_owed:
             self.pages, self._is_owed = [], False
         return ended

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from reconciler.clients.wire import Budget
+from reconciler.loop.rolling import Rolling
 from reconciler.observed import Memory
 
 
@@ -33,4 +34,4 @@ class Kept:
 
     tokens: dict[str, Any] = field(default_factory=dict)
     budgets: dict[str, Budget] = field(default_factory=dict)
-    observed: Memory = field(default_factory=Memory)
+    observed: Rolling = field(default_factory=lambda: Rolling(Memory()))
