@@ -276,12 +276,10 @@ class _Tally:
         get, placed, masks = self._desired.places.get, self._placed, self._desired.masks
         whole, is_harmless = self._whole, self._harmless.issuperset
         holdings: list[int] = []
-        wanted: list[int] = []
         open_: list[int] = []
-        for row in page.rows:
-            place = get(row.id) or placed(row.id)  # type: ignore[call-overload]
-            need = masks[place]
-            have, states = 0, row.states
+        wanted: list[int] = [get(row.id) or placed(row.id) for row in page.rows]  # type: ignore[call-overload]
+        for row, place in zip(page.rows, wanted, strict=True):
+            need, have, states = masks[place], 0, row.states
             if states is None:
                 have = _UNCLEAR
             else:
@@ -301,7 +299,6 @@ class _Tally:
                 if self._is_open:
                     open_.append(len(holdings))
             holdings.append(have)
-            wanted.append(place)
         self._holdings.update(holdings)
         self.rows += len(page.rows) if page.draft is None else page.draft.count
         if page.draft is not None:

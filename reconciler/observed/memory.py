@@ -68,7 +68,7 @@ def _zeros(code: str, count: int) -> array[int]:
 class Draft:
     """One page of a new listing. `body` is what is left to decode of it: the rows at `left`, of `count`.
 
-    `names` are the ids of those rows as sent. `known` are those of them that read as before and are read all the same.
+    `names` are the ids of those rows as sent; none where all rows are left. `known` are those of them that read as before and are read all the same.
     """
 
     body: bytes
@@ -82,8 +82,11 @@ class Draft:
     listing: Listing
 
     def is_of(self, ids: Sequence[str]) -> bool:
-        """Whether these are the ids of the rows that were left, in their order."""
-        return len(ids) == len(self.left) and "".join(ids).encode() == b"".join(self.names)
+        """Whether these are the ids of the rows that were left, in their order.
+
+        Of a page that is left whole only their number counts: what is cut out of it the next time is looked at then.
+        """
+        return len(ids) == len(self.left) and (self.is_new or "".join(ids).encode() == b"".join(self.names))
 
     def settle(self, ids: Sequence[str], holdings: Sequence[int], wanted: Sequence[int]) -> bool:
         """Keep what was read of the rows that were left: their ids, numbers of what they hold, places.
@@ -141,8 +144,7 @@ class Listing:
         if not count:
             self._at += 1
             return None
-        prints = array("q", list(map(hash, pieces)))
-        del prints[0]
+        prints = array("q", list(map(hash, pieces))[1:])
         prints[-1] = hash(pieces[-1][: pieces[-1].rfind(b"}]") + 1] + b",")  # as if another row came behind it
         rows, left, is_new = self._matched(prints, count)
         known: set[int] = set()
@@ -154,7 +156,7 @@ class Listing:
                 rows.holdings[row] = rows.wanted[row] = 0  # until it is settled
         self._at += 1
         rest = body if len(left) == count else MARK.join([pieces[0], *(pieces[row + 1] for row in left)])
-        names = [pieces[row + 1][:ID_CHARS] for row in left]
+        names = () if is_new else [pieces[row + 1][:ID_CHARS] for row in left]
         return Draft(rest, count, left, names, known, prints, rows, is_new, self)
 
     def _matched(self, prints: array[int], count: int) -> tuple[Rows, list[int], bool]:

@@ -77,7 +77,7 @@ def _cpu(users: int) -> float:
         desired = Desired.compile(wants, SKU_PLANS)
         results: list[SweepResult] = []
         for _ in range(REPEATS):
-            decode.run(lambda: decode(replies))
+            decode.run(lambda: decode_all(replies))
             whole.run(lambda: results.append(sweep(graph.scan(), desired)))
             _check(results.pop(), expected, rows=users - sum(h is Hint.NOT_SEEN for h in expected.values()))
             parts[0].run(lambda: sum(len(page.rows) for page in graph.scan()))
@@ -129,7 +129,7 @@ class _Users(msgspec.Struct, gc=False):
 _DECODER = msgspec.json.Decoder(_Users)
 
 
-def decode(replies: list[bytes]) -> None:
+def decode_all(replies: list[bytes]) -> None:
     for reply in replies:
         _DECODER.decode(zlib.decompress(reply, 31))
 

@@ -32,7 +32,7 @@ from reconciler.loop.sweep import Desired, Hint, SweepResult, sweep_again
 from reconciler.observed import Memory
 from reconciler.observed.memory import Rows
 from reconciler.store import watermarks
-from tests.bench.fullpass import SEED, Missed, decode, plain_graph, plain_wire, replies_of, served
+from tests.bench.fullpass import SEED, Missed, decode_all, plain_graph, plain_wire, replies_of, served
 from tests.bench.lines import many_lines
 from tests.bench.measure import HEADER, Spread, cpu_s, machine, rss_bytes, rss_peak_bytes
 from tests.bench.tenant import SKU_PLANS, Tenant, user_id
@@ -74,7 +74,7 @@ def _passes(users: int) -> list[str]:
         replies = list(replies_of(port))
         for n in range(REPEATS):
             memory, found = Memory(), list[SweepResult]()
-            decoding.run(lambda: decode(replies))
+            decoding.run(lambda: decode_all(replies))
             first.run(lambda: found.append(_pass(graph, desired, memory)))  # noqa: B023
             second.run(lambda: found.append(_pass(after, desired, memory)))  # noqa: B023
             for result in found:
