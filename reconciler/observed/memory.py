@@ -68,7 +68,8 @@ def _zeros(code: str, count: int) -> array[int]:
 class Draft:
     """One page of a new listing. `body` is what is left to decode of it: the rows at `left`, of `count`.
 
-    `names` are the ids of those rows as sent; none where all rows are left. `known` are those of them that read as before and are read all the same.
+    `names` are the ids of those rows as sent; none where all rows are left. `known` are those of them that read as
+    before and are read all the same.
     """
 
     body: bytes
