@@ -54,7 +54,9 @@ class Rolling:
         if self._pass is not None and self.memory.now is not self._pass.listing:  # a whole scan came between
             self._pass = None
         if self._pass is None:
-            desired, self._next = self._next or self.memory.key, None
+            desired, self._next = self._next, None
+            if desired is None or desired.follows is not self.memory.key.mark:  # or another scan came between
+                desired = self.memory.key
             pages = graph.scan(begin=begin_again(desired, self.memory))
             self._pass = _Pass(desired, pages, Sweeping(desired, self.memory))
         going = self._pass

@@ -131,3 +131,19 @@ def test_a_whole_scan_in_between_ends_a_pass_and_the_next_begins_with_what_it_sa
 
     assert results[2] is not None
     assert (results[2].looks, results[2].changed) == ({GUIDS[3]: Hint.MISSING}, {GUIDS[3]})
+
+
+def test_what_a_full_scan_wanted_next_is_forgotten_when_a_whole_one_knows_more():
+    directory = Directory()
+    rolling, desired = scanned(directory, GUIDS[1:])
+    for _ in range(3):
+        rolling.slice(directory.graph)
+    assert rolling.take(Desired.compile(everyone(GUIDS[1:]), SKU_PLANS, like=desired)) is not None
+    newest = Desired.compile(everyone(), SKU_PLANS, like=desired)
+    sweep_again(lambda begin: directory.graph.scan(begin=begin), newest, rolling.memory)
+    directory.people[0] = shown(GUIDS[0])
+
+    results = [rolling.slice(directory.graph) for _ in range(3)]
+
+    assert results[2] is not None
+    assert (results[2].looks, results[2].changed) == ({GUIDS[0]: Hint.MISSING}, {GUIDS[0]})
