@@ -5,7 +5,7 @@ BIN := .venv/bin
 # which took five of its first eight seconds.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: install demo test check check-browser check-api check-service check-deploy endure soak simulate lint bench lock clean renderer
+.PHONY: install demo test check check-browser check-api check-service check-deploy endure soak simulate lint bench bench-full lock clean renderer
 
 install: .venv/installed
 
@@ -101,6 +101,10 @@ $(RENDERER)/markdown-it.js:
 
 bench: install
 	$(BIN)/python -m tests.bench
+
+# The sizes that the figures of docs/performance.md are about: a million users. Hours; wants 8 GiB of memory.
+bench-full: install
+	SCALE=10 $(BIN)/python -m tests.bench observe
 
 lock:
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --python-version 3.11 pyproject.toml --group dev -o requirements-dev.lock

@@ -113,6 +113,10 @@ class Timetable:
         """A cycle is wanted now: a person has answered, or tickets moved."""
         return replace(self, is_called=True)
 
+    def wanted(self, duty: Duty, now_s: float) -> Timetable:
+        """The duty is due now, whenever it would have come."""
+        return replace(self, next_s=MappingProxyType({**self.next_s, duty: now_s}))
+
     def asked(self) -> Timetable:
         """Somebody says that tickets may have moved. What they say is not believed: we look."""
         return replace(self, is_asked=True)

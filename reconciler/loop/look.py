@@ -16,6 +16,7 @@ from reconciler.errors import NotFound, RemoteError
 from reconciler.line import Access, Gone, Line, Look, Observed, Unread
 from reconciler.loop.memberships import Groups, named_groups, read_groups, read_members, read_waiting, switching_groups
 from reconciler.loop.proof import prove
+from reconciler.loop.rolling import Rolling
 from reconciler.model import AuditTrail, ObservedUser, Probed, SkuDetail, SubscribedSku
 
 
@@ -26,11 +27,15 @@ def subjects(lines: Iterable[Line]) -> frozenset[UserId]:
 
 @dataclass(frozen=True, slots=True)
 class Eyes:
-    """What looking takes: the directory, the workload probes by name, and which application we are ourselves."""
+    """What looking takes: the directory, the workload probes by name, and which application we are ourselves.
+
+    `rolling` is the scan of all users in slices, and keeps what the last one showed; None keeps nothing.
+    """
 
     graph: Graph
     probes: Mapping[str, Look] = field(default_factory=dict)
     our_app: str = ""
+    rolling: Rolling | None = None
 
 
 def look(

@@ -22,6 +22,7 @@ from desired_state.model import (
     Says,
     SkuId,
     Ticket,
+    UserId,
 )
 from desired_state.periods import zone_of
 from desired_state.resolve import OVER, resolve
@@ -43,7 +44,8 @@ from reconciler.loop.look import Eyes, look
 from reconciler.loop.pull import Reader, pull, remembered
 from reconciler.loop.resting import at_rest, sweep_pays, unless
 from reconciler.loop.shared import handed_on, others_of
-from reconciler.loop.sweep import Desired, sweep
+from reconciler.loop.sweep import Desired, SweepResult, sweep, sweep_again
+from reconciler.loop.waking import to_read
 from reconciler.model import SubscribedSku
 from reconciler.store import approvals, guards, journal, tickets, watermarks
 from reconciler.store.sold import Sold
@@ -62,11 +64,15 @@ class Pace(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Which lines a cycle is about; nothing named means all. `pace`: how closely all of them are looked at."""
+    """Which lines a cycle is about; nothing named means all. `pace`: how closely all of them are looked at.
+
+    `moved` are people whose account changed since the last cycle: their lines are looked at whatever the pace.
+    """
 
     tickets: frozenset[str] = frozenset()
     users: frozenset[str] = frozenset()  # sign-in names, lower case
     pace: Pace = Pace.EVERY
+    moved: frozenset[UserId] = frozenset()
 
     @property
     def is_named(self) -> bool:
@@ -130,7 +136,7 @@ def observe(reader: Reader, eyes: Eyes, *, scope: Scope, tenant_id: str, cycle: 
         found = _with_company(reader, found, standings, states, at)
     skus = eyes.graph.subscribed_skus()
     if scope.pace is not Pace.EVERY and not scope.is_named:
-        resting = _resting(reader, eyes, found, desired, skus, scope.pace, at)
+        resting = _resting(reader, eyes, found, desired, skus, scope, at)
         found = tuple(line for line in found if line.key not in resting)
     observed = look(eyes, (line for line in found if not _is_over(line)), skus, at=at)
     return Seen(_in_scope(found, observed, scope), observed, count, memory.sold)
@@ -148,7 +154,7 @@ def _resting(
     found: tuple[Line, ...],
     desired: DesiredState,
     skus: tuple[SubscribedSku, ...],
-    pace: Pace,
+    scope: Scope,
     at: datetime,
 ) -> frozenset[LineKey]:
     """The lines that this cycle need not look at by name."""
@@ -158,7 +164,8 @@ def _resting(
             return frozenset()
         touched = tickets.read_since(session, reader.tenant, mark.at)
     resting = at_rest(found, touched=touched, at=at)
-    return resting if pace is Pace.QUICK else _scanned(reader, eyes, found, resting, desired, skus, at)
+    resting = unless(resting, found, to_read(eyes, found, resting, desired.wants, skus, scope.moved, at))
+    return resting if scope.pace is Pace.QUICK else _scanned(reader, eyes, found, resting, desired, skus, at)
 
 
 def _scanned(
@@ -181,12 +188,23 @@ def _scanned(
         return over
     if not sweep_pays(len(people), size):
         return over
-    seen = sweep(eyes.graph.scan(), Desired.compile(desired.wants, {sku.sku: sku.plans for sku in skus}))
+    seen = _swept(eyes, desired, skus)
     if not seen.is_complete:  # a listing that was cut shows nobody to be well
         return over
     with reader.database.write() as session:
         guards.remember(session, reader.tenant, SCANS, {"rows": seen.rows}, at)
     return unless(resting, found, seen.candidates)
+
+
+def _swept(eyes: Eyes, desired: DesiredState, skus: tuple[SubscribedSku, ...]) -> SweepResult:
+    """Every user in pages: in slices since the last time, or all of them now, of which only what is new is decoded."""
+    plans = {sku.sku: sku.plans for sku in skus}
+    rolling = eyes.rolling
+    if rolling is None:
+        return sweep(eyes.graph.scan(), Desired.compile(desired.wants, plans))
+    like = rolling.memory.key if isinstance(rolling.memory.key, Desired) and not rolling.memory.key.is_worn else None
+    compiled = Desired.compile(desired.wants, plans, like=like)
+    return rolling.take(compiled) or sweep_again(lambda begin: eyes.graph.scan(begin=begin), compiled, rolling.memory)
 
 
 _BEGUN = (State.EXECUTING, State.DONE, State.FAILED, State.PARTLY)

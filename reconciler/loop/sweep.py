@@ -6,22 +6,26 @@ not shown, not understood or not reached is never clean. What provisioning made 
 that too is only known from a named read.
 
 Each page is read once and nothing of it is kept but who is a candidate: memory grows with what is desired, not with
-the tenant. Source of states and errors: graph.md section 7.
+the tenant. `sweep_again` also keeps some 30 bytes a user (`observed`) and the next time decodes only the rows that read
+otherwise. Source of states and errors: graph.md section 7.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from enum import IntFlag
+from operator import not_, or_
 from typing import cast
+from uuid import UUID
 
 from msgspec import UNSET
 
 from desired_state.model import PlanId, SkuId, UserId, Want
 from reconciler.clients.graph import ScanRow, ScanState, UserPage
 from reconciler.errors import RemoteError
+from reconciler.observed import Draft, Listing, Memory
 
 
 class Hint(IntFlag):
@@ -55,34 +59,74 @@ class Way:
 class Desired:
     """What must be in force for whom.
 
-    A need is a set of plans of which one must be on, wherever or in certain SKUs only; each has a bit. `needs` holds
-    the bits of all needs of a user, `ways` the needs that each SKU can meet, `bits` how many needs there are.
+    A need is a set of plans of which one must be on, wherever or in certain SKUs only; each has a number, and in a mask
+    the bit of twice that number: bits between belong to SKUs. Each user has a place, from 1, and `masks` the needs at
+    it. `ways` are the needs that each SKU can meet.
+
+    One that was compiled `like` another follows it: needs and users keep their numbers. `stale` are places at which
+    something else is desired since, `fresh` the ids of users who got a place.
     """
 
-    def __init__(self, needs: Mapping[UserId, int], ways: Mapping[SkuId, tuple[Way, ...]], bits: int) -> None:
-        self.needs, self.ways, self.bits = needs, ways, bits
+    def __init__(self, ways: Mapping[SkuId, tuple[Way, ...]], needs: Mapping[_Need, int]) -> None:
+        self.ways, self.needs = ways, needs
+        self.places: dict[UserId, int] = {}
+        self.masks: list[int] = [0]
         self.proof_plans = frozenset(plan for met in ways.values() for way in met for plan in way.plans)
+        self.stale: frozenset[int] = frozenset()
+        self.fresh: frozenset[bytes] = frozenset()
+        self.follows: object = None  # the mark of the one that it follows
+        self.mark = object()
 
     @classmethod
-    def compile(cls, wants: Iterable[Want], sku_plans: Mapping[SkuId, Collection[PlanId]]) -> Desired:
+    def compile(
+        cls,
+        wants: Iterable[Want],
+        sku_plans: Mapping[SkuId, Collection[PlanId]],
+        *,
+        like: Desired | None = None,
+    ) -> Desired:
         """Index wants by user. `sku_plans` holds the plans of each SKU that apply to users; all ids lower case.
 
         A product is proven by its proof plans in whatever SKU they come, but with `all+sku` only in its own, as
         `diff.prove` has it. A SKU whose plans are not known proves nothing: who holds only that is looked at.
         """
-        bits: dict[_Need, int] = {}
+        needs: dict[_Need, int] = dict(like.needs) if like is not None else {}
         masks: dict[tuple[tuple[SkuId, ...], tuple[PlanId, ...], str], int] = {}
-        needs: dict[UserId, int] = {}
+        places: dict[UserId, int] = dict(like.places) if like is not None else {}
+        known = len(like.masks) if like is not None else 1
+        asked_of = [0] * known
         same: dict[int, int] = {}  # equal masks are one object, however many users have it
         for want in wants:
             asked = (want.skus, want.proof_plans, want.proof_mode)
             mask = masks.get(asked)
             if mask is None:
-                mask = masks[asked] = sum(1 << bits.setdefault(need, len(bits)) for need in _needs(want))
-            mask |= needs.get(want.user, 0)
-            needs[want.user] = same.setdefault(mask, mask)
-        ways = {sku: tuple(_ways(sku, frozenset(plans), bits)) for sku, plans in sku_plans.items()}
-        return cls(needs, {sku: found for sku, found in ways.items() if found}, len(bits))
+                mask = masks[asked] = sum(1 << 2 * needs.setdefault(need, len(needs)) for need in _needs(want))
+            place = places.setdefault(want.user, len(asked_of))
+            if place == len(asked_of):
+                asked_of.append(same.setdefault(mask, mask))
+            else:
+                mask |= asked_of[place]
+                asked_of[place] = same.setdefault(mask, mask)
+        ways = {sku: tuple(_ways(sku, frozenset(plans), needs)) for sku, plans in sku_plans.items()}
+        desired = cls({sku: found for sku, found in ways.items() if found}, needs)
+        desired.places, desired.masks = places, asked_of
+        if like is not None and desired.ways == like.ways:
+            before = like.masks
+            desired.follows = like.mark
+            desired.stale = frozenset(n for n, (a, b) in enumerate(zip(before, asked_of, strict=False)) if a != b)
+            if len(places) >= known:
+                desired.fresh = frozenset(user.encode() for user, place in places.items() if place >= known)
+        return desired
+
+    def news(self) -> frozenset[UserId]:
+        """Users for whom something else is desired than by the one that it follows."""
+        known = len(self.masks) - len(self.fresh)
+        return frozenset(u for u, place in self.places.items() if place >= known or place in self.stale)
+
+    @property
+    def is_worn(self) -> bool:
+        """Whether most of its places are of users for whom nothing is desired any more."""
+        return 2 * self.masks.count(0) > len(self.masks)
 
 
 _Need = tuple[frozenset[SkuId] | None, frozenset[PlanId]]  # the SKUs it may be met in (None: any), its plans
@@ -95,10 +139,10 @@ def _needs(want: Want) -> set[_Need]:
     return {(own, frozenset({plan})) for plan in want.proof_plans}
 
 
-def _ways(sku: SkuId, there: frozenset[PlanId], bits: Mapping[_Need, int]) -> Iterator[Way]:
-    for (own, plans), number in bits.items():
+def _ways(sku: SkuId, there: frozenset[PlanId], needs: Mapping[_Need, int]) -> Iterator[Way]:
+    for (own, plans), number in needs.items():
         if plans & there and (own is None or sku in own):
-            yield Way(1 << number, plans & there)
+            yield Way(1 << 2 * number, plans & there)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +152,8 @@ class SweepResult:
     `rows`: users shown; one whom paging showed twice counts twice. `unknown`: rows that hid something or said what
     we do not understand, wanted or not. `licences`: users per SKU with an assignment in force, direct or inherited.
     `is_complete`: a listing was read to its end, so `looks` also names who was not in it. `cut`: what ended it early.
+    Against the pass before: `changed` users read otherwise or are new, `gone` are shown no more, None where that is not
+    known; `written` rows of what is kept were replaced.
     """
 
     looks: Mapping[UserId, Hint]
@@ -117,63 +163,123 @@ class SweepResult:
     restarts: int
     is_complete: bool
     cut: RemoteError | None = None
+    changed: frozenset[UserId] | None = None
+    gone: frozenset[UserId] | None = None
+    written: int = 0
 
     @property
     def candidates(self) -> frozenset[UserId]:
         return frozenset(self.looks)
 
 
-def sweep(pages: Iterable[UserPage], desired: Desired) -> SweepResult:
+Scan = Callable[[Callable[[], Listing]], Iterable[UserPage]]
+
+
+def sweep_again(scan: Scan, desired: Desired, memory: Memory) -> SweepResult:
+    """A sweep that reads only what `memory` does not know, and remembers what it reads. `scan` begins a listing.
+
+    What it finds is what `sweep` would have found: a row that reads as before says what it said, and it is kept as
+    settled only if nothing was wrong with it; everybody else is read and compared each time.
+    """
+    return ended(sweep(scan(begin_again(desired, memory)), desired, memory), memory)
+
+
+def begin_again(desired: Desired, memory: Memory) -> Callable[[], Listing]:
+    """What each listing of a pass that remembers is begun with."""
+    before = memory.key.mark if isinstance(memory.key, Desired) else None
+    is_known = desired.mark is before
+    is_same = is_known or (before is not None and desired.follows is before)
+    stale, fresh = (frozenset(), frozenset()) if is_known else (desired.stale, desired.fresh)
+    return memory.begin(desired, is_same=is_same, stale=stale, fresh=fresh)
+
+
+def ended(result: SweepResult, memory: Memory) -> SweepResult:
+    """The result of a pass that remembers, with what it says against the one before."""
+    listing = memory.end(is_complete=result.is_complete)
+    if listing is None:
+        return result
+    changed, gone = listing.changed(), listing.gone() if result.is_complete else None
+    return replace(result, changed=_users(changed), gone=_users(gone), written=listing.written)
+
+
+def _users(packed: frozenset[bytes] | None) -> frozenset[UserId] | None:
+    return None if packed is None else frozenset(UserId(str(UUID(bytes=one))) for one in packed)
+
+
+def sweep(pages: Iterable[UserPage], desired: Desired, memory: Memory | None = None) -> SweepResult:
     """Compare every user of a listing with what is desired.
 
     An error while reading pages ends the sweep and is in its result: what was found before it stands, and nobody is
-    called not seen. A listing that began anew takes the place of the one before it, whole.
+    called not seen.
     """
-    tally, restarts, is_complete = _Tally(desired), 0, False
+    sweeping = Sweeping(desired, memory if memory is not None else Memory())
     cut: RemoteError | None = None
     try:
         for page in pages:
-            if page.is_restart:
-                tally, restarts = _Tally(desired), restarts + 1
-            tally.add(page)
-            is_complete = page.is_last
+            sweeping.add(page)
             del page  # and with it its rows, before the next page is built
     except RemoteError as error:
-        cut, is_complete = error, False
-    looks = {user: Hint(hints) for user, hints in tally.looks.items()}
-    if is_complete:
-        looks.update((user, Hint.NOT_SEEN) for user in tally.not_seen())
-    return SweepResult(looks, tally.rows, tally.unknown, tally.licences(), restarts, is_complete, cut)
+        cut = error
+    return sweeping.result(cut)
+
+
+class Sweeping:
+    """A sweep as it goes, page by page. A listing that began anew takes the place of the one before it, whole."""
+
+    def __init__(self, desired: Desired, memory: Memory) -> None:
+        self._desired, self._memory = desired, memory
+        self._tally, self._restarts, self._is_complete = _Tally(desired, memory), 0, False
+
+    def add(self, page: UserPage) -> None:
+        if page.is_restart:
+            self._tally, self._restarts = _Tally(self._desired, self._memory), self._restarts + 1
+        self._tally.add(page)
+        self._is_complete = page.is_last
+
+    def result(self, cut: RemoteError | None = None) -> SweepResult:
+        """What was found so far; `cut` is what kept it from its end."""
+        tally, is_complete = self._tally, self._is_complete and cut is None
+        looks = {user: Hint(hints) for user, hints in tally.looks.items()}
+        if is_complete:
+            looks.update((user, Hint.NOT_SEEN) for user in tally.not_seen())
+        return SweepResult(looks, tally.rows, tally.unknown, tally.licences(), self._restarts, is_complete, cut)
 
 
 class _Tally:
     """What one listing has shown so far.
 
-    A SKU has a bit too, above those of the needs, so that what a user holds is one number: SKUs in force and needs
+    A SKU has a bit too, between those of the needs, so that what a user holds is one number: SKUs in force and needs
     met. That number settles most users; everybody else, and every word that was not met before, is read `_closely`.
     """
 
-    def __init__(self, desired: Desired) -> None:
-        self._desired = desired
-        self._left = cast(dict[str, int], dict(desired.needs))  # of users who were not shown yet
-        self._bits: dict[SkuId, int] = {}
+    def __init__(self, desired: Desired, memory: Memory) -> None:
+        self._desired, self._memory = desired, memory
+        self._seen = bytearray(len(desired.masks))  # places of users who were shown
+        self._bits = cast(dict[SkuId, int], memory.bits)
         self._whole: dict[str, int] = {}  # SKU as sent -> what it gives when it is in force and no proof plan is off
         self._harmless: set[str] = set()  # plans as sent that prove nothing
         self._holdings: Counter[int] = Counter()  # what a user holds -> how many hold just that
+        self._numbers: Counter[int] = Counter()  # the same by number, of users who were not read again
         self._licences: dict[SkuId, int] = {}
+        self._is_open = False  # whether the user who was read closely has to be read each time
         self.looks: dict[UserId, int] = {}
         self.rows = self.unknown = 0
 
     def not_seen(self) -> list[UserId]:
-        return [UserId(user) for user in self._left]
+        seen, masks = self._seen, self._desired.masks
+        if all(map(or_, seen, map(not_, masks))):
+            return []
+        return [user for user, place in self._desired.places.items() if masks[place] and not seen[place]]
 
     def add(self, page: UserPage) -> None:
         """Compare the users of one page. The CPU of a sweep goes here, so it calls nothing that it can do without."""
-        take, whole, is_harmless = self._left.pop, self._whole, self._harmless.issuperset
+        get, placed, masks = self._desired.places.get, self._placed, self._desired.masks
+        whole, is_harmless = self._whole, self._harmless.issuperset
         holdings: list[int] = []
-        for row in page.rows:
-            need = take(row.id, 0) or self._asked_before(row.id)
-            have, states = 0, row.states
+        open_: list[int] = []
+        wanted: list[int] = [get(row.id) or placed(row.id) for row in page.rows]  # type: ignore[call-overload]
+        for row, place in zip(page.rows, wanted, strict=True):
+            need, have, states = masks[place], 0, row.states
             if states is None:
                 have = _UNCLEAR
             else:
@@ -190,17 +296,36 @@ class _Tally:
             is_usable = row.is_enabled is True and row.usage_location
             if have < 0 or have & need != need or (not is_usable and (need or _hides_something(row))):
                 have = self._closely(row, need)
+                if self._is_open:
+                    open_.append(len(holdings))
             holdings.append(have)
         self._holdings.update(holdings)
-        self.rows += len(page.rows)
+        self.rows += len(page.rows) if page.draft is None else page.draft.count
+        if page.draft is not None:
+            self._keep(page.draft, page.rows, holdings, wanted, open_)
+        seen = self._seen
+        for place in wanted:
+            seen[place] = 1
         if len(self._holdings) > _KEPT_MAX:
             self._count()
 
-    def _asked_before(self, shown: str) -> int:
-        """The needs of somebody whose id came in other letters, or who was shown already; 0 for everybody else."""
-        user = UserId(shown.lower())
-        asked = self._desired.needs.get(user, 0)
-        return self._left.pop(user, asked) if asked else 0
+    def _keep(
+        self, draft: Draft, rows: list[ScanRow], holdings: list[int], wanted: list[int], open_: list[int]
+    ) -> None:
+        """Remember what was read of a page, and count those of it who were not read."""
+        if not draft.is_new:  # with 0 for those who are settled below
+            self._numbers.update(draft.rows.holdings)
+            seen = self._seen
+            for place in draft.rows.wanted:
+                seen[place] = 1
+        numbers = list(map(self._memory.holdings.__getitem__, holdings))
+        for at in open_:
+            numbers[at] = 0
+        draft.settle([row.id for row in rows], numbers, wanted)
+
+    def _placed(self, shown: str) -> int:
+        """The place of somebody whose id came in other letters; 0 for whoever nothing is desired for."""
+        return self._desired.places.get(UserId(shown.lower()), 0)
 
     def _closely(self, row: ScanRow, need: int) -> int:
         """Compare one user without any shortcut, learn the words that were new, and say which SKUs they hold."""
@@ -225,14 +350,17 @@ class _Tally:
             hints |= _UNKNOWN if row.is_enabled is None else _ACCOUNT_OFF
         if not row.usage_location:
             hints |= _UNKNOWN if row.usage_location is UNSET else _NO_LOCATION
-        self.unknown += is_strange or hints & _UNKNOWN != 0
-        if need and hints:
+        is_unknown = is_strange or hints & _UNKNOWN != 0
+        self.unknown += is_unknown
+        is_wrong = need != 0 and hints != 0
+        self._is_open = is_unknown or is_wrong
+        if is_wrong:
             user = UserId(row.id.lower())
             self.looks[user] = self.looks.get(user, 0) | hints  # shown twice: whatever is wrong in either
         return have
 
     def _bit(self, sku: SkuId) -> int:
-        return self._bits.setdefault(sku, 1 << (self._desired.bits + len(self._bits)))
+        return self._bits.setdefault(sku, 2 << 2 * len(self._bits))
 
     def _learn(self, state: ScanState, sku: SkuId) -> None:
         if len(self._whole) + len(self._harmless) > _KEPT_MAX:
@@ -249,14 +377,17 @@ class _Tally:
 
     def _count(self) -> None:
         """Settle what was held so far, so that the number of different holdings stays small."""
-        skus = list(self._bits)
-        for have, count in self._holdings.items():
-            held = have >> self._desired.bits
+        skus = {bit: sku for sku, bit in self._bits.items()}
+        mask, met = sum(skus), self._memory.holdings.met
+        found = [*self._holdings.items(), *((met[number], count) for number, count in self._numbers.items())]
+        for have, count in found:
+            held = have & mask
             while held:
-                sku = skus[held.bit_length() - 1]
-                self._licences[sku] = self._licences.get(sku, 0) + count
-                held ^= 1 << held.bit_length() - 1
+                bit = held & -held
+                self._licences[skus[bit]] = self._licences.get(skus[bit], 0) + count
+                held ^= bit
         self._holdings.clear()
+        self._numbers.clear()
 
 
 def _hides_something(row: ScanRow) -> bool:

@@ -69,7 +69,10 @@ def _closed(name: str, values: Collection[str], rest: str = OTHER) -> Label:
 
 # What a request to a system was about: at most twenty. Names of the clients' operations are told apart by `operation`.
 _OPERATIONS: dict[str, tuple[str, ...]] = {
-    "users": ("users", "users_by_upn", "users_by_employee_id", "user_groups", "transitive_groups", "scan_users"),
+    "users": (
+        "users", "users_by_upn", "users_by_employee_id", "user_groups", "transitive_groups", "scan_users",
+        "users_delta", "users_hinted",
+    ),
     "licenses": ("license_details", "subscribed_skus", "disabled_holders", "licensed_people"),
     "groups": (
         "group", "groups", "groups_by_name", "group_members", "group_parents", "group_app_roles", "groups_in_error",
@@ -81,7 +84,7 @@ _OPERATIONS: dict[str, tuple[str, ...]] = {
     "group_member": ("add_group_member", "remove_group_member"),
     "reprocess": ("reprocess_user",),
     "tickets": (
-        "tickets", "task", "tasks", "changed_tasks", "variables", "multi_rows", "asked", "approvals",
+        "tickets", "touched", "task", "tasks", "changed_tasks", "variables", "multi_rows", "asked", "approvals",
     ),
     "people": ("people", "person_by", "people_named", "managers", "cost_center_owner", "delegates"),
     "lookup": (

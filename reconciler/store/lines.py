@@ -18,7 +18,7 @@ from sqlmodel import Session
 from desired_state.ledger import CHUNK
 from desired_state.model import Given, LineKey, UserId
 from desired_state.rows import is_row, table_of
-from reconciler.lifecycle import Phase, move
+from reconciler.lifecycle import FINAL, Phase, move
 from reconciler.line import LineState
 from reconciler.model import Verdict
 from reconciler.store.rows.tickets import LineRow
@@ -29,6 +29,12 @@ _OF_TENANT = select(_TABLE).where(_TABLE.c.tenant == bindparam("tenant"))
 _NAMED = _OF_TENANT.where(_TABLE.c.ticket.in_(bindparam("tickets", expanding=True)))
 _ENDING = _OF_TENANT.where(
     _TABLE.c.phase.in_(bindparam("phases", expanding=True)), _TABLE.c.ends_at < bindparam("before")
+)
+_ACCOUNTS = (
+    select(_TABLE.c.user)
+    .where(_TABLE.c.tenant == bindparam("tenant"), _TABLE.c.user.in_(bindparam("users", expanding=True)))
+    .where(_TABLE.c.phase.not_in([phase.value for phase in FINAL]))
+    .distinct()
 )
 _ADD, _CHANGE = insert(_TABLE), update(_TABLE).where(is_row(_TABLE))
 _GIVEN = msgspec.json.Decoder(tuple[Given, ...]).decode
@@ -43,6 +49,14 @@ def load(session: Session, tenant: str, tickets: Collection[str] | None = None) 
         parts = (some[i : i + CHUNK] for i in range(0, len(some), CHUNK))
         rows = [r for part in parts for r in session.connection().execute(_NAMED, {"tenant": tenant, "tickets": part})]
     return {state.key: state for state in map(_state, rows)}
+
+
+def accounts(session: Session, tenant: str, users: Collection[UserId]) -> frozenset[UserId]:
+    """Those of the users whom a line that is not over is about."""
+    some = sorted(users)
+    parts = (some[i : i + CHUNK] for i in range(0, len(some), CHUNK))
+    found = (r for part in parts for r in session.connection().execute(_ACCOUNTS, {"tenant": tenant, "users": part}))
+    return frozenset(UserId(row.user) for row in found)
 
 
 def ending(session: Session, tenant: str, phases: Collection[Phase], before: datetime) -> list[LineState]:

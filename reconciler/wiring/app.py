@@ -212,7 +212,7 @@ class App:
                     f"{self.settings.source}: products.{product.key}.probe: there is no probe '{product.probe}'; "
                     f"known are {', '.join(sorted(known))}"
                 )
-        return Eyes(self.graph, known, self.systems.client_id)
+        return Eyes(self.graph, known, self.systems.client_id, self.kept.observed)
 
     @cached_property
     def reviews(self) -> Mapping[str, str]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from reconciler.clients.wire import Budget
+from reconciler.loop.rolling import Rolling
+from reconciler.observed import Memory
 
 
 def nothing() -> None:
@@ -25,7 +27,11 @@ class Fence:
 
 @dataclass
 class Kept:
-    """What one cycle leaves to the next: tokens that are good for a while, and which system wants to be left alone."""
+    """What one cycle leaves to the next: tokens that are good for a while, and which system wants to be left alone.
+
+    `observed` is what the last scan of all users showed: a hint, which a fresh process does without.
+    """
 
     tokens: dict[str, Any] = field(default_factory=dict)
     budgets: dict[str, Budget] = field(default_factory=dict)
+    observed: Rolling = field(default_factory=lambda: Rolling(Memory()))

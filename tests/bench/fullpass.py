@@ -25,7 +25,7 @@ import msgspec
 from desired_state.model import UserId
 from reconciler.clients.graph import Graph
 from reconciler.clients.graph.dialect import GRAPH_DIALECT
-from reconciler.clients.wire import Wire, make_http
+from reconciler.clients.wire import Dialect, Wire, make_http
 from reconciler.clients.wire.sockets import DeadlineTransport
 from reconciler.clock import SystemClock
 from reconciler.loop.sweep import Desired, Hint, SweepResult, sweep
@@ -73,11 +73,11 @@ def _cpu(users: int) -> float:
     )
     parts = [Spread("  of it: scan alone, pages dropped"), Spread("  not in it: desired state compiled")]
     with served(users) as port, plain_graph(port) as graph:
-        replies = list(_replies(port))
+        replies = list(replies_of(port))
         desired = Desired.compile(wants, SKU_PLANS)
         results: list[SweepResult] = []
         for _ in range(REPEATS):
-            decode.run(lambda: _decode(replies))
+            decode.run(lambda: decode_all(replies))
             whole.run(lambda: results.append(sweep(graph.scan(), desired)))
             _check(results.pop(), expected, rows=users - sum(h is Hint.NOT_SEEN for h in expected.values()))
             parts[0].run(lambda: sum(len(page.rows) for page in graph.scan()))
@@ -129,7 +129,7 @@ class _Users(msgspec.Struct, gc=False):
 _DECODER = msgspec.json.Decoder(_Users)
 
 
-def _decode(replies: list[bytes]) -> None:
+def decode_all(replies: list[bytes]) -> None:
     for reply in replies:
         _DECODER.decode(zlib.decompress(reply, 31))
 
@@ -170,9 +170,9 @@ def main() -> None:
 
 
 @contextmanager
-def served(users: int) -> Iterator[int]:
-    """The port of a server process for this tenant."""
-    command = [sys.executable, "-m", "tests.bench.server", str(users), str(SEED)]
+def served(users: int, *, is_later: bool = False) -> Iterator[int]:
+    """The port of a server process for this tenant, and for the same a day later if wanted."""
+    command = [sys.executable, "-m", "tests.bench.server", str(users), str(SEED), *(["later"] if is_later else [])]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None and process.stdin is not None
         try:
@@ -197,24 +197,30 @@ class PlainLoopback(DeadlineTransport):
 
 
 @contextmanager
-def plain_graph(port: int) -> Iterator[Graph]:
+def plain_graph(port: int, *, is_later: bool = False) -> Iterator[Graph]:
     """The client that ships, over plain sockets and with a token that never ends."""
+    with plain_wire(port, "graph", "/later" if is_later else "/v1.0", GRAPH_DIALECT) as wire:
+        yield Graph(wire, wire.clock)
+
+
+@contextmanager
+def plain_wire(port: int, system: str, path: str, dialect: Dialect) -> Iterator[Wire]:
+    """The wire that ships, over plain sockets and with a token that never ends."""
     clock = SystemClock()
     with make_http(PlainLoopback(clock)) as client:
-        wire = Wire(
-            "graph",
+        yield Wire(
+            system,
             client,
-            f"https://127.0.0.1:{port}/v1.0",
+            f"https://127.0.0.1:{port}{path}",
             authorize=lambda: {"Authorization": "Bearer static"},
             refresh=lambda _: False,
             clock=clock,
             rng=random.Random(0),
-            dialect=GRAPH_DIALECT,
+            dialect=dialect,
         )
-        yield Graph(wire, clock)
 
 
-def _replies(port: int) -> Iterator[bytes]:
+def replies_of(port: int) -> Iterator[bytes]:
     """The same replies as bytes, packed as they travel."""
     connection = http.client.HTTPConnection("127.0.0.1", port)
     url: str | None = "/v1.0/users?$top=999"

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, islice
 from typing import Any
 
 from desired_state.model import LineKey, Path, PlanId, ProductKey, SkuId, UserId, Want
@@ -22,6 +22,7 @@ from reconciler.loop.sweep import Hint
 
 PAGE = 999
 DRIFT_SHARE = 0.001
+CHANGED_SHARE = 0.001
 MONDAY = datetime(2026, 11, 2, 9, 0, tzinfo=UTC)
 SKUS = [SkuId(f"{0x6FD2C87F + n * 7919:08x}-6f7c-4f1a-9f10-{0xDBB0BC3B + n * 104729:012x}") for n in range(24)]
 PLANS = [PlanId(f"{0x2B9C8E7C + n * 6151:08x}-40b3-4d2c-8e5a-{0x7E017E48 + n * 65537:012x}") for n in range(240)]
@@ -41,10 +42,14 @@ def proof_plan(sku: SkuId) -> PlanId:
 
 @dataclass(frozen=True)
 class Tenant:
-    """`users` people. `planted` says who differs from what is desired, and how."""
+    """`users` people. `planted` says who differs from what is desired, and how.
+
+    `is_later`: a day has gone by, and those in `changed` have moved to another country; nobody differs by that.
+    """
 
     users: int
     seed: int = 1
+    is_later: bool = False
 
     @cached_property
     def planted(self) -> dict[int, Hint]:
@@ -54,6 +59,12 @@ class Tenant:
         )
         count = max(len(KINDS), round(self.users * DRIFT_SHARE))
         return {n: KINDS[k % len(KINDS)] for k, n in zip(range(count), order, strict=False)}
+
+    @cached_property
+    def changed(self) -> frozenset[int]:
+        rng = random.Random(self.seed + 1)
+        drawn = (n for n in rng.sample(range(self.users), self.users) if self._is_member(n) and n not in self.planted)
+        return frozenset(islice(drawn, max(1, round(self.users * CHANGED_SHARE))))
 
     @property
     def expected(self) -> dict[UserId, Hint]:
@@ -94,6 +105,8 @@ class Tenant:
             "usageLocation": rng.choice(COUNTRIES) if is_member or rng.random() < 0.5 else None,
             "licenseAssignmentStates": states,
         }
+        if self.is_later and n in self.changed:
+            row["usageLocation"] = "CH"  # where nobody was
         return _drifted(row, self.planted[n]) if n in self.planted else row
 
     def _rng(self, n: int) -> random.Random:

@@ -6,9 +6,12 @@ from datetime import timedelta
 
 import pytest
 
+from reconciler.daemon import Service
+from reconciler.daemon.timetable import Duty
 from reconciler.loop.observe import Pace, Scope
 from reconciler.once import once
 from tests.daemon.make_service import GRAPH, Network
+from tests.make_logs import into
 from tests.simulation.make_day import a_day
 from tests.soak.customer import PRODUCTS, Customer
 
@@ -60,6 +63,36 @@ def test_paces_differ_in_what_they_read_and_not_in_what_they_find(settled):
     phases = {e.state.key.ticket: (e.state.phase.value, e.state.cause) for e in found.endings}
     assert phases[victim.number] == ("drifted", "removed_later")
     assert len(found.endings) < len(whole.endings)  # who is as they should be was seen in pages
+
+    assert len(day.app.kept.observed.memory) == len(directory.store.users)
+    again = once(day.app, Scope(pace=Pace.SCAN))  # which reads few rows of what it remembers, and finds the same
+    assert {e.state.key: e.state.phase for e in again.endings} == {e.state.key: e.state.phase for e in found.endings}
+
+
+def test_a_page_now_and_then_shows_what_delta_does_not_tell(settled):
+    customer, day, network = settled
+    once(day.app, Scope(pace=Pace.SCAN))
+    once(day.app, Scope(pace=Pace.QUICK))
+    service = Service(day.app, into([]))
+    service._slice_s = -1e9
+    asked = network.asked[GRAPH]
+    service._scan_on()
+    assert (network.asked[GRAPH], service.table.is_called) == (asked + 1, True)  # who is in trouble is looked at again
+    known, service.table = service._moves.people, service.table.done(Duty.QUICK, 0.0, 0.5)
+
+    victim = [o for o in customer.orders if o.product == "power-bi-pro" and not o.days][-1]
+    user = day.world.directory.user(victim.upn).user_id
+    day.world.directory.withdraw(user, PRODUCTS[victim.product])
+    day.wait(10)
+    service._scan_on()
+    assert user not in service._moves.people  # not before it is due again
+    service._slice_s = -1e9
+    service._scan_on()
+
+    assert service._moves.people == known | {user}
+    assert service.table.is_called
+    found = once(day.app, Scope(pace=Pace.QUICK, moved=service._moves.people))
+    assert victim.number in {e.state.key.ticket for e in found.endings}
 
 
 def test_a_ticket_that_moves_wakes_its_line(settled):

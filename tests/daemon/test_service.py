@@ -15,9 +15,10 @@ from reconciler.audit.chain import Head
 from reconciler.clock import Clock, ManualClock
 from reconciler.daemon import Service
 from reconciler.daemon.timetable import Duty
+from reconciler.lifecycle import Phase
 from reconciler.metrics import Meter
 from reconciler.metrics import series as s
-from reconciler.store import heartbeat, journal, leases
+from reconciler.store import heartbeat, journal, leases, lines
 from reconciler.wiring.measuring import registry
 from tests.daemon.make_service import GRAPH, LOGIN, SERVICENOW, Served, a_service
 from tests.make import MONDAY
@@ -71,19 +72,87 @@ def test_a_start_that_shall_wait_asks_nobody_until_then(served):
     assert len(served.of_cycles()) == 1
 
 
-def test_a_ticket_that_moves_is_seen_within_a_minute_and_nothing_is_read_of_the_directory_until_then(served):
+def only_polls(served: Served) -> None:
+    """From now on nothing is due but polls, and what they call for."""
+    later = {**served.service.table.next_s, Duty.FULL: 1e12, Duty.QUICK: 1e12, Duty.CHECKPOINT: 1e12}
+    served.service.table = replace(served.service.table, next_s=later, alarm_at=None)
+
+
+def calm(served: Served) -> None:
+    """No row of the directory's is told twice, or of somebody who did not move."""
+    switches = served.day.world.directory.switches
+    switches.delta_duplicates = switches.delta_replays = 0.0
+
+
+def test_a_ticket_that_moves_is_seen_within_a_minute_and_nobody_of_the_directory_is_read_until_then(served):
+    calm(served)
     served.go(12)
-    asked, cycles = served.network.asked[GRAPH], len(served.of_cycles())
-    served.service.table = replace(
-        served.service.table, next_s={**served.service.table.next_s, Duty.QUICK: 1e12}, alarm_at=None
-    )
+    only_polls(served)
+    cycles = len(served.of_cycles())
     served.go(4)
-    assert served.network.asked[GRAPH] == asked
+    assert len(served.of_cycles()) == cycles
 
     served.day.world.instance.change("sc_req_item", served.day.ticket("RITM0010012")["sys_id"], description="changed")
     served.go(1.5)
 
     assert len(served.of_cycles()) == cycles + 1
+
+
+def test_a_poll_in_which_nothing_moved_asks_each_system_once_and_writes_nothing(served, tmp_path):
+    calm(served)
+    served.go(12)
+    only_polls(served)
+    served.go(2)
+    (store,) = tmp_path.rglob("reconciler.db")
+    with closing(sqlite3.connect(store)) as other:
+        version = other.execute("PRAGMA data_version").fetchone()
+        before = served.network.asked.copy()
+        for _ in range(5):
+            served.service.table = served.service.table.wanted(Duty.PULL, 0.0)
+            served.service.turn()
+        after = other.execute("PRAGMA data_version").fetchone()
+
+    asked = served.network.asked - before
+    assert (asked[GRAPH], asked[SERVICENOW]) == (5, 5)
+    assert after == version
+
+
+def test_a_person_who_moves_is_read_within_a_minute(served):
+    calm(served)
+    served.go(40)
+    only_polls(served)
+    served.go(2)
+    directory = served.day.world.directory
+    with served.day.app.database.read() as session:
+        granted = [state for state in lines.load(session, "contoso").values() if state.phase is Phase.GRANTED]
+    names = {product.sku_id: name for name, product in directory.catalogue.products.items()}
+    state, held = next((s, a) for s in granted for a in directory.user(s.user).assignments if a.group_id is None)
+    cycles = len(served.of_cycles())
+
+    directory.withdraw(state.user, names[held.sku_id])
+    served.go(1.5)
+
+    assert len(served.of_cycles()) == cycles + 1
+    with served.day.app.database.read() as session:
+        assert lines.load(session, "contoso")[state.key].phase is not Phase.GRANTED
+
+
+def test_a_link_that_the_directory_forgot_is_said_once_and_everybody_is_scanned(served):
+    calm(served)
+    served.go(12)
+    only_polls(served)
+    served.go(2)
+    scans = served.service._scans
+    switches = served.day.world.directory.switches
+
+    switches.delta_force_resync = True
+    served.service.table = served.service.table.wanted(Duty.PULL, 0.0)
+    served.service._pull()
+    switches.delta_force_resync = False
+    served.go(2)
+
+    assert served.service._scans == scans + 1
+    assert len([line for line in served.said if "forgot what it told us" in line]) == 1
 
 
 @pytest.mark.parametrize("host", [SERVICENOW, GRAPH, LOGIN])

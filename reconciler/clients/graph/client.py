@@ -16,9 +16,11 @@ from urllib.parse import quote
 import msgspec
 
 from desired_state.model import GroupId, SkuId, UserId
-from reconciler.clients.graph import audits, groups, mailboxes, roles, shapes
+from reconciler.clients.graph import audits, delta, groups, mailboxes, roles, shapes
 from reconciler.clients.graph.batch import read_many
+from reconciler.clients.graph.delta import Moved
 from reconciler.clients.graph.dialect import SYSTEM
+from reconciler.clients.graph.hints import Hinted, hinted
 from reconciler.clients.graph.scan import SCAN_SELECT, UserPage, scan, scan_users
 from reconciler.clients.graph.voice import VOICE_SELECT, Voice, VoiceRow, voice
 from reconciler.clients.wire import Answer, Budget, Wire
@@ -35,6 +37,7 @@ from reconciler.model import (
     SkuDetail,
     SubscribedSku,
 )
+from reconciler.observed import Listing
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -125,9 +128,21 @@ class Graph:
         rows = read_many(self.wire, urls, _VOICE, operation="voice")
         return {key: self._mapped(row, voice) for key, row in rows.items()}
 
-    def scan(self, select: str = SCAN_SELECT) -> Iterator[UserPage]:
-        """Every user of the tenant, page by page, compact and raw; see `scan.UserPage.is_restart`."""
-        return scan(self.wire, select)
+    def scan(self, select: str = SCAN_SELECT, *, begin: Callable[[], Listing] | None = None) -> Iterator[UserPage]:
+        """Every user of the tenant, page by page, compact and raw; see `scan.UserPage`."""
+        return scan(self.wire, select, begin=begin)
+
+    def latest_link(self) -> str:
+        """The link that tells, from now on, whose account changed; see `delta`."""
+        return delta.latest(self.wire)
+
+    def moved_since(self, link: str) -> Moved | None:
+        """Whose account changed since the link was given: a hint. None: the directory does not know it any more."""
+        return delta.moved_since(self.wire, link)
+
+    def hinted(self, ids: Collection[UserId]) -> Hinted:
+        """What a filter shows of users by object id, 300 a request: says whom to read, and verifies nothing."""
+        return hinted(self.wire, [UserId(_guid(user)) for user in ids])
 
     def scan_users(self) -> Iterator[ObservedUser]:
         """Every user of the tenant once, in full."""

@@ -1,7 +1,8 @@
 """A full listing of the tenant's users: 999 a page, low priority, decoded straight into compact structs.
 
 The scan is the truth about drift (delta never shows changed licence states, graph.md section 4). An error or a short
-page ends it with an error, never with fewer users. It costs one resource unit a page.
+page ends it with an error, never with fewer users. It costs one resource unit a page. Whoever remembers the listing
+before (`observed`) is handed each page undecoded, and what they take out of it is not decoded.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from reconciler.clients.wire import Answer, Wire
 from reconciler.clients.wire.words import cut
 from reconciler.errors import Malformed, Rejected, Unavailable
 from reconciler.model import ObservedUser
+from reconciler.observed import Draft, Listing
 
 SCAN_SELECT = "id,userPrincipalName,accountEnabled,usageLocation,licenseAssignmentStates"
 LOW = {"x-ms-throttle-priority": "low"}  # graph.md section 10: order of victims, limits stay
@@ -88,15 +90,27 @@ class UserPage:
     """Up to 999 users. `is_restart`: the listing began anew; whatever was kept of it before has to be dropped.
 
     `is_last`: the server named no next page. Only a listing that was read up to such a page has shown everybody.
+    `draft`: where the rest of the page's users stand; `rows` are then those who read otherwise than before.
     """
 
     rows: list[ScanRow]
     read_at: datetime
     is_restart: bool = False
     is_last: bool = False
+    draft: Draft | None = None
 
 
-_ROWS = msgspec.json.Decoder(_ScanList)
+@dataclass(slots=True)
+class _CutPage:
+    """A page of which something may have been cut out."""
+
+    value: list[ScanRow]
+    next_link: str | None
+    error: msgspec.Raw
+    draft: Draft | None
+
+
+ROWS = msgspec.json.Decoder(_ScanList)
 _LOOSE = msgspec.json.Decoder(_LooseList)
 _STATES: msgspec.json.Decoder[tuple[ScanState, ...] | None] = msgspec.json.Decoder(tuple[ScanState, ...] | None)
 _USERS = msgspec.json.Decoder(shapes.UserList)
@@ -109,7 +123,7 @@ def scan_page(body: bytes) -> _ScanList:
         msgspec.DecodeError: no JSON, or users of an unknown shape.
     """
     try:
-        return _ROWS.decode(body)
+        return ROWS.decode(body)
     except msgspec.ValidationError:
         loose = _LOOSE.decode(body)
     rows = [ScanRow(r.id, r.upn, r.is_enabled, r.usage_location, _states(r.states)) for r in loose.value]
@@ -123,17 +137,40 @@ def _states(raw: msgspec.Raw) -> tuple[ScanState, ...] | None:
         return None
 
 
-def scan(wire: Wire, select: str = SCAN_SELECT) -> Iterator[UserPage]:
-    """Pages of all users. Raises what `Wire.get` raises; Malformed when links run in a circle."""
-    for page, is_restart in _pages(wire, select, scan_page):
-        yield UserPage(page.value, wire.clock.now(), is_restart, is_last=page.next_link is None)
+def scan(wire: Wire, select: str = SCAN_SELECT, *, begin: Callable[[], Listing] | None = None) -> Iterator[UserPage]:
+    """Pages of all users. Raises what `Wire.get` raises; Malformed when links run in a circle.
+
+    `begin` is called for each listing and says what of its pages need not be decoded.
+    """
+
+    def decoder() -> Callable[[bytes], _CutPage]:
+        listing = begin() if begin is not None else None
+        return lambda body: left_of_page(body, listing)
+
+    for page, is_restart in _pages(wire, select, decoder):
+        yield UserPage(page.value, wire.clock.now(), is_restart, page.next_link is None, page.draft)
         del page  # whoever reads does not want to hold two pages at a time
+
+
+def left_of_page(body: bytes, listing: Listing | None) -> _CutPage:
+    """Decode what is left of a page; all of it where the rest does not read as the rows that were left."""
+    draft = listing.cut(body) if listing is not None else None
+    if draft is not None:
+        try:
+            page = scan_page(draft.body)
+        except msgspec.DecodeError:
+            pass  # if the whole page is broken too, it says so below
+        else:
+            if draft.is_of([row.id for row in page.value]):
+                return _CutPage(page.value, page.next_link, page.error, draft)
+    page = scan_page(body)
+    return _CutPage(page.value, page.next_link, page.error, None)
 
 
 def scan_users(wire: Wire) -> Iterator[ObservedUser]:
     """All users once, with everything that `Graph.users` shows of them."""
     seen: set[UserId] = set()
-    for page, _ in _pages(wire, shapes.USER_SELECT, _USERS.decode):
+    for page, _ in _pages(wire, shapes.USER_SELECT, lambda: _USERS.decode):
         read_at = wire.clock.now()
         for row in page.value:
             user = shapes.user(row, read_at=read_at)
@@ -142,11 +179,12 @@ def scan_users(wire: Wire) -> Iterator[ObservedUser]:
                 yield user
 
 
-def _pages(wire: Wire, select: str, decode: Callable[[bytes], P]) -> Iterator[tuple[P, bool]]:
+def _pages(wire: Wire, select: str, decoder: Callable[[], Callable[[bytes], P]]) -> Iterator[tuple[P, bool]]:
+    """Each page, and whether the listing began anew with it. `decoder` is called for each listing."""
     for restart in range(RESTARTS_MAX + 1):
         try:
             is_first = True
-            for page in _listing(wire, select, decode):
+            for page in _listing(wire, select, decoder()):
                 yield page, is_first and restart > 0
                 is_first = False
                 del page

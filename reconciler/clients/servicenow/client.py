@@ -18,6 +18,7 @@ from reconciler.clients.servicenow.probes import Probe
 from reconciler.clients.servicenow.reading import Moved, TicketPage, Watermark
 from reconciler.clients.servicenow.records import ITEM_TABLE, REQUEST_TABLE, TASK_FIELDS, TASK_TABLE, TicketFields
 from reconciler.clients.servicenow.tables import Tables
+from reconciler.clients.servicenow.touched import Touched, touched
 from reconciler.clients.wire import Wire
 from reconciler.clock import Clock
 from reconciler.errors import Rejected, RemoteError
@@ -61,6 +62,10 @@ class ServiceNow:
     def tickets_with_changed_tasks(self, *, items: Collection[str], since: Watermark) -> Moved:
         """Which tickets have a task that changed since a mark; see `reading.with_changed_tasks`."""
         return reading.with_changed_tasks(self._tables, self._clock, items=items, since=since)
+
+    def touched(self, since: datetime) -> Touched | None:
+        """What was written to any item or task since a mark: equal answers mean nothing was; see `touched`."""
+        return touched(self._tables, since=since)
 
     def tickets_by_number(self, numbers: Collection[str]) -> tuple[Ticket, ...]:
         """The tickets of these numbers. Who is missing is not there or not visible, and is never to be acted on."""

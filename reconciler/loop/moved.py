@@ -1,0 +1,114 @@
+"""Who and which tickets moved since they were last asked for: what a service asks between cycles. Hints, all of them.
+
+Whoever is named is read, and each cycle reads the tickets that changed whatever was said here. The link that the
+directory gave is kept with the tenant it is of, and goes on only once a cycle has read the people that it told of: one
+that is kept too early would lose them, one that is kept late tells of them twice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from desired_state.model import UserId
+from reconciler.clients.graph import Graph
+from reconciler.clients.servicenow.touched import Touched
+from reconciler.errors import Forbidden, Rejected
+from reconciler.loop.pull import SOURCE, Reader, has_news
+from reconciler.store import guards, lines, watermarks
+from reconciler.store.database import Database
+
+LINK = "users.delta"
+
+
+@dataclass
+class News:
+    """Whether a ticket reads otherwise than its copy, asked with one request as long as nothing was written to any."""
+
+    _quiet: Touched | None = field(default=None, init=False)  # what had been touched when nothing was news
+    _is_refused: bool = field(default=False, init=False)
+
+    def ask(self, reader: Reader) -> bool:
+        """Whether a cycle has tickets to read.
+
+        Raises:
+            RemoteError: it could not be asked.
+        """
+        now = self._touched(reader)
+        if now is not None and now == self._quiet:
+            return False
+        is_news = has_news(reader)
+        self._quiet = None if is_news else now
+        return is_news
+
+    def _touched(self, reader: Reader) -> Touched | None:
+        with reader.database.read() as session:
+            mark = watermarks.load(session, reader.tenant, SOURCE)
+        if mark is None or self._is_refused:
+            return None
+        try:
+            return reader.servicenow.touched(mark.at)
+        except (Rejected, Forbidden):  # an integration user who may not read the parent table; not asked again
+            self._is_refused = True
+            return None
+
+
+@dataclass
+class Moves:
+    """One service's way to hear of people. `people` moved, and no cycle has read them since.
+
+    Asking costs one request and, while nobody moved, not a row of the store.
+    """
+
+    database: Database
+    tenant: str
+    people: frozenset[UserId] = frozenset()
+    _link: str | None = field(default=None, init=False)
+    _of: str = field(default="", init=False)  # the directory that the link is of
+    _kept: str | None = field(default=None, init=False)
+
+    def ask(self, graph: Graph, tenant_id: str) -> bool:
+        """Ask who moved, and keep in mind who of them a line is about.
+
+        False: the directory does not know our link any more, so anybody may have moved, and only a full scan tells. It
+        is asked from now on for what comes after that.
+
+        Raises:
+            RemoteError: it could not be asked; what was kept in mind stays.
+        """
+        if self._link is None or self._of != tenant_id:
+            self._link, self._of = self._load(tenant_id), tenant_id
+            self._kept = self._link
+        if self._link is None:  # never asked before: what moved earlier, the first full scan has seen or the next will
+            self._link = graph.latest_link()
+            return True
+        moved = graph.moved_since(self._link)
+        if moved is None:
+            self._link = graph.latest_link()
+            return False
+        self._link = moved.link
+        self.add(moved.users)
+        return True
+
+    def add(self, users: frozenset[UserId]) -> bool:
+        """Keep in mind those of them whom a line is about; whether there are any."""
+        if not users:
+            return False
+        with self.database.read() as session:
+            ours = lines.accounts(session, self.tenant, users)
+        self.people |= ours
+        return bool(ours)
+
+    def read(self, people: frozenset[UserId], at: datetime, *, is_full: bool) -> None:
+        """A cycle has read these people. The link is kept when that, or a full scan, makes it worth a row."""
+        self.people -= people
+        if self._link is None or self.people or self._link == self._kept or not (people or is_full):
+            return
+        with self.database.write() as session:
+            guards.remember(session, self.tenant, LINK, {"tenant_id": self._of, "link": self._link}, at)
+        self._kept = self._link
+
+    def _load(self, tenant_id: str) -> str | None:
+        with self.database.read() as session:
+            kept = guards.fact(session, self.tenant, LINK)
+        return str(kept[0]["link"]) if kept is not None and kept[0]["tenant_id"] == tenant_id else None
