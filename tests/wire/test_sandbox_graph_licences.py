@@ -447,6 +447,22 @@ def test_a_plan_that_comes_to_a_sku_is_on_for_everybody_who_has_it_and_changes_n
     assert t.plan_status(ada, "SWAY") == "Disabled"
 
 
+def test_a_replica_that_lags_behind_does_not_show_a_plan_that_just_came_to_a_sku():
+    """Found by seed 4161: the read failed."""
+    t, ada = a_tenant(replica_lag_s=10.0)
+    t.wait(MINUTE)
+    t.assign(ada, {"VISIOCLIENT": []})
+    t.wait(MINUTE)
+
+    t.world.at(t.world.clock.now(), {"kind": "add_plan", "part_number": "VISIOCLIENT", "plan": "SWAY"})
+    t.world.clock.sleep(1)
+
+    assert t.plan_status(ada, "SWAY") is None
+    assert t.plan_status(ada, "VISIOONLINE") == "Success"
+    t.wait(MINUTE)
+    assert t.plan_status(ada, "SWAY") == "Success"
+
+
 def test_a_plan_for_the_company_is_nobodys_walk():
     t, ada = a_tenant()
     t.assign(ada, {"VISIOCLIENT": []})

@@ -228,7 +228,8 @@ class Properties:
         return [{"capabilityStatus": c, "provisioningStatus": p, "service": service} for service, c, p in seen]
 
     def licence_details(self, user: User, sku: Sku) -> list[dict[str, Any]]:
-        """servicePlans of one licence of one user."""
+        """servicePlans of one licence of one user, who may be the one that a replica which lags behind remembers: there a
+        plan that was put into the SKU meanwhile is not in it yet."""
         enabled = enabled_plans(user.assignments, self._store.skus)
         return [
             {
@@ -238,6 +239,7 @@ class Properties:
                 "appliesTo": self._catalogue.plans[plan_id].applies_to,
             }
             for plan_id in sku.plan_ids
+            if plan_id not in enabled or plan_id in user.plans
         ]
 
 
