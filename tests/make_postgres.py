@@ -165,7 +165,11 @@ def a_server(**settings: str) -> Server:
     folder = Path(tempfile.mkdtemp(prefix="rpg"))  # short: the path of a socket has at most 107 bytes
     if identity:
         os.chown(folder, identity["user"], identity["group"])
-        programs = _readable(programs, folder, identity)
+        try:
+            programs = _readable(programs, folder, identity)
+        except NoServer:
+            folder.rmdir()
+            raise
     wanted = SETTINGS | {"unix_socket_directories": str(folder)} | settings
     said = "".join(f"{name} = '{value}'\n" for name, value in wanted.items())
     keeper = subprocess.Popen(
