@@ -11,6 +11,10 @@ from hypothesis import HealthCheck, settings
 # measured, the seeds take 7 % less time.
 gc.set_threshold(50_000, 50, 50)
 
+# For `make_postgres`; the product refuses variables with its prefix that it does not know.
+if named := os.environ.pop("RECONCILER_TEST_PG_BIN", ""):
+    os.environ["TEST_PG_BIN"] = named
+
 # How fast this machine is today says nothing about the code; CI looks for the same examples every time.
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("suite"), derandomize=True)

