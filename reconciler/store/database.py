@@ -25,7 +25,7 @@ from sqlmodel import Session
 
 from reconciler.errors import StoreUnusable, UserError
 from reconciler.store import schema
-from reconciler.store.engines import copied, server_engine, sqlite_engine
+from reconciler.store.engines import CONNECTIONS, copied, server_engine, sqlite_engine
 from reconciler.store.sentences import placing, sentences
 from reconciler.store.tables import METADATA
 from reconciler.store.transactions import Reading, Transaction
@@ -123,18 +123,23 @@ class Database:
 
 
 def open_database(
-    url: str | os.PathLike[str], *, read_only: bool = False, busy_timeout_s: float = BUSY_TIMEOUT_S
+    url: str | os.PathLike[str],
+    *,
+    read_only: bool = False,
+    busy_timeout_s: float = BUSY_TIMEOUT_S,
+    connections: int = CONNECTIONS,
 ) -> Database:
     """Open a store whose schema is this version's. A path, or a database URL.
 
     An embedded store that does not exist yet is created with its directory (modes 0600 and 0700), unless
-    `read_only`. `busy_timeout_s` is how long a transaction waits for another writer.
+    `read_only`. `busy_timeout_s` is how long a transaction waits for another writer, `connections`
+    how many a server is asked for at most.
 
     Raises:
         UserError: no such store, not a store of ours, older or newer than this version, damaged, locked, or in a
             place that cannot be written; the sentence says what to do.
     """
-    database = connect(url, read_only=read_only, busy_timeout_s=busy_timeout_s)
+    database = connect(url, read_only=read_only, busy_timeout_s=busy_timeout_s, connections=connections)
     try:
         _make_current(database)
     except BaseException:
@@ -156,13 +161,17 @@ def _make_current(database: Database) -> None:
 
 
 def connect(
-    url: str | os.PathLike[str], *, read_only: bool = False, busy_timeout_s: float = BUSY_TIMEOUT_S
+    url: str | os.PathLike[str],
+    *,
+    read_only: bool = False,
+    busy_timeout_s: float = BUSY_TIMEOUT_S,
+    connections: int = CONNECTIONS,
 ) -> Database:
     """Open a store whatever its version is: for `db upgrade` and `db check`. Otherwise as `open_database`."""
     parsed = _parsed(url)
     if parsed.get_backend_name() != "sqlite":
         name = parsed.render_as_string(hide_password=True)
-        return Database(server_engine(parsed, name), name=name, read_only=read_only)
+        return Database(server_engine(parsed, name, connections=connections), name=name, read_only=read_only)
     if parsed.database in (None, "", ":memory:"):
         raise UserError("an embedded store needs a file: a store in memory would forget what it granted", exit_code=1)
     assert parsed.database is not None

@@ -17,6 +17,18 @@ from sqlalchemy.util import LRUCache
 
 from reconciler.errors import UserError
 
+# What is asked of libpq (its documentation, section 34.1.2) unless the store's address says otherwise. A network that
+# swallows everything ends a statement after a minute; without this it waits for a quarter of an hour, or for ever.
+LINK = {
+    "connect_timeout": "10",
+    "keepalives_idle": "30",
+    "keepalives_interval": "10",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "60000",
+}
+POOLED = 5  # connections that stay open; more come and go
+CONNECTIONS = 15  # of one process, unless it says otherwise
+
 _IS_WRITING = "is_writing"  # what a connection was last told by PRAGMA query_only
 _COMPILED: LRUCache[object, object] = LRUCache(1000)  # a few hundred statements are all that the code has
 
@@ -36,14 +48,28 @@ class EmbeddedDialect(SQLiteDialect_pysqlite):
 registry.register("sqlite.embedded", __name__, EmbeddedDialect.__name__)
 
 
-def server_engine(url: URL, name: str) -> Engine:
+def lively(url: URL) -> URL:
+    """The address of a PostgreSQL with what `LINK` says, where it does not say otherwise itself."""
+    return url.update_query_dict({name: value for name, value in LINK.items() if name not in url.query})
+
+
+def server_engine(url: URL, name: str, *, connections: int = CONNECTIONS) -> Engine:
     """An engine for PostgreSQL. Raises UserError when its driver is not installed; `name` is the store's for people.
+
+    It opens `connections` at most.
 
     Whatever the server's default is, a statement of a write sees what was committed before it began: who waited for a
     lock then finds what its holder wrote.
     """
     try:
-        engine = create_engine(url, pool_pre_ping=True, hide_parameters=True, isolation_level="READ COMMITTED")
+        engine = create_engine(
+            lively(url) if "psycopg" in url.drivername else url,
+            pool_pre_ping=True,
+            hide_parameters=True,
+            isolation_level="READ COMMITTED",
+            pool_size=POOLED,
+            max_overflow=max(0, connections - POOLED),
+        )
     except (ArgumentError, ImportError) as error:
         raise UserError(f"{name} needs a database driver that is not installed: {error}", exit_code=1) from None
     event.listen(engine, "handle_error", _keep_values_back)
