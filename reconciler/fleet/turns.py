@@ -160,9 +160,16 @@ class Turns:
         look_s, duty = service.table.next_look(now_s, service.app.clock.now())
         is_troubled = service.table.failures > 0 or now_s - began_s >= TROUBLED_FROM_S
         left = service.remember(hold.lease.epoch).to_text()
-        look_s = min(look_s, now_s + looks.LONGEST_S)
         with database.write() as session:
-            looks.leave(session, hold.lease, look_s=look_s, duty=duty, is_troubled=is_troubled, left_over=left)
+            looks.leave(
+                session,
+                hold.lease,
+                look_s=look_s,
+                duty=duty,
+                is_troubled=is_troubled,
+                left_over=left,
+                now_s=now_s,
+            )
         if _cycles(service) != cycles:  # a service beside us leaves the next one to us, unless we are late with it
             hold.next_in_s = max(0.0, service.table.next_cycle_s() - now_s) + STANDBY_S
 

@@ -80,11 +80,20 @@ def left_over(session: Session, tenant: str) -> str:
     return session.exec(select(LeaseRow.left_over).where(LeaseRow.tenant == tenant)).first() or ""
 
 
-def leave(session: Session, lease: Lease, *, look_s: float, duty: str, is_troubled: bool, left_over: str) -> None:
+def leave(
+    session: Session,
+    lease: Lease,
+    *,
+    look_s: float,
+    duty: str,
+    is_troubled: bool,
+    left_over: str,
+    now_s: float | None = None,
+) -> None:
     """Say when to look next, for what, and leave what the next one needs. Raises LeaseLost: nothing was left.
 
-    Those who had asked for a cycle by then are in what is left, so that a tenant which cannot be served is not due at
-    once again for them.
+    It is never later than LONGEST_S from now. Those who had asked for a cycle by then are in what is left,
+    so that a tenant which cannot be served is not due at once again for them.
     """
     leases.guard(session, lease)
     row = session.exec(
@@ -92,7 +101,8 @@ def leave(session: Session, lease: Lease, *, look_s: float, duty: str, is_troubl
     ).first()
     if row is None:
         raise LeaseLost(lease)
-    row.look_s, row.duty, row.is_troubled, row.left_over = look_s, duty, is_troubled, left_over
+    soonest_s = min(look_s, (leases.now_s(session) if now_s is None else now_s) + LONGEST_S)
+    row.look_s, row.duty, row.is_troubled, row.left_over = soonest_s, duty, is_troubled, left_over
     row.served = max(row.served, lease.asked)
     session.add(row)
     session.flush()

@@ -1,4 +1,4 @@
-"""When a tenant is looked at next: put off where it cannot be served, and never for longer than a clock can be wrong."""
+"""When a tenant is looked at next: put off where it cannot be served, never for longer than a clock can be wrong."""
 
 from __future__ import annotations
 
