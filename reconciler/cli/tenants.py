@@ -51,27 +51,23 @@ def tenants() -> None:
 @click.pass_context
 def listing(ctx: click.Context, output: str) -> int:
     """What each may do, and how far it is, from the store alone."""
-    from rich.table import Table
-
-    from reconciler.cli.table import console
+    from reconciler.cli.table import console, plain_text
 
     rows = _rows(options(ctx).settings)
     if output == "json":
         click.echo(json.dumps(rows, ensure_ascii=False, indent=2))
         return 0
-    table = Table("Tenant", "Mode", "Answers", "Directory", "ServiceNow", "Last cycle", "Next look", box=None)
+    out = console()
     for row in rows:
         last = row["last_cycle"] or {}
-        table.add_row(
-            row["tenant"],
-            row["mode"],
-            row["answers"],
-            row["directory"],
-            row["servicenow"],
-            "none yet" if not last else last["finished_at"] or "not finished",
-            f"now, by {row['held_by']}" if row["held_by"] else row["next_look_at"] or "",
-        )
-    console().print(table)
+        ended = "no cycle yet" if not last else f"last cycle {last['finished_at'] or 'not finished'}"
+        next_ = f"held by {row['held_by']}" if row["held_by"] else f"next look {row['next_look_at'] or 'not planned'}"
+        told = f"{row['tenant']:<20} {row['mode']}, answers {row['answers']}; {ended}; {next_}"
+        style = "yellow" if row["is_troubled"] or last.get("error") else ""
+        out.print(plain_text(told, style=style), soft_wrap=True)
+        out.print(plain_text(f"{'':<20} directory {row['directory']}, tickets {row['servicenow']}"), soft_wrap=True)
+        if last.get("error"):
+            out.print(plain_text(f"{'':<20} it ended with: {last['error']}"), soft_wrap=True)
     return 0
 
 

@@ -22,7 +22,7 @@ def worker(ctx: click.Context, concurrency: int, metrics_port: int | None) -> in
     Stops within seconds on SIGTERM and Ctrl-C. Standard error is the log.
     """
     from reconciler.clock import SystemClock
-    from reconciler.daemon import Wishes, signals
+    from reconciler.daemon import Stopping, Wishes, signals
     from reconciler.daemon.sdnotify import Systemd
     from reconciler.errors import UserError
     from reconciler.logs import configure
@@ -38,7 +38,7 @@ def worker(ctx: click.Context, concurrency: int, metrics_port: int | None) -> in
     log = configure(sys.stderr, wall, format=settings.log.format, level=settings.log.level)
     manager = Systemd(os.environ)
     with (
-        suppress(KeyboardInterrupt, Interrupted),
+        suppress(KeyboardInterrupt, Interrupted, Stopping),
         signals(wishes, Interrupted),
         working(
             settings, log, wishes, only=only, concurrency=concurrency, metrics_port=metrics_port, wall=wall

@@ -79,7 +79,7 @@ class Service:
         self._slice_s = self._now_s()
         self._seen = self.app.clock.now(), self._now_s()
         self._moved = self._seen[0], self.wall.monotonic()
-        self._tell_conditions()
+        self.tell_conditions()
 
     # --- the loop -------------------------------------------------------------------------------------------------
 
@@ -114,7 +114,7 @@ class Service:
         self.work_off()
         if not self.wishes.is_stopping and self._pulse.pulse().state != words.STANDBY:
             self._pulse.state(words.WAITING, self.app.clock.now())
-        self._tell_conditions()
+        self.tell_conditions()
 
     def work_off(self, *, for_s: float | None = None) -> None:
         """Do what is due until nothing is, or until so many seconds of the machine have gone by."""
@@ -134,7 +134,7 @@ class Service:
 
     def remember(self, epoch: int) -> Memory:
         """What the next cycle has to know of this one, whoever does it; under the lease of this epoch."""
-        return Memory(self.table, self._answers, self._scans, epoch)
+        return Memory(self.table, self._answers, self._scans, epoch, self._now_s())
 
     def resume(self, left_over: str, *, epoch: int) -> None:
         """Go on where another one stopped, or from the beginning; under the lease of this epoch.
@@ -416,7 +416,8 @@ class Service:
         stands_s = wall_s - self._moved[1]
         self._is(words.STANDSTILL, stands_s >= STANDS_FROM_S, "the clock stands still", stands_at=at)
 
-    def _tell_conditions(self) -> None:
+    def tell_conditions(self) -> None:
+        """Have the gauges say what is wrong now."""
         self.app.own_meter.conditions({condition.name for condition in self._pulse.pulse().conditions})
 
     # --- small things -------------------------------------------------------------------------------------------------

@@ -125,6 +125,21 @@ class Timetable:
         """The next instant at which something is due, None when there is none."""
         return replace(self, alarm_at=at, alarm_from_s=now_s + ALARM_GAP_S)
 
+    def earlier(self, by_s: float) -> Timetable:
+        """The same on a stopwatch that was set back by so much."""
+        if not by_s:
+            return self
+        return replace(
+            self,
+            next_s=MappingProxyType({duty: s - by_s for duty, s in self.next_s.items()}),
+            closed_until_s=self.closed_until_s - by_s,
+            alarm_from_s=self.alarm_from_s - by_s,
+        )
+
+    def next_cycle_s(self) -> float:
+        """The second at which the next cycle is due by its interval."""
+        return max(self.closed_until_s, min(self.next_s[duty] for duty in CYCLES))
+
     def next_look(self, now_s: float, at: datetime) -> tuple[float, str]:
         """The second at which somebody has to look again, and what for: of a fleet, where nobody waits meanwhile.
 
@@ -164,13 +179,13 @@ def to_text(table: Timetable) -> str:
 
 
 def from_text(text: str, every: Mapping[Duty, float], now_s: float) -> Timetable:
-    """What `to_text` made. Duties that are new are due at once, and none is later than its interval from now.
+    """What `to_text` made. Duties that are new are due at once; `paced` sees to it that none is too late.
 
     Raises ValueError for anything else.
     """
     try:
         plain = json.loads(text)
-        table = Timetable(
+        return Timetable(
             every,
             MappingProxyType({duty: float(plain["next_s"].get(duty.value, now_s)) for duty in every}),
             int(plain["failures"]),
@@ -182,7 +197,6 @@ def from_text(text: str, every: Mapping[Duty, float], now_s: float) -> Timetable
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"no timetable: {error!r}") from None
-    return table.paced(every, now_s)
 
 
 def jittered(span_s: float, chance: float) -> float:

@@ -7,19 +7,23 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 from prometheus_client import start_http_server
 
+from reconciler.backoff import delay
 from reconciler.clock import Clock
 from reconciler.config import Settings
 from reconciler.daemon import Wishes
-from reconciler.errors import UserError
+from reconciler.errors import StoreUnusable, UserError
 from reconciler.fleet.schema import conninfo_of
 from reconciler.fleet.turns import Turns
 from reconciler.fleet.worker import Fleet
-from reconciler.health import Health
+from reconciler.health import STORE, Health
 from reconciler.logs import Log
 from reconciler.metrics import Meter
+from reconciler.store.database import Database
 from reconciler.wiring import App, open_app
 from reconciler.wiring.measuring import registry
 from reconciler.wiring.stores import open_store
+
+CONNECTIONS_EACH = 3  # to the store for a turn: one view beside one write, and one that prolongs the lease
 
 
 @contextmanager
@@ -36,7 +40,8 @@ def working(
     """A worker of the configured tenants, or of one of them, for a block.
 
     Raises:
-        UserError: the store is not on PostgreSQL, or cannot be opened.
+        UserError: the store is not on PostgreSQL, or is none of this version. One that cannot be reached is waited for.
+        Stopping: the worker has to end before the store could be reached.
     """
     url = settings.store.read_url()
     if url is None or not url.get_secret_value().startswith("postgresql"):
@@ -46,17 +51,26 @@ def working(
         )
     tenants = frozenset({only} if only is not None else settings.tenants)
     with ExitStack() as held:
-        database = held.enter_context(open_store(settings))
+        database = held.enter_context(
+            _store(settings, log, wishes, wall, connections=CONNECTIONS_EACH * concurrency + 3)
+        )
         meter = Meter(registry(settings, tenants))
 
         def opened(tenant: str) -> AbstractContextManager[App]:
             return open_app(settings, tenant, meter=meter, database=database)
 
-        turns = Turns(opened, log, wishes, wall)
+        turns = Turns(opened, log, wishes, wall, database=database, ours=tenants)
         held.callback(turns.close)
         if metrics_port is not None:
             assert meter.registry is not None
-            server, thread = start_http_server(metrics_port, settings.web.host, meter.registry.collectors)
+            try:
+                server, thread = start_http_server(metrics_port, settings.web.host, meter.registry.collectors)
+            except OSError as error:
+                raise UserError(
+                    f"metrics cannot be served on {settings.web.host}:{metrics_port}: {error.strerror}; "
+                    "choose another --metrics-port",
+                    exit_code=1,
+                ) from None
             held.callback(thread.join)
             held.callback(server.shutdown)
         yield Fleet(
@@ -69,3 +83,19 @@ def working(
             wishes,
             concurrency,
         )
+
+
+def _store(settings: Settings, log: Log, wishes: Wishes, wall: Clock, *, connections: int) -> Database:
+    """The store as soon as it can be used. What cannot mend itself is raised."""
+    health, attempt = Health(log, wall.monotonic), 0
+    while True:
+        try:
+            database = open_store(settings, connections=connections)
+        except StoreUnusable as error:
+            attempt += 1
+            health.bad(STORE, "not started yet", wall.now(), why=str(error))
+            wishes.wait(delay(attempt, cap_s=30.0))
+            wishes.check()
+            continue
+        health.good(STORE, wall.now())
+        return database

@@ -5,10 +5,12 @@ from __future__ import annotations
 from procrastinate import App, SyncPsycopgConnector
 from sqlalchemy import make_url
 
+from reconciler.store.server import lively
+
 
 def conninfo_of(url: str) -> str:
     """The store's address as libpq takes it."""
-    parsed = make_url(url)
+    parsed = lively(make_url(url))
     return parsed.set(drivername="postgresql").render_as_string(hide_password=False)
 
 

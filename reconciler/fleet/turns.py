@@ -6,27 +6,33 @@ alone. A worker that begins with nothing does the same.
 
 from __future__ import annotations
 
+import random
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from sqlmodel import Session
 
+from reconciler import health as words
+from reconciler.backoff import delay
 from reconciler.clock import Clock, SystemClock
 from reconciler.daemon import Service, Stopping, Wishes
-from reconciler.errors import UserError
+from reconciler.errors import StoreUnusable, UserError
 from reconciler.health import Health
 from reconciler.holding import Hold, TenantBusy, held
 from reconciler.logs import Log, about
 from reconciler.store import leases, looks
+from reconciler.store.database import Database
 from reconciler.wiring import App
 
 TURN_S = 60.0  # of the machine: what is still due then is left to the next turn, so that others come first
 KEPT_MAX = 64  # tenants whose clients stay open
 TROUBLED_FROM_S = 120.0  # a turn that took so long may take others' places
+REST_BASE_S, REST_MAX_S = 5.0, 60.0  # before a tenant that could not be served is tried again; elsewhere it may work
+STANDBY_S = 30.0  # a service beside the workers does a cycle that is so late
 
 Open = Callable[[str], AbstractContextManager[App]]
 
@@ -36,6 +42,7 @@ class Turn(StrEnum):
 
     DONE = "done"
     HELD = "held by somebody else"
+    FOREIGN = "no tenant of this worker"
     STOPPED = "stopped with the worker"
     LOST = "taken over"
     FAILED = "the store could not be used, or the tenant not be opened"
@@ -61,18 +68,41 @@ class Turns:
     turn_s: float = TURN_S
     kept_max: int = KEPT_MAX
     now_s: Callable[[Session], float] = leases.now_s  # the seconds that all workers share
+    database: Database | None = None  # where a tenant that could not be served is put off
+    ours: Collection[str] | None = None  # the tenants that are served here; None for whoever comes
+    rng: random.Random = field(default_factory=random.SystemRandom)
     _seats: OrderedDict[str, _Seat] = field(default_factory=OrderedDict, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
     _opening: set[str] = field(default_factory=set, init=False)
+    _health: dict[str, Health] = field(default_factory=dict, init=False)  # outlives seats: what is wrong is said once
+    _failures: dict[str, int] = field(default_factory=dict, init=False)  # in a row, where a turn could not be had
 
     def take(self, tenant: str) -> Turn:
-        """Do what is due for a tenant. Never raises but for a defect: whatever is wrong with it is its own."""
+        """Do what is due for a tenant. Never raises but for a defect: whatever is wrong with it is its own.
+
+        A tenant that could not be served is put off, after a defect too: else it were due again at once, for ever.
+        """
         if self.wishes.is_stopping:
             return Turn.STOPPED
+        if self.ours is not None and tenant not in self.ours:  # of another configuration; its workers ask again
+            return Turn.FOREIGN
+        try:
+            outcome = self._took(tenant)
+        except Exception as error:
+            self._is_wrong(tenant, words.DEFECT, "a turn ended by a defect", type(error).__name__)
+            self._put_off(tenant)
+            raise
+        if outcome is Turn.FAILED:
+            self._put_off(tenant)
+        elif outcome is Turn.DONE:
+            self._failures.pop(tenant, None)
+        return outcome
+
+    def _took(self, tenant: str) -> Turn:
         try:
             seat = self._seat(tenant)
         except UserError as error:
-            self.log("a tenant could not be opened", tenant=tenant, why=str(error))
+            self._is_wrong(tenant, _name(error), "a tenant could not be opened", str(error))
             return Turn.FAILED
         if seat is None:
             return Turn.HELD
@@ -81,6 +111,17 @@ class Turns:
                 return self._turn(seat.service)
         finally:
             seat.lock.release()
+
+    def _is_wrong(self, tenant: str, name: str, message: str, why: str) -> None:
+        self._health_of(tenant).bad(name, message, self.wall.now(), why=why)
+
+    def _put_off(self, tenant: str) -> None:
+        self._failures[tenant] = failures = self._failures.get(tenant, 0) + 1
+        if self.database is None:
+            return
+        for_s = delay(failures, base_s=REST_BASE_S, cap_s=REST_MAX_S, chance=self.rng.random())
+        with suppress(UserError), self.database.write() as session:  # a store that is lost: nobody is due either
+            looks.put_off(session, tenant, for_s=for_s, now_s=self.now_s(session))
 
     def _turn(self, service: Service) -> Turn:
         try:
@@ -94,10 +135,14 @@ class Turns:
             self.log("a turn was taken over", why=str(lost))
             return Turn.LOST
         except UserError as error:
-            self.log("a turn ended early", why=str(error))
+            self._is_wrong(service.app.name, _name(error), "a turn ended early", str(error))
             return Turn.FAILED
         finally:
             service.hold = None
+            service.tell_conditions()
+        if not service.table.failures:  # else what failed says by itself when it is over
+            self._health_of(service.app.name).good(words.STORE, self.wall.now())
+            self._health_of(service.app.name).good(words.CONFIGURATION, self.wall.now())
         return Turn.DONE
 
     def _work(self, service: Service, hold: Hold) -> None:
@@ -116,9 +161,17 @@ class Turns:
         is_troubled = service.table.failures > 0 or now_s - began_s >= TROUBLED_FROM_S
         left = service.remember(hold.lease.epoch).to_text()
         with database.write() as session:
-            looks.leave(session, hold.lease, look_s=look_s, duty=duty, is_troubled=is_troubled, left_over=left)
-        if _cycles(service) != cycles:  # those who asked for one have been served
-            hold.next_in_s = max(0.0, look_s - now_s)
+            looks.leave(
+                session,
+                hold.lease,
+                look_s=look_s,
+                duty=duty,
+                is_troubled=is_troubled,
+                left_over=left,
+                now_s=now_s,
+            )
+        if _cycles(service) != cycles:  # a service beside us leaves the next one to us, unless we are late with it
+            hold.next_in_s = max(0.0, service.table.next_cycle_s() - now_s) + STANDBY_S
 
     # --- what stays open ----------------------------------------------------------------------------------------------
 
@@ -146,11 +199,22 @@ class Turns:
     def _opened(self, tenant: str) -> _Seat:
         with ExitStack() as stack:
             app = stack.enter_context(self.open(tenant))
-            health = Health(_of(self.log, tenant), self.wall.monotonic)
             service = Service(
-                app, self.log, wishes=self.wishes, health=health, wall=self.wall, stopwatch=self.wall.monotonic
+                app,
+                self.log,
+                wishes=self.wishes,
+                health=self._health_of(tenant),
+                wall=self.wall,
+                stopwatch=self.wall.monotonic,
+                rng=self.rng,
             )
             return _Seat(service, stack.pop_all())
+
+    def _health_of(self, tenant: str) -> Health:
+        with self._lock:
+            if tenant not in self._health:
+                self._health[tenant] = Health(_of(self.log, tenant), self.wall.monotonic)
+            return self._health[tenant]
 
     def _close_idle(self, leave: int) -> None:
         """Close those that had no turn for longest, until so many are left. One that has a turn stays."""
@@ -168,6 +232,11 @@ class Turns:
     def close(self) -> None:
         """Close whatever has no turn: before another configuration is used, and at the end."""
         self._close_idle(0)
+
+
+def _name(error: UserError) -> str:
+    """The condition of a tenant that could not be served."""
+    return words.STORE if isinstance(error, StoreUnusable) else words.CONFIGURATION
 
 
 def _cycles(service: Service) -> int:

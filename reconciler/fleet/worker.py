@@ -67,6 +67,7 @@ class Fleet:
     concurrency: int = 4
     tick_every_s: int = 2
     _beat: float | None = field(default=None, init=False)
+    _is_up: bool = field(default=False, init=False)  # the queue was reached since it was last lost
 
     @property
     def is_alive(self) -> bool:
@@ -87,20 +88,23 @@ class Fleet:
         here = {look.tenant for look in found}
         yield from (Look(tenant, NOTICES, is_troubled=False) for tenant in sorted(owing - here))
 
+    def _know(self) -> None:
+        with self.database.write() as session:
+            looks.know(session, self.tenants())
+
     async def _run(self) -> None:
         attempt = 0
         while not self.wishes.is_stopping:
             try:
-                with self.database.write() as session:
-                    looks.know(session, self.tenants())
+                await asyncio.to_thread(self._know)  # a store that does not answer must not look like a loop that hangs
                 await self._work()
-                attempt = 0
             except NoQueue:
                 raise UserError(
                     f"{self.database.name} has no queue for workers; make it with `reconciler db upgrade`", exit_code=1
                 ) from None
             except (UserError, ProcrastinateException, psycopg.Error) as error:
-                attempt += 1
+                attempt = 1 if self._is_up else attempt + 1
+                self._is_up = False
                 why = str(error) or type(error).__name__
                 self.health.bad(words.STORE, "the queue cannot be reached", self.clock.now(), why=why)
                 await self._pause(delay(attempt, cap_s=30.0))
@@ -114,6 +118,7 @@ class Fleet:
             if not await app.check_connection_async():
                 raise NoQueue
             self.health.good(words.STORE, self.clock.now())
+            self._is_up = True
             tasks = [asyncio.create_task(self._worker(app, *rest)) for rest in places.queues()]
             watch = asyncio.create_task(self._stopped())
             try:
@@ -140,6 +145,8 @@ class Fleet:
     async def _stopped(self) -> None:
         while not self.wishes.is_stopping:
             self._beat = self.clock.monotonic()
+            if self.wishes.take_reload():
+                self.turns.log("another configuration is taken up when the worker is started anew")
             await asyncio.sleep(LOOK_S)
 
     async def _pause(self, seconds: float) -> None:

@@ -28,7 +28,7 @@ from reconciler.errors import StoreUnusable, UserError
 from reconciler.store import grants, schema
 from reconciler.store.engines import copied, sqlite_engine
 from reconciler.store.sentences import placing, sentences
-from reconciler.store.server import ONE_VIEW, REHEARSED, server_engine, shadow, take_turn
+from reconciler.store.server import CONNECTIONS, ONE_VIEW, REHEARSED, server_engine, shadow, take_turn
 from reconciler.store.tables import EVERYONE, METADATA
 from reconciler.store.transactions import Reading, Transaction
 
@@ -153,18 +153,23 @@ class Database:
 
 
 def open_database(
-    url: str | os.PathLike[str], *, read_only: bool = False, busy_timeout_s: float = BUSY_TIMEOUT_S
+    url: str | os.PathLike[str],
+    *,
+    read_only: bool = False,
+    busy_timeout_s: float = BUSY_TIMEOUT_S,
+    connections: int = CONNECTIONS,
 ) -> Database:
     """Open a store whose schema is this version's. A path, or a database URL.
 
     An embedded store that does not exist yet is created with its directory (modes 0600 and 0700), unless
-    `read_only`. `busy_timeout_s` is how long a transaction waits for another writer.
+    `read_only`. `busy_timeout_s` is how long a transaction waits for another writer, `connections`
+    how many a server is asked for at most.
 
     Raises:
         UserError: no such store, not a store of ours, older or newer than this version, damaged, locked, or in a
             place that cannot be written; the sentence says what to do.
     """
-    database = connect(url, read_only=read_only, busy_timeout_s=busy_timeout_s)
+    database = connect(url, read_only=read_only, busy_timeout_s=busy_timeout_s, connections=connections)
     try:
         _make_current(database)
     except BaseException:
@@ -186,13 +191,18 @@ def _make_current(database: Database) -> None:
 
 
 def connect(
-    url: str | os.PathLike[str], *, read_only: bool = False, busy_timeout_s: float = BUSY_TIMEOUT_S
+    url: str | os.PathLike[str],
+    *,
+    read_only: bool = False,
+    busy_timeout_s: float = BUSY_TIMEOUT_S,
+    connections: int = CONNECTIONS,
 ) -> Database:
     """Open a store whatever its version is: for `db upgrade` and `db check`. Otherwise as `open_database`."""
     parsed = _parsed(url)
     if parsed.get_backend_name() != "sqlite":
         name = parsed.render_as_string(hide_password=True)
-        return Database(server_engine(parsed, name), name=name, read_only=read_only, busy_timeout_s=busy_timeout_s)
+        engine = server_engine(parsed, name, connections=connections)
+        return Database(engine, name=name, read_only=read_only, busy_timeout_s=busy_timeout_s)
     if parsed.database in (None, "", ":memory:"):
         raise UserError("an embedded store needs a file: a store in memory would forget what it granted", exit_code=1)
     assert parsed.database is not None

@@ -19,6 +19,9 @@ from reconciler.store.notices import State
 from reconciler.store.rows.cycles import LeaseRow
 from reconciler.store.rows.notices import NoticeRow
 
+LONGEST_S = 600.0  # nobody leaves a tenant alone for longer, whatever is due when
+FAR_S = 1.5 * LONGEST_S  # who is to be looked at later than this was put down before the database's clock was set back
+
 
 @dataclass(frozen=True, slots=True)
 class Look:
@@ -35,7 +38,8 @@ def due(
     """Whose time has come and whom nobody has, the longest waiting first. A tenant that was never looked at is due."""
     now = leases.now_s(session) if now_s is None else now_s
     ours = frozenset(tenants)
-    is_called = (col(LeaseRow.look_s) <= now) | (col(LeaseRow.asked) > col(LeaseRow.served))
+    look_s = col(LeaseRow.look_s)
+    is_called = (look_s <= now) | (look_s > now + FAR_S) | (col(LeaseRow.asked) > col(LeaseRow.served))
     query = (
         select(LeaseRow.tenant, LeaseRow.duty, LeaseRow.is_troubled)
         .where(col(LeaseRow.until_s) <= now, is_called)
@@ -76,17 +80,50 @@ def left_over(session: Session, tenant: str) -> str:
     return session.exec(select(LeaseRow.left_over).where(LeaseRow.tenant == tenant)).first() or ""
 
 
-def leave(session: Session, lease: Lease, *, look_s: float, duty: str, is_troubled: bool, left_over: str) -> None:
-    """Say when to look next, for what, and leave what the next one needs. Raises LeaseLost: nothing was left."""
+def leave(
+    session: Session,
+    lease: Lease,
+    *,
+    look_s: float,
+    duty: str,
+    is_troubled: bool,
+    left_over: str,
+    now_s: float | None = None,
+) -> None:
+    """Say when to look next, for what, and leave what the next one needs. Raises LeaseLost: nothing was left.
+
+    It is never later than LONGEST_S from now. Those who had asked for a cycle by then are in what is left,
+    so that a tenant which cannot be served is not due at once again for them.
+    """
     leases.guard(session, lease)
     row = session.exec(
         select(LeaseRow).where(LeaseRow.tenant == lease.tenant, LeaseRow.epoch == lease.epoch).with_for_update()
     ).first()
     if row is None:
         raise LeaseLost(lease)
-    row.look_s, row.duty, row.is_troubled, row.left_over = look_s, duty, is_troubled, left_over
+    soonest_s = min(look_s, (leases.now_s(session) if now_s is None else now_s) + LONGEST_S)
+    row.look_s, row.duty, row.is_troubled, row.left_over = soonest_s, duty, is_troubled, left_over
+    row.served = max(row.served, lease.asked)
     session.add(row)
     session.flush()
+
+
+def put_off(session: Session, tenant: str, *, for_s: float, now_s: float | None = None) -> bool:
+    """Have nobody look at a tenant for so long, because it could not be served; False when somebody has it.
+
+    The epoch moves on, so whoever looks next sees that something was not done, and does a cycle: for those, too, who
+    had asked for one.
+    """
+    now = leases.now_s(session) if now_s is None else now_s
+    row = session.exec(
+        select(LeaseRow).where(LeaseRow.tenant == tenant, col(LeaseRow.until_s) <= now).with_for_update()
+    ).first()
+    if row is None:
+        return False
+    row.look_s, row.is_troubled, row.served, row.epoch = now + for_s, True, row.asked, row.epoch + 1
+    session.add(row)
+    session.flush()
+    return True
 
 
 def to_tell(session: Session, tenants: Collection[str], at: datetime, *, now_s: float | None = None) -> frozenset[str]:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as NoneLeft
 
 from reconciler.errors import StoreUnusable, UserError
 
@@ -81,6 +82,12 @@ def sentences(name: str) -> Iterator[None]:
         if sentence is None:
             raise
         raise StoreUnusable(sentence.format(name=name), exit_code=1) from error
+    except NoneLeft as error:
+        raise StoreUnusable(
+            f"all connections of this process to {name} are in use; do less at a time (--concurrency), or see what "
+            "holds them up",
+            exit_code=1,
+        ) from error
     except sqlite3.DatabaseError as error:
         sentence = _sentence(str(error), False)
         if sentence is None:

@@ -21,7 +21,18 @@ REHEARSED: dict[str, Any] = {"isolation_level": "REPEATABLE READ"}
 
 # A body that thinks for longer was stopped, or its machine is gone; no transaction here waits for the network.
 IDLE_MAX_S = 60.0
-CONNECT_S = 10
+
+# What is asked of libpq (its documentation, section 34.1.2) unless the store's address says otherwise. A network that
+# swallows everything ends a statement after a minute; without this it waits for a quarter of an hour, or for ever.
+LINK = {
+    "connect_timeout": "10",
+    "keepalives_idle": "30",
+    "keepalives_interval": "10",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "60000",
+}
+POOLED = 5  # connections that stay open; more come and go
+CONNECTIONS = 15  # of one process, unless it says otherwise
 
 # A commit is on the disk when it returns (I1), also where the server's own setting lets it be there a little later.
 _TURN = text(
@@ -44,18 +55,27 @@ END $$
 """
 
 
-def server_engine(url: URL, name: str) -> Engine:
+def lively(url: URL) -> URL:
+    """The address of a PostgreSQL with what `LINK` says, where it does not say otherwise itself."""
+    return url.update_query_dict({name: value for name, value in LINK.items() if name not in url.query})
+
+
+def server_engine(url: URL, name: str, *, connections: int = CONNECTIONS) -> Engine:
     """An engine for PostgreSQL. Raises UserError when its driver is not installed; `name` is the store's for people.
+
+    It opens `connections` at most.
 
     Whatever the server's default is, a statement of a write sees what was committed before it began: who waited for a
     turn then finds what its holder wrote.
     """
     try:
         engine = create_engine(
-            url.update_query_dict({"connect_timeout": str(CONNECT_S)}) if "connect_timeout" not in url.query else url,
+            lively(url) if "psycopg" in url.drivername else url,
             pool_pre_ping=True,
             hide_parameters=True,
             isolation_level="READ COMMITTED",
+            pool_size=POOLED,
+            max_overflow=max(0, connections - POOLED),
         )
     except (ArgumentError, ImportError) as error:
         raise UserError(f"{name} needs a database driver that is not installed: {error}", exit_code=1) from None

@@ -7,6 +7,7 @@ there, and the attempt is in the audit log. Every check is made again in the tra
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 from typing import Annotated
 
@@ -16,7 +17,8 @@ from fastapi.responses import RedirectResponse
 from desired_state.text import one_line
 from reconciler.approvals.judge import may_see
 from reconciler.approvals.values import Approval, Assurance, Channel, Code, Decision, Refusal, State, Verdict
-from reconciler.store import approvals
+from reconciler.errors import UserError
+from reconciler.store import approvals, leases
 from reconciler.web.identity import Role
 from reconciler.web.pages import Pages
 from reconciler.web.showing import monthly_cost, show
@@ -117,7 +119,7 @@ def routes(site: Site, pages: Pages) -> APIRouter:
         with site.database.write() as session:
             judged = approvals.decide(session, site.tenant, id, answer, at, tell=site.tell)
         if isinstance(judged, Approval):
-            site.ring()
+            _act_on_it(site)
             return RedirectResponse(f"/approvals/{id}", 303)
         if judged.code is Code.COMMENT:
             return _page(site, pages, who, found, at, fault=judged, typed_reason=reason, status=422)
@@ -146,7 +148,7 @@ def routes(site: Site, pages: Pages) -> APIRouter:
                 approvals.renew(session, site.tenant, id, by=who.actor, reason=why, at=at)
         except ValueError as error:
             return _nothing(pages, who, id, f"{error}.", 409)
-        site.ring()
+        _act_on_it(site)
         return RedirectResponse(f"/approvals/{id}", 303)
 
     @router.post("/approvals/{id}/sign-in")
@@ -162,6 +164,13 @@ def routes(site: Site, pages: Pages) -> APIRouter:
         return begin(site, pages, request, back, prompt="login", max_age=max_age, replaces=who.session.id)
 
     return router
+
+
+def _act_on_it(site: Site) -> None:
+    """Have a cycle see what was answered: whoever does it. The bell is heard in this process only."""
+    with suppress(UserError), site.database.write() as session:  # it is kept; whoever looks next finds it
+        leases.ask(session, site.tenant)
+    site.ring()
 
 
 def _seen(site: Site, who: Visitor, id: str, at: datetime, *, is_new_view: bool = True) -> Approval | None:

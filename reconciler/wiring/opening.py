@@ -18,7 +18,7 @@ from reconciler.store.database import Database
 from reconciler.traces import UNTRACED, Tracer
 from reconciler.wiring.app import PATIENCE, App
 from reconciler.wiring.governing import governed
-from reconciler.wiring.stores import open_store
+from reconciler.wiring.stores import open_store, require_veil
 from reconciler.wiring.systems import systems
 
 
@@ -40,6 +40,7 @@ def open_app(
     `database` is a store that is open already and stays so: of a worker, for all its tenants.
     """
     tenant = settings.tenants[name]
+    require_veil(settings, name)
     own = open_store(settings) if database is None else database
     store = own.of(name)
     try:

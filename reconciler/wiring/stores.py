@@ -6,6 +6,7 @@ from reconciler.config import Settings
 from reconciler.errors import UserError
 from reconciler.store.database import Database, connect, open_database
 from reconciler.store.persons import VEIL, Veils
+from reconciler.store.server import CONNECTIONS
 from reconciler.wiring.keys import persons_veil
 
 
@@ -21,16 +22,26 @@ def pick_tenant(settings: Settings, name: str | None) -> str:
     return name
 
 
-def open_store(settings: Settings) -> Database:
-    """The store, migrated when it is the embedded one. Raises UserError."""
+def open_store(settings: Settings, *, connections: int = CONNECTIONS) -> Database:
+    """The store, migrated when it is the embedded one; a server gives `connections` at most. Raises UserError."""
     url = settings.store.read_url()
-    database = open_database(url.get_secret_value() if url is not None else settings.state_dir / "reconciler.db")
+    place = url.get_secret_value() if url is not None else settings.state_dir / "reconciler.db"
+    database = open_database(place, connections=connections)
     if settings.audit.persons == "pseudonym":
-        veils = Veils(lambda tenant: persons_veil(settings, tenant))
-        for tenant in settings.tenants:  # a key that cannot be used is found now, not in the middle of a cycle
-            veils[tenant]
-        database.info[VEIL] = veils
+        database.info[VEIL] = Veils(lambda tenant: persons_veil(settings, tenant))
     return database
+
+
+def require_veil(settings: Settings, tenant: str) -> None:
+    """Return when the persons of a tenant can be put behind signs, or need not be.
+
+    A key that cannot be used is found before a cycle, not in the middle of it, and is of no other tenant's concern.
+
+    Raises:
+        UserError: its key cannot be used.
+    """
+    if settings.audit.persons == "pseudonym":
+        persons_veil(settings, tenant)
 
 
 def connect_store(settings: Settings, *, read_only: bool = False) -> Database:

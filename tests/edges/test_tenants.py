@@ -13,6 +13,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from reconciler.cli.main import run as command
 from reconciler.config import load
 from reconciler.config.sharing import shared
+from reconciler.errors import UserError
+from reconciler.wiring import open_app, open_store
 from reconciler.wiring.keys import signer
 
 TWO = """
@@ -153,3 +155,20 @@ def test_a_secret_that_is_not_there_is_told_and_nothing_is_written(config, run):
     assert "nothing was written: " in found.stderr
     assert "absent" in found.stderr
     assert config.read_text("utf-8") == TWO
+
+
+def test_a_key_of_one_tenant_that_cannot_be_used_is_that_tenants_trouble_alone(config, run):
+    (config.parent / "short").write_bytes(b"too short")
+    config.write_text(TWO + '[tenants.alpha.keys]\npersons_file = "short"\n[audit]\npersons = "pseudonym"\n', "utf-8")
+    settings = load(config, {"RECONCILER_STATE_DIR": str(config.parent / "var")})
+
+    assert run("list").exit_code == 0
+    assert run("check", "beta").exit_code == 0
+    with open_store(settings) as database:
+        with open_app(settings, "beta", database=database) as app:
+            assert app.name == "beta"
+        with (
+            pytest.raises(UserError, match=r"tenants\.alpha\.keys\.persons_file: .* has to hold 32 random bytes"),
+            open_app(settings, "alpha", database=database),
+        ):
+            pytest.fail("its persons would stand in the log as they are")

@@ -6,6 +6,7 @@ request of whoever serves it: there a worker dies, or stands still while another
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from reconciler.clock import ManualClock
 from reconciler.config import Settings, load
 from reconciler.daemon import Wishes
 from reconciler.fleet.turns import Turns
+from reconciler.metrics import UNCOUNTED, Meter
 from reconciler.sandbox import hosts
 from reconciler.sandbox.transport import SandboxTransport
 from reconciler.store import looks
@@ -98,25 +100,30 @@ class Fleet:
     clock: ManualClock
     said: list[str] = field(default_factory=list)
     held: ExitStack = field(default_factory=ExitStack)
+    back_s: float = 0.0  # by so much the store's clock was set back
+    meter: Meter = UNCOUNTED
 
     def worker(self, name: str, *, kept_max: int = 64, turn_s: float = 60.0) -> Turns:
         """A new worker of all customers."""
         wishes = Wishes()
         self.held.callback(wishes.close)
         turns = Turns(
-            lambda tenant: self._open(name, tenant),
+            lambda tenant: self.open(name, tenant),
             into(self.said),
             wishes,
             self.clock,
             turn_s,
             kept_max,
             lambda _session: self.now_s(),
+            self.database,
+            frozenset(self.customers),
+            random.Random(name),
         )
         self.held.callback(turns.close)
         return turns
 
     @contextmanager
-    def _open(self, worker: str, tenant: str) -> Iterator[App]:
+    def open(self, worker: str, tenant: str) -> Iterator[App]:
         customer = self.customers[tenant]
         with (
             make_http(customer.transport(worker)) as graph,
@@ -135,11 +142,13 @@ class Fleet:
                 servicenow_http=desk,
                 servicenow_user=hosts.SERVICENOW_USER,
             )
-            yield App(tenant, customer.settings, customer.settings.tenants[tenant], reached, self.database)
+            yield App(
+                tenant, customer.settings, customer.settings.tenants[tenant], reached, self.database, meter=self.meter
+            )
 
     def now_s(self) -> float:
         """The seconds of the store's clock."""
-        return self.clock.now().timestamp()
+        return self.clock.now().timestamp() - self.back_s
 
     def due(self) -> tuple[Look, ...]:
         """Whom somebody has to look at now."""

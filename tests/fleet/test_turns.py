@@ -5,17 +5,25 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import httpx
 import pytest
 
+from reconciler.errors import UserError
 from reconciler.fleet.turns import Turn
+from reconciler.health import CONDITIONS
+from reconciler.metrics import Meter
+from reconciler.metrics.series import CONDITION
 from reconciler.store import leases, looks
 from reconciler.store.database import Database
+from reconciler.wiring import App
 from tests.fleet.make_fleet import Fleet, Killed, a_fleet, is_write
-from tests.make_database import ENGINES, SERVER, a_database, a_place
+from tests.make_database import EMBEDDED, ENGINES, SERVER, a_database, a_place
+from tests.make_metrics import a_registry
 
 SEED = 38
 
@@ -217,3 +225,152 @@ def test_a_worker_that_stops_leaves_its_tenant_to_others_at_once(database, tmp_p
         assert second.take("t0") is Turn.DONE
         fleet.settle(second)
     assert ends_as(fleet, alone())
+
+
+# --- what cannot be served ------------------------------------------------------------------------------------------
+
+embedded = pytest.mark.parametrize("engine", [EMBEDDED])  # nothing of it hangs on the engine
+
+
+class Door:
+    """Opens a customer for a worker, or raises what is wrong with it."""
+
+    def __init__(self, fleet: Fleet, wrong: Exception | None) -> None:
+        self._fleet, self.wrong = fleet, wrong
+
+    def __call__(self, tenant: str) -> AbstractContextManager[App]:
+        if self.wrong is not None:
+            raise self.wrong
+        return self._fleet.open("a", tenant)
+
+
+def ask(fleet: Fleet, tenant: str) -> None:
+    with fleet.database.write() as session:
+        leases.ask(session, tenant)
+
+
+@embedded
+def test_a_tenant_that_cannot_be_opened_is_put_off_and_told_of_once(database, tmp_path):
+    with a_fleet(database, tmp_path, SEED) as fleet:
+        door = Door(fleet, UserError("no key"))
+        worker = replace(fleet.worker("a"), open=door)
+        ask(fleet, "t0")
+
+        for _ in range(3):
+            assert [look.tenant for look in fleet.due()] == ["t0"]
+            assert worker.take("t0") is Turn.FAILED
+            assert fleet.due() == ()
+            fleet.wait(2)
+
+        assert len([line for line in fleet.said if "could not be opened" in line]) == 1
+        door.wrong = None
+        assert worker.take("t0") is Turn.DONE
+        assert fleet.customers["t0"].requests
+        assert any("condition=configuration" in line and "after=" in line for line in fleet.said)
+        worker.close()
+
+
+@embedded
+def test_a_defect_is_raised_and_its_tenant_put_off(database, tmp_path):
+    with a_fleet(database, tmp_path, SEED) as fleet:
+        worker = replace(fleet.worker("a"), open=Door(fleet, ZeroDivisionError()))
+
+        with pytest.raises(ZeroDivisionError):
+            worker.take("t0")
+
+        assert fleet.due() == ()
+        assert any("tenant=t0" in line and "ZeroDivisionError" in line for line in fleet.said)
+        fleet.wait(2)
+        assert [look.tenant for look in fleet.due()] == ["t0"]
+
+
+@embedded
+def test_a_tenant_of_another_configuration_is_left_to_its_workers(database, tmp_path):
+    with a_fleet(database, tmp_path, SEED) as fleet:
+        looks_before = fleet.due()
+
+        assert fleet.worker("a").take("elsewhere") is Turn.FOREIGN
+        assert replace(fleet.worker("a"), ours={"t1"}).take("t0") is Turn.FOREIGN
+
+        assert fleet.due() == looks_before
+    assert fleet.said == []
+
+
+@embedded
+def test_a_tenant_that_was_asked_for_and_fails_is_not_due_at_once_again(database, tmp_path):
+    with a_fleet(database, tmp_path, SEED) as fleet:
+        customer, worker = fleet.customers["t0"], fleet.worker("a")
+        fleet.settle(worker)
+        worker.take("t0")
+
+        def refuse(_worker: str, request: httpx.Request) -> None:
+            raise httpx.ConnectError("connection refused", request=request)
+
+        customer.before = refuse
+        ask(fleet, "t0")
+        worker.take("t0")
+        assert fleet.due() == ()
+
+        customer.before = lambda _worker, _request: None
+        fleet.wait(0.6)  # longer than the first wait after a failure, and shorter than any interval
+        before = customer.requests
+        assert [look.tenant for look in fleet.due()] == ["t0"]
+        worker.take("t0")
+        assert customer.requests > before
+        assert any("answers again" in line for line in fleet.said)
+
+
+@embedded
+def test_what_is_wrong_is_said_once_however_few_tenants_stay_open(database, tmp_path):
+    with a_fleet(database, tmp_path, SEED, SEED + 1) as fleet:
+        fleet.meter = Meter(a_registry(*fleet.customers))
+        worker = fleet.worker("a", kept_max=1)
+
+        def refuse(_worker: str, request: httpx.Request) -> None:
+            raise httpx.ConnectError("connection refused", request=request)
+
+        fleet.customers["t0"].before = refuse
+        for _ in range(3):
+            worker.take("t0")
+            worker.take("t1")
+            fleet.wait(20)
+
+        assert len([line for line in fleet.said if "condition=" in line]) == 1
+        registry = fleet.meter.registry
+        assert registry is not None
+        wrong = {
+            name: sum(registry.value(CONDITION, tenant=name, condition=c) or 0 for c in CONDITIONS)
+            for name in fleet.customers
+        }
+        assert wrong == {"t0": 1, "t1": 0}
+
+
+@embedded
+def test_a_clock_of_the_store_that_is_set_back_delays_nothing_for_long(database, tmp_path):
+    with a_fleet(database, tmp_path, SEED) as fleet:
+        worker = fleet.worker("a")
+        fleet.settle(worker)
+        worker.take("t0")
+
+        fleet.back_s = 86_400.0
+        assert [look.tenant for look in fleet.due()] == ["t0"]
+        worker.take("t0")
+        assert fleet.due() == ()
+        before = fleet.customers["t0"].requests
+        fleet.wait(10)
+        worker.take("t0")
+
+        assert fleet.customers["t0"].requests > before
+
+
+@embedded
+def test_a_service_beside_the_workers_leaves_their_cycles_to_them(database, tmp_path):
+    with a_fleet(database, tmp_path, SEED) as fleet:
+        assert fleet.worker("a").take("t0") is Turn.DONE
+
+        with database.write() as session:
+            found = leases.claim_due(session, "t0", "service", ttl_s=60)
+
+        every_s = fleet.customers["t0"].settings.schedule.every.total_seconds()
+        assert isinstance(found, leases.NotDue)
+        assert found.in_s > 0.9 * every_s + 20

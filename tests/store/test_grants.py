@@ -79,7 +79,7 @@ def test_only_the_owner_removes_a_sealed_segment(service, owner):
 
 def test_the_owner_alone_erases_a_person(service, owner):
     for database in (service, owner):
-        database.info[persons.VEIL] = Veil(b"v" * 32, os.urandom)
+        database.info[persons.VEIL] = persons.Veils(lambda _: Veil(b"v" * 32, os.urandom))
     tell(service, "ada@contoso.example")
 
     with pytest.raises(UserError, match="may not do that"), service.write() as session:

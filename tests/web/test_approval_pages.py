@@ -10,7 +10,7 @@ from datetime import timedelta
 from desired_state.model import LineKey
 from reconciler.approvals.machine import move
 from reconciler.approvals.values import Assurance, Channel, Delegation, State, Verdict
-from reconciler.store import approvals, delegations
+from reconciler.store import approvals, delegations, leases
 from reconciler.web.app import create_app
 from reconciler.web.visits import SESSION_COOKIE
 from tests.web.make_web import HOSTILE, ID, OURS, TENANT, shown
@@ -133,10 +133,14 @@ def test_an_answer_that_is_kept_wakes_the_service_and_one_that_is_not_does_not(p
     pages.ask()
     browser = pages.signed_in()
 
+    def is_asked() -> bool:
+        with pages.database.read() as session:
+            return leases.is_asked(session, TENANT)
+
     assert browser.decide(digest="e" * 64).status_code == 409
-    assert rung == []
+    assert (rung, is_asked()) == ([], False)
     assert browser.decide().status_code == 303
-    assert rung == [True]
+    assert (rung, is_asked()) == ([True], True)  # a worker elsewhere hears no bell
 
 
 def test_a_double_click_counts_once(pages):

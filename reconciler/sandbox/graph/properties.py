@@ -228,8 +228,10 @@ class Properties:
         return [{"capabilityStatus": c, "provisioningStatus": p, "service": service} for service, c, p in seen]
 
     def licence_details(self, user: User, sku: Sku) -> list[dict[str, Any]]:
-        """servicePlans of one licence of one user, who may be the one that a replica which lags behind remembers: there a
-        plan that was put into the SKU meanwhile is not in it yet."""
+        """servicePlans of one licence of one user.
+
+        A replica that lags behind remembers another one: a plan that was put into the SKU meanwhile is not there yet.
+        """
         enabled = enabled_plans(user.assignments, self._store.skus)
         return [
             {
