@@ -54,7 +54,8 @@ def an_owed_answer(key: str = "key-1", **changes: Any) -> Answer:
 
 # --- strategies ---------------------------------------------------------------------------------------------
 
-words = st.text(max_size=8)
+# Any but U+0000, which PostgreSQL keeps in no text and the store there as U+FFFD: told apart in test_memory.
+words = st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=8)
 maybe = st.none() | words
 instants = st.datetimes(min_value=datetime(1980, 1, 1), max_value=datetime(2100, 1, 1), timezones=st.just(UTC))
 money = st.none() | st.decimals(allow_nan=False, allow_infinity=False, places=2, min_value=0, max_value=10**9)
