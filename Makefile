@@ -65,12 +65,11 @@ check: install
 	$(BIN)/lint-imports
 	@! grep -n '://' requirements-*.lock || (echo 'a lock file names a host' >&2; exit 1)
 
-# What needs many days of Contoso: hostile texts, bad days, a cycle killed at every request; and workers that are killed.
-# Many minutes. CI takes every
+# What needs many days of Contoso: hostile texts, bad days, a cycle killed at every request. Many minutes. CI takes every
 # third request: SHARE=3.
 SHARE ?= 1
 endure: install
-	EVERY_REQUEST=$(SHARE) EVERY_SEED=0 $(BIN)/python -m pytest tests/simulation tests/fleet -m long -n 2 --dist worksteal
+	EVERY_REQUEST=$(SHARE) EVERY_SEED=0 $(BIN)/python -m pytest tests/simulation -m long -n 2 --dist worksteal
 
 # The service as a process over the sandbox's TLS ports: virtual hours with faults, outages and kill -9. Two weeks take
 # about half an hour; CI takes HOURS=6 with two of them on one store. SPEED, KILLS and SEED may be set too.
