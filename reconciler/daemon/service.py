@@ -15,19 +15,18 @@ from typing import cast
 
 import schedule
 
-from desired_state.model import UserId
 from reconciler import health as words
 from reconciler.clients.wire import Counts
 from reconciler.clock import Clock, SystemClock
+from reconciler.daemon.hearing import Hearing
 from reconciler.daemon.memory import Memory
 from reconciler.daemon.timetable import Duty, Timetable, stepped
 from reconciler.daemon.waits import Stoppable
 from reconciler.daemon.wishes import Stopping, Wishes
-from reconciler.errors import ClockWrong, Forbidden, Rejected, RemoteError, StoreUnusable, UserError
+from reconciler.errors import ClockWrong, RemoteError, StoreUnusable, UserError
 from reconciler.health import Health, condition_of
 from reconciler.holding import Hold, NotDue, TenantBusy
 from reconciler.logs import Log
-from reconciler.loop.moved import Moves, News
 from reconciler.loop.observe import Pace, Scope
 from reconciler.metrics.counting import cycle_result
 from reconciler.once import CycleLost, once
@@ -60,14 +59,12 @@ class Service:
     hold: Hold | None = None  # of a fleet: the tenant is held around everything that is due, not around a cycle
     rng: random.Random = field(default_factory=random.SystemRandom)
     table: Timetable = field(init=False)
+    hearing: Hearing = field(init=False)
     _answers: str = field(default="", init=False)  # of people, when the last cycle began
     _scans: int = field(default=0, init=False)
     _seen: tuple[datetime, float] = field(init=False)  # clock and stopwatch at the last look
     _moved: tuple[datetime, float] = field(init=False)  # the clock when it was last seen to go, and when that was
     _last: App | None = field(default=None, init=False)  # of the last cycle, with the ids that it asked for
-    _moves: Moves = field(init=False)
-    _slice_s: float = field(init=False)  # when the last page of the scan in slices was read
-    _news: News = field(default_factory=News, init=False)
 
     def __post_init__(self) -> None:
         self.health = self.health or Health(self.log, self.wall.monotonic)
@@ -75,8 +72,7 @@ class Service:
         after = self.app.settings.schedule.first_cycle_after
         first_after_s = after.total_seconds() * self._pace() if after is not None else 0.0
         self.table = Timetable.starting(self._intervals(), self._now_s(), first_after_s=first_after_s)
-        self._moves = Moves(self.app.database, self.app.name)
-        self._slice_s = self._now_s()
+        self.hearing = Hearing(self.app.database, self.app.name, self._now_s())
         self._seen = self.app.clock.now(), self._now_s()
         self._moved = self._seen[0], self.wall.monotonic()
         self.tell_conditions()
@@ -122,7 +118,9 @@ class Service:
         while not self.wishes.is_stopping:
             duty = self.table.due(self._now_s(), self.app.clock.now())
             if duty is None:
-                break
+                if not self._scan_on():
+                    return
+                continue  # in the same turn: who was heard of is in this process's mind alone
             try:
                 self._do(duty)
             except Exception as error:  # what no duty foresees; the loop goes on all the same
@@ -130,7 +128,6 @@ class Service:
             self._pulse.beat()
             if for_s is not None and self.wall.monotonic() - began_s >= for_s:
                 return
-        self._scan_on()
 
     def remember(self, epoch: int) -> Memory:
         """What the next cycle has to know of this one, whoever does it; under the lease of this epoch."""
@@ -185,7 +182,7 @@ class Service:
         self._pulse.state(words.CYCLE, at)
         fresh = self._fresh()
         next_in_s = self.app.settings.schedule.every.total_seconds()
-        moved = self._moves.people
+        moved = self.hearing.people
         try:
             answers = self._answered()
             report = once(
@@ -208,7 +205,7 @@ class Service:
             return None
         self.app.own_meter.cycle_ended(cycle_result(report), self.wall.monotonic() - began)
         self._answers, self._last = answers, fresh
-        self._have_read(moved, duty)
+        self.hearing.have_read(moved, self.app.clock.now(), is_full=duty is Duty.FULL)
         self._ended(duty, report, at, self._now_s() - began_s)
         return report
 
@@ -292,8 +289,8 @@ class Service:
         """Whether a ticket or a person has moved. What they say now, the cycle reads."""
         app = self._last or self._fresh()
         try:
-            is_news = self._news.ask(app.deps().reader)
-            is_known = self._ask_who_moved(app)
+            is_news = self.hearing.is_news(app.deps().reader)
+            is_known = self.hearing.ask(app)
         except Stopping:
             raise
         except Exception as error:
@@ -304,38 +301,26 @@ class Service:
         if not is_known:
             self.log("the directory forgot what it told us of its users: all of them are scanned")
             self.table = self.table.wanted(Duty.FULL, self._now_s())
-        elif is_news or self._moves.people:
+        elif is_news or self.hearing.people:
             self.table = self.table.called()
 
-    def _scan_on(self) -> None:
-        """Read a page of all users when one is due; whoever it shows otherwise than desired is read by name."""
-        rolling, now_s = self.app.kept.observed, self._now_s()
-        every_s = rolling.every_s(self._intervals()[Duty.FULL])
-        is_quiet = self.wishes.is_stopping or self._pulse.pulse().state == words.STANDBY
-        if every_s is None or is_quiet or now_s < max(self._slice_s + every_s, self.table.closed_until_s):
-            return
-        self._slice_s = now_s
+    def _scan_on(self) -> bool:
+        """Read a page of all users when one is due; whether a cycle is wanted for somebody whom the pass shows."""
+        if self.wishes.is_stopping or self._pulse.pulse().state == words.STANDBY:
+            return False
+        full_s, not_before_s = self._intervals()[Duty.FULL], self.table.closed_until_s
         try:
-            result = rolling.slice((self._last or self.app).graph)
-            if result is not None and self._moves.add(result.candidates):
-                self.table = self.table.called()
+            is_wanted = self.hearing.scan_on(
+                self._last or self.app, self._now_s(), full_s=full_s, not_before_s=not_before_s
+            )
         except (RemoteError, StoreUnusable):  # the next full scan is done whole
-            return
+            return False
         except Exception as error:
             self._failed(Duty.PULL, error)
-
-    def _ask_who_moved(self, app: App) -> bool:
-        """False when only a full scan can tell. A directory that refuses the question is asked no less by scans."""
-        try:
-            return self._moves.ask(app.graph, app.systems.tenant_id)
-        except (Rejected, Forbidden):
-            return True
-
-    def _have_read(self, people: frozenset[UserId], duty: Duty) -> None:
-        try:
-            self._moves.read(people, self.app.clock.now(), is_full=duty is Duty.FULL)
-        except StoreUnusable:  # the next cycle says so, and they are told of again
-            return
+            return False
+        if is_wanted:
+            self.table = self.table.called()
+        return is_wanted
 
     def attend(self) -> None:
         """Between cycles: see whether somebody has answered or wants a cycle, and tell what is owed."""
@@ -391,7 +376,7 @@ class Service:
             return
         fresh.kept.budgets.update(self.app.kept.budgets)  # whoever wants to be left alone still does
         self.app, self._last = self._own(fresh), None
-        self._moves.database = self.app.database
+        self.hearing.use(self.app.database)
         self.table = self.table.paced(self._intervals(), self._now_s()).called()
         self._pulse.good(words.CONFIGURATION, self._at())
         self.log("the configuration was read again and is in use")

@@ -16,7 +16,7 @@ from reconciler.backoff import delay
 from reconciler.clock import Clock
 from reconciler.daemon import Wishes
 from reconciler.errors import UserError
-from reconciler.fleet.queue import CONTROL, DEAD_AFTER_S, HEARTBEAT_S, PROMPT, TROUBLED, Crew, build
+from reconciler.fleet.queue import CONTROL, DEAD_AFTER_S, HEARTBEAT_S, NOTICES, PROMPT, TROUBLED, Crew, build
 from reconciler.fleet.turns import Turns
 from reconciler.health import Health
 from reconciler.store import looks
@@ -25,7 +25,6 @@ from reconciler.store.looks import Look
 
 LOOK_S = 0.2  # how soon a stop is seen
 STALLED_AFTER_S = 60.0
-NOTICES = "notices"
 SHARE = 4  # of so many places, one is for tenants that are slow or failing
 
 

@@ -10,6 +10,7 @@ from reconciler.daemon import Service
 from reconciler.daemon.timetable import Duty
 from reconciler.loop.observe import Pace, Scope
 from reconciler.once import once
+from reconciler.store import lines
 from tests.daemon.make_service import GRAPH, Network
 from tests.make_logs import into
 from tests.simulation.make_day import a_day
@@ -74,25 +75,47 @@ def test_a_page_now_and_then_shows_what_delta_does_not_tell(settled):
     once(day.app, Scope(pace=Pace.SCAN))
     once(day.app, Scope(pace=Pace.QUICK))
     service = Service(day.app, into([]))
-    service._slice_s = -1e9
+    service.hearing.sliced_s = -1e9
     asked = network.asked[GRAPH]
     service._scan_on()
     assert (network.asked[GRAPH], service.table.is_called) == (asked + 1, True)  # who is in trouble is looked at again
-    known, service.table = service._moves.people, service.table.done(Duty.QUICK, 0.0, 0.5)
+    known, service.table = service.hearing.people, service.table.done(Duty.QUICK, 0.0, 0.5)
 
     victim = [o for o in customer.orders if o.product == "power-bi-pro" and not o.days][-1]
     user = day.world.directory.user(victim.upn).user_id
     day.world.directory.withdraw(user, PRODUCTS[victim.product])
     day.wait(10)
     service._scan_on()
-    assert user not in service._moves.people  # not before it is due again
-    service._slice_s = -1e9
+    assert user not in service.hearing.people  # not before it is due again
+    service.hearing.sliced_s = -1e9
     service._scan_on()
 
-    assert service._moves.people == known | {user}
+    assert service.hearing.people == known | {user}
     assert service.table.is_called
-    found = once(day.app, Scope(pace=Pace.QUICK, moved=service._moves.people))
+    found = once(day.app, Scope(pace=Pace.QUICK, moved=service.hearing.people))
     assert victim.number in {e.state.key.ticket for e in found.endings}
+
+
+def test_whom_a_page_shows_is_read_in_the_same_turn(settled):
+    customer, day, _ = settled
+    once(day.app, Scope(pace=Pace.SCAN))
+    said: list[str] = []
+    service = Service(day.app, into(said))
+    victim = [o for o in customer.orders if o.product == "power-bi-pro" and not o.days][-1]
+    user = day.world.directory.user(victim.upn).user_id
+    day.world.directory.withdraw(user, PRODUCTS[victim.product])
+    day.wait(10)
+    for duty in (Duty.FULL, Duty.NOTICES, Duty.CHECKPOINT):
+        service.table = service.table.done(duty, service._now_s(), 0.5)
+    service.hearing.sliced_s = -1e9
+
+    service.work_off()
+
+    assert any(line.startswith("cycle ended") for line in said)
+    assert service.hearing.people == frozenset()
+    with day.app.database.read() as session:
+        phases = {key.ticket: state.phase.value for key, state in lines.load(session, day.app.name).items()}
+    assert phases[victim.number] == "drifted"
 
 
 def test_a_ticket_that_moves_wakes_its_line(settled):

@@ -1,0 +1,66 @@
+"""What a service hears between cycles: who and which tickets moved, and what the scan in slices shows. Hints only.
+
+Whoever is heard of is kept in mind until a cycle has read them by name; a process that dies hears of them again.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from desired_state.model import UserId
+from reconciler.errors import Forbidden, Rejected, StoreUnusable
+from reconciler.loop.moved import Moves, News
+from reconciler.loop.pull import Reader
+from reconciler.store.database import Database
+from reconciler.wiring import App
+
+
+class Hearing:
+    """One tenant's. `sliced_s` is when the last page of the scan in slices was read, on the service's stopwatch."""
+
+    def __init__(self, database: Database, tenant: str, now_s: float) -> None:
+        self._moves, self._news = Moves(database, tenant), News()
+        self.sliced_s = now_s
+
+    @property
+    def people(self) -> frozenset[UserId]:
+        """Those who moved, and whom no cycle has read since."""
+        return self._moves.people
+
+    def use(self, database: Database) -> None:
+        """Go on with another connection to the store."""
+        self._moves.database = database
+
+    def is_news(self, reader: Reader) -> bool:
+        """Whether a cycle has tickets to read. Raises RemoteError when it could not be asked."""
+        return self._news.ask(reader)
+
+    def ask(self, app: App) -> bool:
+        """Who moved since the last time. False when only a full scan can tell.
+
+        A directory that refuses the question is asked no less by scans. Raises RemoteError when it could not be asked.
+        """
+        try:
+            return self._moves.ask(app.graph, app.systems.tenant_id)
+        except (Rejected, Forbidden):
+            return True
+
+    def scan_on(self, app: App, now_s: float, *, full_s: float, not_before_s: float) -> bool:
+        """Read a page of all users when one is due; whether the pass that it ends shows somebody who has to be read.
+
+        `full_s`: seconds between two full scans. Raises RemoteError, StoreUnusable: the next full scan is done whole.
+        """
+        rolling = app.kept.observed
+        every_s = rolling.every_s(full_s)
+        if every_s is None or now_s < max(self.sliced_s + every_s, not_before_s):
+            return False
+        self.sliced_s = now_s
+        result = rolling.slice(app.graph)
+        return result is not None and self._moves.add(result.candidates)
+
+    def have_read(self, people: frozenset[UserId], at: datetime, *, is_full: bool) -> None:
+        """A cycle has read these people."""
+        try:
+            self._moves.read(people, at, is_full=is_full)
+        except StoreUnusable:  # the next cycle says so, and they are told of again
+            return
