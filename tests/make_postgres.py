@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import pytest
 
 from reconciler.store.database import connect
 
@@ -193,6 +194,19 @@ def a_server(**settings: str) -> Server:
     with server.connect(TEMPLATE) as connection:
         server.shape.extend(connection.execute(SHAPE).fetchall())
     return server
+
+
+@contextmanager
+def an_own_server() -> Iterator[Server]:
+    """A server that whoever has it may stop and start, for a block. Where none can run, the test is skipped."""
+    try:
+        server = a_server()
+    except NoServer as error:
+        pytest.skip(str(error))
+    try:
+        yield server
+    finally:
+        server.stop()
 
 
 def _programs() -> Path:

@@ -10,17 +10,13 @@ import pytest
 
 from reconciler.store import journal
 from tests.daemon.make_service import Served, a_service
-from tests.make_postgres import NoServer, Server, a_server
+from tests.make_postgres import Server, an_own_server
 
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    try:
-        found = a_server()
-    except NoServer as error:
-        pytest.skip(str(error))
-    yield found
-    found.stop()
+    with an_own_server() as found:
+        yield found
 
 
 @pytest.fixture

@@ -16,7 +16,6 @@ from pathlib import Path
 import httpx
 from sqlalchemy import text
 
-from reconciler.clients.auth import Basic, ClientSecret
 from reconciler.clients.wire import make_http
 from reconciler.clock import ManualClock
 from reconciler.config import Settings, load
@@ -29,8 +28,8 @@ from reconciler.store import looks
 from reconciler.store.database import Database
 from reconciler.store.looks import Look
 from reconciler.wiring import App
-from reconciler.wiring.systems import Systems
 from tests.make_logs import into
+from tests.make_systems import systems_of
 from tests.simulation.make_day import READS_BY_POST
 from tests.simulation.make_tenant import Made, made
 
@@ -129,19 +128,7 @@ class Fleet:
             make_http(customer.transport(worker)) as graph,
             make_http(customer.transport(worker)) as desk,
         ):
-            reached = Systems(
-                clock=customer.made.world.clock,
-                graph_base=f"{hosts.GRAPH_URL}/v1.0",
-                authority=hosts.LOGIN_URL,
-                servicenow_base=hosts.SERVICENOW_URL,
-                tenant_id=hosts.TENANT_ID,
-                client_id=hosts.CLIENT_ID,
-                credential=lambda: ClientSecret(hosts.CLIENT_SECRET),
-                servicenow_tokens=lambda _: Basic(hosts.SERVICENOW_USER, hosts.SERVICENOW_PASSWORD),
-                graph_http=graph,
-                servicenow_http=desk,
-                servicenow_user=hosts.SERVICENOW_USER,
-            )
+            reached = systems_of(customer.made.world.clock, graph, desk)
             yield App(
                 tenant, customer.settings, customer.settings.tenants[tenant], reached, self.database, meter=self.meter
             )

@@ -31,7 +31,7 @@ from reconciler.store.looks import Look
 from reconciler.store.server import LINK
 from tests.make_database import a_database
 from tests.make_logs import into
-from tests.make_postgres import NoServer, Server, a_server
+from tests.make_postgres import Server, an_own_server
 
 PATIENCE_S = 60.0
 
@@ -39,12 +39,8 @@ PATIENCE_S = 60.0
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
     """One of its own: procrastinate's tables stay, and the server is stopped and started."""
-    try:
-        found = a_server()
-    except NoServer as error:
-        pytest.skip(str(error))
-    yield found
-    found.stop()
+    with an_own_server() as found:
+        yield found
 
 
 @pytest.fixture

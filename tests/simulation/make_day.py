@@ -22,7 +22,6 @@ import httpx
 from sqlalchemy import text
 
 from desired_state.model import LineKey, SkuId, UserId
-from reconciler.clients.auth import Basic, ClientSecret
 from reconciler.clients.wire import make_http
 from reconciler.config import load
 from reconciler.errors import RemoteError
@@ -36,9 +35,10 @@ from reconciler.sandbox.stories import contoso, history
 from reconciler.sandbox.transport import SandboxTransport
 from reconciler.sandbox.world import World
 from reconciler.store.database import BUSY_TIMEOUT_S, Database
-from reconciler.wiring import App, Systems
+from reconciler.wiring import App
 from tests.make_database import Place, a_database
 from tests.make_folder import Folder, folder_of, put
+from tests.make_systems import systems_of
 
 TENANT = "contoso"
 MARK = re.compile(r"\[m365r:([A-Za-z0-9:._-]+)\]")
@@ -190,20 +190,10 @@ def a_day(
             service.login.apps[hosts.CLIENT_ID] = ours._replace(roles=tuple(filter(may, ours.roles)))
             return held.enter_context(make_http(watch.wrap(service)))
 
-        reached = Systems(
-            clock=world.clock,
-            graph_base=served.graph if served is not None else f"{hosts.GRAPH_URL}/v1.0",
-            authority=served.login if served is not None else hosts.LOGIN_URL,
-            servicenow_base=served.servicenow if served is not None else hosts.SERVICENOW_URL,
-            tenant_id=hosts.TENANT_ID,
-            client_id=hosts.CLIENT_ID,
-            credential=lambda: ClientSecret(hosts.CLIENT_SECRET),
-            servicenow_tokens=lambda _: Basic(hosts.SERVICENOW_USER, hosts.SERVICENOW_PASSWORD),
-            graph_http=http(),
-            servicenow_http=http(),
-            servicenow_user=hosts.SERVICENOW_USER,
-            past=lambda: past_of(world),
-        )
+        places = {}
+        if served is not None:
+            places = {"graph_base": served.graph, "authority": served.login, "servicenow_base": served.servicenow}
+        reached = systems_of(world.clock, http(), http(), past=lambda: past_of(world), **places)
         yield Day(world, App(TENANT, settings, settings.tenants[TENANT], reached, database), watch)
 
 

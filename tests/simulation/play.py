@@ -14,7 +14,6 @@ from pathlib import Path
 
 import httpx
 
-from reconciler.clients.auth import Basic, ClientSecret
 from reconciler.clients.wire import make_http
 from reconciler.config import Settings, load
 from reconciler.errors import RemoteError, UserError
@@ -22,13 +21,13 @@ from reconciler.holding import NEED_S, TTL_S
 from reconciler.loop.observe import Pace, Scope
 from reconciler.once import CycleLost, once
 from reconciler.report import CycleReport
-from reconciler.sandbox import hosts
 from reconciler.sandbox.faults import FaultRule
 from reconciler.sandbox.transport import SandboxTransport
 from reconciler.store import journal
 from reconciler.store.database import Database, row_counts
-from reconciler.wiring import App, Systems
+from reconciler.wiring import App
 from tests.make_database import a_database
+from tests.make_systems import systems_of
 from tests.simulation.make_events import Others
 from tests.simulation.make_tenant import Made, made
 from tests.simulation.make_weather import ANYWHERE, AT_SERVICENOW, DENIED
@@ -117,20 +116,8 @@ class Game:
         self.app = self._app()
 
     def _app(self) -> App:
-        reached = Systems(
-            clock=self.world.clock,
-            graph_base=f"{hosts.GRAPH_URL}/v1.0",
-            authority=hosts.LOGIN_URL,
-            servicenow_base=hosts.SERVICENOW_URL,
-            tenant_id=hosts.TENANT_ID,
-            client_id=hosts.CLIENT_ID,
-            credential=lambda: ClientSecret(hosts.CLIENT_SECRET),
-            servicenow_tokens=lambda _: Basic(hosts.SERVICENOW_USER, hosts.SERVICENOW_PASSWORD),
-            graph_http=self._http[0],
-            servicenow_http=self._http[1],
-            servicenow_user=hosts.SERVICENOW_USER,
-            random_bytes=self.chance.randbytes,
-        )
+        http = self._http
+        reached = systems_of(self.world.clock, http[0], http[1], random_bytes=self.chance.randbytes)
         return App(TENANT, self.settings, self.settings.tenants[TENANT], reached, self.database)
 
     # --- weather

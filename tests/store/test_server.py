@@ -18,7 +18,7 @@ from reconciler.store.leases import Lease, LeaseLost
 from reconciler.store.watermarks import Watermark
 from tests.make import MONDAY
 from tests.make_database import SERVER, a_place
-from tests.make_postgres import NoServer, Server, a_server
+from tests.make_postgres import Server, an_own_server
 from tests.make_store import TENANT
 
 
@@ -31,12 +31,8 @@ def url(tmp_path) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def own() -> Iterator[Server]:
     """A server that a test may stop and start."""
-    try:
-        server = a_server()
-    except NoServer as error:
-        pytest.skip(str(error))
-    yield server
-    server.stop()
+    with an_own_server() as server:
+        yield server
 
 
 def tell(database: Database, subject: str) -> None:
