@@ -76,26 +76,23 @@ def _served(
     given: Options, wishes: Wishes, health: Health, manager: Systemd, log: Log, tracer: Tracer
 ) -> Iterator[Served]:
     """The pages, as soon as the store can be used. What cannot mend itself is raised."""
-    from reconciler.backoff import delay
     from reconciler.clock import SystemClock
-    from reconciler.errors import StoreUnusable
-    from reconciler.health import STORE
+    from reconciler.daemon import Stopping
+    from reconciler.daemon.waits import once_usable
     from reconciler.wiring.pages import Loop
     from reconciler.wiring.serving import serving
 
-    wall, attempt = SystemClock(), 0
     loop = Loop(health.pulse, wishes.look)
     with ExitStack() as held:
-        while True:
-            try:
-                up = held.enter_context(serving(given.settings, given.tenant_name, log=log, tracer=tracer, loop=loop))
-                break
-            except StoreUnusable as error:
-                attempt += 1
-                health.bad(STORE, "not started yet", wall.now(), why=str(error))
-                manager.tell("EXTEND_TIMEOUT_USEC=60000000", "STATUS=waits for the store")
-                wishes.wait(delay(attempt, cap_s=30.0))
-                if wishes.is_stopping:
-                    raise Interrupted from None
-        health.good(STORE, wall.now())
+
+        def opened() -> Served:
+            return held.enter_context(serving(given.settings, given.tenant_name, log=log, tracer=tracer, loop=loop))
+
+        def meanwhile() -> None:
+            manager.tell("EXTEND_TIMEOUT_USEC=60000000", "STATUS=waits for the store")
+
+        try:
+            up = once_usable(opened, health, wishes, SystemClock(), meanwhile=meanwhile)
+        except Stopping:
+            raise Interrupted from None
         yield up

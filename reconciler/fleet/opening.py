@@ -7,18 +7,17 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 from prometheus_client import start_http_server
 
-from reconciler.backoff import delay
 from reconciler.clock import Clock
 from reconciler.config import Settings
 from reconciler.daemon import Wishes
-from reconciler.errors import StoreUnusable, UserError
+from reconciler.daemon.waits import once_usable
+from reconciler.errors import UserError
 from reconciler.fleet.schema import conninfo_of
 from reconciler.fleet.turns import Turns
 from reconciler.fleet.worker import Fleet
-from reconciler.health import STORE, Health
+from reconciler.health import Health
 from reconciler.logs import Log
 from reconciler.metrics import Meter
-from reconciler.store.database import Database
 from reconciler.wiring import App, open_app
 from reconciler.wiring.measuring import registry
 from reconciler.wiring.stores import open_store
@@ -51,9 +50,8 @@ def working(
         )
     tenants = frozenset({only} if only is not None else settings.tenants)
     with ExitStack() as held:
-        database = held.enter_context(
-            _store(settings, log, wishes, wall, connections=CONNECTIONS_EACH * concurrency + 3)
-        )
+        most, health = CONNECTIONS_EACH * concurrency + 3, Health(log, wall.monotonic)
+        database = held.enter_context(once_usable(lambda: open_store(settings, connections=most), health, wishes, wall))
         meter = Meter(registry(settings, tenants))
 
         def opened(tenant: str) -> AbstractContextManager[App]:
@@ -79,23 +77,7 @@ def working(
             turns,
             lambda: tenants,
             wall,
-            Health(log, wall.monotonic),
+            health,
             wishes,
             concurrency,
         )
-
-
-def _store(settings: Settings, log: Log, wishes: Wishes, wall: Clock, *, connections: int) -> Database:
-    """The store as soon as it can be used. What cannot mend itself is raised."""
-    health, attempt = Health(log, wall.monotonic), 0
-    while True:
-        try:
-            database = open_store(settings, connections=connections)
-        except StoreUnusable as error:
-            attempt += 1
-            health.bad(STORE, "not started yet", wall.now(), why=str(error))
-            wishes.wait(delay(attempt, cap_s=30.0))
-            wishes.check()
-            continue
-        health.good(STORE, wall.now())
-        return database
