@@ -95,11 +95,12 @@ class Truth:
     def group(self, name: str) -> Group:
         return self.store.groups[self.tenant.groups[name]]
 
-    def pending_seats(self, sku_id: str) -> int:
-        """People whom a group will give this SKU, and has not yet."""
+    def pending_seats(self, sku_id: str, *, is_configured: bool = False) -> int:
+        """People whom a group will give this SKU, and has not yet; of the groups that the site names, or of all."""
+        named = {self.tenant.groups[SOLD[key].group] for key in self.tenant.site.by_group}
         found: set[str] = set()
         for group in self.store.groups.values():
-            if sku_id in group.licenses:
+            if sku_id in group.licenses and (group.group_id in named or not is_configured):
                 found |= {u for u in group.waiting if u in group.members and sku_id not in self.holds(u)}
         return len(found)
 
