@@ -47,7 +47,8 @@ def plan(
     build on comes first. Lines `aside` are those that may not be sent: they are planned last, so that they take no
     seat from and share no change with a line that may. Places `elsewhere` are kept for lines that this cycle is not
     about. `as_if_seats` plans as if there were a seat for everybody; a line without a seat is named by what the plan
-    `wished` would do for it, so that waiting for one makes no other request of it.
+    `wished` would do for it, so that waiting for one makes no other request of it. What stood in a line's way there
+    may be no more than another one `aside`, so it is planned before those.
     """
     every = in_turn(findings)
     seats = {sku: count(s, use_grace=bounds.use_grace_seats) for sku, s in observed.skus.items()}
@@ -57,7 +58,9 @@ def plan(
     made: list[Proposal] = []
     ordered = in_sequence(every, observed, bounds)
     news = [f for f in ordered if is_about(f)]
-    for finding in sorted((f for f in ordered if not is_about(f)), key=lambda f: f.key in aside):  # stable: in turn
+    blocked = {p.finding.key for p in wished.proposals if p.blocked is not None} if wished is not None else set()
+    last = {key: 1 if key in blocked else 2 for key in aside}
+    for finding in sorted((f for f in ordered if not is_about(f)), key=lambda f: last.get(f.key, 0)):  # stable: in turn
         while waiting and (finding.key in aside or waiting[0].turn < turn(finding.line)):
             _reserve(waiting.pop(0).sku, taken)
         made.append(_waiting(_propose(finding, observed, bounds, taken), every, observed, bounds))

@@ -352,6 +352,22 @@ def test_two_wanted_products_that_exclude_each_other_are_not_both_bought():
     ]
 
 
+def test_what_only_waits_for_a_person_stands_in_nobodys_way():
+    """A wish that is not approved yet would replace this licence, and comes first; nothing of it is there."""
+    asked = a_line("RITM0000001", product=replace(INTERNATIONAL, replaces=(DOMESTIC.key,)))
+    due = a_line("RITM0000002", product=DOMESTIC, requested_at=MONDAY - 9 * DAY)
+    observed = someone()
+    findings = diff([asked, due], observed, at=MONDAY, windows=Windows())
+    wish = plan(findings, observed, bounds(), as_if_seats=True)
+    assert [p.blocked for p in wish.proposals if p.finding.key == due.key] == [Cause.PLAN_CONFLICT]
+
+    result = plan(findings, observed, bounds(), aside={asked.key, due.key}, wished=wish)
+
+    assert [(p.finding.key, [a.add for a in p.actions]) for p in result.proposals if p.actions] == [
+        (due.key, [(Grant(HOME),)])
+    ]
+
+
 def test_a_plan_that_another_line_switches_on_in_the_same_licence_is_switched_on_once():
     teams = a_product("teams", candidate_skus=(E3,), proof_plans=(TEAMS1,))
     again = replace(teams, key="teams-again", name="Teams again")

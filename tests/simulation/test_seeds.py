@@ -19,6 +19,16 @@ def test_a_customer_is_never_harmed_and_in_the_end_only_peoples_work_is_left(see
     assert played.cycles <= 40
 
 
+@pytest.mark.parametrize(
+    ("seed", "showed"),
+    [
+        (5415, "a ticket was handed back for a conflict with what another one only asked for"),
+    ],
+)
+def test_a_seed_that_showed_a_defect_is_played_again(seed: int, showed: str) -> None:
+    assert play(seed).wrong == [], showed
+
+
 def test_a_seed_is_played_the_same_way_each_time() -> None:
     first, second = play(4), play(4)
 
