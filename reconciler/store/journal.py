@@ -6,7 +6,8 @@
         if lines.save(session, tenant, state, at):
             journal.append(session, tenant, kind="line_moved", subject=str(state.key), body=body, at=at, cycle=cycle)
 
-No remote write goes out before such a transaction has committed its intent (I1); whatever the database refuses raises.
+`append_all` does so for many rows at once. No remote write goes out before such a transaction has committed its intent
+(I1); whatever the database refuses raises.
 Kinds are short words: intent, result, line_moved, answer, cycle, config, bound, switch, imported.
 """
 
@@ -21,6 +22,7 @@ from typing import Any
 from sqlalchemy import BindParameter, Row, Select, bindparam, func, insert, select, union
 from sqlmodel import Session
 
+from desired_state.ledger import CHUNK
 from desired_state.rows import table_of
 from reconciler.audit.chain import GENESIS, Head, Verification, read_export, row_hash, verify
 from reconciler.audit.conduct import CLOCK_WARNING, STEP_BACK
@@ -35,9 +37,11 @@ from reconciler.store.tables import EVERYONE
 __all__ = [
     "US",
     "AuditRow",
+    "Entry",
     "Head",
     "Verification",
     "append",
+    "append_all",
     "broken",
     "export",
     "head",
@@ -75,8 +79,10 @@ _ABOUT_IT = union(
     select(_ABOUT.c.seq).where(_ABOUT.c.tenant == bindparam("tenant"), _ABOUT.c.subject.in_(_SIGNS)),
 )
 _OF_SUBJECT = _ALL.where(_C.seq.in_(_ABOUT_IT))
-_TOLD_OF = select(_ABOUT.c.subject).where(_ABOUT.c.tenant == bindparam("tenant"), _ABOUT.c.seq == bindparam("seq"))
-_ADD, _ADD_ABOUT = insert(_TABLE), insert(_ABOUT)
+_TOLD_OF = select(_ABOUT.c.seq, _ABOUT.c.subject).where(_ABOUT.c.tenant == bindparam("tenant"))
+_TOLD_OF_ONE = _TOLD_OF.where(_ABOUT.c.seq == bindparam("seq"))
+_TOLD_OF_SOME = _TOLD_OF.where(_ABOUT.c.seq.in_(bindparam("seqs", expanding=True)))
+_ADD, _ADD_ABOUT = insert(_TABLE).inline(), insert(_ABOUT).inline()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +99,17 @@ class AuditRow:
     body: Mapping[str, Any]
     prev: str
     hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What one row is to say, as `append` takes it."""
+
+    kind: str
+    subject: str
+    body: Mapping[str, Any]
+    actor: str = US
+    about: Sequence[str] = ()
 
 
 def append(
@@ -118,34 +135,55 @@ def append(
         UnfitBody: the body holds a float, or a name that calls a secret; nothing was added.
         ValueError: `at` has no time zone.
     """
+    return append_all(session, tenant, (Entry(kind, subject, body, actor, about),), at=at, cycle=cycle)[0]
+
+
+def append_all(
+    session: Session, tenant: str, entries: Sequence[Entry], *, at: datetime, cycle: str = ""
+) -> list[AuditRow]:
+    """Add rows in this order: the same rows as by `append` one after the other, in as many statements as one takes.
+
+    Raises: as `append`, whichever of them it is about; nothing was added.
+    """
     if at.tzinfo is None:
         raise ValueError("an audit row needs an aware instant")
+    if not entries:
+        return []
     lock(session, tenant)
-    before, last_at = _last(session, tenant)
-    if last_at and datetime.fromisoformat(last_at) - at > STEP_BACK:
-        body = {**body, CLOCK_WARNING: last_at}
-    kept, written = fit(body)
-    subject, actor = redact(subject), redact(actor)
-    if persons.is_veiled(session):
-        subject, actor, kept, about = persons.hide(session, tenant, subject, actor, kept, about)
-        written = canonical(kept).decode()
-    row: dict[str, Any] = {
-        "tenant": tenant,
-        "seq": before.size + 1,
-        "at": _written(at),
-        "kind": kind,
-        "subject": subject,
-        "actor": actor,
-        "cycle": cycle,
-        "body": kept,
-    }
-    row |= {"prev": before.hash, "hash": row_hash(row, before.hash)}
-    session.connection().execute(_ADD, row | {"body": written})
-    further = _further(row["subject"], kept, (*about, *_told_of(session, tenant, kept.get("intent"))))
+    head, last_at = _last(session, tenant)
+    is_back = last_at != "" and datetime.fromisoformat(last_at) - at > STEP_BACK
+    told_of = _told_of(session, tenant, sorted({_intent_of(e.body) for e in entries} - {0}))
+    chained: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
+    further: list[dict[str, Any]] = []
+    for n, entry in enumerate(entries):
+        body = {**entry.body, CLOCK_WARNING: last_at} if is_back and n == 0 else entry.body
+        kept, written = fit(body)
+        subject, actor, about = redact(entry.subject), redact(entry.actor), entry.about
+        if persons.is_veiled(session):
+            subject, actor, kept, about = persons.hide(session, tenant, subject, actor, kept, about)
+            written = canonical(kept).decode()
+        row: dict[str, Any] = {
+            "tenant": tenant,
+            "seq": head.size + 1,
+            "at": _written(at),
+            "kind": entry.kind,
+            "subject": subject,
+            "actor": actor,
+            "cycle": cycle,
+            "body": kept,
+        }
+        row |= {"prev": head.hash, "hash": row_hash(row, head.hash)}
+        head = Head(tenant, row["seq"], row["hash"])
+        chained.append(row)
+        rows.append(row | {"body": written})
+        names = _further(subject, kept, (*about, *told_of.get(_intent_of(kept), ())))
+        told_of[row["seq"]] = names
+        further.extend({"tenant": tenant, "seq": row["seq"], "subject": name} for name in names)
+    session.connection().execute(_ADD, rows)
     if further:
-        rows = [{"tenant": tenant, "seq": row["seq"], "subject": name} for name in further]
-        session.connection().execute(_ADD_ABOUT, rows)
-    return _frozen(row)
+        session.connection().execute(_ADD_ABOUT, further)
+    return [_frozen(row) for row in chained]
 
 
 def lock(session: Session, tenant: str) -> None:
@@ -311,10 +349,21 @@ def _further(subject: str, body: Mapping[str, Any], about: Sequence[str]) -> lis
     return sorted({*named, *tickets} - {subject})
 
 
-def _told_of(session: Session, tenant: str, seq: object) -> Sequence[str]:
-    if type(seq) is not int:
-        return ()
-    return session.connection().execute(_TOLD_OF, {"tenant": tenant, "seq": seq}).scalars().all()
+def _intent_of(body: Mapping[str, Any]) -> int:
+    """The seq of the intent that a body names, 0 for none."""
+    seq = body.get("intent")
+    return seq if type(seq) is int else 0
+
+
+def _told_of(session: Session, tenant: str, seqs: Sequence[int]) -> dict[int, list[str]]:
+    """Under what else these rows are found, by their seq."""
+    found: dict[int, list[str]] = {}
+    for start in range(0, len(seqs), CHUNK):
+        some = seqs[start : start + CHUNK]
+        query, given = (_TOLD_OF_ONE, {"seq": some[0]}) if len(some) == 1 else (_TOLD_OF_SOME, {"seqs": some})
+        for seq, subject in session.connection().execute(query, {"tenant": tenant} | given):
+            found.setdefault(seq, []).append(subject)
+    return found
 
 
 def _exported(found: Row[Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
@@ -18,7 +18,7 @@ from reconciler.store import journal
 from reconciler.store.database import Database, row_counts
 from reconciler.store.fit import REDACTED, UnfitBody, fit, redact
 from tests.make import DAY, HOUR, MONDAY
-from tests.make_database import SERVER, without_triggers
+from tests.make_database import ENGINES, SERVER, an_empty_database, without_triggers
 from tests.make_store import TENANT
 
 
@@ -71,6 +71,72 @@ def test_a_row_says_when_in_utc_by_whom_and_in_which_cycle(database):
 def test_an_instant_without_a_zone_is_refused(database):
     with pytest.raises(ValueError, match="aware"):
         tell(database, "a", at=datetime(2026, 11, 2))
+
+
+texts = st.text(max_size=8)
+bodies = st.dictionaries(st.sampled_from(["intent", "what", "ümlaut"]), texts | st.integers(-9, 9)) | st.lists(
+    texts | st.sampled_from(["RITM1/1", "RITM2/1"]), max_size=3
+).map(lambda names: {"lines": names})
+entries = st.builds(
+    journal.Entry,
+    st.sampled_from(["intent", "result"]),
+    st.sampled_from(["ada", "RITM1/1", "RITM3", "Bearer abcdefghijklmnopqrstuvwx"]),
+    bodies,
+    st.sampled_from(["reconciler", "ada"]),
+    st.lists(st.sampled_from(["RITM7/2", "ada", "bob"]), max_size=2).map(tuple),
+)
+
+
+def everything(database: Database) -> tuple[list[dict], list[tuple]]:
+    with database.read() as session:
+        about = session.execute(text("SELECT tenant, subject, seq FROM audit_about ORDER BY 1, 2, 3")).all()
+        return list(journal.export(session)), [tuple(row) for row in about]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@settings(max_examples=10, deadline=None)
+@given(st.lists(entries, max_size=8), st.sampled_from([MONDAY, MONDAY - DAY]))
+def test_rows_added_in_one_go_are_those_added_one_by_one(engine, told, at):
+    before = journal.Entry("intent", "ada", {"lines": ["RITM1/1", "RITM4/2"]})
+
+    with an_empty_database(engine) as alone, an_empty_database(engine) as together:
+        for database in (alone, together):
+            tell(database, "ada", body=before.body)
+        with alone.write() as session:
+            singly = [
+                journal.append(
+                    session, TENANT, kind=e.kind, subject=e.subject, body=e.body, at=at, actor=e.actor, about=e.about
+                )
+                for e in told
+            ]
+        with together.write() as session:
+            grouped = journal.append_all(session, TENANT, told, at=at)
+
+        assert grouped == singly
+        assert everything(together) == everything(alone)
+        assert journal.verify(exported(together)).ok
+
+
+def test_where_one_row_is_unfit_none_is_added(database):
+    told = [journal.Entry("intent", "a", {}), journal.Entry("intent", "b", {"price": 1.5})]
+
+    with pytest.raises(UnfitBody), database.write() as session:
+        journal.append_all(session, TENANT, told, at=MONDAY)
+
+    assert exported(database) == []
+
+
+def test_results_of_one_go_are_found_under_what_their_intents_are(database):
+    with database.write() as session:
+        told = [journal.Entry("intent", f"user-{n}", {"lines": [f"RITM{n}/1"]}) for n in range(600)]
+        intents = journal.append_all(session, TENANT, told, at=MONDAY)
+    with database.write() as session:
+        results = [journal.Entry("result", row.subject, {"intent": row.seq}) for row in intents]
+        journal.append_all(session, TENANT, results, at=MONDAY)
+
+    with database.read() as session:
+        assert [row.kind for row in journal.rows_for(session, TENANT, "RITM599")] == ["intent", "result"]
+        assert [row.kind for row in journal.rows_for(session, TENANT, "RITM0/1")] == ["intent", "result"]
 
 
 # --- bodies -------------------------------------------------------------------------------------------------
