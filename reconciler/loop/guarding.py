@@ -7,7 +7,7 @@ system. Its budgets are the gate's own; it trips only where something is sent th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -212,7 +212,10 @@ class Post:
     marks: dict[str, list[Mark]]
     used: dict[Lane, frozenset[str]]
     trips: list[Trip] = field(default_factory=list)  # of single writes
-    _costs: dict[Costing, tuple[Decimal, str]] = field(default_factory=dict)  # with the product
+    _costs: dict[Costing, Decimal] = field(default_factory=dict)
+    _cost: Decimal = Decimal(0)  # of them all
+    _cost_of: dict[str, Decimal] = field(default_factory=dict)  # by product
+    _beyond: dict[Lane, int] = field(default_factory=dict)  # of those touched, how many the day had not seen
     _made: dict[tuple[Lane, str], set[str]] = field(default_factory=dict)  # subjects, by lane and product
     _touched: dict[Lane, set[str]] = field(default_factory=dict)
     _sides: dict[LineKey, Side] = field(default_factory=dict)
@@ -282,8 +285,8 @@ class Post:
 
     # --- at the choke-point
 
-    def check(self, session: Session, write: Write) -> None:
-        """Raise Stopped when a guard forbids the write now."""
+    def check(self, session: Session, write: Write, beside: Collection[Write] = ()) -> None:
+        """Raise Stopped when a guard forbids the write now; those `beside` it leave with it and count before it."""
         at = self.guarding.clock.now()
         lanes = {write.lane, *(write.counts or ())}
         for stop in self.guarding.stops(session, at):
@@ -294,7 +297,7 @@ class Post:
         trip = self.circuit(write.lane, 1, write.plan_digest)
         if trip is not None and write.lane not in self._let:
             self._stop(trip)
-        self._check_budget(write)
+        self._check_budget(write, beside)
 
     def _check_scope(self, write: Write) -> None:
         """Whoever was not judged in this cycle, or is outside, is not written to; nor is a ticket about them."""
@@ -311,38 +314,52 @@ class Post:
         """Whether a ticket may be told something about these lines: everybody in them was judged, and is in scope."""
         return {self._sides.get(key, Side.OUT) for key in keys} == {Side.IN}
 
-    def _check_budget(self, write: Write) -> None:
-        limits = self.watch.limits
-        for lane in sorted(write.counts if write.counts is not None else {write.lane}):
-            if lane in self._let or (lane is Lane.REMOVALS and write.keys and set(write.keys) <= self._ahead):
+    def _check_budget(self, write: Write, beside: Collection[Write]) -> None:
+        """By how many there are, not by who: of a long plan each write would otherwise copy everybody before it."""
+        limits, group = self.watch.limits, (*beside, write)
+        for lane in sorted(_lanes(write)):
+            if self._is_let(write, lane):
                 continue
-            now, day = self._touched.get(lane, set()) | {write.subject}, self.used.get(lane, frozenset())
-            for guard, who, limit in ((CYCLE, now, limits.of_cycle(lane)), (DAY, day | now, limits.of_day(lane))):
-                if len(who) > limit:
+            known, before = self._touched.get(lane, set()), self.used.get(lane, frozenset())
+            more = {w.subject for w in group if lane in _lanes(w)} - known
+            now = len(known) + len(more)
+            day = len(before) + self._beyond.get(lane, 0) + len(more - before)
+            for guard, count, limit in ((CYCLE, now, limits.of_cycle(lane)), (DAY, day, limits.of_day(lane))):
+                if count > limit:
                     why = f"The {guard} of lane {lane} is {limit}, and this would be one more."
-                    self._stop(Trip(guard, lane, len(who), limit, write.plan_digest, why))
-        costs = self._costs | ({_costing(write): (write.cost, _product(write))} if write.cost else {})
+                    self._stop(Trip(guard, lane, count, limit, write.plan_digest, why))
+        new = self._new_costs(group)
         if write.cost and Lane.GRANTS not in self._let:
-            wanted, used = sum((cost for cost, _ in costs.values()), Decimal(0)), self.watch.used.cost
+            wanted, used = self._cost + sum(new.values(), Decimal(0)), self.watch.used.cost
             trip = affordable(wanted, used=used, limits=limits, digest=write.plan_digest)
             if trip is not None:
                 self._stop(trip)
-        self._check_product(write, costs)
+        self._check_product(write, group)
 
-    def _check_product(self, write: Write, costs: Mapping[Costing, tuple[Decimal, str]]) -> None:
+    def _new_costs(self, group: Iterable[Write]) -> dict[Costing, Decimal]:
+        """What each of these changes would add to what this cycle costs already."""
+        told = {_costing(w): w.cost for w in group if w.cost}
+        return {key: cost - self._costs.get(key, Decimal(0)) for key, cost in told.items()}
+
+    def _check_product(self, write: Write, group: Collection[Write]) -> None:
         """The budgets of the product that the write is for, where it has any."""
         key, limits = _product(write), self.watch.limits
         if key not in limits.products:
             return
-        cost = sum((cost for cost, product in costs.values() if product == key), Decimal(0))
-        for lane in sorted(write.counts if write.counts is not None else {write.lane}):
-            if lane in self._let or (lane is Lane.REMOVALS and write.keys and set(write.keys) <= self._ahead):
+        mine = [w for w in group if _product(w) == key]
+        cost = self._cost_of.get(key, Decimal(0)) + sum(self._new_costs(mine).values(), Decimal(0))
+        for lane in sorted(_lanes(write)):
+            if self._is_let(write, lane):
                 continue
-            who = self._made.get((lane, key), set()) | {write.subject}
+            who = self._made.get((lane, key), set()) | {w.subject for w in mine if lane in _lanes(w)}
             more = cost if write.cost else Decimal(0)
             trip = product_within(lane, key, who, more, used=self.watch.used, limits=limits, digest=write.plan_digest)
             if trip is not None:
                 self._stop(trip)
+
+    def _is_let(self, write: Write, lane: Lane) -> bool:
+        is_ahead = lane is Lane.REMOVALS and bool(write.keys) and set(write.keys) <= self._ahead
+        return lane in self._let or is_ahead
 
     def _stop(self, trip: Trip) -> None:
         if (trip.guard, trip.lane) not in {(t.guard, t.lane) for t in self.trips}:
@@ -351,11 +368,16 @@ class Post:
 
     def sent(self, write: Write) -> None:
         """The write goes out: it counts from now on."""
-        for lane in sorted(write.counts if write.counts is not None else {write.lane}):
-            self._touched.setdefault(lane, set()).add(write.subject)
+        for lane in sorted(_lanes(write)):
+            known = self._touched.setdefault(lane, set())
+            if write.subject not in known and write.subject not in self.used.get(lane, frozenset()):
+                self._beyond[lane] = self._beyond.get(lane, 0) + 1
+            known.add(write.subject)
             self._made.setdefault((lane, _product(write)), set()).add(write.subject)
-        if write.cost:
-            self._costs[_costing(write)] = write.cost, _product(write)
+        for key, more in self._new_costs((write,)).items():
+            self._costs[key] = write.cost
+            self._cost += more
+            self._cost_of[_product(write)] = self._cost_of.get(_product(write), Decimal(0)) + more
 
     def ended(self, session: Session, write: Write, trouble: str) -> None:
         """It came to this; the breaker of its system may open, or close again."""
@@ -383,6 +405,11 @@ class Post:
         guards.remember(session, tenant, CIRCUITS[system], {"until": until, "why": after.why}, at)
         told = {"guard": CIRCUIT, "system": system, "open": bool(until), "until": until, "sentence": after.why}
         journal.append(session, tenant, kind="guard.tripped", subject=CIRCUIT, body=told, at=at, cycle=self.cycle)
+
+
+def _lanes(write: Write) -> frozenset[Lane]:
+    """The lanes in whose budgets the write counts."""
+    return write.counts if write.counts is not None else frozenset({write.lane})
 
 
 def _product(write: Write) -> str:

@@ -91,10 +91,10 @@ class Notary:
                 self._deliver(tenant)
         return self._stop()
 
-    def witness(self, write: Heavy) -> str:
-        """After a write's intent was kept and before it is sent: why it must not be sent, "" when it may."""
-        self._since += 2  # the intent and its result
-        if self._is_due() or (self.places and self.is_heavy(write)):
+    def witness(self, *writes: Heavy) -> str:
+        """After the intents were kept and before the writes are sent: why they must not be sent, "" when they may."""
+        self._since += 2 * len(writes)  # the intents and their results
+        if self._is_due() or (self.places and any(self.is_heavy(write) for write in writes)):
             self.seal()
         elif self.is_strict:
             for tenant in self.tenants:

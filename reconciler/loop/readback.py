@@ -6,7 +6,7 @@ against the system, one that was there and has to be made again is somebody else
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sqlmodel import Session
@@ -40,7 +40,7 @@ class Batch:
     cycle: str
     post: Post
     canaries: dict[Lane, Canary]
-    open: list[Action] = field(default_factory=list)
+    open: dict[int, Action] = field(default_factory=dict)  # by identity
     stopped: dict[Lane, str] = field(default_factory=dict)
 
     def may_go(self, gated: Gated, plan_digest: str) -> str:
@@ -48,7 +48,7 @@ class Batch:
         lanes = lanes_of(gated)
         due = [lane for lane in sorted(lanes) if lane in self.canaries and self.canaries[lane].is_due]
         for lane in due:
-            absent = self._look([a for a in self.open if lane_of(a) is lane])
+            absent = self._look([a for a in self.open.values() if lane_of(a) is lane])
             self.canaries[lane] = self.canaries[lane].looked()
             if absent:
                 why = (
@@ -59,16 +59,26 @@ class Batch:
                 self.post.trips.append(Trip(CANARY, lane, absent, 0, plan_digest, why))
         return next((self.stopped[lane] for lane in sorted(lanes) if lane in self.stopped), "")
 
+    def is_due(self, gated: Gated) -> bool:
+        """Whether somebody has to look before a change like this one goes out, or its lane was stopped."""
+        lanes = lanes_of(gated)
+        return any(lane in self.stopped or (lane in self.canaries and self.canaries[lane].is_due) for lane in lanes)
+
+    def room(self, lanes: Collection[Lane]) -> int:
+        """How many changes of these lanes may leave together before somebody has to look."""
+        known = [self.canaries[lane] for lane in lanes if lane in self.canaries]
+        return min((canary.size - canary.open for canary in known), default=len(self.open) + 1)
+
     def went(self, outcomes: Sequence[Outcome]) -> None:
         """The change of one line has gone out."""
         done = [o.action for o in outcomes if o.result is Result.APPLIED and _is_visible(o)]
-        self.open += done
+        self.open |= {id(action): action for action in done}
         for lane in sorted({lane_of(a) for a in done} & set(self.canaries)):
             self.canaries[lane] = self.canaries[lane].sent()
 
     def end(self) -> None:
         """Look at those that nobody has looked at yet."""
-        self._look(list(self.open))
+        self._look(list(self.open.values()))
 
     def _look(self, actions: Sequence[Action]) -> int:
         """Look at changes until all are there or it has been waited long enough; how many could not be seen."""
@@ -84,7 +94,8 @@ class Batch:
             with self.database.write() as session:
                 for action, there in known:
                     self._tell(session, action, is_there=bool(there))
-        self.open = [a for a in self.open if all(a is not b for b in actions)]
+        for action in actions:
+            self.open.pop(id(action), None)
         return sum(1 for action in actions if seen.get(id(action)) is not True)
 
     def _tell(self, session: Session, action: Action, *, is_there: bool) -> None:

@@ -3,11 +3,14 @@
 No remote write happens anywhere else, and none without a committed intent in the audit log (I1, I2). Lease, mode,
 scope, kill switch, freezes, breakers and budgets are checked in the transaction that commits the intent, so a writer
 that may not write neither announces nor sends anything.
+
+Writes that leave together (members of one group, items of one batch) are checked one by one and announced in one
+transaction, each by an intent of its own; so are their results.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Protocol
@@ -60,8 +63,8 @@ class Write:
 class Guards(Protocol):
     """What the choke-point asks before each write, and tells after it; see `guarding.Post`."""
 
-    def check(self, session: Session, write: Write) -> None:
-        """Raise Stopped when a guard forbids the write now."""
+    def check(self, session: Session, write: Write, beside: Collection[Write] = ()) -> None:
+        """Raise Stopped when a guard forbids the write now; those `beside` it leave with it and count before it."""
 
     def sent(self, write: Write) -> None:
         """The write goes out: it counts from now on."""
@@ -71,16 +74,19 @@ class Guards(Protocol):
 
 
 class Witness(Protocol):
-    """Who sees a write's intent before it is sent. Both answer with why it must not be sent, "" when it may."""
+    """Who sees intents before their writes are sent. Both answer with why they must not be sent, "" when they may."""
 
     def ready(self) -> str: ...
 
-    def witness(self, write: Write) -> str: ...
+    def witness(self, *writes: Write) -> str: ...
+
+
+Told = Reply | RemoteError | Stopped  # what came of one of several writes
 
 
 @dataclass(slots=True)
 class Sent:
-    """What went out in this cycle, by system."""
+    """What went out in this cycle, by system: announced writes, also where one request carried several."""
 
     graph: int = 0
     servicenow: int = 0
@@ -113,57 +119,80 @@ class Sender:
             Stopped: a check failed, or the intent did not reach a second place that has to have it; nothing was sent.
             RemoteError: whatever the remote system said; its result is in the audit log.
         """
-        first = write.keys[0] if write.keys else None
-        which = {"ticket": first.ticket, "line": first.line} if first is not None else {"ticket": write.subject}
-        with about(write=write.kind, **which), self.tracer.span("write", kind=write.kind, **which):
-            return self._send(write, call)
+        (told,) = self.send_together((write,), lambda _: (call(),))
+        if isinstance(told, Exception):
+            raise told
+        return told
 
-    def _send(self, write: Write, call: Callable[[], Reply]) -> Reply:
-        self.check(write)
-        if self.notary is not None and (why := self.notary.ready()):
-            raise Stopped(why)
-        with self.database.write() as session:
-            self.lease(session, write)
-            self.guards.check(session, write)
-            intent = self._append(session, "intent", write, _described(write))
-        if self.notary is not None and (why := self.notary.witness(write)):
-            self._result(write, intent, {"result": "stopped", "words": why}, "")
-            raise Stopped(why)
-        self.guards.sent(write)
+    def send_together(
+        self, writes: Sequence[Write], call: Callable[[Sequence[Write]], Sequence[Told]]
+    ) -> tuple[Told, ...]:
+        """Commit the intents of those that may leave, call once with them, commit their results.
+
+        `call` tells what became of each write that it was handed, in order; what it raises became of all of them. The
+        answer has a value for every write: Stopped for one that was not sent.
+        """
+        first = writes[0].keys[0] if writes[0].keys else None
+        which = {"ticket": first.ticket, "line": first.line} if first is not None else {"ticket": writes[0].subject}
+        more = {"together": len(writes)} if len(writes) > 1 else {}
+        with about(write=writes[0].kind, **which, **more), self.tracer.span("write", kind=writes[0].kind, **which):
+            return self._send(writes, call)
+
+    def _send(self, writes: Sequence[Write], call: Callable[[Sequence[Write]], Sequence[Told]]) -> tuple[Told, ...]:
+        told: dict[int, Told] = {}
+        for n, write in enumerate(writes):
+            if why := self.refuse(write):
+                told[n] = Stopped(why)
+        if len(told) < len(writes) and self.notary is not None and (why := self.notary.ready()):
+            told |= {n: Stopped(why) for n in range(len(writes)) if n not in told}
+        intents = self._announce(writes, told)
+        leaving = [writes[n] for n in intents]
+        if leaving and self.notary is not None and (why := self.notary.witness(*leaving)):
+            self._results({n: (writes[n], seq, Stopped(why)) for n, seq in intents.items()})
+            told |= {n: Stopped(why) for n in intents}
+            leaving = []
+        if leaving:
+            for write in leaving:
+                self.guards.sent(write)
+                self._went(write)
+            try:
+                came = call(leaving)
+            except RemoteError as error:
+                came = tuple(error for _ in leaving)
+            told |= dict(zip(intents, came, strict=True))
+            self._results({n: (writes[n], seq, told[n]) for n, seq in intents.items()})
+            for n in intents:
+                self._count(writes[n], told[n])
+        return tuple(told[n] for n in range(len(writes)))
+
+    def _announce(self, writes: Sequence[Write], told: dict[int, Told]) -> dict[int, int]:
+        """The intents, by place, of those that may leave, committed together; who may not is in `told` then.
+
+        One that is stopped takes what was done for it in the transaction with it: the others begin anew.
+        """
+        while len(told) < len(writes):
+            at = -1
+            try:
+                with self.database.write() as session:
+                    intents: dict[int, int] = {}
+                    beside: list[Write] = []
+                    for at, write in enumerate(writes):
+                        if at in told:
+                            continue
+                        self.lease(session, write)
+                        self.guards.check(session, write, beside)
+                        intents[at] = self._append(session, "intent", write, _described(write))
+                        beside.append(write)
+                return intents
+            except Stopped as stopped:
+                told[at] = stopped
+        return {}
+
+    def _went(self, write: Write) -> None:
         if write.system == "graph":
             self.sent.graph += 1
         else:
             self.sent.servicenow += 1
-        try:
-            reply = call()
-        except RemoteError as error:
-            told = {
-                "result": "failed",
-                "error": type(error).__name__,
-                "words": str(error),
-                "request_id": error.request_id,
-                "client_request_id": error.client_request_id,
-            }
-            self._result(write, intent, told, trouble_in(error, write.system))
-            self._count(write, Result.FAILED)
-            logger("write").warning("write failed", why=str(error), request_id=error.request_id)
-            raise
-        self._result(
-            write,
-            intent,
-            {
-                "result": "accepted",
-                "status": reply.status,
-                "request_id": reply.request_id,
-                "client_request_id": reply.client_request_id,
-                **({"record": reply.record} if reply.record else {}),
-            },
-            "",
-        )
-        self._count(write, Result.APPLIED)
-        ids = {"request_id": reply.request_id, "client_request_id": reply.client_request_id}
-        logger("write").info("write accepted", system=write.system, status=reply.status, **ids)
-        return reply
 
     def check(self, write: Write) -> None:
         """Raise Stopped when this kind of write may not be sent in this mode at all."""
@@ -171,15 +200,27 @@ class Sender:
         if why:
             raise Stopped(why)
 
-    def _count(self, write: Write, result: Result) -> None:
+    def _count(self, write: Write, told: Told) -> None:
+        if isinstance(told, Stopped):
+            return
         if write.system == "graph":  # answers are counted by whoever gives them: one may take several writes
+            result = Result.FAILED if isinstance(told, RemoteError) else Result.APPLIED
             self.meter.acted(write.kind, result.value)
+        first = write.keys[0] if write.keys else None
+        with about(**({"ticket": first.ticket, "line": first.line} if first is not None else {})):
+            if isinstance(told, RemoteError):
+                logger("write").warning("write failed", why=str(told), request_id=told.request_id)
+                return
+            ids = {"request_id": told.request_id, "client_request_id": told.client_request_id}
+            logger("write").info("write accepted", system=write.system, status=told.status, **ids)
 
-    def _result(self, write: Write, intent: int, body: Mapping[str, Any], trouble: str) -> None:
-        against = {"trouble": trouble} if trouble else {}
+    def _results(self, ended: Mapping[int, tuple[Write, int, Told]]) -> None:
         with self.database.write() as session:
-            self._append(session, "result", write, {"intent": intent, **body, **against})
-            self.guards.ended(session, write, trouble)
+            for write, intent, told in ended.values():
+                trouble = trouble_in(told, write.system) if isinstance(told, RemoteError) else ""
+                against = {"trouble": trouble} if trouble else {}
+                self._append(session, "result", write, {"intent": intent, **_result(told), **against})
+                self.guards.ended(session, write, trouble)
 
     def _append(self, session: Session, kind: str, write: Write, body: Mapping[str, Any]) -> int:
         row = journal.append(
@@ -204,6 +245,27 @@ def _described(write: Write) -> dict[str, Any]:
         "plan": write.plan_digest,
         **counts,
         **({"cost": f"{write.cost:.2f}"} if write.cost else {}),
+    }
+
+
+def _result(told: Told) -> dict[str, Any]:
+    match told:
+        case Stopped():
+            return {"result": "stopped", "words": str(told)}
+        case RemoteError():
+            return {
+                "result": "failed",
+                "error": type(told).__name__,
+                "words": str(told),
+                "request_id": told.request_id,
+                "client_request_id": told.client_request_id,
+            }
+    return {
+        "result": "accepted",
+        "status": told.status,
+        "request_id": told.request_id,
+        "client_request_id": told.client_request_id,
+        **({"record": told.record} if told.record else {}),
     }
 
 

@@ -30,8 +30,9 @@ from reconciler.store.looks import Look
 from reconciler.wiring import App
 from tests.make_logs import into
 from tests.make_systems import systems_of
-from tests.simulation.make_day import READS_BY_POST
+from tests.simulation.make_day import SIGN_IN
 from tests.simulation.make_tenant import Made, made
+from tests.simulation.make_writes import parts
 
 
 class Killed(BaseException):
@@ -87,7 +88,8 @@ def is_write(request: httpx.Request) -> bool:
     """Whether it changes something at either system."""
     path = request.url.path
     is_sign_in = request.url.host == hosts.LOGIN_HOST or path.endswith("/token")
-    return request.method not in ("GET", "HEAD") and not is_sign_in and not any(part in path for part in READS_BY_POST)
+    is_read = request.method in ("GET", "HEAD") or not parts(request)
+    return not is_read and not is_sign_in and not any(part in path for part in SIGN_IN)
 
 
 @dataclass

@@ -16,10 +16,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import httpx
-from sqlalchemy import text
 
 from desired_state.model import LineKey, SkuId, UserId
 from reconciler.clients.wire import make_http
@@ -39,10 +37,11 @@ from reconciler.wiring import App
 from tests.make_database import Place, a_database
 from tests.make_folder import Folder, folder_of, put
 from tests.make_systems import systems_of
+from tests.simulation.make_writes import announced, parts, unannounced
 
 TENANT = "contoso"
 MARK = re.compile(r"\[m365r:([A-Za-z0-9:._-]+)\]")
-READS_BY_POST = ("/$batch", "/oauth2/", "/oauth_token.do")
+SIGN_IN = ("/oauth2/", "/oauth_token.do")
 
 Meddle = Callable[[httpx.Request], None]
 
@@ -75,28 +74,13 @@ class Watch:
 
     def see(self, request: httpx.Request) -> None:
         path = request.url.path
-        if request.method in ("GET", "HEAD") or any(part in path for part in READS_BY_POST):
-            if path.endswith("/$batch"):
-                methods = {r["method"] for r in json.loads(request.content)["requests"]}
-                assert methods == {"GET"}, methods
+        if request.method in ("GET", "HEAD") or any(part in path for part in SIGN_IN):
             return
-        what = f"{request.method} {path}"
-        self.writes.append(what)
-        body = json.loads(request.content or b"{}")
-        self.removals += [what] if body.get("removeLicenses") else []
-        if not self._is_announced(path, body):
-            self.unannounced.append(what)
-
-    def _is_announced(self, path: str, body: dict[str, Any]) -> bool:
-        """The last row of the audit log is the intent of this very write."""
-        with self.database.read() as session:
-            query = "select kind, subject, body from audit where tenant = :tenant order by seq desc limit 1"
-            last = session.connection().execute(text(query), {"tenant": TENANT}).first()
-        if last is None or last.kind != "intent":
-            return False
-        targets = {last.subject, json.loads(last.body)["what"].get("target")}
-        named = " ".join((path, *(str(value) for value in body.values())))  # a member is named by its address
-        return any(t and t in named for t in targets)
+        for part in parts(request):
+            what = f"{part.method} {part.path}"
+            self.writes.append(what)
+            self.removals += [what] if part.body.get("removeLicenses") else []
+            self.unannounced += unannounced(part, announced(self.database))
 
 
 @dataclass

@@ -19,6 +19,7 @@ from reconciler.sandbox import hosts
 from tests.simulation.make_products import SOLD
 from tests.simulation.make_tenant import NEVER_SERVED, Made, Wish
 from tests.simulation.make_truth import Truth
+from tests.simulation.make_writes import parts
 
 REPLICA = timedelta(seconds=310)  # how long a reader may believe what was true before
 _USER = re.compile(r"/v1\.0/users/([0-9a-f-]{36})(?:/(\w+))?$")
@@ -55,6 +56,7 @@ class Oracle:
         self.moved_at: dict[str, datetime] = {}  # account -> when others last changed it
         self.refused_at: dict[str, datetime] = {}  # ticket -> since when nothing may be given for it
         self._before = Before()
+        self._met: dict[str, Before] = {}  # by address, of the request that is being served
 
     # --- what others do
 
@@ -92,12 +94,16 @@ class Oracle:
         """A request of ours is about to be served."""
         if request.url.host != hosts.GRAPH_HOST or request.method == "GET":
             return
-        if found := _USER.match(request.url.path):
+        self._met = {part.path: self._meets(part.path) for part in parts(request)}
+
+    def _meets(self, path: str) -> Before:
+        if found := _USER.match(path):
             user = self.truth.store.users.get(found[1])
             location = user.usage_location if user is not None else None
-            self._before = Before(self.truth.direct(found[1]), self.truth.holds(found[1]), location)
-        elif found := _MEMBERS.match(request.url.path):
-            self._before = Before(members=frozenset(self.truth.store.groups[found[1]].members))
+            return Before(self.truth.direct(found[1]), self.truth.holds(found[1]), location)
+        if found := _MEMBERS.match(path):
+            return Before(members=frozenset(self.truth.store.groups[found[1]].members))
+        return Before()
 
     def after(self, request: httpx.Request) -> None:
         """It was served, whatever the answer was."""
@@ -108,19 +114,17 @@ class Oracle:
             if path.endswith("/subscribedSkus"):
                 self._seats_seen()
             return
-        if path.endswith("/$batch"):
-            if b"/subscribedSkus" in request.content:
-                self._seats_seen()
-            return
-        body = json.loads(request.content or b"{}")
-        if user := _USER.match(path):
+        if path.endswith("/$batch") and b"/subscribedSkus" in request.content:
+            self._seats_seen()
+        for part in parts(request):
+            self._before = self._met.get(part.path, Before())
             self.writes += 1
-            self._user_write(user[1], user[2] or "", body)
-        elif member := _MEMBERS.match(path):
-            self.writes += 1
-            self._member_write(request.method, member[1], member[2], body)
-        else:
-            self.fail("a write that nobody knows", f"{request.method} {path}")
+            if user := _USER.match(part.path):
+                self._user_write(user[1], user[2] or "", part.body)
+            elif member := _MEMBERS.match(part.path):
+                self._member_write(part.method, member[1], member[2], part.body)
+            else:
+                self.fail("a write that nobody knows", f"{part.method} {part.path}")
 
     def fail(self, rule: str, sentence: str) -> None:
         self.wrong.append(f"{rule}: {sentence} at {self.world.clock.now():%m-%d %H:%M:%S}")

@@ -379,3 +379,16 @@ def test_licensed_people_are_counted_of_all_or_of_some_domains_and_never_guessed
 
     with pytest.raises(Malformed):
         a_graph(Remote(reply(200, {"value": []}))).licensed_people()
+
+
+def test_twenty_people_join_a_group_in_one_request():
+    people = [UserId(guid(n)) for n in range(10, 30)]
+    remote = Remote(reply(204))
+
+    a_graph(remote).add_group_members(VISIO, people)
+
+    (request,) = remote.seen
+    assert (request.method, request.url.path) == ("PATCH", f"/v1.0/groups/{VISIO}")
+    assert remote.bodies() == [{"members@odata.bind": [f"{GRAPH}/directoryObjects/{p}" for p in people]}]
+    with pytest.raises(ValueError, match="between 1 and 20"):
+        a_graph(remote).add_group_members(VISIO, [*people, ADA])

@@ -1,13 +1,14 @@
-"""Many reads in few requests: $batch of 20. What cannot be read stays an error value, never a missing one.
+"""Many reads, or independent writes, in few requests: $batch of 20. What fails is an error value, never a missing one.
 
 Each item is throttled by itself inside a 200 (graph.md section 9); such items are asked again after the longest wait
-that any of them named. When the batch as a whole fails, that error is raised: it says nothing about its items.
+that any of them named. When the batch as a whole fails, that error is raised: of a read it says nothing about its
+items, of writes it says that each of them may have landed, or that none has.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import httpx
 import msgspec
@@ -16,7 +17,8 @@ from reconciler.backoff import delay
 from reconciler.clients.graph.dialect import GRAPH_DIALECT, SYSTEM, said
 from reconciler.clients.wire import Answer, Judgement, Sign, Wire
 from reconciler.clients.wire.words import cut, retry_after_s
-from reconciler.errors import Malformed, RemoteError, SignInFailed
+from reconciler.errors import Malformed, OutcomeUnknown, RemoteError, SignInFailed
+from reconciler.model import Reply
 
 SIZE = 20  # D:concepts/json-batching.md
 K = TypeVar("K", bound=str)
@@ -30,11 +32,11 @@ class _Item(msgspec.Struct, gc=False):
     body: msgspec.Raw = msgspec.Raw(b"")
 
 
-class _Reply(msgspec.Struct, gc=False):
+class _Replies(msgspec.Struct, gc=False):
     responses: list[_Item]
 
 
-_REPLY = msgspec.json.Decoder(_Reply)
+_REPLIES = msgspec.json.Decoder(_Replies)
 
 
 def read_many(
@@ -90,8 +92,13 @@ def _ask(
     numbered = {str(n): key for n, key in enumerate(urls, start=1)}
     body = {"requests": [{"id": n, "method": "GET", "url": urls[key]} for n, key in numbered.items()]}
     answer = wire.ask("/$batch", json=body, operation=operation, cost=float(len(urls)))
+    by_id = _items(answer, numbered, operation)
+    return {key: _judge(by_id.get(n), answer, decoder, operation, wire) for n, key in numbered.items()}
+
+
+def _items(answer: Answer, numbered: Mapping[str, object], operation: str) -> dict[str, _Item]:
     try:
-        items = _REPLY.decode(answer.body).responses
+        items = _REPLIES.decode(answer.body).responses
     except msgspec.DecodeError as error:
         raise Malformed(SYSTEM, f"$batch of {operation}: {cut(error)}", request_id=answer.request_id) from None
     by_id: dict[str, _Item] = {}
@@ -99,7 +106,7 @@ def _ask(
         if item.id in by_id or item.id not in numbered:
             raise Malformed(SYSTEM, f"$batch of {operation}: an id twice or unasked", request_id=answer.request_id)
         by_id[item.id] = item
-    return {key: _judge(by_id.get(n), answer, decoder, operation, wire) for n, key in numbered.items()}
+    return by_id
 
 
 def _judge(
@@ -128,4 +135,96 @@ def _judge(
         request_id=request_id,
     )
     assert judgement.error is not None
+    return judgement.error, judgement
+
+
+def write_together(
+    wire: Wire, items: Mapping[K, tuple[str, str, object]], *, operation: str
+) -> dict[K, Reply | RemoteError]:
+    """Send up to 20 writes (method, relative URL, JSON body) that do not depend on each other, in one request.
+
+    Only items of which it is certain that nothing was done are sent again: throttled ones after the wait that they
+    named, all refused for a stale token once. An item without a trustworthy answer is OutcomeUnknown.
+
+    Raises:
+        OutcomeUnknown: no trustworthy reply to the request as a whole; each of its items may have landed.
+        RemoteError: whatever else `Wire.post` raises; nothing was done.
+    """
+    if len(items) > SIZE:
+        raise ValueError(f"a batch has at most {SIZE} items")
+    found: dict[K, Reply | RemoteError] = {}
+    left, waited, attempt, has_renewed = dict(items), 0.0, 0, False
+    while left:
+        attempt += 1
+        try:
+            judged = _send(wire, left, operation)
+        except RemoteError as error:
+            if not found:
+                raise
+            return found | dict.fromkeys(left, error)
+        found |= {key: value for key, (value, _) in judged.items()}
+        again = [judgement for _, judgement in judged.values() if judgement.sign in (Sign.WAIT, Sign.BUSY)]
+        stale = [key for key, (_, judgement) in judged.items() if judgement.sign is Sign.STALE]
+        is_fresh = bool(stale) and not has_renewed and wire.renew()
+        has_renewed = has_renewed or bool(stale)
+        signs = (Sign.WAIT, Sign.BUSY, Sign.STALE) if is_fresh else (Sign.WAIT, Sign.BUSY)
+        left = {key: item for key, item in left.items() if judged[key][1].sign in signs}
+        if not again:
+            continue
+        wishes = [judgement.retry_after_s for judgement in again if judgement.retry_after_s is not None]
+        wait = delay(attempt, retry_after_s=max(wishes) if wishes else None, chance=wire.rng.random())
+        if attempt >= wire.patience.attempts or waited + wait > wire.patience.wait_s:
+            break
+        wire.clock.sleep(wait)
+        waited += wait
+    return found
+
+
+def _send(
+    wire: Wire, items: Mapping[K, tuple[str, str, object]], operation: str
+) -> dict[K, tuple[Reply | RemoteError, Judgement]]:
+    numbered = {str(n): key for n, key in enumerate(items, start=1)}
+    body = {"requests": [_request(n, *items[key]) for n, key in numbered.items()]}
+    answer = wire.post("/$batch", json=body, operation=operation, cost=float(len(items)))
+    try:
+        by_id = _items(answer, numbered, operation)
+    except Malformed as error:
+        raise OutcomeUnknown(SYSTEM, error.why, request_id=answer.request_id) from None
+    return {key: _outcome(by_id.get(n), answer, operation, wire) for n, key in numbered.items()}
+
+
+def _request(number: str, method: str, url: str, body: object) -> dict[str, Any]:
+    return {
+        "id": number,
+        "method": method,
+        "url": url,
+        "headers": {"Content-Type": "application/json"},
+        "body": body,
+    }
+
+
+def _outcome(item: _Item | None, outer: Answer, operation: str, wire: Wire) -> tuple[Reply | RemoteError, Judgement]:
+    if item is None:
+        lost: RemoteError = OutcomeUnknown(
+            SYSTEM, f"$batch of {operation} left an item out", request_id=outer.request_id
+        )
+        lost.client_request_id = outer.client_request_id
+        return lost, Judgement(Sign.FAILING, lost)
+    headers = httpx.Headers(item.headers or {})
+    request_id = cut(headers.get("request-id", ""), limit=100) or outer.request_id
+    if 200 <= item.status < 300:
+        return Reply(request_id, outer.client_request_id, item.status), Judgement(Sign.FINE)
+    code, detail = said(bytes(item.body)) or ("", "")
+    wish = retry_after_s(headers.get("Retry-After"), now=wire.clock.now())
+    judgement = GRAPH_DIALECT.refused(
+        item.status,
+        code,
+        detail,
+        operation=operation,
+        is_write=True,
+        retry_after_s=wish,
+        request_id=request_id,
+    )
+    assert judgement.error is not None
+    judgement.error.client_request_id = outer.client_request_id
     return judgement.error, judgement

@@ -8,7 +8,7 @@ SignInFailed, Forbidden, Malformed; writes raise OutcomeUnknown instead of Unava
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TypeVar
 from urllib.parse import quote
@@ -17,7 +17,7 @@ import msgspec
 
 from desired_state.model import GroupId, SkuId, UserId
 from reconciler.clients.graph import audits, delta, groups, mailboxes, roles, shapes
-from reconciler.clients.graph.batch import read_many
+from reconciler.clients.graph.batch import read_many, write_together
 from reconciler.clients.graph.delta import Moved
 from reconciler.clients.graph.dialect import SYSTEM
 from reconciler.clients.graph.hints import Hinted, hinted
@@ -42,6 +42,7 @@ from reconciler.observed import Listing
 T = TypeVar("T")
 U = TypeVar("U")
 GUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
+MEMBERS_MAX = 20  # of one PATCH with members@odata.bind (graph.md section 2)
 _COUNTRY = re.compile(r"[A-Z]{2}")
 _USER = msgspec.json.Decoder(shapes.UserRow)
 _USERS = msgspec.json.Decoder(shapes.UserList)
@@ -201,6 +202,21 @@ class Graph:
         body = {"@odata.id": f"{self.wire.base_url}/directoryObjects/{_guid(user)}"}
         return _reply(self.wire.post(_members(group), json=body, operation="add_group_member"))
 
+    def add_group_members(self, group: GroupId, users: Collection[UserId]) -> Reply:
+        """Put up to 20 users into a group, all of them or none, for one write of the quota.
+
+        Raises:
+            Rejected: refused as a whole; ALREADY_MEMBER when one of them was in it. Nothing was done, as far as known.
+            NotFound: no such group, or one of the users is not there or not replicated yet; as above.
+            OutcomeUnknown: it may have landed.
+        Source: graph.md sections 2 and 8; that it is all or nothing is UNCONFIRMED, so who was in it by then is fine.
+        """
+        wanted = [_guid(user) for user in users]
+        if not 1 <= len(wanted) <= MEMBERS_MAX:
+            raise ValueError(f"between 1 and {MEMBERS_MAX} members are added at once")
+        body = {"members@odata.bind": [f"{self.wire.base_url}/directoryObjects/{user}" for user in wanted]}
+        return _reply(self.wire.patch(f"/groups/{_guid(group)}", json=body, operation="add_group_members"))
+
     def remove_group_member(self, group: GroupId, user: UserId) -> Reply:
         """Take a user out of a group. What the group gave is taken later, if nothing else needs it.
 
@@ -237,6 +253,19 @@ class Graph:
             raise ValueError("a usage location is two upper-case letters")
         body = {"usageLocation": country}
         return _reply(self.wire.patch(f"/users/{_guid(user)}", json=body, operation="set_usage_location"))
+
+    def set_usage_locations(self, countries: Mapping[UserId, str]) -> dict[UserId, Reply | RemoteError]:
+        """Set the country of up to 20 users in one request; each is a write by itself, with an answer of its own.
+
+        Raises:
+            OutcomeUnknown: no trustworthy reply; each may have landed.
+            RemoteError: whatever else `Wire` raises; nothing was done.
+        Source: graph.md sections 6 and 9.
+        """
+        if not all(_COUNTRY.fullmatch(country) for country in countries.values()):
+            raise ValueError("a usage location is two upper-case letters")
+        items = {user: ("PATCH", f"/users/{_guid(user)}", {"usageLocation": c}) for user, c in countries.items()}
+        return write_together(self.wire, items, operation="set_usage_locations")
 
     def assign_license(self, user: UserId, *, add: Sequence[Grant] = (), remove: Sequence[SkuId] = ()) -> Reply:
         """Set and clear licences of one user in one request. Each grant carries the complete list of its plans that
