@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import IntFlag
+from itertools import repeat
 from operator import not_, or_
 from typing import cast
 from uuid import UUID
@@ -277,9 +278,13 @@ class _Tally:
         whole, is_harmless = self._whole, self._harmless.issuperset
         holdings: list[int] = []
         open_: list[int] = []
-        wanted: list[int] = [get(row.id) or placed(row.id) for row in page.rows]  # type: ignore[call-overload]
-        for row, place in zip(page.rows, wanted, strict=True):
-            need, have, states = masks[place], 0, row.states
+        ids = [row.id for row in page.rows]
+        wanted: list[int] = list(map(get, ids, repeat(0)))  # type: ignore[arg-type]
+        letters = "".join(ids)
+        if letters != letters.lower():
+            wanted = [place or placed(shown) for place, shown in zip(wanted, ids, strict=True)]
+        for row, need in zip(page.rows, map(masks.__getitem__, wanted), strict=True):
+            have, states = 0, row.states
             if states is None:
                 have = _UNCLEAR
             else:
@@ -299,29 +304,33 @@ class _Tally:
                 if self._is_open:
                     open_.append(len(holdings))
             holdings.append(have)
-        self._holdings.update(holdings)
-        self.rows += len(page.rows) if page.draft is None else page.draft.count
-        if page.draft is not None:
-            self._keep(page.draft, page.rows, holdings, wanted, open_)
+        if page.draft is None:
+            self.rows += len(ids)
+            self._holdings.update(holdings)
+        else:
+            self.rows += page.draft.count
+            self._keep(page.draft, ids, holdings, wanted, open_)
         seen = self._seen
         for place in wanted:
             seen[place] = 1
         if len(self._holdings) > _KEPT_MAX:
             self._count()
 
-    def _keep(
-        self, draft: Draft, rows: list[ScanRow], holdings: list[int], wanted: list[int], open_: list[int]
-    ) -> None:
-        """Remember what was read of a page, and count those of it who were not read."""
-        if not draft.is_new:  # with 0 for those who are settled below
-            self._numbers.update(draft.rows.holdings)
+    def _keep(self, draft: Draft, ids: list[str], holdings: list[int], wanted: list[int], open_: list[int]) -> None:
+        """Remember what was read of a page, and count it with those of it who were not read."""
+        numbers = list(map(self._memory.holdings.__getitem__, holdings))
+        if draft.is_new:
+            self._numbers.update(numbers)
+        else:  # with 0 for those who are settled below
+            self._numbers.update([*draft.rows.holdings, *numbers])
             seen = self._seen
             for place in draft.rows.wanted:
                 seen[place] = 1
-        numbers = list(map(self._memory.holdings.__getitem__, holdings))
+        if 0 in numbers:  # what has no number
+            self._holdings.update(have for have, number in zip(holdings, numbers, strict=True) if not number)
         for at in open_:
             numbers[at] = 0
-        draft.settle([row.id for row in rows], numbers, wanted)
+        draft.settle(ids, numbers, wanted)
 
     def _placed(self, shown: str) -> int:
         """The place of somebody whose id came in other letters; 0 for whoever nothing is desired for."""
