@@ -62,6 +62,10 @@ class Unavailable(RemoteError):
         self.why, self.status = why, status
 
 
+class TooMuch(Unavailable):
+    """A list was not served in time or is too large to be sent; fewer rows at once may get through."""
+
+
 class OutcomeUnknown(RemoteError):
     """A write was sent and no trustworthy reply came; it may have landed. Never resent before looking."""
 

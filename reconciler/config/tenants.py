@@ -92,7 +92,7 @@ class ServiceNow(Section):
     reopened_stage: str = ""  # stage of a ticket that is opened again; "" leaves it as it is
     reopened_request_state: str = ""  # request_state of the request above it; "" leaves it as it is
     country_field: str = "country"  # of sys_user
-    page_size: Annotated[int, Field(ge=1, le=1000)] = 500
+    page_size: Annotated[int, Field(ge=1, le=10_000)] = 1000  # tickets at once, at most
     ca_file: File | None = None
     open_states: Lowered = _ordered(_WORDS.open_states)
     complete_states: Lowered = _ordered(_WORDS.complete_states)

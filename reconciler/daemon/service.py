@@ -375,6 +375,7 @@ class Service:
             )
             return
         fresh.kept.budgets.update(self.app.kept.budgets)  # whoever wants to be left alone still does
+        fresh.kept.sizes = self.app.kept.sizes
         self.app, self._last = self._own(fresh), None
         self.hearing.use(self.app.database)
         self.table = self.table.paced(self._intervals(), self._now_s()).called()

@@ -17,7 +17,7 @@ from desired_state.plan_rules import PlanRules, load_plan_rules
 from reconciler.answers import Manners, Names
 from reconciler.clients.auth import EntraTokens, OAuthClientCredentials, TokenSource, roles
 from reconciler.clients.graph import GRAPH_DIALECT, PERMISSIONS, Graph
-from reconciler.clients.servicenow import SERVICENOW_DIALECT, ServiceNow, TicketFields
+from reconciler.clients.servicenow import LARGEST, SERVICENOW_DIALECT, ServiceNow, TicketFields
 from reconciler.clients.wire import Budget, Counts, Patience, Wire
 from reconciler.clock import Clock
 from reconciler.config import Settings, Tenant
@@ -174,7 +174,9 @@ class App:
             counts=self.counts["servicenow"],
             before_write=self.fence,
         )
-        return ServiceNow(wire, self.clock, TicketFields(country_field=self.tenant.servicenow.country_field))
+        self.kept.sizes.largest = max(LARGEST, self.tenant.servicenow.page_size)
+        fields = TicketFields(country_field=self.tenant.servicenow.country_field)
+        return ServiceNow(wire, self.clock, fields, self.kept.sizes)
 
     @cached_property
     def effective(self) -> Effective:

@@ -19,6 +19,7 @@ from reconciler.loop.plan import Bounds
 from reconciler.promotion.advice import Position, narrowed
 
 _SECRETS = {"client_secret", "password", "api_key", "client_secret_file", "password_file", "api_key_file", "ca_file"}
+_PACE = {"page_size"}  # how tickets are read, not what they say
 
 
 def zone(tenant: Tenant) -> tzinfo:
@@ -105,7 +106,7 @@ def meaning(settings: Settings, name: str, tenant: Tenant) -> str:
         {
             "items": [item.model_dump(mode="json") for item in settings.items_for(name)],
             "products": {key: o.model_dump(mode="json") for key, o in settings.products.items()},
-            "words": tenant.servicenow.model_dump(mode="json", exclude=_SECRETS),
+            "words": tenant.servicenow.model_dump(mode="json", exclude=_SECRETS | _PACE),
             "timezone": tenant.timezone,
         }
     )

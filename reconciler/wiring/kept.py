@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from reconciler.clients.servicenow import Sizes
 from reconciler.clients.wire import Budget
 from reconciler.loop.rolling import Rolling
 from reconciler.observed import Memory
@@ -29,9 +30,11 @@ class Fence:
 class Kept:
     """What one cycle leaves to the next: tokens that are good for a while, and which system wants to be left alone.
 
-    `observed` is what the last scan of all users showed: a hint, which a fresh process does without.
+    `sizes` are how many rows ServiceNow serves at once. `observed` is what the last scan of all users showed: a hint,
+    which a fresh process does without.
     """
 
     tokens: dict[str, Any] = field(default_factory=dict)
     budgets: dict[str, Budget] = field(default_factory=dict)
+    sizes: Sizes = field(default_factory=Sizes)
     observed: Rolling = field(default_factory=lambda: Rolling(Memory()))

@@ -14,9 +14,11 @@ from desired_state.model import Person, Task, Ticket
 from reconciler.clients.servicenow import answers, approving, hydrate, names, probes, reading, records
 from reconciler.clients.servicenow.answers import ItemState
 from reconciler.clients.servicenow.approving import Asked, Change, Impersonation, StandsIn
+from reconciler.clients.servicenow.keys import Watermark
 from reconciler.clients.servicenow.probes import Probe
-from reconciler.clients.servicenow.reading import Moved, TicketPage, Watermark
+from reconciler.clients.servicenow.reading import Moved, TicketPage
 from reconciler.clients.servicenow.records import ITEM_TABLE, REQUEST_TABLE, TASK_FIELDS, TASK_TABLE, TicketFields
+from reconciler.clients.servicenow.sizes import Sizes
 from reconciler.clients.servicenow.tables import Tables
 from reconciler.clients.servicenow.touched import Touched, touched
 from reconciler.clients.wire import Wire
@@ -28,9 +30,11 @@ from reconciler.model import Reply
 class ServiceNow:
     """One instance. Safe for threads as far as `wire` is; keep at most four requests going (servicenow.md 13)."""
 
-    def __init__(self, wire: Wire, clock: Clock, fields: TicketFields | None = None) -> None:
+    def __init__(
+        self, wire: Wire, clock: Clock, fields: TicketFields | None = None, sizes: Sizes | None = None
+    ) -> None:
         self.wire, self._clock, self._fields = wire, clock, fields or TicketFields()
-        self._tables = Tables(wire)
+        self._tables = Tables(wire, sizes)
 
     # --- reading --------------------------------------------------------------------------------------------
 

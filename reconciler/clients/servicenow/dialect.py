@@ -22,6 +22,7 @@ from reconciler.errors import (
     RemoteError,
     SignInFailed,
     Throttled,
+    TooMuch,
     Unavailable,
 )
 
@@ -31,6 +32,8 @@ _SIGN_IN_HINT = (
     "Check user and secret, that the user is active, not locked and allowed web services, and that no access policy "
     "or MFA rule stands in the way"
 )
+_LATE = frozenset({408, 504})  # of a gateway or the instance: it was not ready in time
+_CANCELLED = b"maximum execution time exceeded"  # before a row was sent (servicenow.md sections 5 and 13)
 _API_ACL = "failed api level acl validation"  # also after a session moved to another node (KB2466644)
 
 
@@ -122,7 +125,8 @@ class ServiceNowDialect:
         return Judgement(Sign.STALE, SignInFailed(SYSTEM, why, hint=hint, request_id=answer.request_id))
 
     def _failing(self, why: str, answer: Answer, is_write: bool, retry_after_s: float | None = None) -> Judgement:
-        kind = OutcomeUnknown if is_write else Unavailable
+        is_late = answer.status in _LATE or _CANCELLED in answer.body
+        kind = OutcomeUnknown if is_write else TooMuch if is_late else Unavailable
         trouble = kind(SYSTEM, why, status=answer.status, request_id=answer.request_id)
         return Judgement(Sign.FAILING, trouble, retry_after_s)
 

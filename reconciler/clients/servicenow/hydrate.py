@@ -7,11 +7,14 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 
 from desired_state.model import Person, Ticket
 from reconciler.clients.servicenow import records
+from reconciler.clients.servicenow.bulk import OPTION_TABLE, CannotWalk, Ready
+from reconciler.clients.servicenow.dialect import SYSTEM
 from reconciler.clients.servicenow.queries import among, chunks, is_sys_id
 from reconciler.clients.servicenow.records import TASK_TABLE, USER_TABLE, TicketFields
 from reconciler.clients.servicenow.tables import Row, Tables
+from reconciler.errors import Malformed
 
-IDS_MAX = 100  # ids in one IN list: 3,300 characters, below what instances and gateways take (servicenow.md section 2)
+IDS_MAX = 200  # ids in one address: 7,000 characters, below what instances and gateways take (servicenow.md section 2)
 
 
 def people(tables: Tables, sys_ids: Collection[str], fields: TicketFields) -> dict[str, Person]:
@@ -22,18 +25,17 @@ def people(tables: Tables, sys_ids: Collection[str], fields: TicketFields) -> di
     return found
 
 
-def hydrate(tables: Tables, rows: Sequence[Row], fields: TicketFields) -> tuple[tuple[Ticket, ...], dict[str, Person]]:
-    """The rows as tickets, and everybody they mention, by sys_id."""
+def hydrate(
+    tables: Tables, rows: Sequence[Row], fields: TicketFields, ready: Ready | None = None
+) -> tuple[tuple[Ticket, ...], dict[str, Person]]:
+    """The rows as tickets, and everybody they mention, by sys_id. What is `ready` is not asked for again."""
     items = [row.need("sys_id") for row in rows]
     subjects = [*items, *(row.text("request") or "" for row in rows)]
-    options = _grouped(
-        _linked(tables, "sc_item_option_mtom", ("request_item",), items, records.VARIABLE_FIELDS, "variables"),
-        "request_item",
-    )
+    options = _options(tables, items, ready)
     cells = _grouped(
         _linked(tables, records.MULTI_ROW, ("parent_id",), items, records.CELL_FIELDS, "multi_rows"), "parent_id"
     )
-    shown, unread = _tasks(tables, items)
+    shown, unread = _tasks_of(tables, items, ready)
     tasks = _grouped(shown, "request_item")
     asked = _approvals(tables, subjects)
     read = {item: records.variables(options.get(item, ())) for item in items}
@@ -50,6 +52,31 @@ def hydrate(tables: Tables, rows: Sequence[Row], fields: TicketFields) -> tuple[
         )
         for item, row in zip(items, rows, strict=True)
     ), known
+
+
+def _options(tables: Tables, items: Sequence[str], ready: Ready | None) -> dict[str, list[Row]]:
+    """Rows of forms by ticket. Tickets that seem to have none are asked about by their ids.
+
+    Raises CannotWalk where that shows rows and walking showed none at all: a column that may not be sorted by makes a
+    list empty, without a word (servicenow.md section 2, query ACLs).
+    """
+    found = _grouped(ready.options, "request_item") if ready is not None else {}
+    missing = [item for item in items if item not in found]
+    asked = _linked(tables, OPTION_TABLE, ("request_item",), missing, records.VARIABLE_FIELDS, "variables")
+    if asked and ready is not None and not found:
+        raise CannotWalk(Malformed(SYSTEM, "the rows of forms are there and not shown in the order of their tickets"))
+    return found | _grouped(asked, "request_item")
+
+
+def _tasks_of(tables: Tables, items: Sequence[str], ready: Ready | None) -> tuple[list[Row], frozenset[str]]:
+    """As `_tasks`, from rows that were read ahead: only where some may be hidden is it asked ticket by ticket."""
+    if ready is None or ready.tasks is None:
+        return _tasks(tables, items)
+    unsure = [item for item in items if item in ready.unsure]
+    if not unsure:
+        return list(ready.tasks), frozenset()
+    shown, unread = _tasks(tables, unsure)
+    return [row for row in ready.tasks if row.text("request_item") not in ready.unsure] + shown, unread
 
 
 def _tasks(tables: Tables, items: Sequence[str]) -> tuple[list[Row], frozenset[str]]:
@@ -120,7 +147,7 @@ def _linked(
     """Rows of `table` that point with any of `links` at one of `ids`."""
     wanted = sorted({one for one in ids if is_sys_id(one)})
     found: list[Row] = []
-    for chunk in chunks(wanted, IDS_MAX):
+    for chunk in chunks(wanted, IDS_MAX // len(links)):
         query = "^OR".join(among(link, chunk) for link in links)
         fits = _points(links, set(chunk))
         found.extend(tables.rows(table, query, fields, operation=operation, fits=fits, counted=counted))

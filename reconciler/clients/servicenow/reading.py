@@ -13,8 +13,10 @@ from datetime import datetime, timedelta
 
 from desired_state.model import Person, Ticket
 from reconciler.clients.servicenow import records
+from reconciler.clients.servicenow.bulk import CannotWalk, in_bulk
 from reconciler.clients.servicenow.dialect import SYSTEM
 from reconciler.clients.servicenow.hydrate import IDS_MAX, hydrate
+from reconciler.clients.servicenow.keys import Span, Watermark, behind
 from reconciler.clients.servicenow.queries import among, chunks, instant, is_number, sys_id
 from reconciler.clients.servicenow.records import ITEM_TABLE, TASK_TABLE, TICKET_FIELDS, TicketFields
 from reconciler.clients.servicenow.tables import Page, Row, Tables
@@ -24,14 +26,6 @@ from reconciler.errors import Malformed
 OVERLAP = timedelta(seconds=120)
 SETTLING = timedelta(seconds=5)  # rows of these last seconds may still be joined by others of the same second
 PAGES_MAX = 10_000
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Watermark:
-    """Everything up to this row has been read. `sys_id` "" stands before all rows of its second."""
-
-    at: datetime
-    sys_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +65,29 @@ def changed(
     key: Watermark | None = None
     began_at: datetime | None = None
     kept = watermark
-    named = _numbered(tables, numbers)
+    named, walks = _numbered(tables, numbers), True
     for _ in range(PAGES_MAX):
         page = _page(tables, f"{base}{_after(key, since)}", page_size)
         served_at = page.served_at or clock.now()
         began_at = began_at or served_at
+        until = _settled(served_at)
+        if walks and _is_many(page, tables.sizes.few) and records.updated(page.rows[0]) <= until:
+            if named:
+                read, known = hydrate(tables, named, fields)
+                yield TicketPage((), kept, known, _by_number(read))
+                named = []
+            try:
+                for rows, ready in in_bulk(tables, Span(tuple(sorted(wanted)), key, since, until), page_size):
+                    tickets, known = hydrate(tables, rows, fields, ready)
+                    key = Watermark(records.updated(rows[-1]), rows[-1].need("sys_id")) if rows else key
+                    kept = _advanced(kept, key, served_at)
+                    yield TicketPage(tickets, kept, known)
+            except CannotWalk:
+                walks = False  # page by page with lists of ids from here on
+                continue
+            if until >= began_at:
+                return
+            continue
         for row in page.rows:
             here = Watermark(records.updated(row), row.need("sys_id"))
             if row.need("cat_item") not in wanted or (since and here.at < since) or (key and here <= key):
@@ -84,8 +96,8 @@ def changed(
         kept = _advanced(kept, key, served_at)
         read, known = hydrate(tables, _once([*named, *page.rows]), fields)
         by_id = {ticket.sys_id: ticket for ticket in read}
-        tickets = tuple(by_id[row.need("sys_id")] for row in page.rows)
-        yield TicketPage(tickets, kept, known, _by_number(by_id[row.need("sys_id")] for row in named))
+        found = tuple(by_id[row.need("sys_id")] for row in page.rows)
+        yield TicketPage(found, kept, known, _by_number(by_id[row.need("sys_id")] for row in named))
         named = []
         # What changed after we began belongs to the next run; otherwise a busy table would never let us end.
         if not page.has_more or not page.rows or (key and key.at > began_at):
@@ -165,21 +177,31 @@ def _page(tables: Tables, query: str, limit: int) -> Page:
     ordered = f"{query}^ORDERBYsys_updated_on^ORDERBYsys_id"
     page = tables.page(ITEM_TABLE, ordered, TICKET_FIELDS, limit=limit, operation="tickets")
     while not page.rows and page.has_more:
-        page = tables.more(page, ITEM_TABLE, limit=limit, operation="tickets")
+        page = tables.more(page, ITEM_TABLE, operation="tickets")
     return page
+
+
+def _is_many(page: Page, few: int) -> bool:
+    """Whether more than a few tickets are behind the key, as far as the server says."""
+    if not page.rows:
+        return False
+    return page.total > few if page.total is not None else page.has_more or len(page.rows) > few
 
 
 def _after(key: Watermark | None, since: datetime | None) -> str:
     if key is not None:
-        stamp = instant(key.at)
-        return f"^sys_updated_on>={stamp}^sys_updated_on>{stamp}^ORsys_id>{key.sys_id}"
+        return f"^{behind(key)}"
     return "" if since is None else f"^sys_updated_on>={instant(since)}"
+
+
+def _settled(served_at: datetime) -> datetime:
+    """The last second that nobody writes to any more."""
+    return (served_at - SETTLING).replace(microsecond=0)
 
 
 def _advanced(kept: Watermark | None, key: Watermark | None, served_at: datetime) -> Watermark | None:
     """Up to the last row read, never ahead of what can be settled by now, and never backwards."""
     if key is None:
         return kept
-    settled = Watermark((served_at - SETTLING).replace(microsecond=0))
-    reached = min(key, settled)
+    reached = min(key, Watermark(_settled(served_at)))
     return reached if kept is None or reached > kept else kept

@@ -16,14 +16,15 @@ import msgspec
 
 from reconciler.clients.servicenow.dialect import SYSTEM, Truncated
 from reconciler.clients.servicenow.queries import read_instant, sys_id
+from reconciler.clients.servicenow.sizes import SMALLEST, Sizes
 from reconciler.clients.wire import Answer, Wire
 from reconciler.clients.wire.words import cut, http_date
-from reconciler.errors import Malformed, OutcomeUnknown
+from reconciler.errors import Malformed, OutcomeUnknown, Rejected, TooMuch
 from reconciler.model import Reply
 
 BASE = "/api/now/table"
-SIZE = 500  # far below the sizes that were seen to break (servicenow.md section 4)
-SMALLEST = 10  # a page is halved down to this before a cut stream is believed to be an error
+TOO_LARGE = 413
+HALVINGS_MAX = 3  # of a page that is late: then it is asked for as any other read, in case nothing at all is served
 PAGES_MAX = 10_000
 _NEXT = re.compile(r'<([^<>]*)>\s*;\s*rel="?next"?')
 
@@ -90,39 +91,57 @@ _LIST, _ONE = msgspec.json.Decoder(_List), msgspec.json.Decoder(_One)
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Rows of one reply. `next_link` is set when the server offers more; `served_at` is the server's own Date."""
+    """Rows of one reply to a question for `limit` of them. `next_link` is set when the server offers more;
+    `served_at` is the server's own Date; `total` counts what matched, rows that are hidden from us too."""
 
     rows: tuple[Row, ...]
     has_more: bool
     next_link: str | None
     served_at: datetime | None
     total: int | None
+    limit: int
+
+    @property
+    def hides(self) -> bool:
+        """Whether fewer rows came than there are: the limit and the count are taken before access rules."""
+        return self.total is not None and len(self.rows) < min(self.total, self.limit)
 
 
 class Tables:
     """Rows of any table. Raises what `Wire` raises."""
 
-    def __init__(self, wire: Wire) -> None:
-        self.wire = wire
+    def __init__(self, wire: Wire, sizes: Sizes | None = None) -> None:
+        self.wire, self.sizes = wire, sizes or Sizes()
 
-    def page(self, table: str, query: str, fields: Sequence[str], *, limit: int, operation: str) -> Page:
-        """One page; halved and asked again when the stream was cut. Raises Truncated when even that does not help."""
+    def page(self, table: str, query: str, fields: Sequence[str], *, limit: int | None, operation: str) -> Page:
+        """One page of so many rows, or of as many as the instance serves, whichever is less.
+
+        Halved and asked for again when it was cut, cancelled or late. Raises what was wrong when that does not help.
+        """
+        dared = self.sizes.of(table)
+        rows = dared if limit is None else min(limit, dared)
+        late = 0
         while True:
-            params = _params(query, fields, limit)
+            params, may_shrink = _params(query, fields, rows), rows > SMALLEST and late < HALVINGS_MAX
             try:
-                answer = self.wire.get(f"{BASE}/{table}", params=params, operation=operation)
-                return _page(answer, limit)
-            except Truncated:
-                if limit <= SMALLEST:
+                answer = self.wire.get(f"{BASE}/{table}", params=params, operation=operation, shrinks=may_shrink)
+                page = _page(answer, rows)
+            except (Truncated, TooMuch, Rejected) as error:
+                if not may_shrink or (isinstance(error, Rejected) and error.status != TOO_LARGE):
                     raise
-                limit = max(SMALLEST, limit // 2)
+                late += isinstance(error, TooMuch)
+                rows = dared = self.sizes.less(table, rows)
+                continue
+            if rows == dared:
+                self.sizes.served(table, len(answer.body))
+            return page
 
-    def more(self, page: Page, table: str, *, limit: int, operation: str) -> Page:
+    def more(self, page: Page, table: str, *, operation: str) -> Page:
         """The page behind one whose rows are all hidden: the key cannot advance, so the server's link is followed."""
         if page.next_link is None:
             raise Malformed(SYSTEM, f"rows of {table} are hidden, and nothing leads to those behind them")
         answer = self.wire.follow(page.next_link, operation=operation, under=f"{BASE}/{table}")
-        return _page(answer, limit)
+        return _page(answer, page.limit)
 
     def rows(
         self,
@@ -132,7 +151,6 @@ class Tables:
         *,
         operation: str,
         fits: Callable[[Row], bool],
-        size: int = SIZE,
         counted: Callable[[int], None] | None = None,
     ) -> Iterator[Row]:
         """All visible rows that match, in the order of sys_id. `fits` says whether a row belongs to the query, and
@@ -143,11 +161,11 @@ class Tables:
         last = ""
         for _ in range(PAGES_MAX):
             after = f"^sys_id>{last}" if last else ""
-            page = self.page(table, f"{query}{after}^ORDERBYsys_id", fields, limit=size, operation=operation)
+            page = self.page(table, f"{query}{after}^ORDERBYsys_id", fields, limit=None, operation=operation)
             if counted is not None and not last and page.total is not None:
                 counted(page.total)
             while not page.rows and page.has_more:
-                page = self.more(page, table, limit=size, operation=operation)
+                page = self.more(page, table, operation=operation)
             for row in page.rows:
                 current = row.need("sys_id")
                 if current <= last or not fits(row):
@@ -212,7 +230,7 @@ def _page(answer: Answer, limit: int) -> Page:
     found = _NEXT.search(link or "")
     next_link = found.group(1) if found else None
     served_at = http_date(answer.headers.get("Date"))
-    return Page(rows, _has_more(rows, limit, link, next_link, total), next_link, served_at, total)
+    return Page(rows, _has_more(rows, limit, link, next_link, total), next_link, served_at, total, limit)
 
 
 def total_of(answer: Answer) -> int | None:

@@ -26,7 +26,7 @@ from reconciler.clients.wire.requests import Requests
 from reconciler.clients.wire.signs import Answer, Dialect, Judgement, Sign
 from reconciler.clients.wire.words import cut, http_date, retry_after_s
 from reconciler.clock import Clock
-from reconciler.errors import Malformed, OutcomeUnknown, RemoteError, Throttled, Unavailable
+from reconciler.errors import Malformed, OutcomeUnknown, RemoteError, Throttled, TooMuch, Unavailable
 
 BUSY_BASE_S = 6.0  # the first wait is 3 to 6 s: graph.md section 9 asks for "from about 4 s"
 CLOSED_MAX_S = 86_400.0  # however long a server wants to be left alone, it is asked again after a day
@@ -83,7 +83,10 @@ class Wire:
         self._deadline_s, self._write_deadline_s = deadline_s, min(deadline_s, write_deadline_s)
 
     def get(self, path: str, *, operation: str, params: Mapping[str, str] | None = None, **more: Any) -> Answer:
-        """Read. Raises Throttled, Unavailable, NotFound, Forbidden, Rejected, SignInFailed, Malformed."""
+        """Read. Raises Throttled, Unavailable, NotFound, Forbidden, Rejected, SignInFailed, Malformed.
+
+        `shrinks`: the caller can ask for less, so TooMuch is raised at once and not asked again as it is.
+        """
         return self._call("GET", self._url(path), operation, params=params, **more)
 
     def follow(self, link: str, *, operation: str, under: str = "", headers: Mapping[str, str] | None = None) -> Answer:
@@ -141,6 +144,7 @@ class Wire:
         content: bytes | None = None,
         content_type: str = "application/json",
         cost: float = 1.0,
+        shrinks: bool = False,
     ) -> Answer:
         waited, has_renewed, where = 0.0, False, address(url, params, is_kept=method == "POST" and not is_write)
         for attempt in range(1, self.patience.attempts + 2):  # one more for a renewed token
@@ -171,6 +175,8 @@ class Wire:
                 return answer
             error_now = judgement.error or Malformed(self.dialect.system, "no reply")
             error_now.client_request_id = sent["client-request-id"]
+            if shrinks and isinstance(error_now, TooMuch):
+                raise error_now
             if judgement.sign is Sign.STALE:
                 if has_renewed or not self._refresh(signed):
                     raise error_now
@@ -238,8 +244,9 @@ class Wire:
 
     def _lost(self, error: Exception, *, is_write: bool) -> Judgement:
         why = f"no complete reply: {type(error).__name__} {cut(error, limit=160)}".rstrip()
+        kind = TooMuch if isinstance(error, httpx.TimeoutException | httpx.DecodingError) else Unavailable
         trouble: RemoteError
-        trouble = OutcomeUnknown(self.dialect.system, why) if is_write else Unavailable(self.dialect.system, why)
+        trouble = OutcomeUnknown(self.dialect.system, why) if is_write else kind(self.dialect.system, why)
         return Judgement(Sign.FAILING, trouble)
 
     def _note(
