@@ -15,6 +15,10 @@ from reconciler.store.tables import METADATA
 # The log, what proves it and what its signs stand for, and the ledger.
 ADDED_TO = frozenset({"audit", "audit_about", "audit_checkpoint", "audit_person", "audit_veil", "ledger"})
 READ = frozenset({"audit_segment", "alembic_version"})
+# The queue's tables are a library's, so whatever its version has. Its functions run as their caller.
+_QUEUE = text(
+    "SELECT tablename FROM pg_tables WHERE schemaname = current_schema() AND tablename LIKE 'procrastinate\\_%'"
+)
 
 
 def statements(connection: Connection, account: str) -> tuple[str, ...]:
@@ -35,7 +39,7 @@ def statements(connection: Connection, account: str) -> tuple[str, ...]:
     def tables(names: frozenset[str]) -> str:
         return ", ".join(f"{of_schema}.{quoted(name)}" for name in sorted(names))
 
-    changed = frozenset(METADATA.tables) - ADDED_TO - READ
+    changed = (frozenset(METADATA.tables) - ADDED_TO - READ) | frozenset(connection.execute(_QUEUE).scalars())
     return (
         f"GRANT CONNECT, TEMPORARY ON DATABASE {quoted(database)} TO {role}",
         f"GRANT USAGE ON SCHEMA {of_schema} TO {role}",

@@ -105,6 +105,28 @@ def test_a_tenant_that_waits_already_is_not_queued_again_by_whoever_ticks(url):
     }
 
 
+def test_an_account_that_does_not_own_the_queue_works_with_it_once_it_is_granted(url, server, database):
+    server.run("CREATE ROLE hand LOGIN")
+    database.grants("hand", apply=True)
+    mine = url.replace("//postgres@", "//hand@")
+    taken: list[str] = []
+
+    def take(tenant: str) -> str:
+        taken.append(tenant)
+        return "done"
+
+    async def work() -> None:
+        app = build(conninfo_of(mine), Crew(take, lambda: ()))
+        async with app.open_async():
+            await defer(app, lambda: [look("t0")])
+            await app.run_worker_async(queues=[PROMPT], wait=False, install_signal_handlers=False)
+            await bury_dead(app)
+
+    asyncio.run(work())
+
+    assert taken == ["t0"]
+
+
 def test_what_a_newer_version_calls_its_duties_is_done_all_the_same():
     assert task_name("something new") == "reconciler.full_scan"
 
