@@ -57,7 +57,7 @@ from reconciler.loop.send import Guards, Sender, Write
 from reconciler.loop.shadowing import Shadowing, settle, watch
 from reconciler.loop.stops import tell_clock, tell_outside
 from reconciler.loop.subject import Naming
-from reconciler.loop.verify import verify
+from reconciler.loop.verify import overtaken, verify
 from reconciler.metrics import UNCOUNTED, Meter, counting
 from reconciler.model import Outcome, Result
 from reconciler.promotion.values import WATCHING, Watching
@@ -290,9 +290,10 @@ def _verify(
     d: Deps, seen: Seen, findings: tuple[Finding, ...], outcomes: Mapping[LineKey, tuple[Outcome, ...]]
 ) -> dict[LineKey, Finding]:
     acted = acted_on(outcomes) | _still_arriving(d, findings)
+    doubted = overtaken(findings, outcomes)
     if not acted:
-        return {}
-    return verify(
+        return doubted
+    return doubted | verify(
         tuple(_with_given(line, outcomes.get(line.key, ())) for line in seen.lines),
         acted,
         seen.observed,

@@ -7,7 +7,7 @@ Declaring what is known already adds no row. A ticket that we reopened ourselves
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, tzinfo
 
 from sqlmodel import Session
@@ -331,7 +331,21 @@ def _as_known(ticket: Ticket, taken: Intake, before: Mapping[LineKey, ledger.Sta
     if unread:
         read = {line.key for line in taken.lines} - unread  # a form that is hidden shows none of its other lines
         asked = (s.request for key, s in stood.items() if key not in read and s.request is not None)
-        yield from (line for request in asked if (line := called_off(ticket, taken, request)) is not None)
+        now = (called_off(ticket, taken, request) or _with_person_shown(ticket, request) for request in asked)
+        yield from (line for line in now if line is not None)
+
+
+def _with_person_shown(ticket: Ticket, request: Request) -> Request | None:
+    """A request of a hidden form, with its person as they read now: a renamed person is not looked for by the old name.
+
+    None when nobody is shown, or reads as before.
+    """
+    shown = {p.sys_id: p for p in (ticket.requested_for, ticket.opened_by) if p is not None}
+    before = request.claim.person
+    person = shown.get(before.sys_id) if before is not None else None
+    if person is None or person == before:
+        return None
+    return replace(request, claim=replace(request.claim, person=person))
 
 
 def _says_more(standing: ledger.Standing | None, line: Request | Refusal) -> bool:

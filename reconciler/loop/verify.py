@@ -6,13 +6,14 @@ takes longer is left to the next cycle. Only an account read after the write can
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 
 from desired_state.model import LineKey
 from reconciler.causes import Cause
 from reconciler.clock import Clock
+from reconciler.lifecycle import Phase
 from reconciler.line import (
     Finding,
     Line,
@@ -21,6 +22,7 @@ from reconciler.line import (
 )
 from reconciler.loop.diff import Windows, diff
 from reconciler.loop.look import Eyes, look
+from reconciler.model import ActionKind, Outcome, Result, Verdict
 
 FIRST_LOOK_S, LONGEST_S = 5.0, 40.0
 
@@ -34,6 +36,35 @@ def _may_arrive(finding: Finding, *, is_undoing: bool) -> bool:
     if is_undoing and finding.there is not None:
         return bool(finding.there)
     return finding.rest in (Rest.WAIT, Rest.ACT, Rest.HOLD) and finding.cause is not Cause.GROUP_PENDING
+
+
+_STANDING = (Phase.GRANTED, Phase.EXPIRING, Phase.DRIFTED, Phase.REVOKING)
+_TAKES = (ActionKind.REMOVE_LICENSE, ActionKind.REMOVE_GROUP_MEMBER)
+
+
+def overtaken(findings: Iterable[Finding], outcomes: Mapping[LineKey, tuple[Outcome, ...]]) -> dict[LineKey, Finding]:
+    """Lines that were proven before something was taken from their account in this cycle: none of them is granted by
+    that look (I5). The next cycle looks again. What was granted before stands until then.
+    """
+    taken = {
+        o.action.user: str(key)
+        for key, done in outcomes.items()
+        for o in done
+        if (o.result is Result.APPLIED or o.is_unsure) and (o.action.kind in _TAKES or o.action.remove)
+    }
+    found: dict[LineKey, Finding] = {}
+    for finding in findings:
+        state, user = finding.line.state, finding.user
+        is_new = finding.rest is Rest.PROVEN and (state is None or state.phase not in _STANDING)
+        if is_new and user is not None and user.id in taken and finding.key not in outcomes:
+            found[finding.key] = replace(
+                finding,
+                rest=Rest.WAIT,
+                verdict=None if finding.verdict is None else Verdict.PENDING,
+                cause=Cause.PROVISIONING_PENDING,
+                sentence=f"The account's licences were just changed for {taken[user.id]}; they are looked at again.",
+            )
+    return found
 
 
 def verify(

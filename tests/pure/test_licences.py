@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from desired_state.model import Given, GivenKind, GroupId, Path, PlanId, Product, SkuId
+from desired_state.model import Given, GivenKind, GroupId, LineKey, Path, PlanId, Product, SkuId
 from desired_state.plan_rules import Enforcement, Need, Place, PlanRules, exclusion
 from desired_state.rules import Rules
 from reconciler.causes import Cause
@@ -17,7 +17,8 @@ from reconciler.loop.gate import Policy, gate
 from reconciler.loop.guards.watch import Watch
 from reconciler.loop.plan import Bounds, plan
 from reconciler.loop.undo import take_back
-from reconciler.model import Assignment, Grant, ObservedGroup, PlanState
+from reconciler.loop.verify import overtaken
+from reconciler.model import Assignment, Grant, ObservedGroup, Outcome, PlanState, Result
 from tests.make import (
     ADA,
     BOB,
@@ -350,6 +351,27 @@ def test_two_wanted_products_that_exclude_each_other_are_not_both_bought():
         (first.key, None),
         (second.key, Cause.PLAN_CONFLICT),
     ]
+
+
+def test_what_was_there_before_the_account_lost_a_licence_to_another_line_grants_nothing():
+    kept, upgraded = a_line("RITM0000001", product=DOMESTIC), a_line("RITM0000002", product=INTERNATIONAL)
+    granted = replace(
+        a_line("RITM0000003", product=DOMESTIC), state=LineState(LineKey("RITM0000003", 1), Phase.GRANTED)
+    )
+    observed = someone({HOME: ()})
+    findings = diff([kept, upgraded, granted], observed, at=MONDAY, windows=Windows())
+    (swap,) = alone(observed, replace(INTERNATIONAL, replaces=(DOMESTIC.key,)), bounds(DOMESTIC)).actions
+    give = replace(swap, remove=())
+
+    swapped = overtaken(findings, {upgraded.key: (Outcome(swap, Result.APPLIED),)})
+
+    assert [f.rest for f in findings] == [Rest.PROVEN, Rest.ACT, Rest.PROVEN]
+    assert {key: (f.rest, f.sentence) for key, f in swapped.items()} == {
+        kept.key: (Rest.WAIT, "The account's licences were just changed for RITM0000002/1; they are looked at again.")
+    }
+    assert overtaken(findings, {upgraded.key: (Outcome(give, Result.APPLIED),)}) == {}
+    assert overtaken(findings, {upgraded.key: (Outcome(swap, Result.FAILED),)}) == {}
+    assert kept.key in overtaken(findings, {upgraded.key: (Outcome(swap, Result.FAILED, is_unsure=True),)})
 
 
 def test_what_only_waits_for_a_person_stands_in_nobodys_way():

@@ -23,6 +23,8 @@ def test_a_customer_is_never_harmed_and_in_the_end_only_peoples_work_is_left(see
     ("seed", "showed"),
     [
         (5415, "a ticket was handed back for a conflict with what another one only asked for"),
+        (6231, "while a form was hidden, its person was looked for by the name from before"),
+        (6865, "a line was granted by a licence that the same cycle exchanged for another line"),
     ],
 )
 def test_a_seed_that_showed_a_defect_is_played_again(seed: int, showed: str) -> None:
