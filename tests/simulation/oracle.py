@@ -47,6 +47,7 @@ class Oracle:
         self.wrong: list[str] = []
         self.checked: Counter[str] = Counter()
         self.ours: set[tuple[str, str]] = set()  # (user, SKU), direct
+        self.unseen: set[tuple[str, str]] = set()  # of ours, what others took away since we last looked
         self.our_members: set[tuple[str, str]] = set()  # (group, user)
         self.our_plans: dict[tuple[str, str], set[str]] = {}  # plans that we switched on
         self.came_later: dict[str, set[str]] = {}  # SKU -> plans that Microsoft added while we looked
@@ -65,7 +66,9 @@ class Oracle:
         now = self.world.clock.now()
         if user_id is not None:
             self.moved_at[user_id] = now
-        self.ours = {(u, s) for u, s in self.ours if s in self.truth.direct(u)}
+        kept = {(u, s) for u, s in self.ours if s in self.truth.direct(u)}
+        self.unseen |= self.ours - kept
+        self.ours = kept
         groups = self.truth.store.groups
         self.our_members = {(g, u) for g, u in self.our_members if u in groups[g].members}
         for (user, sku), plans in list(self.our_plans.items()):
@@ -74,6 +77,14 @@ class Oracle:
                 del self.our_plans[(user, sku)]
             else:
                 plans -= off
+
+    def looks_again(self) -> None:
+        """What others took away and gave again since our last look was never seen to be gone: it counts as ours."""
+        self.ours |= {(u, s) for u, s in self.unseen if s in self.truth.direct(u)}
+
+    def looked(self) -> None:
+        """We saw what there is."""
+        self.unseen.clear()
 
     def tickets_moved(self) -> None:
         """Tickets may say something else now; from when on nothing may be given for one is remembered."""

@@ -24,7 +24,7 @@ from tests.simulation.make_writes import announced, parts, unannounced
 from tests.simulation.oracle import Oracle
 
 FAILING = frozenset({"server_error", "bad_gateway", "unavailable", "done_then_500", "done_then_504", "reply_lost"})
-GROUP_TAKES = timedelta(minutes=30)
+GROUP_TAKES, SERVICE_TAKES = timedelta(minutes=30), timedelta(hours=2)
 MARK = re.compile(r"\[m365r:([A-Za-z0-9:._-]+)\]")
 RECORD = re.compile(r"/table/(sc_task|sc_req_item)/([0-9a-f]{32})$")
 UNREST = frozenset({"received", "converging", "verifying", "revoking"})
@@ -105,9 +105,10 @@ class Books:
         )
 
     def _began_just_now(self, state: LineState) -> bool:
-        """A seat that came free in the last calm cycle is given in it, and a group takes its time to be processed."""
-        is_awaited = state.cause == "group_pending" and state.since is not None
-        return is_awaited and self.tenant.world.clock.now() - state.since < GROUP_TAKES
+        """A seat that came free in the last calm cycle is given in it; groups and services take their time."""
+        takes = {"group_pending": GROUP_TAKES, "provisioning_pending": SERVICE_TAKES}.get(state.cause or "")
+        is_timed = takes is not None and state.since is not None
+        return is_timed and self.tenant.world.clock.now() - state.since < takes
 
     def _works(self, wish: Wish, rule: str, what: str) -> None:
         user_id = wish.human.user_id or ""
@@ -122,6 +123,7 @@ class Books:
         """Remember who has what they asked for, and for whom groups switch it off: what comes and goes meanwhile may be
         said to be there or not."""
         self._began_at = self.tenant.world.clock.now()
+        self.oracle.looks_again()
         truth = self.oracle.truth
         wishes = [
             (f"{w.number}/{w.line}", w.human.user_id or "", w) for w in self.tenant.wishes if w.product is not None
@@ -135,6 +137,7 @@ class Books:
         self._chain(was_cut=report is None)
         self._told_once()
         if report is not None:
+            self.oracle.looked()
             self._phases(report)
 
     def _chain(self, *, was_cut: bool) -> None:
@@ -189,7 +192,8 @@ class Books:
                 if wish is not None and str(state.key) not in self._granted:
                     self.oracle.checked["granted"] += 1
                     self._works(wish, "granted", f"{state.key} is granted")
-            if state.since is not None and state.since >= self._began_at:
+            is_next = "It waits for" in state.note  # so it was before this cycle's writes, and the next one looks again
+            if state.since is not None and state.since >= self._began_at and not is_next:
                 self._reasons(str(state.key), state.phase.value, state.cause or "")
         self._granted = granted
 
