@@ -20,7 +20,7 @@ from reconciler.loop.joining import through_group
 from reconciler.loop.licences import allowed, assign, switch_on
 from reconciler.loop.location import awaited, derive, set_location
 from reconciler.loop.new_plans import is_about, switch_off
-from reconciler.loop.sequence import builds_on, in_sequence
+from reconciler.loop.sequence import builds_on, in_sequence, makes_room
 from reconciler.loop.subject import Naming, subject
 from reconciler.loop.undo import take_back
 from reconciler.model import Action, ActionKind, ObservedUser
@@ -87,13 +87,17 @@ def _shown(action: Action) -> Any:
 
 
 def _waiting(proposal: Proposal, every: Iterable[Finding], observed: Observed, bounds: Bounds) -> Proposal:
-    """What lacks only what another line of the person is about to bring waits for that line."""
-    if proposal.blocked is not Cause.DEPENDENCY_MISSING:
-        return proposal
-    base = builds_on(proposal.finding, every, observed, bounds)
+    """What lacks only what another line of the person is about to bring, or to take out of the way, waits for it."""
+    match proposal.blocked:
+        case Cause.DEPENDENCY_MISSING:
+            base, does = builds_on(proposal.finding, every, observed, bounds), "brings it"
+        case Cause.PLAN_CONFLICT:
+            base, does = makes_room(proposal.finding, every, observed, bounds), "ends that"
+        case _:
+            return proposal
     if base is None:
         return proposal
-    return replace(proposal, after=base, sentence=f"{proposal.sentence} It waits for {base}, which brings it.")
+    return replace(proposal, after=base, sentence=f"{proposal.sentence} It waits for {base}, which {does}.")
 
 
 def _reserve(sku: SkuId, taken: Taken) -> None:

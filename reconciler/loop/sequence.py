@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from desired_state.model import LineKey, Path, PlanId, Product, UserId
+from desired_state.model import GivenKind, GroupId, LineKey, Path, PlanId, Product, UserId
 from desired_state.plan_rules import Enforcement
+from reconciler.lifecycle import Phase
 from reconciler.line import DriftKind, Finding, Observed, Rest
 from reconciler.loop.bounds import Bounds
 from reconciler.loop.licences import allowed
 from reconciler.loop.proof import is_proven_by
+from reconciler.loop.takeback import returnable
 from reconciler.model import ObservedGroup
 
 _COMING = (Rest.ACT, Rest.WAIT, Rest.AWAIT)
@@ -59,6 +61,30 @@ def builds_on(finding: Finding, every: Iterable[Finding], observed: Observed, bo
         ):
             return other.key
     return None
+
+
+def makes_room(finding: Finding, every: Iterable[Finding], observed: Observed, bounds: Bounds) -> LineKey | None:
+    """The first other line of the person whose end takes away what excludes this one's plans; None: none does."""
+    mine = _brings(finding, observed, bounds)
+    for other in every:
+        is_theirs = finding.user is not None and other.line.binding.user == finding.user.id
+        if other.key != finding.key and is_theirs and bounds.rules.between(mine, _goes(other, observed)):
+            return other.key
+    return None
+
+
+def _goes(finding: Finding, observed: Observed) -> frozenset[PlanId]:
+    """The plans of what is taken back for the line now, or is on its way out already."""
+    state, drift = finding.line.state, finding.drift
+    if finding.rest is Rest.ACT and drift is not None:
+        going = drift.take_back
+    elif finding.rest is Rest.WAIT and state is not None and state.phase is Phase.REVOKING:
+        going = returnable(finding.line)
+    else:
+        going = ()
+    direct = {p for g in going if g.sku is not None and g.sku in observed.skus for p in observed.skus[g.sku].plans}
+    groups = (_granted(g.group, observed) for g in going if g.kind is GivenKind.MEMBER)
+    return frozenset(direct.union(*groups))
 
 
 def _of_people(findings: Iterable[Finding]) -> Mapping[UserId, tuple[Finding, ...]]:
@@ -109,7 +135,11 @@ def _brings(finding: Finding, observed: Observed, bounds: Bounds) -> frozenset[P
 
 
 def _of_group(product: Product, observed: Observed) -> frozenset[PlanId]:
-    group = observed.groups.get(product.group) if product.group is not None else None
+    return _granted(product.group, observed)
+
+
+def _granted(name: GroupId | None, observed: Observed) -> frozenset[PlanId]:
+    group = observed.groups.get(name) if name is not None else None
     if not isinstance(group, ObservedGroup):
         return frozenset()
     grants = [g for g in group.licenses or () if g.sku in observed.skus]

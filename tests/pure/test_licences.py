@@ -320,6 +320,29 @@ def test_an_add_on_whose_base_is_still_being_provisioned_waits_and_is_no_dead_en
     assert (found.actions, found.blocked, found.after) == ((), Cause.DEPENDENCY_MISSING, base.key)
 
 
+def test_a_conflict_that_ends_in_this_cycle_is_waited_for_and_is_no_dead_end():
+    over, wanted = a_line("RITM0000001", product=INTERNATIONAL), a_line("RITM0000002", product=DOMESTIC)
+    observed = someone({ABROAD: ()})
+    findings = diff([over, wanted], observed, at=MONDAY, windows=Windows())
+    given = Given(GivenKind.LICENSE, MONDAY, sku=ABROAD)
+    surplus = Drift(DriftKind.SURPLUS, needs_location=False, take_back=(given,))
+    revoking = replace(over, state=replace(LineState(over.key, Phase.REVOKING), given=(given,)))
+
+    def of_wanted(**ending: Any) -> Proposal:
+        every = [replace(f, **ending) if f.key == over.key else f for f in findings]
+        return next(p for p in plan(every, observed, bounds()).proposals if p.finding.key == wanted.key)
+
+    stays, ends, goes = (
+        of_wanted(),
+        of_wanted(rest=Rest.ACT, drift=surplus),
+        of_wanted(rest=Rest.WAIT, line=revoking),
+    )
+
+    assert [p.blocked for p in (stays, ends, goes)] == [Cause.PLAN_CONFLICT] * 3
+    assert [p.after for p in (stays, ends, goes)] == [None, over.key, over.key]
+    assert ends.sentence.endswith("It waits for RITM0000001/1, which ends that.")
+
+
 def test_the_weaker_of_two_wanted_products_is_not_bought_when_the_stronger_one_brings_it():
     weak = a_line("RITM0000001", product=SUITE_3, requested_at=MONDAY - 9 * DAY)
     strong = a_line("RITM0000002", product=SUITE_5)
