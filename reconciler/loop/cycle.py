@@ -48,6 +48,7 @@ from reconciler.loop.learn import learn, taught
 from reconciler.loop.look import Eyes, look, look_back
 from reconciler.loop.notary import Notary
 from reconciler.loop.observe import Pace, Scope, Seen, mark_looked, observe
+from reconciler.loop.pacer import Pacer
 from reconciler.loop.permits import permits
 from reconciler.loop.plan import Bounds, plan
 from reconciler.loop.pull import Reader, pull
@@ -98,6 +99,7 @@ class Deps:
     guarding: Guarding
     asking: Asking
     notary: Notary | None = None
+    pacer: Pacer | None = None
     meter: Meter = UNCOUNTED
     tracer: Tracer = UNTRACED
     watching: Watching = WATCHING
@@ -246,6 +248,7 @@ def choke_point(d: Deps, run: Run, post: Guards, gates: Gates) -> Sender:
         may.refuse,
         post,
         notary=d.notary,
+        pace=d.pacer,
         meter=d.meter,
         tracer=d.tracer,
     )

@@ -73,6 +73,16 @@ class Guards(Protocol):
         """It came to this; `trouble` "" when nothing speaks against the system."""
 
 
+class Pace(Protocol):
+    """What says when writes to the directory may leave."""
+
+    def take(self, session: Session, count: int) -> float:
+        """Take so many of the quota; in how many seconds they may leave. Kept once the session commits."""
+
+    def took(self, count: int) -> None:
+        """They were taken, and leave."""
+
+
 class Witness(Protocol):
     """Who sees intents before their writes are sent. Both answer with why they must not be sent, "" when they may."""
 
@@ -109,6 +119,7 @@ class Sender:
     guards: Guards
     sent: Sent = field(default_factory=Sent)
     notary: Witness | None = None
+    pace: Pace | None = None
     meter: Meter = UNCOUNTED
     tracer: Tracer = UNTRACED
 
@@ -125,27 +136,30 @@ class Sender:
         return told
 
     def send_together(
-        self, writes: Sequence[Write], call: Callable[[Sequence[Write]], Sequence[Told]]
+        self, writes: Sequence[Write], call: Callable[[Sequence[Write]], Sequence[Told]], *, is_one: bool = False
     ) -> tuple[Told, ...]:
         """Commit the intents of those that may leave, call once with them, commit their results.
 
         `call` tells what became of each write that it was handed, in order; what it raises became of all of them. The
-        answer has a value for every write: Stopped for one that was not sent.
+        answer has a value for every write: Stopped for one that was not sent. `is_one`: the directory's quota counts
+        them as one. Where the quota is used up it is waited for before anything is announced.
         """
         first = writes[0].keys[0] if writes[0].keys else None
         which = {"ticket": first.ticket, "line": first.line} if first is not None else {"ticket": writes[0].subject}
         more = {"together": len(writes)} if len(writes) > 1 else {}
         with about(write=writes[0].kind, **which, **more), self.tracer.span("write", kind=writes[0].kind, **which):
-            return self._send(writes, call)
+            return self._send(writes, call, is_one=is_one)
 
-    def _send(self, writes: Sequence[Write], call: Callable[[Sequence[Write]], Sequence[Told]]) -> tuple[Told, ...]:
+    def _send(
+        self, writes: Sequence[Write], call: Callable[[Sequence[Write]], Sequence[Told]], *, is_one: bool
+    ) -> tuple[Told, ...]:
         told: dict[int, Told] = {}
         for n, write in enumerate(writes):
             if why := self.refuse(write):
                 told[n] = Stopped(why)
         if len(told) < len(writes) and self.notary is not None and (why := self.notary.ready()):
             told |= {n: Stopped(why) for n in range(len(writes)) if n not in told}
-        intents = self._announce(writes, told)
+        intents = self._announce(writes, told, is_one=is_one)
         leaving = [writes[n] for n in intents]
         if leaving and self.notary is not None and (why := self.notary.witness(*leaving)):
             self._results({n: (writes[n], seq, Stopped(why)) for n, seq in intents.items()})
@@ -165,27 +179,34 @@ class Sender:
                 self._count(writes[n], told[n])
         return tuple(told[n] for n in range(len(writes)))
 
-    def _announce(self, writes: Sequence[Write], told: dict[int, Told]) -> dict[int, int]:
+    def _announce(self, writes: Sequence[Write], told: dict[int, Told], *, is_one: bool) -> dict[int, int]:
         """The intents, by place, of those that may leave, committed together; who may not is in `told` then.
 
         One that is stopped takes what was done for it in the transaction with it: the others begin anew.
         """
+        pace = self.pace if writes[0].system == "graph" else None
+        has_taken = False
         while len(told) < len(writes):
-            at = -1
+            at, count = -1, 1 if is_one else len(writes) - len(told)
             try:
                 with self.database.write() as session:
+                    wait_s = pace.take(session, count) if pace is not None and not has_taken else 0.0
                     intents: dict[int, int] = {}
-                    beside: list[Write] = []
-                    for at, write in enumerate(writes):
+                    for at, write in enumerate(writes) if not wait_s else ():
                         if at in told:
                             continue
                         self.lease(session, write)
-                        self.guards.check(session, write, beside)
+                        self.guards.check(session, write, [writes[n] for n in intents])
                         intents[at] = self._append(session, "intent", write, _described(write))
-                        beside.append(write)
-                return intents
             except Stopped as stopped:
                 told[at] = stopped
+                continue
+            if pace is not None and not has_taken:
+                pace.took(count)
+                has_taken = True
+            if not wait_s:
+                return intents
+            self.clock.sleep(wait_s)  # nothing is announced yet: a clock may end the cycle here
         return {}
 
     def _went(self, write: Write) -> None:

@@ -65,7 +65,8 @@ def send_steps(steps: Sequence[Step], hands: Hands, plan_digest: str) -> tuple[T
     def call(leaving: Sequence[Write]) -> Sequence[Told]:
         return _call([found[id(write)] for write in leaving], hands.graph)
 
-    return hands.sender.send_together(writes, call)
+    is_one = action_of(steps[0]).kind is not ActionKind.SET_USAGE_LOCATION
+    return hands.sender.send_together(writes, call, is_one=is_one)
 
 
 def _call(steps: Sequence[Step], graph: Graph) -> Sequence[Told]:

@@ -33,6 +33,7 @@ from reconciler.loop.handover import hand_over
 from reconciler.loop.look import Eyes
 from reconciler.loop.notary import Notary
 from reconciler.loop.notify import Notifier
+from reconciler.loop.pacer import Pacer
 from reconciler.loop.plan import Bounds
 from reconciler.loop.pull import Reader
 from reconciler.loop.seating import Seating
@@ -132,6 +133,11 @@ class App:
         return self.kept.budgets[system]
 
     @cached_property
+    def pacer(self) -> Pacer:
+        """The pace of writes to the directory."""
+        return Pacer(self.name, self.clock)
+
+    @cached_property
     def graph(self) -> Graph:
         budget = self._budget("graph", GRAPH_UNITS, GRAPH_WINDOW_S)
         wire = Wire(
@@ -148,6 +154,7 @@ class App:
             patience=self.patience,
             counts=self.counts["graph"],
             before_write=self.fence,
+            heard=self.pacer.heard,
         )
         return Graph(wire, self.clock)
 
@@ -269,6 +276,7 @@ class App:
             seating=Seating(self.name, self.database, self.graph, self.servicenow, guards.use_grace_seats),
             guarding=self.guarding(),
             notary=self.notary,
+            pacer=self.pacer,
             meter=meter,
             tracer=self.tracer,
             watching=self.tenant.promotion.watching(),

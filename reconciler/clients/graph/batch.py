@@ -212,10 +212,11 @@ def _outcome(item: _Item | None, outer: Answer, operation: str, wire: Wire) -> t
         return lost, Judgement(Sign.FAILING, lost)
     headers = httpx.Headers(item.headers or {})
     request_id = cut(headers.get("request-id", ""), limit=100) or outer.request_id
+    wish = retry_after_s(headers.get("Retry-After"), now=wire.clock.now())
+    wire.tell(headers, retry_after_s=wish)
     if 200 <= item.status < 300:
         return Reply(request_id, outer.client_request_id, item.status), Judgement(Sign.FINE)
     code, detail = said(bytes(item.body)) or ("", "")
-    wish = retry_after_s(headers.get("Retry-After"), now=wire.clock.now())
     judgement = GRAPH_DIALECT.refused(
         item.status,
         code,

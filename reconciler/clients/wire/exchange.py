@@ -11,7 +11,7 @@ import random
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import httpx
@@ -30,9 +30,16 @@ from reconciler.errors import Malformed, OutcomeUnknown, RemoteError, Throttled,
 
 BUSY_BASE_S = 6.0  # the first wait is 3 to 6 s: graph.md section 9 asks for "from about 4 s"
 CLOSED_MAX_S = 86_400.0  # however long a server wants to be left alone, it is asked again after a day
+BATCH = "/$batch"  # its items are the writes
 SIZE_MAX = 32 * 1024 * 1024
 WRITE_DEADLINE_S = 45.0  # of one attempt: whoever sends it must hold the tenant for longer (I16)
 NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+
+
+class Heard(Protocol):
+    """Who listens to what answers to writes say of the quota."""
+
+    def __call__(self, headers: Mapping[str, str], *, retry_after_s: float | None) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +55,8 @@ class Wire:
 
     `authorize` gives the headers of sign-in; `refresh` renews them after a 401, told which ones were refused, and
     returns False when there is nothing to renew (asking again would only count towards a lock-out). `before_write` is
-    called before each attempt of a write and raises when it must not be sent any more.
+    called before each attempt of a write and raises when it must not be sent any more. `heard` is told of the
+    headers of each answer to a write, and for how long it asks to wait, in seconds.
     """
 
     def __init__(
@@ -70,6 +78,7 @@ class Wire:
         write_deadline_s: float = WRITE_DEADLINE_S,
         size_max: int = SIZE_MAX,
         before_write: Callable[[], None] = lambda: None,
+        heard: Heard | None = None,
     ) -> None:
         if urlsplit(base_url).scheme != "https":
             raise ValueError(f"{system} must be reached over https")
@@ -80,6 +89,7 @@ class Wire:
         self._http, self._authorize, self._refresh = http, authorize, refresh
         self._requests = Requests(http)
         self._on_exchange, self._size_max, self._before_write = on_exchange, size_max, before_write
+        self._heard = heard
         self._deadline_s, self._write_deadline_s = deadline_s, min(deadline_s, write_deadline_s)
 
     def get(self, path: str, *, operation: str, params: Mapping[str, str] | None = None, **more: Any) -> Answer:
@@ -117,6 +127,11 @@ class Wire:
     def delete(self, path: str, *, operation: str, **more: Any) -> Answer:
         """Write; errors as for `post`."""
         return self._write("DELETE", path, operation, None, **more)
+
+    def tell(self, headers: Mapping[str, str], *, retry_after_s: float | None) -> None:
+        """One write was answered, by itself or as an item of a reply."""
+        if self._heard is not None:
+            self._heard(headers, retry_after_s=retry_after_s)
 
     def renew(self) -> bool:
         """Renew the sign-in after a refusal that was found inside a reply; False when there is nothing to renew."""
@@ -230,6 +245,8 @@ class Wire:
         asked = response.headers.get("Retry-After")
         if asked is not None:
             wish = retry_after_s(asked, now=http_date(dated) or self.clock.now())
+        if is_write and not request.url.path.endswith(BATCH):
+            self.tell(response.headers, retry_after_s=wish)
         return answer, self.dialect.judge(answer, operation=operation, is_write=is_write, retry_after_s=wish)
 
     def _body(self, response: httpx.Response) -> bytes:
