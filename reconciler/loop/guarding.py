@@ -33,11 +33,11 @@ from reconciler.loop.guards.sources import Pulled, short
 from reconciler.loop.guards.usage import Usage, usage
 from reconciler.loop.guards.watch import GRAPH, SERVICENOW, Watch, system_of
 from reconciler.loop.observe import Seen
-from reconciler.loop.pull import TICKETS
 from reconciler.loop.register import purposes as register_purposes
 from reconciler.loop.register import register
 from reconciler.loop.send import Stopped, Write
 from reconciler.loop.stopped_plans import named_plan, plan_of
+from reconciler.loop.whole import TICKETS
 from reconciler.store import directories, guards, journal, outbox, switches, tally
 from reconciler.store.database import Database
 

@@ -26,20 +26,16 @@ from reconciler.digest import digest, plain
 from reconciler.lifecycle import FINAL, Phase
 from reconciler.line import LineState
 from reconciler.loop.ending import renewed
-from reconciler.loop.guards.sources import Pulled, pulled
 from reconciler.loop.mentions import Mentioned, mentions
+from reconciler.loop.whole import MEANING, TASKS, WHOLE, Whole, begun
 from reconciler.model import AnswerKind
-from reconciler.store import guards, journal, lines, outbox, sold, tickets, watermarks
+from reconciler.store import journal, lines, outbox, sold, tickets, watermarks
 from reconciler.store.database import Database
 from reconciler.store.sold import Sold
 
 KNOWN_MARK = "m365r-op:"  # of what we only told something: it changes nothing about what the ticket asks
 RENEWED = "the ticket changed"
-WHOLE = "servicenow.whole"  # when all tickets were last read, whatever the watermark says
-MEANING = "meaning"  # the watermark's source under which the configuration that tickets were read with is kept
 SOURCE = "servicenow"
-TICKETS = "tickets"  # the guards' fact: how many a whole read showed
-TASKS = "servicenow.tasks"  # up to when changes of tasks are known
 _SOUGHT = (Phase.APPROVED, Phase.VERIFYING, Phase.HELD)
 
 
@@ -108,14 +104,16 @@ def pull(reader: Reader, *, cycle: str, numbers: Collection[str] = (), memory: M
     marks, unseen = dict(known.marks), _passed(known)
     mark, meant, whole = marks.get(SOURCE), marks.get(MEANING), marks.get(WHOLE)
     at = reader.clock.now()
-    is_whole = mark is None or whole is None or at - whole.at >= reader.whole_every
-    is_reread = meant is not None and meant.sys_id != reader.meaning
-    if is_reread:
-        mark = None
-    until = marks.get(TASKS, mark)
-    moved = _tasks_moved(reader, until) if mark is not None and until is not None else Moved(frozenset(), None)
+    is_same = meant is not None and meant.sys_id == reader.meaning
+    reading: Whole | None = None
+    if mark is None or whole is None or not is_same or at - whole.at >= reader.whole_every:
+        with reader.database.read() as session:
+            reading = begun(session, reader.tenant, marks, SOURCE, reader.meaning, at)
+    until = marks.get(TASKS, mark if reading is None or reading.since is None else None)
+    may_ask = mark is not None and until is not None and (meant is None or is_same)
+    moved = _tasks_moved(reader, until) if may_ask and until is not None else Moved(frozenset(), None)
     passed = {*unseen, *moved.numbers}
-    since = Watermark(mark.at, mark.sys_id) if mark is not None and not is_whole else None
+    since = reading.since if reading is not None else Watermark(mark.at, mark.sys_id) if mark is not None else None
     pages = reader.servicenow.tickets(
         items=tuple(sorted(reader.items)), watermark=since, page_size=reader.page_size, numbers=sorted(passed)
     )
@@ -125,13 +123,13 @@ def pull(reader: Reader, *, cycle: str, numbers: Collection[str] = (), memory: M
             _take_in(reader, page.named, cycle, known, watermark=None, is_reread=True, people=page.people)
             _keep_moved(reader, moved, page.named, marks.get(TASKS))
             passed = set()  # they came with the first page
-        _take_in(reader, page.tickets, cycle, known, watermark=page.watermark, is_reread=is_reread, people=page.people)
+        reading = _take_in(
+            reader, page.tickets, cycle, known, watermark=page.watermark, people=page.people, reading=reading
+        )
         count += len(page.tickets)
-    if meant is None or is_reread or is_whole:  # only now: a crash before this reads them all once more
+    if reading is not None:  # only now: a crash before this goes on behind the last page
         with reader.database.write() as session:
-            watermarks.save(session, reader.tenant, MEANING, Watermark(at, reader.meaning))
-            watermarks.save(session, reader.tenant, WHOLE, Watermark(at, ""))
-            _keep_count(session, reader.tenant, count, at, is_anew=is_reread)
+            reading.end(session, reader.tenant, watermarks.load_all(session, reader.tenant))
     return count
 
 
@@ -151,14 +149,6 @@ def has_news(reader: Reader) -> bool:
     with reader.database.read() as session:
         copies = tickets.load(session, reader.tenant, {t.number for t in read})
     return any(copies.get(t.number) != t for t in read if t.item in reader.items)
-
-
-def _keep_count(session: Session, tenant: str, count: int, at: datetime, *, is_anew: bool) -> None:
-    """How many tickets a whole read showed, beside the usual number: a short one carries no removal."""
-    kept = guards.fact(session, tenant, TICKETS)
-    before = Pulled(int(kept[0]["usual"]), int(kept[0]["last"])) if kept is not None and not is_anew else None
-    now = pulled(before, count)
-    guards.remember(session, tenant, TICKETS, {"usual": now.usual, "last": now.last}, at)
 
 
 def _tasks_moved(reader: Reader, known: watermarks.Watermark) -> Moved:
@@ -213,16 +203,21 @@ def _take_in(
     *,
     is_reread: bool = False,
     people: Mapping[str, Person] | None = None,
-) -> None:
+    reading: Whole | None = None,
+) -> Whole | None:
     """Declare the tickets that do not read as they did, or all of them; what is declared so already adds no row.
 
-    `people` are those who were read with the tickets, by sys_id; who else is mentioned is asked for.
+    `people` are those who were read with the tickets, by sys_id; who else is mentioned is asked for. `reading` is the
+    read of all tickets that this is a part of, and is returned as it is afterwards.
     """
+    found = tuple(found)
+    is_reread = is_reread or (reading is not None and reading.is_anew)
+    more = _count(found, reading)
     read = tuple(t for t in found if t.item in reader.items and not is_number(t.number))
     states, copies = known.by_ticket, {t.number: known.copies[t.number] for t in read if t.number in known.copies}
     fresh = tuple(t for t in read if is_reread or t.number not in states or copies.get(t.number) != t)
     if not fresh and (watermark is None or _is_at(known.marks.get(SOURCE), watermark)):
-        return
+        return replace(reading, count=reading.count + more) if reading is not None else None
     meant = _meant(reader, fresh, copies, known.standings)
     mentioned = mentions(reader.servicenow, fresh, reader.items, read=people, meant=meant)
     at = reader.clock.now()
@@ -239,6 +234,7 @@ def _take_in(
                 renewed.add(ticket.number)
         if watermark is not None:
             watermarks.save(session, reader.tenant, SOURCE, watermark)
+            reading = reading.with_page(session, reader.tenant, more) if reading is not None else None
         moved = lines.load(session, reader.tenant, renewed) if renewed else {}
     known.standings |= before
     known.states |= moved
@@ -246,6 +242,13 @@ def _take_in(
     known.copies |= copies
     if watermark is not None:
         known.marks[SOURCE] = watermarks.Watermark(watermark.at, watermark.sys_id)
+    return reading
+
+
+def _count(found: Sequence[Ticket], reading: Whole | None) -> int:
+    """How many of them the read of all tickets had not shown before it was cut short."""
+    since = reading.since if reading is not None else None
+    return sum(since is None or Watermark(t.updated_at, t.sys_id) > since for t in found)
 
 
 def _by_ticket(states: Mapping[LineKey, LineState]) -> dict[str, dict[LineKey, LineState]]:

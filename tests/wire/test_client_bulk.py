@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
-from collections.abc import Callable
 from datetime import timedelta
 
 import httpx
@@ -17,54 +16,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from desired_state.model import Ticket
-from reconciler.clients.auth import Basic
-from reconciler.clients.servicenow import SERVICENOW_DIALECT, ServiceNow, Sizes, Watermark
-from reconciler.clients.wire import Wire, make_http
+from reconciler.clients.servicenow import ServiceNow, Watermark
+from reconciler.clients.wire import make_http
 from reconciler.sandbox.faults import FaultRule
 from reconciler.sandbox.servicenow.access import AclRule
-from tests.make_instance import BASE, MONDAY, PASSWORD, TABLE, USER, Desk
+from tests.make_desk_client import Line, a_client
+from tests.make_instance import MONDAY, TABLE, USER, Desk
 
 VARIABLES, TASKS = "sc_item_option_mtom", "sc_task"
-
-
-class Line(httpx.BaseTransport):
-    """Counts requests by table, and lets something happen after each of them."""
-
-    def __init__(self, desk: Desk, after: Callable[[str], object]) -> None:
-        self.desk, self.after = desk, after
-        self.asked: list[tuple[str, str]] = []
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        table = request.url.path.removeprefix(f"{TABLE}/")
-        self.asked.append((table, request.url.params.get("sysparm_query", "")))
-        response = self.desk.service(request)
-        response.request = request
-        self.after(table)
-        return response
-
-    def count(self, table: str) -> int:
-        return sum(asked == table for asked, _ in self.asked)
-
-    def listed(self, table: str) -> int:
-        """Requests that named ids."""
-        return sum(asked == table and "request_itemIN" in query for asked, query in self.asked)
-
-
-def a_client(
-    desk: Desk, *, page: int = 1000, few: int = 0, after: Callable[[str], object] = lambda _: None
-) -> tuple[ServiceNow, Line]:
-    line = Line(desk, after)
-    wire = Wire(
-        "servicenow",
-        make_http(line),
-        BASE,
-        Basic(USER, PASSWORD).headers,
-        lambda _: False,
-        desk.world.clock,
-        random.Random(1),
-        dialect=SERVICENOW_DIALECT,
-    )
-    return ServiceNow(wire, desk.world.clock, sizes=Sizes(page, few=few)), line
 
 
 def put(desk: Desk, count: int, *, chance: random.Random | None = None) -> list[str]:
