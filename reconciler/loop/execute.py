@@ -1,9 +1,9 @@
 """Stage 5: what is cleared, in order, through `send`. Licence writes are serial per tenant (graph.md, rule 1).
 
-A long plan is worked off in slices. The people of a slice are read again before any of them is changed: when the world
-has moved since the plan was made, nothing is sent for them and the next cycle plans anew. Within a slice usage
-locations leave first, in batches, and are waited for together; then licences, one call in flight, all of a person's in
-one; and joins, twenty a request. A reply is a hint; `verify` decides what is true.
+A long plan is worked off in slices of as many requests. The people of a slice are read again before any of them is
+changed: when the world has moved since the plan was made, nothing is sent for them and the next cycle plans anew.
+Within a slice usage locations leave first, in batches, and are waited for together; then licences, one call in flight,
+all of a person's in one; and joins, twenty a request. A reply is a hint; `verify` decides what is true.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from reconciler.model import Action, ActionKind, Outcome, Result
 
 __all__ = ["Hands", "acted_on", "execute"]
 
-SLICE = 500  # lines whose people are read at once: 25 requests before, and as many seconds of the write quota after
+SLICE = 500  # requests that are sent before people are read again: some 25 s of the write quota
 TOGETHER = 20  # items of a batch, members of a request (graph.md section 2)
 
 
@@ -41,12 +41,25 @@ def execute(
     sender = hands.sender
     batch = Batch(hands.graph, hands.clock, sender.database, sender.tenant, sender.cycle, hands.post, canaries(cleared))
     run = _Run(hands, plan_digest, progress, batch)
-    for at in range(0, len(cleared), SLICE):
-        chosen = cleared[at : at + SLICE]
+    for chosen in slices(cleared):
         fresh = {} if run.stop else _fresh(chosen, every, observed, hands)
         run.slice(chosen, fresh)
     batch.end()
     return run.outcomes
+
+
+def slices(cleared: Iterable[Gated]) -> list[list[Gated]]:
+    """The plan in pieces that take about as many requests, in order: what was read of people is as old in each."""
+    found: list[list[Gated]] = [[]]
+    weight = 0  # in twentieths of a request
+    for g in cleared:
+        if weight >= SLICE * TOGETHER:
+            found.append([])
+            weight = 0
+        found[-1].append(g)
+        shared = (ActionKind.SET_USAGE_LOCATION, ActionKind.ADD_GROUP_MEMBER)
+        weight += sum(1 if action.kind in shared else TOGETHER for action in g.proposal.actions)
+    return found
 
 
 @dataclass(slots=True)
@@ -103,16 +116,15 @@ class _Run:
             if self._why_not(g, fresh):  # said when it is its turn
                 left.pop(0)
                 continue
-            room = self.batch.room((Lane.USAGE_LOCATIONS,)) - len(sent)
-            if sent and room < 1:
+            if sent and len(sent) >= self.batch.room((Lane.USAGE_LOCATIONS,)):
                 self._see(sent)
                 sent.clear()
-                continue
             if self.batch.may_go(g, self.plan_digest):
                 left.pop(0)
                 continue
-            chosen = [h for h in left[: min(TOGETHER, max(1, room))] if h is g or not self._why_not(h, fresh)]
-            left = left[min(TOGETHER, max(1, room)) :]
+            room = min(TOGETHER, self.batch.room((Lane.USAGE_LOCATIONS,)) - len(sent))
+            chosen = [h for h in left[:room] if h is g or not self._why_not(h, fresh)]
+            left = left[room:]
             for one, told in zip(chosen, self._send([(h, 0) for h in chosen]), strict=True):
                 outcome = self._outcome(one.proposal.actions[0], told)
                 if outcome.result is Result.APPLIED:

@@ -6,6 +6,7 @@ against the system, one that was there and has to be made again is somebody else
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -26,6 +27,8 @@ from reconciler.store import journal
 from reconciler.store.database import Database
 
 WAITS_S = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0)  # graph.md section 8: a replica may lag by seconds, no bound is published
+MANY = 100  # changes; below, what is not shown costs more than is saved
+MANY_MEMBERS = 500  # of one group: its list is pages of 999, and 20 people are read at once by id
 _MEMBERSHIPS = (ActionKind.ADD_GROUP_MEMBER, ActionKind.REMOVE_GROUP_MEMBER)
 
 
@@ -127,15 +130,42 @@ def canaries(cleared: Sequence[Gated]) -> dict[Lane, Canary]:
 
 
 def are_there(graph: Graph, actions: Sequence[Action]) -> list[bool | None]:
-    """Whether each change is there; None where that cannot be told."""
-    users = sorted({a.user for a in actions})
-    members = sorted({a.user for a in actions if a.kind in _MEMBERSHIPS})
+    """Whether each change is there; None where that cannot be told.
+
+    Of many, a filter is asked first, or the list of the group: what it shows to be there is there, however old the
+    answer is. Whatever it does not show is read by id.
+    """
+    seen = _shown(graph, actions) if len(actions) >= MANY else [False] * len(actions)
+    left = [action for action, there in zip(actions, seen, strict=True) if not there]
+    users = sorted({a.user for a in left})
+    members = sorted({a.user for a in left if a.kind in _MEMBERSHIPS})
     try:
         read: Mapping[UserId, ObservedUser | RemoteError] = graph.users(users) if users else {}
         belongs: Mapping[UserId, frozenset[GroupId] | RemoteError] = graph.user_groups(members) if members else {}
     except RemoteError:
-        return [None for _ in actions]
-    return [_is_there(a, read.get(a.user), belongs.get(a.user)) for a in actions]
+        return [True if there else None for there in seen]
+    return [
+        True if there else _is_there(a, read.get(a.user), belongs.get(a.user))
+        for a, there in zip(actions, seen, strict=True)
+    ]
+
+
+def _shown(graph: Graph, actions: Sequence[Action]) -> list[bool]:
+    """Which of many changes are there by what is read of many at once; a failure shows nothing."""
+    others = [a for a in actions if a.add and not a.remove]  # that nothing is shown is no sign that it went
+    joins = Counter(a.group for a in actions if a.kind is ActionKind.ADD_GROUP_MEMBER)
+    lists: dict[GroupId | None, Collection[UserId]] = {}
+    try:
+        rows = graph.users_shown({a.user for a in others}) if others else {}
+        lists = {g: graph.group_members(g) for g, count in joins.items() if g is not None and count >= MANY_MEMBERS}
+    except RemoteError:
+        return [False] * len(actions)
+    return [
+        a.user in lists.get(a.group, ())
+        if a.kind is ActionKind.ADD_GROUP_MEMBER
+        else bool(a.add and not a.remove) and _is_there(a, rows.get(a.user), None) is True
+        for a in actions
+    ]
 
 
 def _is_there(

@@ -9,13 +9,14 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 
-from tests.bench import board, fullpass, observe
+from tests.bench import board, fullpass, observe, writes
 
 # A benchmark prints what it measured and returns a sentence for every target that it missed.
 BENCHMARKS: Mapping[str, Callable[[float], list[str]]] = {
     "full-pass": fullpass.run,
     "observe": observe.run,
     "board": board.run,
+    "writes": writes.run,
 }
 
 

@@ -20,7 +20,7 @@ from reconciler.clients.graph import audits, delta, groups, mailboxes, roles, sh
 from reconciler.clients.graph.batch import read_many, write_together
 from reconciler.clients.graph.delta import Moved
 from reconciler.clients.graph.dialect import SYSTEM
-from reconciler.clients.graph.hints import Hinted, hinted
+from reconciler.clients.graph.hints import Hinted, hinted, shown
 from reconciler.clients.graph.scan import SCAN_SELECT, UserPage, scan, scan_users
 from reconciler.clients.graph.voice import VOICE_SELECT, Voice, VoiceRow, voice
 from reconciler.clients.wire import Answer, Budget, Wire
@@ -82,6 +82,16 @@ class Graph:
         urls = {user: f"/users/{_guid(user)}?$select={shapes.USER_SELECT}" for user in ids}
         rows = read_many(self.wire, urls, _USER, operation="users")
         return {key: _same(key, self._user(row)) for key, row in rows.items()}
+
+    def users_shown(self, ids: Collection[UserId]) -> dict[UserId, ObservedUser]:
+        """Users by object id, 300 a request, as a filter shows them; who is not shown is left out.
+
+        It may lag behind a read by id: what it shows of a change is so, that it shows none proves nothing.
+        """
+        wanted = sorted({_guid(user) for user in ids})
+        rows = shown(self.wire, wanted, shapes.USER_SELECT, _USERS, operation="users_shown")
+        users = (self._user(row) for row in rows)
+        return {user.id: user for user in users if isinstance(user, ObservedUser)}
 
     def users_by_upn(self, upns: Collection[str]) -> dict[str, ObservedUser | RemoteError]:
         """Users by sign-in name, keyed as asked. A former name finds nobody: only the current one is matched."""

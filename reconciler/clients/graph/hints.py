@@ -6,9 +6,12 @@ it shows says whom to read and never what is so. How many ids `in` takes is UNCO
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote
+
+import msgspec
 
 from desired_state.model import UserId
 from reconciler.clients.graph.batch import read_many
@@ -34,18 +37,30 @@ def hinted(wire: Wire, ids: Collection[UserId]) -> Hinted:
         RemoteError: the batch itself could not be asked.
     """
     wanted = sorted({user.lower() for user in ids})
-    chunks = {str(at): wanted[at : at + IDS] for at in range(0, len(wanted), IDS)}
-    found = read_many(wire, {key: _url(chunk) for key, chunk in chunks.items()}, ROWS, operation="users_hinted")
-    rows: list[ScanRow] = []
-    for key, answer in found.items():
+    rows = shown(wire, wanted, SCAN_SELECT, ROWS, operation="users_hinted")
+    there = {row.id.lower() for row in rows}
+    return Hinted(rows, frozenset(UserId(user) for user in wanted if user not in there))
+
+
+def shown(
+    wire: Wire, ids: Sequence[str], select: str, decoder: msgspec.json.Decoder[Any], *, operation: str
+) -> list[Any]:
+    """The rows that a filter shows of these users, whose ids are lower case.
+
+    Raises:
+        RemoteError: the batch itself could not be asked.
+    """
+    chunks = {str(at): ids[at : at + IDS] for at in range(0, len(ids), IDS)}
+    urls = {key: _url(chunk, select) for key, chunk in chunks.items()}
+    rows: list[Any] = []
+    for key, answer in read_many(wire, urls, decoder, operation=operation).items():
         if isinstance(answer, RemoteError) or answer.next_link is not None:
             continue
         if {row.id.lower() for row in answer.value} <= set(chunks[key]):  # otherwise the filter was not applied
             rows += answer.value
-    shown = {row.id.lower() for row in rows}
-    return Hinted(rows, frozenset(UserId(user) for user in wanted if user not in shown))
+    return rows
 
 
-def _url(ids: Collection[str]) -> str:
+def _url(ids: Collection[str], select: str) -> str:
     listed = ",".join(f"'{one}'" for one in ids)
-    return f"/users?$filter={quote(f'id in ({listed})', safe='(),')}&$select={SCAN_SELECT}"
+    return f"/users?$filter={quote(f'id in ({listed})', safe='(),')}&$select={select}"

@@ -1,0 +1,162 @@
+"""Plans carried out by what ships, against a directory that counts: who got what, by how many requests."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from desired_state.model import Person
+from reconciler.clock import ManualClock
+from reconciler.model import Result
+from reconciler.pacing import WRITES
+from reconciler.store import journal, quota
+from reconciler.store.database import Database
+from tests.bench.writes import BY_GROUP, DIRECT, TENANT, Site, people
+from tests.bench.writes_directory import GROUP, Directory
+from tests.make import E3, MONDAY, TEAMS1, VISIO, a_line, a_product, a_sku
+from tests.make_database import a_database
+
+GERMAN = Person("p1", email="ada@contoso.example", country="DE")
+
+
+def a_directory(count: int, **more: object) -> Directory:
+    held = {str(user): set[str]() for user in people(count)}
+    return Directory(ManualClock(MONDAY), 0.08, str(VISIO), held, **more)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def store(tmp_path: Path):
+    with a_database(tmp_path / "reconciler.db") as database:
+        yield database
+
+
+def joined(directory: Directory) -> list[int]:
+    """How many were named in each request to the group."""
+    return [len(body.get("members@odata.bind", [None])) for _, path, body in directory.asked if GROUP in path]
+
+
+def log(database: Database, kind: str) -> list[str]:
+    with database.read() as session:
+        return [row["subject"] for row in journal.export(session, TENANT) if row["kind"] == kind]
+
+
+def join(directory: Directory, store: Database, count: int) -> dict[str, list[str]]:
+    lines = [a_line(f"RITM{n:07d}", user=user, product=BY_GROUP) for n, user in enumerate(people(count))]
+    outcomes = Site(directory, store).carry_out(lines, count)
+    found: dict[str, list[str]] = {}
+    for key, done in outcomes.items():
+        found.setdefault(done[-1].result.value, []).append(str(people(count)[int(key.ticket[4:])]))
+    return found
+
+
+def test_people_join_a_group_twenty_a_request_after_the_first_few_were_seen(store):
+    directory = a_directory(200)
+
+    told = join(directory, store, 200)
+
+    assert joined(directory) == [1, 10, *[20] * 9, 9]
+    assert sorted(directory.members) == sorted(people(200)) == sorted(told["applied"])
+    assert sorted(log(store, "intent")) == sorted(log(store, "result")) == sorted(people(200))
+
+
+def test_one_whom_the_group_cannot_take_in_keeps_nobody_else_out(store):
+    gone = str(people(40)[20])
+    directory = a_directory(40, gone={gone})
+
+    told = join(directory, store, 40)
+
+    assert told["failed"] == [gone]
+    assert sorted(directory.members) == sorted(set(people(40)) - {gone}) == sorted(told["applied"])
+    assert log(store, "intent").count(gone) == 1
+
+
+def test_who_was_in_the_group_by_then_is_no_failure_and_nothing_of_ours(store):
+    directory = a_directory(40)
+    there = str(people(40)[20])
+
+    def others(_: str) -> bool:
+        if len(directory.members) == 1:
+            directory.members[there] = None
+        return False
+
+    directory.lost = others
+    told = join(directory, store, 40)
+
+    assert sorted(directory.members) == sorted(people(40)) == sorted(told["applied"])
+
+
+def test_a_lost_answer_leaves_all_whom_the_request_named_to_be_looked_at(store):
+    directory = a_directory(40)
+    directory.lost = lambda path: len(directory.members) == 11
+
+    told = join(directory, store, 40)
+
+    assert len(told["failed"]) == 10
+    assert len(directory.members) == 40
+    assert sum(joined(directory)) == 40  # nobody is named twice
+
+
+def test_usage_locations_are_set_ahead_in_batches_and_licences_one_by_one(store):
+    users = people(60)
+    directory = a_directory(60, countries=dict.fromkeys(map(str, users), ""))
+    lines = [a_line(f"RITM{n:07d}", user=u, product=DIRECT, person=GERMAN) for n, u in enumerate(users)]
+
+    outcomes = Site(directory, store).carry_out(lines, 60)
+
+    assert set(directory.countries.values()) == {"DE"}
+    assert all(skus == {str(VISIO)} for skus in directory.held.values())
+    assert {o.result for done in outcomes.values() for o in done} == {Result.APPLIED}
+    kinds = ["location" if "usageLocation" in json.dumps(body) else "licence" for _, _, body in directory.asked]
+    first = kinds.index("licence")
+    assert set(kinds[first:]) == {"licence"}
+    assert first < 60 / 4
+    assert directory.refused[409] == 0
+
+
+def of_one_person(directory: Directory, store: Database) -> dict[str, str]:
+    """Somebody else goes first, and is looked at; then two products of one person, by two tickets."""
+    ada, bob = people(2)
+    other = a_product("e3", name="Office 365 E3", candidate_skus=(E3,), proof_plans=(TEAMS1,))
+    lines = [
+        a_line("RITM0000001", user=bob),
+        a_line("RITM0000002", user=ada),
+        a_line("RITM0000003", user=ada, product=other),
+    ]
+    outcomes = Site(directory, store).carry_out(lines, 9, [a_sku(free=9), a_sku(E3, free=9, plans=(TEAMS1,))])
+    return {key.ticket: done[-1].result.value for key, done in outcomes.items()}
+
+
+def test_all_licences_of_a_person_leave_in_one_call(store):
+    directory = a_directory(2)
+
+    told = of_one_person(directory, store)
+
+    assert set(told.values()) == {"applied"}
+    assert directory.held[str(people(2)[0])] == {str(VISIO), str(E3)}
+    assert [len(body["addLicenses"]) for _, _, body in directory.asked] == [1, 2]
+    assert log(store, "intent").count(people(2)[0]) == 2
+
+
+def test_a_licence_that_cannot_be_given_takes_no_other_of_the_person_with_it(store):
+    directory = a_directory(2, without_seat={str(E3)})
+
+    told = of_one_person(directory, store)
+
+    assert told == {"RITM0000001": "applied", "RITM0000002": "applied", "RITM0000003": "failed"}
+    assert directory.held[str(people(2)[0])] == {str(VISIO)}
+
+
+def test_what_is_left_of_the_quota_is_waited_for_and_no_write_is_refused(store):
+    directory = a_directory(60)
+    with store.write() as session:
+        quota.take(session, TENANT, 2990, bucket=WRITES, at=MONDAY)
+    directory.spend(2990)
+    lines = [a_line(f"RITM{n:07d}", user=user, product=DIRECT) for n, user in enumerate(people(60))]
+    directory.latency_s = 0.001
+
+    Site(directory, store).carry_out(lines, 60)
+
+    assert directory.refused == {}
+    assert directory.clock.monotonic() == pytest.approx(2.5, abs=0.2)  # fifty more than were left, at 20 a second
