@@ -105,6 +105,7 @@ bench: install
 # The sizes that the figures of docs/performance.md are about: a million users. Hours; wants 8 GiB of memory.
 bench-full: install
 	SCALE=10 $(BIN)/python -m tests.bench observe
+	SCALE=50 $(BIN)/python -m tests.bench tickets
 
 lock:
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --python-version 3.11 pyproject.toml --group dev -o requirements-dev.lock

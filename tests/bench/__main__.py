@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 
-from tests.bench import board, fullpass, observe, writes
+from tests.bench import board, fullpass, observe, tickets, writes
 
 # A benchmark prints what it measured and returns a sentence for every target that it missed.
 BENCHMARKS: Mapping[str, Callable[[float], list[str]]] = {
@@ -17,6 +17,7 @@ BENCHMARKS: Mapping[str, Callable[[float], list[str]]] = {
     "observe": observe.run,
     "board": board.run,
     "writes": writes.run,
+    "tickets": tickets.run,
 }
 
 
