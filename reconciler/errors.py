@@ -42,6 +42,18 @@ class Throttled(RemoteError):
         self.retry_after_s = retry_after_s
 
 
+class Spent(Throttled):
+    """Our own hourly budget of requests is spent. Nothing was sent."""
+
+    def __init__(self, system: str, *, retry_after_s: float) -> None:
+        super().__init__(system, retry_after_s=retry_after_s)
+        minutes = -(-retry_after_s // 60)
+        self.args = (
+            f"the requests that {system} may get within this hour (requests_per_hour) are spent: the next ones leave "
+            f"in {minutes:g} minutes",
+        )
+
+
 class Conflicted(RemoteError):
     """Another write of the same tenant is running (Graph 409 Directory_ConcurrencyViolation). Nothing was done."""
 

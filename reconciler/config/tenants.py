@@ -93,6 +93,7 @@ class ServiceNow(Section):
     reopened_request_state: str = ""  # request_state of the request above it; "" leaves it as it is
     country_field: str = "country"  # of sys_user
     page_size: Annotated[int, Field(ge=1, le=10_000)] = 1000  # tickets at once, at most
+    requests_per_hour: Annotated[int, Field(ge=0, le=10_000_000)] = 0  # that the instance may get of us; 0: any number
     ca_file: File | None = None
     open_states: Lowered = _ordered(_WORDS.open_states)
     complete_states: Lowered = _ordered(_WORDS.complete_states)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property
 from importlib.metadata import version
+from urllib.parse import urlsplit
 
 from desired_state.catalogue import Catalogue
 from desired_state.items import Item
@@ -51,6 +52,7 @@ from reconciler.wiring.guards import limits, scope, windows
 from reconciler.wiring.kept import Fence, Kept
 from reconciler.wiring.measuring import decisions, exchanges, sign_ins
 from reconciler.wiring.notify import notifier
+from reconciler.wiring.spending import Spending
 from reconciler.wiring.stops import outside_stop
 from reconciler.wiring.systems import Systems
 
@@ -166,6 +168,10 @@ class App:
                 made.watched_by(sign_ins(self.meter))
             self.kept.tokens["servicenow"] = made
         tokens: TokenSource = self.kept.tokens["servicenow"]
+        spending, per_hour = None, self.tenant.servicenow.requests_per_hour
+        if per_hour and not self.database.read_only:
+            host = urlsplit(self.systems.servicenow_base).netloc
+            spending = Spending(self.database, host, per_hour, self.clock)
         wire = Wire(
             "servicenow",
             self.systems.servicenow_http,
@@ -176,10 +182,11 @@ class App:
             self._rng("servicenow"),
             self._budget("servicenow", UNLIMITED, 1.0),
             dialect=SERVICENOW_DIALECT,
-            on_exchange=exchanges(self.meter, tracer=self.tracer),
+            on_exchange=exchanges(self.meter, spending, tracer=self.tracer),
             patience=self.patience,
             counts=self.counts["servicenow"],
             before_write=self.fence,
+            spend=spending.wait_s if spending is not None else None,
         )
         self.kept.sizes.largest = max(LARGEST, self.tenant.servicenow.page_size)
         fields = TicketFields(country_field=self.tenant.servicenow.country_field)

@@ -19,7 +19,7 @@ from reconciler.loop.plan import Bounds
 from reconciler.promotion.advice import Position, narrowed
 
 _SECRETS = {"client_secret", "password", "api_key", "client_secret_file", "password_file", "api_key_file", "ca_file"}
-_PACE = {"page_size"}  # how tickets are read, not what they say
+_PACE = {"page_size", "requests_per_hour"}  # how tickets are read, not what they say
 
 
 def zone(tenant: Tenant) -> tzinfo:

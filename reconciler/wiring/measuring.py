@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from datetime import datetime
+from typing import Protocol
 
 import httpx
 from sqlalchemy import event as events
@@ -13,7 +14,7 @@ from desired_state.model import ProductKey
 from desired_state.proposals import is_number
 from reconciler.approvals.values import Approval, State
 from reconciler.clients.auth.watch import Call
-from reconciler.clients.wire import Budget, Exchange
+from reconciler.clients.wire import Exchange
 from reconciler.clients.wire.exchange import NOT_SENT
 from reconciler.clock import Clock, SystemClock
 from reconciler.config import Settings
@@ -58,7 +59,13 @@ def registry(settings: Settings, tenants: Collection[str], clock: Clock | None =
     return Registry(vocabulary(settings, tenants), lambda: wall.now().timestamp())
 
 
-def exchanges(meter: Meter, budget: Budget | None = None, tracer: Tracer = UNTRACED) -> Callable[[Exchange], None]:
+class Remains(Protocol):
+    """A budget that can say how much of it is left, 0 to 1."""
+
+    def remaining_ratio(self) -> float: ...
+
+
+def exchanges(meter: Meter, budget: Remains | None = None, tracer: Tracer = UNTRACED) -> Callable[[Exchange], None]:
     """What a wire tells of each request: to the numbers, to the log with its ids, and to traces."""
     log = logger("wire")
 

@@ -26,7 +26,7 @@ from reconciler.clients.wire.requests import Requests
 from reconciler.clients.wire.signs import Answer, Dialect, Judgement, Sign
 from reconciler.clients.wire.words import cut, http_date, retry_after_s
 from reconciler.clock import Clock
-from reconciler.errors import Malformed, OutcomeUnknown, RemoteError, Throttled, TooMuch, Unavailable
+from reconciler.errors import Malformed, OutcomeUnknown, RemoteError, Spent, Throttled, TooMuch, Unavailable
 
 BUSY_BASE_S = 6.0  # the first wait is 3 to 6 s: graph.md section 9 asks for "from about 4 s"
 CLOSED_MAX_S = 86_400.0  # however long a server wants to be left alone, it is asked again after a day
@@ -34,6 +34,12 @@ BATCH = "/$batch"  # its items are the writes
 SIZE_MAX = 32 * 1024 * 1024
 WRITE_DEADLINE_S = 45.0  # of one attempt: whoever sends it must hold the tenant for longer (I16)
 NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+
+
+class Spend(Protocol):
+    """Who counts requests against a budget: spends one; 0.0, or in how many seconds there is one."""
+
+    def __call__(self, operation: str, *, is_write: bool) -> float: ...
 
 
 class Heard(Protocol):
@@ -56,7 +62,8 @@ class Wire:
     `authorize` gives the headers of sign-in; `refresh` renews them after a 401, told which ones were refused, and
     returns False when there is nothing to renew (asking again would only count towards a lock-out). `before_write` is
     called before each attempt of a write and raises when it must not be sent any more. `heard` is told of the
-    headers of each answer to a write, and for how long it asks to wait, in seconds.
+    headers of each answer to a write, and for how long it asks to wait, in seconds. `spend` is asked before each
+    attempt; where it names a wait nothing is sent and Spent, which is a Throttled, is raised.
     """
 
     def __init__(
@@ -79,6 +86,7 @@ class Wire:
         size_max: int = SIZE_MAX,
         before_write: Callable[[], None] = lambda: None,
         heard: Heard | None = None,
+        spend: Spend | None = None,
     ) -> None:
         if urlsplit(base_url).scheme != "https":
             raise ValueError(f"{system} must be reached over https")
@@ -89,7 +97,7 @@ class Wire:
         self._http, self._authorize, self._refresh = http, authorize, refresh
         self._requests = Requests(http)
         self._on_exchange, self._size_max, self._before_write = on_exchange, size_max, before_write
-        self._heard = heard
+        self._heard, self._spend = heard, spend
         self._deadline_s, self._write_deadline_s = deadline_s, min(deadline_s, write_deadline_s)
 
     def get(self, path: str, *, operation: str, params: Mapping[str, str] | None = None, **more: Any) -> Answer:
@@ -169,6 +177,8 @@ class Wire:
                 # A clock may end a cycle where it is asked to wait: an announced write that need not wait goes out.
                 if wait_s > 0 or not is_write:
                     self.clock.sleep(wait_s)
+            if self._spend is not None and (left_s := self._spend(operation, is_write=is_write)) > 0:
+                raise Spent(self.dialect.system, retry_after_s=left_s)
             signed = self._authorize()
             sent = {**(headers or {}), **signed, "client-request-id": self._new_id()}
             if content is not None:
