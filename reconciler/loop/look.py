@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from desired_state.model import GroupId, ProductKey, Tier, UserId
+from desired_state.model import ProductKey, Tier, UserId
 from reconciler.clients.graph import Graph
 from reconciler.errors import NotFound, RemoteError
 from reconciler.line import Access, Gone, Line, Look, Observed, Unread
@@ -52,18 +52,19 @@ def look(
     found = eyes.graph.license_details(present) if present else {}
     details = {user: _details(found.get(user)) for user in present}
     users = {user: _value(read.get(user)) for user in wanted}
-    waiting: Mapping[tuple[GroupId, UserId], bool | Unread] = {}
+    is_first = groups is None
     if groups is None:
         named = {name for line in every for name in named_groups(line)}
         groups = read_groups(eyes.graph, named | switching_groups(every, users))
-        waiting = read_waiting(eyes.graph, groups, users)
+    members = read_members(eyes.graph, every, users, groups)
+    waiting = read_waiting(eyes.graph, groups, members) if is_first else {}
     return Observed(
         at,
         users,
         details,
         {sku.sku: sku for sku in skus},
         groups,
-        {**waiting, **read_members(eyes.graph, every, users, groups)},
+        {**waiting, **members},
         probed=_probed(eyes, every, details),
         our_app=eyes.our_app,
     )

@@ -122,10 +122,11 @@ def _why(unread: RemoteError | Unread) -> str:
 
 
 def read_waiting(
-    graph: Graph, groups: Groups, users: Mapping[UserId, object]
+    graph: Graph, groups: Groups, known: Mapping[tuple[GroupId, UserId], object]
 ) -> dict[tuple[GroupId, UserId], bool | Unread]:
-    """Members that no line is about and whom a group that is being processed may still give its licences (I13).
+    """Members of whom no line asks for the group and whom it may still give its licences, while it is processed (I13).
 
+    Memberships that are `known` were asked for by a line. Others may be of anybody, people of other lines included.
     Whose licences are not shown counts as one of them. A group whose members cannot be read adds nobody.
     """
     found: dict[tuple[GroupId, UserId], bool | Unread] = {}
@@ -137,6 +138,6 @@ def read_waiting(
         except RemoteError:
             continue
         for user, skus in held.items():
-            if user not in users and (skus is None or not gives <= skus):
+            if (group_id, user) not in known and (skus is None or not gives <= skus):
                 found[group_id, user] = True
     return found
