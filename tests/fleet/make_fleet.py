@@ -88,8 +88,9 @@ def is_write(request: httpx.Request) -> bool:
     """Whether it changes something at either system."""
     path = request.url.path
     is_sign_in = request.url.host == hosts.LOGIN_HOST or path.endswith("/token")
-    is_read = request.method in ("GET", "HEAD") or not parts(request)
-    return not is_read and not is_sign_in and not any(part in path for part in SIGN_IN)
+    if is_sign_in or any(part in path for part in SIGN_IN):
+        return False
+    return request.method not in ("GET", "HEAD") and bool(parts(request))
 
 
 @dataclass
