@@ -65,11 +65,11 @@ check: install
 	$(BIN)/lint-imports
 	@! grep -n '://' requirements-*.lock || (echo 'a lock file names a host' >&2; exit 1)
 
-# What needs many days of Contoso: hostile texts, bad days, a cycle killed at every request. Many minutes. CI takes every
-# third request: SHARE=3.
+# What needs many days of Contoso: hostile texts, bad days, a cycle killed at every request; and workers of a fleet that
+# are killed and cut off. Many minutes. CI takes every third request: SHARE=3.
 SHARE ?= 1
 endure: install
-	EVERY_REQUEST=$(SHARE) EVERY_SEED=0 $(BIN)/python -m pytest tests/simulation -m long -n 2 --dist worksteal
+	EVERY_REQUEST=$(SHARE) EVERY_SEED=0 $(BIN)/python -m pytest tests/simulation tests/fleet -m long -n 2 --dist worksteal
 
 # The service as a process over the sandbox's TLS ports: virtual hours with faults, outages and kill -9. Two weeks take
 # about half an hour; CI takes HOURS=6 with two of them on one store. SPEED, KILLS and SEED may be set too.
@@ -77,11 +77,12 @@ HOURS ?= 336
 soak: install
 	$(BIN)/python -m tests.soak --hours $(HOURS) $(if $(SPEED),--speed $(SPEED)) $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED)) $(if $(SERVICES),--services $(SERVICES))
 
-# Any number of simulated customers: SEEDS=1000 FROM=0. One of them, told cycle by cycle: SEED=1234.
+# Any number of simulated customers: SEEDS=1000 FROM=0. One of them, told cycle by cycle: SEED=1234. Workers that die, are
+# cut off from the store and come back late: STORE=postgresql WORKERS=3.
 SEEDS ?= 200
 FROM ?= 0
 simulate: install
-	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS) --from $(FROM))
+	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS) --from $(FROM)) $(if $(STORE),--store $(STORE)) $(if $(WORKERS),--workers $(WORKERS))
 
 # Microsoft's renderer of Adaptive Cards, into an untracked folder, for pictures of our cards. Pinned; needs npm.
 RENDERER := var/renderer

@@ -1,4 +1,7 @@
-"""Plays seeds: `make simulate SEEDS=1000 FROM=2000`, or one, told cycle by cycle: `make simulate SEED=1234`."""
+"""Plays seeds: `make simulate SEEDS=1000 FROM=2000`, or one, told cycle by cycle: `make simulate SEED=1234`.
+
+With STORE=postgresql the store is on a server, and with WORKERS=3 so many workers of a fleet take turns.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,9 @@ import sys
 import time
 from collections import Counter
 
-from tests.simulation.play import Played, play
+from tests.make_postgres import NoServer, the_server
+from tests.simulation import play_fleet
+from tests.simulation.play import Begin, Played, begun, play
 
 SHOWN = 20
 
@@ -19,13 +24,26 @@ def main() -> int:
     asked.add_argument("--seed", type=int, help="play this one and tell it")
     asked.add_argument("--seeds", type=int, default=200, help="how many")
     asked.add_argument("--from", dest="first", type=int, default=0, help="the first of them")
+    asked.add_argument("--store", choices=("sqlite", "postgresql"), default="sqlite", help="where it is kept")
+    asked.add_argument(
+        "--workers", type=int, default=0, help="workers that take turns, on PostgreSQL; 0 for one process"
+    )
     given = asked.parse_args()
+    is_server = given.store == "postgresql"
+    if given.workers and not is_server:
+        asked.error("workers share a store on PostgreSQL: --store postgresql")
+    begin = play_fleet.workers(given.workers) if given.workers else play_fleet.one_process if is_server else begun
+    if is_server:
+        try:
+            the_server()
+        except NoServer as error:
+            asked.error(str(error))
     gc.set_threshold(50_000, 50, 50)  # as in the tests
     if given.seed is not None:
-        return 1 if play(given.seed, tell=True).wrong else 0
+        return 1 if play(given.seed, tell=True, begin=begin).wrong else 0
     total, failed, began = Summary(), 0, time.monotonic()
     for n, seed in enumerate(range(given.first, given.first + given.seeds)):
-        played = played_safely(seed)
+        played = played_safely(seed, begin)
         total.add(played)
         if played.wrong:
             failed += 1
@@ -42,10 +60,10 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def played_safely(seed: int) -> Played:
+def played_safely(seed: int, begin: Begin) -> Played:
     """A seed that raises is a seed that failed."""
     try:
-        return play(seed)
+        return play(seed, begin=begin)
     except Exception as error:
         return Played(seed, wrong=[f"{type(error).__name__}: {error}"])
 
@@ -62,7 +80,7 @@ class Summary:
 
     def add(self, played: Played) -> None:
         """Count one seed in."""
-        names = ("cycles", "failed", "killed", "writes", "events")
+        names = ("cycles", "failed", "killed", "cuts", "late", "writes", "events")
         self.counts.update({"seeds": 1, **{name: getattr(played, name) for name in names}})
         self.faults += played.faults
         self.checked += played.checked
@@ -75,7 +93,8 @@ class Summary:
         rows = [
             f"{c['seeds']} seeds, {c['cycles']} cycles in {seconds:.0f} s"
             f" ({1000 * seconds / max(1, c['cycles']):.0f} ms a cycle)",
-            f"{c['failed']} cycles ended early, {c['killed']} processes died, {c['events']} events by others,"
+            f"{c['failed']} cycles ended early, {c['killed']} processes died, {c['cuts']} times cut off from the store,"
+            f" {c['late']} came back late; {c['events']} events by others,"
             f" {c['writes']} writes to the directory",
             f"faults met: {_listed(self.faults)}",
             f"checked: {_listed(self.checked)}",

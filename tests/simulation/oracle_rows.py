@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from collections.abc import Sequence
 from datetime import timedelta
 
 import httpx
 from sqlalchemy import text
 
 from reconciler.line import LineState
-from reconciler.report import CycleReport
 from reconciler.sandbox import hosts
 from reconciler.store import journal
 from reconciler.store.database import Database
@@ -131,14 +131,16 @@ class Books:
         self._had = {key for key, user_id, w in wishes if truth.has_access(user_id, truth.sold(w))}
         self._off = {key for key, user_id, w in wishes if truth.is_off_by_groups(user_id, truth.sold(w))}
 
-    def cycle_ends(self, report: CycleReport | None) -> None:
-        """Judge the rows that were added, the notes and tasks of every ticket, and where each line stands."""
+    def cycle_ends(self, states: Sequence[LineState] | None, *, was_cut: bool = False) -> None:
+        """Judge the rows that were added, the notes and tasks of every ticket, and where each line stands; None where
+        nobody came to say so. `was_cut`: somebody did not, whoever came after them."""
         self._cycles += 1
-        self._chain(was_cut=report is None)
+        self._chain(was_cut=was_cut or states is None)
         self._told_once()
-        if report is not None:
-            self.oracle.looked()
-            self._phases(report)
+        if states is not None:
+            if not was_cut:
+                self.oracle.looked()
+            self._phases(states)
 
     def _chain(self, *, was_cut: bool) -> None:
         """Each row follows the one before; each intent has its result. Every tenth time the whole log is verified."""
@@ -172,18 +174,17 @@ class Books:
                 if times > 1:
                     self.oracle.fail("answers", f"{item['number']} was told {times} times under {key}")
 
-    def _phases(self, report: CycleReport) -> None:
+    def _phases(self, states: Sequence[LineState]) -> None:
         """Every line that was ever taken up is still there, in a phase with a reason; what is granted works."""
         self.oracle.checked["phases"] += 1
         with self.database.read() as session:
             rows = session.connection().execute(text("select ticket || '/' || line, phase, cause from line")).all()
-        shown = {str(e.state.key) for e in report.endings}
+        shown = {str(state.key) for state in states}
         at_rest = {key for key, phase, cause in rows if phase in OVER or (phase == "granted" and not cause)}
         if missing := {key for key, _, _ in rows} - shown - (at_rest if self.may_rest else set()):
             self.oracle.fail("phases", f"{sorted(missing)} fell out of the cycle")
         granted = self._granted & at_rest - shown
-        for ending in report.endings:
-            state = ending.state
+        for state in states:
             if state.phase.value in EXPLAINED and not (state.cause or state.note):
                 self.oracle.fail("phases", f"{state.key} is {state.phase} and nobody knows why")
             if state.phase.value == "granted":
@@ -231,14 +232,14 @@ class Books:
 
     # --- the end
 
-    def settled(self, report: CycleReport | None) -> None:
+    def settled(self, states: Sequence[LineState] | None) -> None:
         """Whatever can be served is granted, what is granted works, and the rest is people's work."""
-        if report is None:
+        if states is None:
             return
         with self.database.read() as session:
             if not journal.verify(journal.export(session)).ok:
                 self.oracle.fail("audit", "the log does not verify")
-        stands = {str(e.state.key): e.state for e in report.endings}
+        stands = {str(state.key): state for state in states}
         for wish in self.tenant.wishes:
             key = f"{wish.number}/{wish.line}"
             self.oracle.checked["liveness"] += 1

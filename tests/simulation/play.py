@@ -6,7 +6,7 @@ import random
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -18,9 +18,9 @@ from reconciler.clients.wire import make_http
 from reconciler.config import Settings, load
 from reconciler.errors import RemoteError, UserError
 from reconciler.holding import NEED_S, TTL_S
+from reconciler.line import LineState
 from reconciler.loop.observe import Pace, Scope
 from reconciler.once import CycleLost, once
-from reconciler.report import CycleReport
 from reconciler.sandbox.faults import FaultRule
 from reconciler.sandbox.transport import SandboxTransport
 from reconciler.store import journal
@@ -55,6 +55,8 @@ class Played:
     cycles: int = 0
     failed: int = 0  # cycles that a remote failure ended early
     killed: int = 0
+    cuts: int = 0  # of a worker's connection to the store
+    late: int = 0  # workers that came back after their lease
     writes: int = 0
     events: int = 0
     granted: int = 0
@@ -110,7 +112,8 @@ class Game:
         self.others = Others(tenant, self.oracle, random.Random(f"others-{tenant.seed}"))
         self.result = Played(tenant.seed)
         self.requests, self.dies_at, self.dies_before = 0, 0, False
-        self.last: CycleReport | None = None
+        self.last: tuple[LineState, ...] = ()  # where each line stood after the last cycle that came to its end
+        self.digest = ""  # of its plan
         service = SandboxTransport(self.world)
         self._http = [held.enter_context(make_http(Edge(service, self))) for _ in range(2)]
         self.app = self._app()
@@ -143,19 +146,21 @@ class Game:
 
     # --- cycles
 
-    def cycle(self, *, may_die: bool = False) -> CycleReport | None:
-        """One cycle; None when it ended early. The process may die on the way and is started again by the next."""
+    def cycle(self, *, may_die: bool = False) -> tuple[LineState, ...] | None:
+        """One cycle, and where each line stands; None when it ended early. The process may die on the way and is
+        started again by the next."""
         self.result.cycles += 1
         self.requests = 0
         self.dies_at = self.rng.randint(1, 40) if may_die and self.rng.random() < 0.2 else 0
         self.dies_before = self.rng.random() < 0.5
         self.rows.cycle_begins()
-        report: CycleReport | None = None
+        states: tuple[LineState, ...] | None = None
         began = time.time()
         try:
             scope = self._scope()
             self.rows.may_rest = scope.pace is not Pace.EVERY
             report = once(self.app, scope)
+            states, self.digest = tuple(ending.state for ending in report.endings), report.plan_digest
         except Killed:
             self.result.killed += 1
             self.app = self._app()
@@ -178,10 +183,9 @@ class Game:
             else:
                 self.oracle.fail("cycle", f"it ended in calm weather: {error}")
         self.dies_at = 0
-        self.rows.cycle_ends(report)
-        if report is not None:
-            self.last = report
-        return report
+        self.rows.cycle_ends(states)
+        self.last = states if states is not None else self.last
+        return states
 
     def _scope(self) -> Scope:
         """Of every other customer a service takes care: quick cycles, and a scan of everybody now and then."""
@@ -195,17 +199,24 @@ class Game:
         self.oracle.tickets_moved()
 
 
-def play(seed: int, *, tell: bool = False) -> Played:
-    """Play one seed to its end, or to the first thing that was wrong."""
+Begin = Callable[[Made, Path, Settings, ExitStack], Game]
+
+
+def begun(tenant: Made, folder: Path, settings: Settings, held: ExitStack) -> Game:
+    """One process, which may die and be started again, over a store in a file."""
+    return Game(tenant, folder, settings, held.enter_context(a_database(folder / "reconciler.db")), held)
+
+
+def play(seed: int, *, tell: bool = False, begin: Begin = begun) -> Played:
+    """Play one seed to its end, or to the first thing that was wrong. `begin` says who plays, and on which store."""
     with a_folder() as folder, ExitStack() as held:
         tenant = made(seed)
         config = folder / "config.toml"
         config.write_text(tenant.site.toml(), encoding="utf-8")
-        database = a_database(folder / "reconciler.db")
-        held.callback(database.close)
         # Where it was played is no part of a seed, but an audit log tells where its configuration lies.
         settings = load(config, {"RECONCILER_STATE_DIR": str(folder)}).model_copy(update={"source": config.name})
-        game = Game(tenant, folder, settings, database, held)
+        game = begin(tenant, folder, settings, held)
+        database = game.database
         _play(game, tell=tell)
         game.calm()
         result = game.result
@@ -213,8 +224,7 @@ def play(seed: int, *, tell: bool = False) -> Played:
         with database.read() as session:
             result.head = str(journal.head(session, TENANT))
         result.faults, result.writes = Counter(tenant.world.faults.met), game.oracle.writes
-        if game.last is not None:
-            result.phases = Counter(f"{e.state.phase}/{e.state.cause or 'well'}" for e in game.last.endings)
+        result.phases = Counter(f"{state.phase}/{state.cause or 'well'}" for state in game.last)
         return result
 
 
@@ -229,8 +239,7 @@ def _play(game: Game, *, tell: bool) -> None:
     stood: dict[str, str] = {}
 
     def done(what: str) -> bool:
-        endings = game.last.endings if game.last is not None else ()
-        stands = {str(e.state.key): f"{e.state.phase} {e.state.cause or ''}".strip() for e in endings}
+        stands = {str(state.key): f"{state.phase} {state.cause or ''}".strip() for state in game.last}
         moved = ", ".join(f"{key} {now}" for key, now in stands.items() if stood.get(key) != now)
         stood.update(stands)
         say(f"{game.world.clock.now():%m-%d %H:%M:%S} {what}: {moved}")
@@ -298,6 +307,6 @@ def _rest(game: Game) -> None:
     if rows != after:
         changed = {t: after[t] - n for t, n in rows.items() if after[t] != n}
         game.oracle.fail("rest", f"a cycle over an unchanged world added rows: {changed}")
-    if again is None or dry.plan_digest != again.plan_digest:
+    if again is None or dry.plan_digest != game.digest:
         game.oracle.fail("digest", "the same input gave another plan")
     game.rows.settled(again)
