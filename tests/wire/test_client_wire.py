@@ -10,7 +10,7 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from reconciler.clients.wire import Budget, Exchange, Patience, make_http
+from reconciler.clients.wire import WRITE_DEADLINE_S, Budget, Exchange, Patience, make_http
 from reconciler.clients.wire.links import leads_home
 from reconciler.clients.wire.words import cut, retry_after_s
 from reconciler.clock import ManualClock
@@ -27,6 +27,7 @@ from reconciler.errors import (
     Throttled,
     Unavailable,
 )
+from reconciler.holding import TTL_S
 from tests.wire.make_replies import GRAPH, MONDAY, TOKEN, Keys, Remote, a_wire, refused, reply
 
 FINE = reply(200, {"value": []})
@@ -380,6 +381,26 @@ def test_a_server_that_drips_its_reply_is_cut_at_the_limit_of_the_whole_request(
         finally:
             stop.set()
             drip.join()
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="this system cannot be told to give up sending")
+def test_what_cannot_be_delivered_is_dropped_long_before_a_lease_is_over():
+    with socket.create_server(("127.0.0.1", 0)) as listener, make_http() as http:
+        served = threading.Thread(target=_serve_one, args=(listener,))
+        served.start()
+        with http.stream("GET", f"http://127.0.0.1:{listener.getsockname()[1]}/") as response:
+            ours = response.extensions["network_stream"].get_extra_info("socket")
+            given_up_ms = ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+        served.join()
+
+    assert 0 < given_up_ms <= (TTL_S - WRITE_DEADLINE_S) * 1000
+
+
+def _serve_one(listener: socket.socket) -> None:
+    peer, _ = listener.accept()
+    with peer:
+        peer.recv(65536)
+        peer.sendall(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
 
 
 def _drip(listener: socket.socket, stop: threading.Event) -> None:

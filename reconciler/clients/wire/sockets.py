@@ -6,6 +6,7 @@ below is given what is left of the request's limit (request extension `deadline_
 
 from __future__ import annotations
 
+import socket
 import ssl
 import threading
 from collections.abc import Iterable
@@ -15,6 +16,15 @@ import httpcore
 import httpx
 
 from reconciler.clock import Clock
+
+# What the kernel could not deliver for so long, it never does (tcp(7), TCP_USER_TIMEOUT; Linux). Else a write whose
+# sender gave up would leave its machine when the network is back, long after the lease it was sent under.
+UNDELIVERED_MAX_S = 20
+_GIVES_UP = (
+    ((socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNDELIVERED_MAX_S * 1000),)
+    if hasattr(socket, "TCP_USER_TIMEOUT")
+    else ()
+)
 
 
 class _Left(threading.local):
@@ -27,7 +37,15 @@ class DeadlineTransport(httpx.HTTPTransport):
     """Sockets as httpx has them, with the limit of a whole request. HTTP/1.1, nothing from the environment."""
 
     def __init__(self, *, verify: ssl.SSLContext | bool, limits: httpx.Limits, stopwatch: Clock) -> None:
-        super().__init__(verify=verify, limits=limits, trust_env=False, http1=True, http2=False, retries=0)
+        super().__init__(
+            verify=verify,
+            limits=limits,
+            trust_env=False,
+            http1=True,
+            http2=False,
+            retries=0,
+            socket_options=_GIVES_UP,
+        )
         self._left, self._stopwatch = _Left(), stopwatch
         # httpx has no argument for this (0.28, pinned below 0.29); the slow-drip test fails if it moves.
         pool: Any = self._pool
