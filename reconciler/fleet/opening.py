@@ -20,6 +20,7 @@ from reconciler.logs import Log
 from reconciler.metrics import Meter
 from reconciler.wiring import App, open_app
 from reconciler.wiring.measuring import registry
+from reconciler.wiring.one_key import require_one_key
 from reconciler.wiring.stores import open_store
 
 CONNECTIONS_EACH = 3  # to the store for a turn: one view beside one write, and one that prolongs the lease
@@ -55,6 +56,7 @@ def working(
         meter = Meter(registry(settings, tenants))
 
         def opened(tenant: str) -> AbstractContextManager[App]:
+            require_one_key(settings, tenant, database)
             return open_app(settings, tenant, meter=meter, database=database)
 
         turns = Turns(opened, log, wishes, wall, database=database, ours=tenants)

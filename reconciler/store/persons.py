@@ -84,6 +84,20 @@ def known(session: Session, tenant: str, values: Iterable[Any]) -> dict[str, str
     return found
 
 
+def is_read_by(session: Session, tenant: str, veil: Veil) -> bool:
+    """Whether this veil's key is the one that hides the persons of a tenant; True where none is hidden yet."""
+    query = (
+        select(VeilRow, PersonRow.key)
+        .where(VeilRow.tenant == tenant, col(PersonRow.key).is_not(None))
+        .where(PersonRow.tenant == VeilRow.tenant, PersonRow.pseudonym == VeilRow.pseudonym)
+    )
+    found = session.exec(query.limit(1)).first()
+    if found is None:
+        return True
+    row, key = found
+    return key is None or veil.unseal(key, row.pseudonym, row.sign, row.cipher) is not None
+
+
 def erase(session: Session, tenant: str, names: Iterable[str], at: datetime) -> int:
     """Destroy the keys of a person, who is known under these names; how many keys that were.
 

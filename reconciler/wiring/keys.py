@@ -51,6 +51,13 @@ def persons_veil(settings: Settings, tenant: str) -> Veil:
     return Veil(key, secrets.token_bytes)
 
 
+def is_named(settings: Settings, tenant: str) -> tuple[bool, bool]:
+    """Whether people named the key of a tenant's log, and that of its persons. Others are made in the state folder."""
+    own = settings.tenants[tenant].keys if tenant in settings.tenants else None
+    is_persons = settings.audit.persons_key_file is not None or (own is not None and own.persons_file is not None)
+    return _signs(settings, tenant)[1] is not None, is_persons
+
+
 def _signs(settings: Settings, tenant: str) -> tuple[str, Path | None]:
     """The setting that names the key of a tenant's log, and the file that it names. What concerns all tenants is signed
     by the installation's."""
