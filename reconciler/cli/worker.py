@@ -19,9 +19,10 @@ from reconciler.cli.main import Interrupted, options
 def worker(ctx: click.Context, concurrency: int, metrics_port: int | None) -> int:
     """Run as one of any number of workers that share a store on PostgreSQL: all tenants, or the one of --tenant.
 
-    Stops within seconds on SIGTERM and Ctrl-C. Standard error is the log.
+    Stops within seconds on SIGTERM and Ctrl-C, reads its configuration again on SIGHUP. Standard error is the log.
     """
     from reconciler.clock import SystemClock
+    from reconciler.config import load
     from reconciler.daemon import Stopping, Wishes, signals
     from reconciler.daemon.sdnotify import Systemd
     from reconciler.errors import UserError
@@ -41,7 +42,14 @@ def worker(ctx: click.Context, concurrency: int, metrics_port: int | None) -> in
         suppress(KeyboardInterrupt, Interrupted, Stopping),
         signals(wishes, Interrupted),
         working(
-            settings, log, wishes, only=only, concurrency=concurrency, metrics_port=metrics_port, wall=wall
+            settings,
+            log,
+            wishes,
+            only=only,
+            concurrency=concurrency,
+            metrics_port=metrics_port,
+            wall=wall,
+            again=lambda: load(given.config, os.environ),
         ) as fleet,
     ):
         click.echo(f"Works for {', '.join(sorted(fleet.tenants()))}.")

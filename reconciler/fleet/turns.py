@@ -54,6 +54,7 @@ class _Seat:
 
     service: Service
     held: ExitStack
+    configured: int  # by the how-manieth configuration of this worker
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -76,6 +77,14 @@ class Turns:
     _opening: set[str] = field(default_factory=set, init=False)
     _health: dict[str, Health] = field(default_factory=dict, init=False)  # outlives seats: what is wrong is said once
     _failures: dict[str, int] = field(default_factory=dict, init=False)  # in a row, where a turn could not be had
+    _configured: int = field(default=0, init=False)
+
+    def use(self, open: Open, ours: Collection[str]) -> None:
+        """Another configuration: every turn that begins from now on opens its tenant by it."""
+        with self._lock:
+            self.open, self.ours = open, ours
+            self._configured += 1
+        self.close()
 
     def take(self, tenant: str) -> Turn:
         """Do what is due for a tenant. Never raises but for a defect: whatever is wrong with it is its own.
@@ -179,14 +188,20 @@ class Turns:
         """The tenant, opened where it is not, locked for this turn. None when it has one already. Raises UserError."""
         with self._lock:
             seat = self._seats.get(tenant)
-            if seat is not None:
+            if seat is not None and not seat.lock.acquire(blocking=False):
+                return None
+            if seat is not None and seat.configured == self._configured:
                 self._seats.move_to_end(tenant)
-                return seat if seat.lock.acquire(blocking=False) else None
+                return seat
             if tenant in self._opening:
                 return None
             self._opening.add(tenant)
+            self._seats.pop(tenant, None)
+            open, configured = self.open, self._configured
         try:
-            fresh = self._opened(tenant)
+            if seat is not None:
+                seat.held.close()
+            fresh = self._opened(tenant, open, configured)
         finally:
             with self._lock:
                 self._opening.discard(tenant)
@@ -196,9 +211,9 @@ class Turns:
         self._close_idle(self.kept_max)
         return fresh
 
-    def _opened(self, tenant: str) -> _Seat:
+    def _opened(self, tenant: str, open: Open, configured: int) -> _Seat:
         with ExitStack() as stack:
-            app = stack.enter_context(self.open(tenant))
+            app = stack.enter_context(open(tenant))
             service = Service(
                 app,
                 self.log,
@@ -208,7 +223,7 @@ class Turns:
                 stopwatch=self.wall.monotonic,
                 rng=self.rng,
             )
-            return _Seat(service, stack.pop_all())
+            return _Seat(service, stack.pop_all(), configured)
 
     def _health_of(self, tenant: str) -> Health:
         with self._lock:
@@ -230,7 +245,7 @@ class Turns:
             seat.held.close()
 
     def close(self) -> None:
-        """Close whatever has no turn: before another configuration is used, and at the end."""
+        """Close whatever has no turn."""
         self._close_idle(0)
 
 

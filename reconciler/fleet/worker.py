@@ -65,6 +65,7 @@ class Fleet:
     wishes: Wishes
     concurrency: int = 4
     tick_every_s: int = 2
+    reload: Callable[[], None] = lambda: None  # have turns and tenants by the configuration as it is now
     _beat: float | None = field(default=None, init=False)
     _is_up: bool = field(default=False, init=False)  # the queue was reached since it was last lost
 
@@ -145,8 +146,20 @@ class Fleet:
         while not self.wishes.is_stopping:
             self._beat = self.clock.monotonic()
             if self.wishes.take_reload():
-                self.turns.log("another configuration is taken up when the worker is started anew")
+                await asyncio.to_thread(self._read_again)
             await asyncio.sleep(LOOK_S)
+
+    def _read_again(self) -> None:
+        """The configuration, because somebody asked for it. One that is refused changes nothing."""
+        try:
+            self.reload()
+            self._know()
+        except UserError as error:
+            now, said = self.clock.now(), "the configuration is refused, the one before stays"
+            self.health.bad(words.CONFIGURATION, said, now, why=str(error))
+            return
+        self.health.good(words.CONFIGURATION, self.clock.now())
+        self.turns.log("the configuration was read again and is in use", tenants=len(self.tenants()))
 
     async def _pause(self, seconds: float) -> None:
         with suppress(TimeoutError):

@@ -195,14 +195,21 @@ class Hands:
 
 @contextmanager
 def a_worker(
-    url: str, database: Database, hands: Hands, tenants: list[str], said: list[str], *, concurrency: int = 4
+    url: str,
+    database: Database,
+    hands: Hands,
+    tenants: list[str],
+    said: list[str],
+    *,
+    concurrency: int = 4,
+    reload: Callable[[], None] = lambda: None,
 ) -> Iterator[Wishes]:
     """A worker in a thread; it is stopped at the end, and has to stop."""
     wishes, clock = Wishes(), SystemClock()
     turns = Turns(lambda _: pytest.fail("nothing is opened here"), into(said), wishes)
     turns.take = hands.take  # type: ignore[method-assign,assignment]
     health = Health(into(said), clock.monotonic)
-    fleet = Fleet(conninfo_of(url), database, turns, lambda: tenants, clock, health, wishes, concurrency, 1)
+    fleet = Fleet(conninfo_of(url), database, turns, lambda: tenants, clock, health, wishes, concurrency, 1, reload)
     thread = threading.Thread(target=fleet.run)
     thread.start()
     try:
@@ -298,16 +305,31 @@ def test_a_store_that_cannot_be_reached_at_the_start_is_waited_for(tmp_path):
     assert "cannot be reached" in said[0]
 
 
-def test_a_worker_that_is_told_to_read_its_configuration_says_when_it_will_and_goes_on(url, database):
-    hands, tenants = Hands(database), ["t0"]
-    said = Heard()
+def test_a_worker_that_is_told_to_read_its_configuration_serves_tenants_that_are_new(url, database):
+    hands, tenants, said = Hands(database), ["t0"], Heard()
 
-    with a_worker(url, database, hands, tenants, said) as wishes:
+    with a_worker(url, database, hands, tenants, said, reload=lambda: tenants.append("t1")) as wishes:
+        hands.wait_for(lambda: hands.taken == ["t0"])
+        wishes.reload()
+        hands.wait_for(lambda: hands.taken == ["t0", "t1"])
+
+    assert said == ["the configuration was read again and is in use tenants=2"]
+
+
+def test_a_configuration_that_is_refused_changes_nothing_and_is_told_of(url, database):
+    hands, tenants, said = Hands(database), ["t0"], Heard()
+
+    def refuse() -> None:
+        raise UserError("config.toml: [tenants] has none")
+
+    with a_worker(url, database, hands, tenants, said, reload=refuse) as wishes:
         wishes.reload()
         assert said.something.wait(PATIENCE_S)
         hands.wait_for(lambda: hands.taken == ["t0"])
 
-    assert said == ["another configuration is taken up when the worker is started anew"]
+    assert len(said) == 1
+    assert "refused, the one before stays" in said[0]
+    assert "[tenants] has none" in said[0]
 
 
 class Heard(list[str]):

@@ -146,6 +146,26 @@ def test_a_worker_that_stood_still_past_its_lease_writes_nothing_more(database, 
     assert customer.licences() == alone().customers["t0"].licences()
 
 
+def test_turns_that_begin_after_another_configuration_was_read_go_by_it(database, tmp_path):
+    with a_fleet(database, tmp_path, SEED, SEED + 1) as fleet:
+        worker = fleet.worker("a")
+        by: list[str] = []
+
+        def in_the_middle(who: str, _: httpx.Request) -> None:
+            by.append(who)
+            if len(by) == 3:
+                worker.use(lambda tenant: fleet.open("b", tenant), {"t0"})
+
+        fleet.customers["t0"].before = in_the_middle
+        worker.take("t0")
+        assert set(by) == {"a"}
+        fleet.wait(30)
+        worker.take("t0")
+
+        assert set(by) == {"a", "b"}
+        assert worker.take("t1") is Turn.FOREIGN
+
+
 def test_two_jobs_of_one_tenant_at_once_are_one_turn(database, tmp_path):
     with a_fleet(database, tmp_path, SEED) as fleet:
         one, two = fleet.worker("a"), fleet.worker("b")
