@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from reconciler.digest import canonical
 
 TAG = b"license-reconciler/audit/1\n"
@@ -23,6 +25,7 @@ GENESIS = "0" * 64
 COVERED = ("tenant", "seq", "at", "kind", "subject", "actor", "cycle", "body")
 FIELDS = frozenset((*COVERED, "prev", "hash"))
 MARKS = ('{"checkpoint":', '{"segment":')  # how the lines of an export begin that are no rows
+_FORM = msgspec.json.Encoder(order="deterministic")  # whole numbers and text as RFC 8785 has them, see `canonical`
 _HASH = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
@@ -84,13 +87,19 @@ class Verification:
         return next(iter(self.heads.values())).hash if len(self.heads) == 1 else ""
 
 
-def row_hash(row: Mapping[str, Any], prev: str) -> str:
+def row_hash(row: Mapping[str, Any], prev: str, body: str | None = None) -> str:
     """The hash of a row that follows `prev`, as 64 hex digits.
+
+    `body` is the canonical text of the row's body, for who has it: an object's form holds those of its values.
 
     Raises:
         ValueError, TypeError: the row has no canonical form.
     """
-    content = hashlib.sha256(canonical({name: row[name] for name in COVERED})).digest()
+    if body is None:
+        form = canonical({name: row[name] for name in COVERED})
+    else:
+        form = _FORM.encode({name: row[name] for name in COVERED} | {"body": msgspec.Raw(body.encode())})
+    content = hashlib.sha256(form).digest()
     return hashlib.sha256(TAG + bytes.fromhex(prev) + row["seq"].to_bytes(8, "big") + content).hexdigest()
 
 

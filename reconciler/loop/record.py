@@ -156,36 +156,43 @@ def begin(gates: Gates, desk: Desk, *, cycle: str, at: datetime) -> None:
     starting = [g for g in gates.gated if _is_begun(g)]
     if not starting:
         return
-    kept: list[tuple[Gated, LineState]] = []
+    states = [started(gated, at) for gated in starting]
     with desk.database.write() as session:
-        _tell_plan(session, desk, starting, gates.plan_digest, cycle=cycle, at=at)
-        for gated in starting:
-            state = started(gated, at)
-            _keep_approval(session, desk.tenant, gated, cycle=cycle, at=at)
-            is_moved = not is_about(gated.proposal.finding)  # new plans leave the line where it is
-            if lines.save(session, desk.tenant, state, at) and is_moved:
-                kept.append((gated, state))
-                body = {
-                    "from": gated.proposal.finding.line.state.phase.value
-                    if gated.proposal.finding.line.state
-                    else None,
-                    "to": state.phase.value,
-                    "verdict": state.verdict.value if state.verdict is not None else None,
-                    "cause": state.cause,
-                    "sentence": state.note,
-                    **({"priority": priority} if (priority := gated.proposal.finding.line.priority) else {}),
-                    "decision": gated.decision.value,
-                    "rules": [dict(j) for j in gated.judged],
-                    **ruled(gated),
-                    **sided(gated),
-                    "digest": gated.proposal.digest,
-                    "plan": gates.plan_digest,
-                }
-                journal.append(
-                    session, desk.tenant, kind="line_moved", subject=str(state.key), body=body, at=at, cycle=cycle
-                )
+        rows = [_plan_told(desk, starting, gates.plan_digest)]
+        saved = lines.save_all(session, desk.tenant, states, at)
+        # New plans leave the line where it is.
+        kept = [
+            (gated, state)
+            for gated, state in zip(starting, states, strict=True)
+            if state.key in saved and not is_about(gated.proposal.finding)
+        ]
+        moved = {gated.proposal.finding.key for gated, _ in kept}
+        for gated, state in zip(starting, states, strict=True):
+            rows += _keep_approval(session, desk.tenant, gated, at)
+            if state.key in moved:
+                rows.append(_begun(gated, state, gates.plan_digest))
+        journal.append_all(session, desk.tenant, rows, at=at, cycle=cycle)
     for gated, state in kept:
         counting.begun(desk.meter, gated.proposal.finding, state)
+
+
+def _begun(gated: Gated, state: LineState, plan_digest: str) -> journal.Entry:
+    line = gated.proposal.finding.line
+    body = {
+        "from": line.state.phase.value if line.state else None,
+        "to": state.phase.value,
+        "verdict": state.verdict.value if state.verdict is not None else None,
+        "cause": state.cause,
+        "sentence": state.note,
+        **({"priority": line.priority} if line.priority else {}),
+        "decision": gated.decision.value,
+        "rules": [dict(j) for j in gated.judged],
+        **ruled(gated),
+        **sided(gated),
+        "digest": gated.proposal.digest,
+        "plan": plan_digest,
+    }
+    return journal.Entry("line_moved", str(state.key), body)
 
 
 def keep_rules(database: Database, rules: Rules, gates: Gates, at: datetime) -> None:
@@ -199,9 +206,7 @@ def keep_rules(database: Database, rules: Rules, gates: Gates, at: datetime) -> 
             rulings.keep_text(session, rules.hash(), rules.text(), at)
 
 
-def _tell_plan(
-    session: Session, desk: Desk, starting: Sequence[Gated], plan_digest: str, *, cycle: str, at: datetime
-) -> None:
+def _plan_told(desk: Desk, starting: Sequence[Gated], plan_digest: str) -> journal.Entry:
     """The plan that this cycle carries out: what its digest stands for, with the requests that each action serves, and
     by which software and configuration it was made."""
     actions = [
@@ -217,7 +222,7 @@ def _tell_plan(
     ]
     lines_ = sorted({str(gated.proposal.finding.key) for gated in starting})
     body = {"plan": plan_digest, "actions": actions, "lines": lines_, "by": dict(desk.runs_by)}
-    journal.append(session, desk.tenant, kind="plan.built", subject=plan_digest, body=body, at=at, cycle=cycle)
+    return journal.Entry("plan.built", plan_digest, body)
 
 
 def ruled(gated: Gated) -> dict[str, Any]:
@@ -230,24 +235,28 @@ def sided(gated: Gated) -> dict[str, Any]:
     return {"canary": gated.canary.as_json()} if gated.canary is not None else {}
 
 
-def _keep_approval(session: Session, tenant: str, gated: Gated, *, cycle: str, at: datetime) -> None:
-    """A rule approves this without a person: counted against its limits, and perhaps looked at afterwards (A11)."""
+def _keep_approval(session: Session, tenant: str, gated: Gated, at: datetime) -> list[journal.Entry]:
+    """A rule approves this without a person: counted against its limits, and perhaps looked at afterwards (A11).
+
+    Returns what the log is told of it.
+    """
     ruling, proposal = gated.ruling, gated.proposal
     if not gated.approved_by or ruling is None:
-        return
+        return []
     is_sampled = is_sampled_by(gated.approved_by, proposal.digest, ruling.sample_percent)
     cost = ruling.facts.price or Decimal(0)
     key = proposal.finding.key
     approval = rulings.AutoApproval(gated.approved_by, key, proposal.digest, cost, at, is_sampled)
-    if rulings.approve(session, tenant, approval):
-        body = {
-            "rule": gated.approved_by,
-            "rules_hash": ruling.rules_hash,
-            "digest": proposal.digest,
-            "cost_monthly": str(cost),
-            "is_sampled": is_sampled,
-        }
-        journal.append(session, tenant, kind="auto_approved", subject=str(key), body=body, at=at, cycle=cycle)
+    if not rulings.approve(session, tenant, approval):
+        return []
+    body = {
+        "rule": gated.approved_by,
+        "rules_hash": ruling.rules_hash,
+        "digest": proposal.digest,
+        "cost_monthly": str(cost),
+        "is_sampled": is_sampled,
+    }
+    return [journal.Entry("auto_approved", str(key), body)]
 
 
 def _keep(

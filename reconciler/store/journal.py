@@ -173,7 +173,7 @@ def append_all(
             "cycle": cycle,
             "body": kept,
         }
-        row |= {"prev": head.hash, "hash": row_hash(row, head.hash)}
+        row |= {"prev": head.hash, "hash": row_hash(row, head.hash, written)}
         head = Head(tenant, row["seq"], row["hash"])
         chained.append(row)
         rows.append(row | {"body": written})

@@ -6,7 +6,7 @@ transaction, so a phase and the account of how it came about are kept together o
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -36,7 +36,7 @@ _ACCOUNTS = (
     .where(_TABLE.c.phase.not_in([phase.value for phase in FINAL]))
     .distinct()
 )
-_ADD, _CHANGE = insert(_TABLE), update(_TABLE).where(is_row(_TABLE))
+_ADD, _CHANGE = insert(_TABLE).inline(), update(_TABLE).where(is_row(_TABLE))
 _GIVEN = msgspec.json.Decoder(tuple[Given, ...]).decode
 
 
@@ -73,21 +73,49 @@ def save(session: Session, tenant: str, state: LineState, at: datetime) -> bool:
     Raises:
         IllegalMove: a line cannot go from its phase to this one; nothing was written.
     """
-    key = {"of_tenant": tenant, "of_ticket": state.key.ticket, "of_line": state.key.line}
-    row = session.connection().execute(_ONE, key).first()
-    old = _state(row) if row is not None else None
-    move(old.phase if old is not None else None, state.phase)
-    if state.since is None:
-        state = replace(state, since=old.since if old is not None and old.phase is state.phase else at)
-    if old == state:
-        return False
-    values = _values(state) | {"changed_at": at}
-    if old is None:
-        first = {"tenant": tenant, "ticket": state.key.ticket, "line": state.key.line, "first_seen_at": at}
-        session.connection().execute(_ADD, first | values)
-    else:
-        session.connection().execute(_CHANGE, key | values)
-    return True
+    return bool(save_all(session, tenant, (state,), at))
+
+
+def save_all(session: Session, tenant: str, states: Sequence[LineState], at: datetime) -> frozenset[LineKey]:
+    """Keep these states as `save` keeps each, in as many statements as a few take. Returns the lines that were written.
+
+    Raises:
+        IllegalMove: one of the lines cannot go from its phase to this one; nothing was written.
+    """
+    known = _known(session, tenant, [state.key for state in states])
+    added: list[dict[str, Any]] = []
+    changed: list[dict[str, Any]] = []
+    written: set[LineKey] = set()
+    for told in states:
+        old = known.get(told.key)
+        move(old.phase if old is not None else None, told.phase)
+        is_same_phase = old is not None and old.phase is told.phase
+        state = told if told.since is not None else replace(told, since=old.since if old and is_same_phase else at)
+        if old == state:
+            continue
+        values = _values(state) | {"changed_at": at}
+        if old is None:
+            first = {"tenant": tenant, "ticket": state.key.ticket, "line": state.key.line, "first_seen_at": at}
+            added.append(first | values)
+        else:
+            changed.append(_key(tenant, state.key) | values)
+        known[state.key] = state
+        written.add(state.key)
+    for statement, rows in ((_ADD, added), (_CHANGE, changed)):
+        if rows:
+            session.connection().execute(statement, rows)
+    return frozenset(written)
+
+
+def _known(session: Session, tenant: str, keys: Sequence[LineKey]) -> dict[LineKey, LineState]:
+    if len(keys) != 1:
+        return load(session, tenant, {key.ticket for key in keys})
+    row = session.connection().execute(_ONE, _key(tenant, keys[0])).first()
+    return {keys[0]: _state(row)} if row is not None else {}
+
+
+def _key(tenant: str, key: LineKey) -> dict[str, Any]:
+    return {"of_tenant": tenant, "of_ticket": key.ticket, "of_line": key.line}
 
 
 def _values(state: LineState) -> dict[str, Any]:

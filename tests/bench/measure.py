@@ -50,6 +50,15 @@ def cpu_s() -> float:
     return used.ru_utime + used.ru_stime
 
 
+def waited_s() -> float:
+    """How long this thread was ready to run and others had the core, in seconds; 0 where the kernel does not say.
+
+    Source: the kernel's documentation, sched-stats, "/proc/<pid>/schedstat", second field (read 2026-11).
+    """
+    found = Path("/proc/thread-self/schedstat")
+    return int(found.read_text().split()[1]) / 1e9 if found.exists() else 0.0
+
+
 def rss_bytes() -> int:
     """Resident memory now. Linux only."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

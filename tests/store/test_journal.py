@@ -16,7 +16,7 @@ from desired_state.model import Says
 from reconciler.audit.chain import GENESIS, Head
 from reconciler.store import journal
 from reconciler.store.database import Database, row_counts
-from reconciler.store.fit import REDACTED, UnfitBody, fit, redact
+from reconciler.store.fit import _SECRET_VALUE, REDACTED, UnfitBody, _unicode, fit, redact
 from tests.make import DAY, HOUR, MONDAY
 from tests.make_database import ENGINES, SERVER, an_empty_database, without_triggers
 from tests.make_store import TENANT
@@ -196,6 +196,29 @@ def test_what_looks_like_a_secret_in_other_peoples_text_is_replaced(database, sa
     assert row.body == {"words": [kept]}
     assert row.subject == kept
     assert journal.verify(exported(database)).ok
+
+
+pieces = st.sampled_from(
+    [
+        "Bearer ",
+        "BASIC\t",
+        "baſic ",
+        "eyJ",
+        ".",
+        "-----BEGIN PRIVATE KEY-----",
+        "?sig=",
+        "Password",
+        "=",
+        ": ",
+        "api-key",
+    ]
+)
+pieces |= st.text(st.sampled_from("abcdefAB019 _~+/"), min_size=8, max_size=20) | st.text(max_size=3)
+
+
+@given(st.lists(pieces, max_size=8).map("".join))
+def test_the_quick_look_at_a_text_overlooks_no_secret(said):
+    assert redact(said) == _SECRET_VALUE.sub(REDACTED, _unicode(said))
 
 
 @given(st.text(alphabet=st.characters(codec="utf-8")))  # halves of characters are replaced, as told above

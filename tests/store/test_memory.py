@@ -38,6 +38,41 @@ def load(database: Database) -> dict[LineKey, LineState]:
 # --- lines --------------------------------------------------------------------------------------------------
 
 
+some_states = st.builds(
+    LineState,
+    st.builds(LineKey, st.sampled_from(["RITM1", "RITM2"]), st.integers(1, 2)),
+    st.sampled_from([Phase.CONVERGING, Phase.VERIFYING, Phase.WAITING_FOR_SEAT]),
+    since=st.none() | st.just(MONDAY),
+    attempts=st.integers(0, 1),
+)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@settings(max_examples=10, deadline=None)
+@given(st.lists(some_states, max_size=4), st.lists(some_states, max_size=6))
+def test_states_kept_in_one_go_are_those_kept_one_by_one(engine, there, told):
+    with an_empty_database(engine) as alone, an_empty_database(engine) as together:
+        for database in (alone, together):
+            for state in there:
+                save(database, state)
+        singly = {state.key for state in told if save(alone, state, MONDAY + HOUR)}
+        with together.write() as session:
+            grouped = lines.save_all(session, TENANT, told, MONDAY + HOUR)
+
+        assert grouped == singly
+        assert load(together) == load(alone)
+
+
+def test_where_one_state_cannot_be_reached_none_is_kept(database):
+    other = replace(STATE, key=LineKey("RITM9", 1))
+    save(database, replace(STATE, phase=Phase.GRANTED))
+
+    with pytest.raises(IllegalMove), database.write() as session:
+        lines.save_all(session, TENANT, [other, replace(STATE, phase=Phase.RECEIVED)], MONDAY)
+
+    assert set(load(database)) == {KEY}
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 @settings(max_examples=30, deadline=None)
 @given(
