@@ -47,7 +47,7 @@ from reconciler.loop.shared import handed_on, others_of
 from reconciler.loop.sweep import Desired, SweepResult, sweep, sweep_again
 from reconciler.loop.waking import to_read
 from reconciler.model import SubscribedSku
-from reconciler.store import approvals, guards, journal, tickets, watermarks
+from reconciler.store import approvals, guards, journal, outbox, tickets, watermarks
 from reconciler.store.sold import Sold
 
 LOOKED = "looked"  # the mark up to which every ticket that was taken in has been looked at
@@ -163,6 +163,7 @@ def _resting(
         if mark is None or mark.at > at:  # never, or by a clock that was ahead: what moved since is not known
             return frozenset()
         touched = tickets.read_since(session, reader.tenant, mark.at)
+        touched |= outbox.due_tickets(session, reader.tenant, at)  # whoever is told something is looked at first
     resting = at_rest(found, touched=touched, at=at)
     resting = unless(resting, found, to_read(eyes, found, resting, desired.wants, skus, scope.moved, at))
     return resting if scope.pace is Pace.QUICK else _scanned(reader, eyes, found, resting, desired, skus, at)

@@ -54,6 +54,7 @@ _ALL = select(_TABLE).where(_OF_TENANT).order_by(_C.id)
 _ONE = _ALL.where(_C.op_key == bindparam("key"))
 _OF_TICKET = _ALL.where(_C.ticket == bindparam("ticket"))
 _IN_STATES = _ALL.where(_C.state.in_(bindparam("states", expanding=True)))
+_WAITS = select(_C.ticket, _C.next_at).where(_OF_TENANT, _C.state.in_(bindparam("states", expanding=True)))
 _TICKETS_SINCE = select(_C.ticket).where(_OF_TENANT, _SINCE).distinct()
 _GROUPS_SINCE = (
     select(_C.group, func.count(func.distinct(_C.ticket))).where(_OF_TENANT, _C.group != "", _SINCE).group_by(_C.group)
@@ -157,6 +158,14 @@ def get(session: Session, tenant: str, key: str) -> Owed | None:
 def unsent(session: Session, tenant: str) -> tuple[Owed, ...]:
     """What is owed and not known to be given, in the order in which it was decided."""
     return _find(session, _IN_STATES, tenant, states=list(OWED))
+
+
+def due_tickets(session: Session, tenant: str, at: datetime) -> frozenset[str]:
+    """Tickets that are owed something and need not wait for it any more."""
+    waits: dict[str, bool] = {}
+    for ticket, next_at in session.connection().execute(_WAITS, {"tenant": tenant, "states": list(OWED)}):
+        waits[ticket] = waits.get(ticket, False) or (next_at is not None and next_at > at)
+    return frozenset(ticket for ticket, is_waiting in waits.items() if not is_waiting)
 
 
 def failed(session: Session, tenant: str) -> tuple[Owed, ...]:

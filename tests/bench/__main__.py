@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 
-from tests.bench import board, fullpass, observe, tickets, writes
+from tests.bench import board, durable, fullpass, kills, observe, tickets, writes
 
 # A benchmark prints what it measured and returns a sentence for every target that it missed.
 BENCHMARKS: Mapping[str, Callable[[float], list[str]]] = {
@@ -18,6 +18,8 @@ BENCHMARKS: Mapping[str, Callable[[float], list[str]]] = {
     "board": board.run,
     "writes": writes.run,
     "tickets": tickets.run,
+    "store": durable.run,
+    "kills": kills.run,
 }
 
 

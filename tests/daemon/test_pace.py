@@ -10,7 +10,8 @@ from reconciler.daemon import Service
 from reconciler.daemon.timetable import Duty
 from reconciler.loop.observe import Pace, Scope
 from reconciler.once import once
-from reconciler.store import lines
+from reconciler.sandbox.faults import FaultRule
+from reconciler.store import lines, outbox
 from tests.daemon.make_service import GRAPH, Network
 from tests.make_logs import into
 from tests.simulation.make_day import a_day
@@ -132,3 +133,22 @@ def test_a_ticket_that_moves_wakes_its_line(settled):
 
     assert order.number in {e.state.key.ticket for e in woken.endings}
     assert order.number not in {e.state.key.ticket for e in later.endings}
+
+
+def test_a_ticket_that_is_owed_an_answer_does_not_rest(settled):
+    customer, day, _ = settled
+    world = day.world
+    order = customer.order()
+    world.faults.add(FaultRule("unavailable", route="PATCH"))
+    for _ in range(3):  # granted, looked at, and with nothing due: but the ticket was not told
+        once(day.app, Scope())
+        day.wait(30)
+    world.faults.clear()
+    with day.app.database.read() as session:
+        assert {o.answer.ticket for o in outbox.unsent(session, day.app.name)} == {order.number}
+
+    once(day.app, Scope(pace=Pace.QUICK))
+
+    assert len(world.instance.notes(day.ticket(order.number)["sys_id"])) == 1
+    with day.app.database.read() as session:
+        assert outbox.unsent(session, day.app.name) == ()
