@@ -137,7 +137,7 @@ def are_there(graph: Graph, actions: Sequence[Action]) -> list[bool | None]:
     """
     seen = _shown(graph, actions) if len(actions) >= MANY else [False] * len(actions)
     left = [action for action, there in zip(actions, seen, strict=True) if not there]
-    users = sorted({a.user for a in left})
+    users = sorted({a.user for a in left if a.kind not in _MEMBERSHIPS})
     members = sorted({a.user for a in left if a.kind in _MEMBERSHIPS})
     try:
         read: Mapping[UserId, ObservedUser | RemoteError] = graph.users(users) if users else {}

@@ -118,7 +118,7 @@ class Site:
         """Look, plan as the cycle does, let everything go, and carry it out."""
         clock = self.directory.clock
         pacer = Pacer(TENANT, clock)
-        eyes = Eyes(_graph(self.directory, clock, pacer))
+        eyes = Eyes(graph_of(self.directory, clock, pacer))
         observed = look(eyes, lines, skus or [a_sku(enabled=free, consumed=0)], at=clock.now())
         findings = diff(lines, observed, at=clock.now(), windows=Windows())
         proposals = plan(findings, observed, Bounds()).proposals
@@ -161,7 +161,8 @@ def _store() -> Iterator[Database]:
             database.close()
 
 
-def _graph(directory: Directory, clock: ManualClock, pacer: Pacer) -> Graph:
+def graph_of(directory: Directory, clock: ManualClock, pacer: Pacer) -> Graph:
+    """The client, as it reaches this directory."""
     wire = Wire(
         "graph",
         make_http(directory),

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from desired_state.model import Person
 from reconciler.clock import ManualClock
+from reconciler.loop.diff import Windows, diff
+from reconciler.loop.pacer import Pacer
+from reconciler.loop.plan import Bounds, plan
+from reconciler.loop.readback import are_there
 from reconciler.model import Result
 from reconciler.pacing import WRITES
 from reconciler.store import journal, quota
 from reconciler.store.database import Database
-from tests.bench.writes import BY_GROUP, DIRECT, TENANT, Site, people
+from tests.bench.writes import BY_GROUP, DIRECT, TENANT, Site, graph_of, people
 from tests.bench.writes_directory import GROUP, Directory
-from tests.make import E3, MONDAY, TEAMS1, VISIO, a_line, a_product, a_sku
+from tests.make import E3, MONDAY, TEAMS1, VISIO, a_line, a_product, a_sku, a_user, seen
 from tests.make_database import a_database
 
 GERMAN = Person("p1", email="ada@contoso.example", country="DE")
@@ -160,3 +166,28 @@ def test_what_is_left_of_the_quota_is_waited_for_and_no_write_is_refused(store):
 
     assert directory.refused == {}
     assert directory.clock.monotonic() == pytest.approx(2.5, abs=0.2)  # fifty more than were left, at 20 a second
+
+
+class Lagging(Directory):
+    """A filter of its shows nothing of what was written."""
+
+    def _read(self, url: str) -> Any:
+        found = super()._read(url)
+        if url.startswith("/users?$filter="):
+            for row in found["value"]:
+                row |= {"assignedLicenses": [], "licenseAssignmentStates": []}
+        return found
+
+
+@pytest.mark.parametrize("kind", [Directory, Lagging])
+def test_of_many_changes_a_filter_shows_what_is_there_and_the_rest_is_read_by_id(kind: type[Directory]):
+    users = people(120)
+    directory = kind(ManualClock(MONDAY), 0.08, str(VISIO), {str(user): {str(VISIO)} for user in users})
+    directory.held[str(users[7])] = set()
+    graph = graph_of(directory, directory.clock, Pacer(TENANT, directory.clock))
+    (bought,) = plan(diff([a_line()], seen(a_user()), at=MONDAY, windows=Windows()), seen(a_user()), Bounds()).actions
+
+    there = are_there(graph, [replace(bought, user=user) for user in users])
+
+    assert [n for n, is_there in enumerate(there) if not is_there] == [7]
+    assert directory.calls["read"] == (2 if kind is Directory else 7)
