@@ -17,7 +17,7 @@ import pwd
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -156,8 +156,10 @@ def the_server() -> Server:
     return server
 
 
-def a_server(**settings: str) -> Server:
+def a_server(*, inside: Sequence[str] = (), **settings: str) -> Server:
     """A server that its caller stops: for a test that restarts it, or sets it up otherwise.
+
+    `inside` are words in front of its programs that begin them elsewhere; as root only, whose identity they take off.
 
     Raises:
         NoServer: none can run here.
@@ -174,13 +176,13 @@ def a_server(**settings: str) -> Server:
     wanted = SETTINGS | {"unix_socket_directories": str(folder)} | settings
     said = "".join(f"{name} = '{value}'\n" for name, value in wanted.items())
     keeper = subprocess.Popen(
-        ["/bin/sh", "-c", KEEPER, "keeper", programs, folder, said],
+        [*inside, "/bin/sh", "-c", KEEPER, "keeper", programs, folder, said],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
         cwd="/",
         start_new_session=True,  # Ctrl-C is for the tests; the server ends after them
-        **identity,
+        **({} if inside else identity),
     )
     server = Server(programs, folder, keeper, identity)
     assert keeper.stdout is not None
