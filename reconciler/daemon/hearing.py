@@ -5,10 +5,12 @@ Whoever is heard of is kept in mind until a cycle has read them by name; a proce
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from desired_state.model import UserId
-from reconciler.errors import Forbidden, Rejected, StoreUnusable
+from reconciler.errors import Forbidden, Rejected, RemoteError, StoreUnusable
+from reconciler.line import Ending
 from reconciler.loop.moved import Moves, News
 from reconciler.loop.pull import Reader
 from reconciler.store.database import Database
@@ -21,6 +23,8 @@ class Hearing:
     def __init__(self, database: Database, tenant: str, now_s: float) -> None:
         self._moves, self._news = Moves(database, tenant), News()
         self.sliced_s = now_s
+        self.is_lost = False  # whether the directory had forgotten our link when it was asked within a cycle
+        self._heard_at: datetime | None = None
 
     @property
     def people(self) -> frozenset[UserId]:
@@ -44,6 +48,30 @@ class Hearing:
             return self._moves.ask(app.graph, app.systems.tenant_id)
         except (Rejected, Forbidden):
             return True
+
+    def listen(self, app: App) -> None:
+        """Ask who moved while a cycle is about to look at what it changed: whom it reads from now on, nobody has to be
+        woken for. Those are mostly the people whom it has just written to. What cannot be asked is asked at the next
+        poll.
+        """
+        at = app.clock.now()
+        try:
+            self.is_lost = not self.ask(app)
+        except (RemoteError, StoreUnusable):
+            return
+        self._heard_at = at
+
+    def settled(self, endings: Iterable[Ending]) -> frozenset[UserId]:
+        """Those who moved and whose lines were all looked at after that was heard of; said once."""
+        heard_at, self._heard_at = self._heard_at, None
+        if heard_at is None:
+            return frozenset()
+        late, early = set[UserId](), set[UserId]()
+        for ending in endings:
+            user = ending.finding.user
+            if user is not None:
+                (late if user.read_at >= heard_at else early).add(user.id)
+        return self.people & (late - early)
 
     def scan_on(self, app: App, now_s: float, *, full_s: float, not_before_s: float) -> bool:
         """Read a page of all users when one is due; whether the pass that it ends shows somebody who has to be read.

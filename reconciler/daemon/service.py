@@ -181,6 +181,7 @@ class Service:
         at, began_s, began = self.app.clock.now(), self._now_s(), self.wall.monotonic()
         self._pulse.state(words.CYCLE, at)
         fresh = self._fresh()
+        fresh.hear = lambda: self.hearing.listen(fresh)
         next_in_s = self.app.settings.schedule.every.total_seconds()
         moved = self.hearing.people
         try:
@@ -205,8 +206,11 @@ class Service:
             return None
         self.app.own_meter.cycle_ended(cycle_result(report), self.wall.monotonic() - began)
         self._answers, self._last = answers, fresh
-        self.hearing.have_read(moved, self.app.clock.now(), is_full=duty is Duty.FULL)
+        read = moved | self.hearing.settled(report.endings)
+        self.hearing.have_read(read, self.app.clock.now(), is_full=duty is Duty.FULL)
         self._ended(duty, report, at, self._now_s() - began_s)
+        if self.hearing.is_lost:
+            self._scan_all()
         return report
 
     def _scope_pace(self, duty: Duty) -> Pace:
@@ -299,10 +303,14 @@ class Service:
         self.table = self.table.done(Duty.PULL, self._now_s(), self.rng.random())
         self._pulse.good(words.SERVICENOW, self.app.clock.now())
         if not is_known:
-            self.log("the directory forgot what it told us of its users: all of them are scanned")
-            self.table = self.table.wanted(Duty.FULL, self._now_s())
+            self._scan_all()
         elif is_news or self.hearing.people:
             self.table = self.table.called()
+
+    def _scan_all(self) -> None:
+        self.hearing.is_lost = False
+        self.log("the directory forgot what it told us of its users: all of them are scanned")
+        self.table = self.table.wanted(Duty.FULL, self._now_s())
 
     def _scan_on(self) -> bool:
         """Read a page of all users when one is due; whether a cycle is wanted for somebody whom the pass shows."""

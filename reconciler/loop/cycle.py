@@ -95,6 +95,9 @@ class Deps:
     rng: random.Random
     progress: Progress
     requests: Callable[[], Mapping[str, int]]
+    hear: Callable[
+        [], None
+    ]  # called once what was changed is about to be looked at: who moved until now is read after it
     seating: Seating
     guarding: Guarding
     asking: Asking
@@ -296,6 +299,7 @@ def _verify(
     doubted = overtaken(findings, outcomes)
     if not acted:
         return doubted
+    d.hear()
     return doubted | verify(
         tuple(_with_given(line, outcomes.get(line.key, ())) for line in seen.lines),
         acted,

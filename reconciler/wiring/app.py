@@ -81,6 +81,7 @@ class App:
     port: int | None = None  # that the pages are on, where it is not the configured one
     meter: Meter = UNCOUNTED  # of the process; counts nothing unless it serves
     tracer: Tracer = UNTRACED
+    hear: Callable[[], None] = lambda: None  # see `cycle.Deps`
 
     @property
     def clock(self) -> Clock:
@@ -278,6 +279,7 @@ class App:
             retry_window=self.tenant.retry_window,
             rng=self._rng("cycle"),
             progress=self._step,
+            hear=self.hear,
             requests=lambda: {system: count.requests for system, count in self.counts.items()},
             asking=self.asking(),
             seating=Seating(self.name, self.database, self.graph, self.servicenow, guards.use_grace_seats),

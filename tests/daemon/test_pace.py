@@ -152,3 +152,24 @@ def test_a_ticket_that_is_owed_an_answer_does_not_rest(settled):
     assert len(world.instance.notes(day.ticket(order.number)["sys_id"])) == 1
     with day.app.database.read() as session:
         assert outbox.unsent(session, day.app.name) == ()
+
+
+def test_whom_a_cycle_has_written_to_and_looked_at_since_calls_for_no_other_cycle(settled):
+    customer, day, _ = settled
+    directory, service = day.world.directory, Service(day.app, into([]))
+    day.world.switches.delta_replays = 0.0
+    service.hearing.ask(day.app)  # from here on
+    order = customer.order()
+    while order.product != "power-bi-pro" or order.days:
+        order = customer.order()
+    user = directory.user(order.upn)
+    service.cycle(Duty.QUICK)
+
+    assert PRODUCTS["power-bi-pro"] in {directory.store.skus[a.sku_id].part_number for a in user.assignments}
+    service._pull()
+    assert user.user_id not in service.hearing.people
+
+    user.usage_location = "SE"
+    directory.store.touch(user, "usageLocation")
+    service._pull()
+    assert user.user_id in service.hearing.people
