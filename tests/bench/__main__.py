@@ -9,12 +9,13 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 
-from tests.bench import board, durable, fullpass, kills, observe, tickets, writes
+from tests.bench import board, durable, fullpass, kills, month, observe, tickets, writes
 
 # A benchmark prints what it measured and returns a sentence for every target that it missed.
 BENCHMARKS: Mapping[str, Callable[[float], list[str]]] = {
     "full-pass": fullpass.run,
     "observe": observe.run,
+    "month": month.run,
     "board": board.run,
     "writes": writes.run,
     "tickets": tickets.run,
