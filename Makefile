@@ -105,7 +105,7 @@ bench: install
 
 # The sizes that the figures of docs/performance.md are about: a million users. Hours; wants 8 GiB of memory.
 bench-full: install
-	SCALE=10 $(BIN)/python -m tests.bench observe
+	SCALE=10 $(BIN)/python -m tests.bench observe month
 	SCALE=50 $(BIN)/python -m tests.bench tickets
 
 lock:
