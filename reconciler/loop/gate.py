@@ -7,7 +7,7 @@ in `send` checks mode and lease once more.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -120,7 +120,19 @@ def gate(
         for proposal in plan.proposals
     )
     judged = judge(each, watch)
-    return Gates(tuple(left(g) for g in judged.gated), judged.trips, plan.digest, judged.released)
+    return Gates(tuple(left(g) for g in _shared(judged.gated)), judged.trips, plan.digest, judged.released)
+
+
+def _shared(gated: Iterable[Gated]) -> Iterable[Gated]:
+    """Lines with what stops the change that they share: nothing comes of it for them either."""
+    every = tuple(gated)
+    stopped = {g.proposal.finding.key: g for g in every if g.decision is Decision.STOPPED}
+    for g in every:
+        carrier = stopped.get(g.proposal.with_) if g.proposal.with_ is not None else None
+        if carrier is None or g.decision is not Decision.CLEARED:
+            yield g
+        else:
+            yield replace(g, decision=Decision.STOPPED, cause=carrier.cause, sentence=carrier.sentence)
 
 
 def mode_of(proposal: Proposal, policy: Policy) -> str:

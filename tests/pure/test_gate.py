@@ -195,6 +195,17 @@ def test_a_lane_is_all_or_nothing(count, limit, used):
     assert bool(result.trips) is not fits
 
 
+def test_a_line_that_shares_a_change_is_stopped_with_it_and_says_why():
+    lines = [a_line("RITM0000001", requested_at=MONDAY - DAY), a_line("RITM0000002")]
+    none = dict.fromkeys(Lane, Allowance(0))
+
+    carrier, sharer = gated(lines, seen(a_user()), watch=Watch(MONDAY, limits=Limits(none, none))).gated
+
+    assert sharer.proposal.with_ == carrier.proposal.finding.key
+    assert carrier.decision is Decision.STOPPED
+    assert (sharer.decision, sharer.cause, sharer.sentence) == (Decision.STOPPED, carrier.cause, carrier.sentence)
+
+
 @pytest.mark.parametrize("observed", [seen(), seen(a_user(is_enabled=False)), seen(a_user())])
 def test_scope_holds_every_line_whatever_would_become_of_it(observed):
     scope = Scope(allow_users=frozenset({"grace@contoso.example"}))

@@ -26,6 +26,7 @@ def test_a_customer_is_never_harmed_and_in_the_end_only_peoples_work_is_left(see
         (6231, "while a form was hidden, its person was looked for by the name from before"),
         (7085, "a ticket was handed back for a conflict with a licence whose end was due in the same cycle"),
         (8538, "a seat was given that a group had promised to somebody with a request for something else"),
+        (9034, "a line whose change was stopped with another's waited for it for ever and said nothing of it"),
         (6865, "a line was granted by a licence that the same cycle exchanged for another line"),
     ],
 )
