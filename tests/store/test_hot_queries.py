@@ -17,7 +17,7 @@ from sqlalchemy import event, text
 from sqlmodel import Session
 
 from desired_state import ledger
-from desired_state.model import LineKey
+from desired_state.model import LineKey, UserId
 from reconciler.lifecycle import Phase
 from reconciler.store import agenda, approvals, journal, leases, lines, notices, outbox, shadows, tallies, tickets
 from reconciler.store.database import Database
@@ -115,10 +115,12 @@ QUERIES: dict[str, Ask] = {
     "what is due next": lambda s: agenda.next_instant(s, "contoso", after=NOW),
     "lines that end soon": lambda s: lines.ending(s, "contoso", [Phase.REVIEW], NOW + DAY),
     "lines of some tickets": lambda s: lines.load(s, "contoso", [number(7), number(9_000)]),
+    "lines of people who moved": lambda s: lines.accounts(s, "contoso", [UserId(f"user-{n}") for n in range(20)]),
     "the ledger of some tickets": lambda s: ledger.changes(s, "contoso", number(7)),
     "answers that are owed": lambda s: s.execute(
         outbox._IN_STATES, {"tenant": "contoso", "states": ["intended"]}
     ).all(),
+    "tickets that are owed something": lambda s: outbox.due_tickets(s, "contoso", NOW),
     "answers of a ticket": lambda s: s.execute(outbox._OF_TICKET, {"tenant": "contoso", "ticket": number(7)}).all(),
     "tickets answered lately": lambda s: outbox.tickets_answered_since(s, "contoso", NOW - timedelta(minutes=5)),
     "tickets read lately": lambda s: tickets.read_since(s, "contoso", NOW - timedelta(minutes=5)),

@@ -45,6 +45,7 @@ class LineRow(Row, table=True):
         Index(None, "tenant", "product", "since", "ticket", "line"),
         Index(None, "tenant", "verdict", "since", "ticket", "line"),
         Index(None, "tenant", "person"),
+        Index(None, "tenant", "user"),
         Index(None, "tenant", "phase", "ends_at"),
         Index(None, "tenant", "next_at"),
         Index(None, "tenant", "ends_at"),
