@@ -155,8 +155,8 @@ class Fleet:
             self.reload()
             self._know()
         except UserError as error:
-            now, said = self.clock.now(), "the configuration is refused, the one before stays"
-            self.health.bad(words.CONFIGURATION, said, now, why=str(error))
+            message = "the configuration is refused, the one before stays"
+            self.health.bad(words.CONFIGURATION, message, self.clock.now(), why=str(error))
             return
         self.health.good(words.CONFIGURATION, self.clock.now())
         self.turns.log("the configuration was read again and is in use", tenants=len(self.tenants()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -117,7 +118,7 @@ def test_a_products_own_share_is_the_narrower_one(tmp_path):
 class Lenient:
     """Guards that let everything through, so that the mode alone is asked."""
 
-    def check(self, session: Session, write: Write) -> None: ...
+    def check(self, session: Session, write: Write, beside: Collection[Write] = ()) -> None: ...
 
     def sent(self, write: Write) -> None: ...
 
