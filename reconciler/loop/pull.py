@@ -18,7 +18,7 @@ from desired_state.intake import Intake, called_off, intake, user_names
 from desired_state.items import Item
 from desired_state.model import OUR_MARK, LineKey, Person, Refusal, Request, Says, SkuId, Ticket, Why
 from desired_state.proposals import is_number
-from desired_state.says import TicketWords
+from desired_state.says import TicketWords, what_it_says
 from reconciler.causes import Cause
 from reconciler.clients.servicenow import Moved, ServiceNow, Watermark
 from reconciler.clock import Clock
@@ -101,7 +101,7 @@ def pull(reader: Reader, *, cycle: str, numbers: Collection[str] = (), memory: M
         found = reader.servicenow.tickets_by_number(sorted(n for n in numbers if not is_number(n)))
         _take_in(reader, found, cycle, known, watermark=None)
         return len(found)
-    marks, unseen = dict(known.marks), _passed(known)
+    marks, unseen = dict(known.marks), _passed(reader, known)
     mark, meant, whole = marks.get(SOURCE), marks.get(MEANING), marks.get(WHOLE)
     at = reader.clock.now()
     is_same = meant is not None and meant.sys_id == reader.meaning
@@ -169,16 +169,26 @@ def _is_at(known: watermarks.Watermark | None, mark: Watermark) -> bool:
     return known is not None and (known.at, known.sys_id) == (mark.at, mark.sys_id)
 
 
-def _passed(known: Memory) -> list[str]:
+def _passed(reader: Reader, known: Memory) -> list[str]:
     """Tickets that the watermark has passed and that may read differently now, so they are read by number.
 
     Of some, something was not shown. Of others a person holds the task: giving it back touches the task alone. Whose
-    account is not found may have had a name corrected, which touches the person alone.
+    account is not found may have had a name corrected, which touches the person alone. Of some, a line stands as it was
+    read before its ticket was approved, because its person was hidden then: showing them again touches no ticket.
     """
     unread = {key.ticket for key, s in known.standings.items() if s.held or _may_change_unseen(s.declaration)}
     hidden = {n for n, t in known.copies.items() if None in (t.variables, t.opened_by, t.requested_for)}
     lost = {key.ticket for key, s in known.states.items() if s.cause == Cause.USER_MISSING and s.phase in _SOUGHT}
-    return sorted(n for n in unread | hidden | lost if not is_number(n))  # a proposal is read from nowhere
+    behind = {key.ticket for key, s in known.standings.items() if _is_behind(reader, s, known.copies.get(key.ticket))}
+    return sorted(n for n in unread | hidden | lost | behind if not is_number(n))  # a proposal is read from nowhere
+
+
+def _is_behind(reader: Reader, standing: ledger.Standing, copy: Ticket | None) -> bool:
+    """Whether a line waits for an approval that its ticket has."""
+    is_waiting = standing.request is not None and standing.request.says is Says.WAITING
+    if not is_waiting or copy is None or copy.item not in reader.items:
+        return False
+    return what_it_says(copy, reader.items[copy.item], reader.words).says in (Says.APPROVED, Says.FULFILLED)
 
 
 def _may_change_unseen(declaration: object) -> bool:
