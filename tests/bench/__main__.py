@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 
-from tests.bench import board, durable, fullpass, kills, month, observe, tickets, writes
+from tests.bench import board, durable, fleet, fullpass, kills, month, observe, tickets, writes
 
 # A benchmark prints what it measured and returns a sentence for every target that it missed.
 BENCHMARKS: Mapping[str, Callable[[float], list[str]]] = {
@@ -21,6 +21,7 @@ BENCHMARKS: Mapping[str, Callable[[float], list[str]]] = {
     "tickets": tickets.run,
     "store": durable.run,
     "kills": kills.run,
+    "fleet": fleet.run,
 }
 
 
