@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from desired_state.model import LineKey
 from reconciler.clients.graph.refusals import RefusalReason, read_refusal
-from reconciler.errors import Rejected
+from reconciler.errors import Rejected, RemoteError
 from reconciler.line import Decision, Finding, Gated, Lane, Observed
 from reconciler.loop.diff import diff
 from reconciler.loop.doing import Hands, carry_out, do, outcome_of, seen_located, unseen
@@ -42,7 +42,13 @@ def execute(
     batch = Batch(hands.graph, hands.clock, sender.database, sender.tenant, sender.cycle, hands.post, canaries(cleared))
     run = _Run(hands, plan_digest, progress, batch)
     for chosen in slices(cleared):
-        fresh = {} if run.stop else _fresh(chosen, every, observed, hands)
+        fresh: dict[LineKey, Finding] = {}
+        try:
+            fresh = fresh if run.stop else _fresh(chosen, every, observed, hands)
+        except RemoteError as error:
+            if not run.outcomes:
+                raise
+            run.stop = str(error)  # what was sent before is still recorded and looked at
         run.slice(chosen, fresh)
     batch.end()
     return run.outcomes
@@ -96,13 +102,13 @@ class _Run:
                 self.progress(f"{one.proposal.finding.key}: {', '.join(a.kind.value for a in one.proposal.actions)}")
             self._go(together)
 
-    def _why_not(self, g: Gated, fresh: Mapping[LineKey, Finding], beside: Iterable[LineKey] = ()) -> str:
+    def _why_not(self, g: Gated, fresh: Mapping[LineKey, Finding]) -> str:
         finding, base = g.proposal.finding, g.proposal.after
         if self.stop:
             return self.stop
         if not _is_unmoved(finding, fresh[finding.key]):
             return "The account changed while the plan was made; it is planned anew."
-        if base is not None and base not in beside and not _is_done(self.outcomes.get(base, ())):
+        if base is not None and not _is_done(self.outcomes.get(base, ())):
             return f"It builds on {base}, which was not done."
         return ""
 
@@ -134,7 +140,10 @@ class _Run:
         self._see(sent)
 
     def _see(self, sent: Sequence[tuple[Gated, Outcome]]) -> None:
-        seen = seen_located([outcome.action for _, outcome in sent], self.hands)
+        try:
+            seen = seen_located([outcome.action for _, outcome in sent], self.hands)
+        except RemoteError as error:
+            seen, self.stop = frozenset(), str(error)
         for g, outcome in sent:
             there = outcome if outcome.action.user in seen else unseen(outcome)
             self.located[g.proposal.finding.key] = there
@@ -161,7 +170,7 @@ class _Run:
             is_alike = all(go_together(self._next(one), self._next(other)) for one in chosen)
             if other is g or not is_alike or not self._is_begun_well(other) or self.batch.is_due(other):
                 continue
-            if not self._why_not(other, fresh, {one.proposal.finding.key for one in chosen}):
+            if not self._why_not(other, fresh):  # what builds on one of them waits until that is done
                 chosen.append(other)
                 lanes |= lanes_of(other)
         return chosen[1:]

@@ -29,6 +29,8 @@ from reconciler.store import journal
 from reconciler.store.database import Database
 from reconciler.traces import UNTRACED, Tracer
 
+PACE_WAITS_S = 90.0  # longer, and what was read of the people is too old to be written by: the next cycle reads again
+
 
 class Stopped(Exception):
     """The choke-point refused a write; nothing was sent, and an intent that was recorded has a result that says so.
@@ -206,6 +208,10 @@ class Sender:
                 has_taken = True
             if not wait_s:
                 return intents
+            if wait_s > PACE_WAITS_S:
+                why = f"The directory takes no more writes for {wait_s:.0f} s; the next cycle goes on."
+                told |= {n: Stopped(why) for n in range(len(writes)) if n not in told}
+                return {}
             self.clock.sleep(wait_s)  # nothing is announced yet: a clock may end the cycle here
         return {}
 
@@ -236,9 +242,12 @@ class Sender:
             logger("write").info("write accepted", system=write.system, status=told.status, **ids)
 
     def _results(self, ended: Mapping[int, tuple[Write, int, Told]]) -> None:
+        known: set[int] = set()  # one reply to a request of many is one trouble, however many it is about
         with self.database.write() as session:
             for write, intent, told in ended.values():
-                trouble = trouble_in(told, write.system) if isinstance(told, RemoteError) else ""
+                is_told = id(told) in known
+                known.add(id(told))
+                trouble = trouble_in(told, write.system) if isinstance(told, RemoteError) and not is_told else ""
                 against = {"trouble": trouble} if trouble else {}
                 self._append(session, "result", write, {"intent": intent, **_result(told), **against})
                 self.guards.ended(session, write, trouble)

@@ -128,7 +128,7 @@ def test_an_add_on_that_was_asked_for_first_is_given_after_its_base(tmp_path):
         assert {world.directory.sku("SPE_E3"), world.directory.sku("MCOMEETADV")} <= held
 
 
-def test_an_add_on_goes_in_one_call_with_its_base_and_never_without_it(tmp_path):
+def test_an_add_on_is_not_sent_when_its_base_could_not_be_given(tmp_path):
     world = contoso()
     anna = world.directory.user(ANNA).user_id
     world.directory.fail_assignments(anna)
@@ -139,6 +139,6 @@ def test_an_add_on_goes_in_one_call_with_its_base_and_never_without_it(tmp_path)
 
         assert report is not None
         outcomes = {e.state.key.ticket: e.outcomes for e in report.endings}
-        assert [outcomes[n][-1].is_unsure for n in (FIRST, SECOND)] == [True, True]
-        assert outcomes[FIRST][-1].request_id == outcomes[SECOND][-1].request_id != ""
+        assert [o.result.value for o in outcomes[FIRST]] == ["skipped"]
+        assert outcomes[FIRST][0].why == f"It builds on {SECOND}/1, which was not done."
         assert (day.phase(FIRST), day.phase(SECOND)) == ("converging", "converging")

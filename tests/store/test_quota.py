@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from reconciler.loop.pacer import Pacer
-from reconciler.loop.send import Told, Write
+from reconciler.loop.send import Stopped, Told, Write
 from reconciler.model import Reply
 from reconciler.pacing import Bucket
 from reconciler.store import directories, quota
@@ -117,3 +117,19 @@ def test_a_server_that_says_wait_is_left_alone_for_as_long(database):
     point.sender.send_together([a_write(point.people[1])], accepted)
 
     assert point.clock.monotonic() == pytest.approx(7.0)
+
+
+def test_a_server_that_wants_more_time_than_a_look_keeps_ends_the_cycle_and_nothing_is_announced(database):
+    point, pacer = paced(database)
+
+    def throttled(writes: Sequence[Write]) -> Sequence[Told]:
+        pacer.heard({}, retry_after_s=7200.0)
+        return accepted(writes)
+
+    point.sender.send_together([a_write(point.people[0])], throttled)
+    (told,) = point.sender.send_together([a_write(point.people[1])], accepted)
+
+    assert isinstance(told, Stopped)
+    assert "the next cycle goes on" in str(told)
+    assert told.trip is None
+    assert (point.announced, point.clock.monotonic()) == (1, 0.0)

@@ -60,6 +60,31 @@ def test_a_reply_that_was_lost_leaves_each_of_them_of_unknown_outcome(database):
     assert [result for kind, _, result in log(database) if kind == "result"] == ["failed"] * 2
 
 
+def test_one_bad_reply_to_a_request_of_many_is_one_trouble(database):
+    point = Point(database, users=12)
+    said: list[str] = []
+    ended = point.sender.guards.ended
+
+    class Listening:
+        check, sent = point.sender.guards.check, point.sender.guards.sent
+
+        def ended(self, session: Any, write: Write, trouble: str) -> None:
+            said.append(trouble)
+            ended(session, write, trouble)
+
+    def call(leaving: Sequence[Write]) -> Sequence[Told]:
+        raise OutcomeUnknown("Microsoft Graph", "a gateway failed", status=502)
+
+    point.sender.guards = Listening()
+    told = point.sender.send_together([a_write(user) for user in point.people], call)
+
+    assert kinds(told) == [OutcomeUnknown] * 12
+    assert [bool(trouble) for trouble in said] == [True, *[False] * 11]
+    with database.read() as session:
+        bodies = [r["body"] for r in journal.export(session, TENANT) if r["kind"] == "result"]
+    assert ["trouble" in body for body in bodies] == [True, *[False] * 11]
+
+
 def test_a_budget_lets_as_many_leave_as_it_has_and_stops_the_others_alone(database):
     point = Point(database, users=5, limits=everything(3))
     point.post.watch = Watch(MONDAY, limits=everything(3))
