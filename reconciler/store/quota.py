@@ -1,7 +1,6 @@
 """How much of a directory's write quota is left, kept for whoever writes to it: processes, workers, names.
 
-One row a directory, under the first of its names. It is changed by one conditional UPDATE, so that of two who take at
-once the second takes from what the first left.
+One row a directory, under the first of its names.
 """
 
 from __future__ import annotations
@@ -10,20 +9,12 @@ import json
 from collections.abc import Iterable
 from datetime import datetime
 
-from sqlalchemy import bindparam, insert, select, update
-from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session
 
-from desired_state.rows import is_row, table_of
 from reconciler.pacing import Bucket, Level, Said, full, heard, taken
-from reconciler.store import directories
-from reconciler.store.rows.guards import GuardFactRow
+from reconciler.store import directories, swaps
 
 FACT = "quota.writes"
-_FACTS = table_of(GuardFactRow)
-_KEPT = select(_FACTS.c.body).where(is_row(_FACTS))
-_CHANGE = update(_FACTS).where(is_row(_FACTS), _FACTS.c.body == bindparam("before"))
-_ADD = insert(_FACTS)
 
 
 def whose(session: Session, tenant: str) -> str:
@@ -39,27 +30,14 @@ def take(
     What the server `said` since the last time is believed before.
     """
     while True:
-        before = session.connection().execute(_KEPT, {"of_tenant": name, "of_name": FACT}).scalar_one_or_none()
+        before = swaps.kept(session, name, FACT)
         level = full(bucket, at) if before is None else _level(before)
         for each in said:
             level = heard(level, bucket, each)
         level, wait_s = taken(level, bucket, count, max(at, level.at))
-        if _keep(session, name, before, level):
+        body = json.dumps({"at": level.at.isoformat(), "left": round(level.left, 6)}, sort_keys=True)
+        if swaps.swap(session, name, FACT, before, body, level.at):
             return wait_s
-
-
-def _keep(session: Session, name: str, before: str | None, level: Level) -> bool:
-    body = json.dumps({"at": level.at.isoformat(), "left": round(level.left, 6)}, sort_keys=True)
-    values = {"body": body, "at": level.at}
-    if before is not None:
-        key = {"of_tenant": name, "of_name": FACT, "before": before}
-        return session.connection().execute(_CHANGE, key | values).rowcount == 1
-    try:
-        with session.begin_nested():
-            session.connection().execute(_ADD, {"tenant": name, "name": FACT} | values)
-    except IntegrityError:  # somebody else began it meanwhile
-        return False
-    return True
 
 
 def _level(body: str) -> Level:
