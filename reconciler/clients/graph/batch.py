@@ -7,7 +7,7 @@ items, of writes it says that each of them may have landed, or that none has.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import httpx
@@ -77,13 +77,21 @@ def _chunk(
                 del left[key]
         if not again:
             break
-        wishes = [judgement.retry_after_s for judgement in again if judgement.retry_after_s is not None]
-        wait = delay(attempt, retry_after_s=max(wishes) if wishes else None, chance=wire.rng.random())
-        if attempt >= wire.patience.attempts or waited + wait > wire.patience.wait_s:
+        wait_s = _pause(wire, again, attempt, waited)
+        if wait_s is None:
             break
-        wire.clock.sleep(wait)
-        waited += wait
+        waited += wait_s
     return found
+
+
+def _pause(wire: Wire, again: Sequence[Judgement], attempt: int, waited_s: float) -> float | None:
+    """Wait before items are sent again, as long as the server asked for; for how many seconds, None: not once more."""
+    wishes = [judgement.retry_after_s for judgement in again if judgement.retry_after_s is not None]
+    wait_s = delay(attempt, retry_after_s=max(wishes) if wishes else None, chance=wire.rng.random())
+    if attempt >= wire.patience.attempts or waited_s + wait_s > wire.patience.wait_s:
+        return None
+    wire.clock.sleep(wait_s)
+    return wait_s
 
 
 def _ask(
@@ -171,12 +179,10 @@ def write_together(
         left = {key: item for key, item in left.items() if judged[key][1].sign in signs}
         if not again:
             continue
-        wishes = [judgement.retry_after_s for judgement in again if judgement.retry_after_s is not None]
-        wait = delay(attempt, retry_after_s=max(wishes) if wishes else None, chance=wire.rng.random())
-        if attempt >= wire.patience.attempts or waited + wait > wire.patience.wait_s:
+        wait_s = _pause(wire, again, attempt, waited)
+        if wait_s is None:
             break
-        wire.clock.sleep(wait)
-        waited += wait
+        waited += wait_s
     return found
 
 
