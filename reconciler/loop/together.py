@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from desired_state.model import LineKey, UserId
+from desired_state.model import UserId
 from reconciler.clients.graph import Graph
 from reconciler.clients.graph.refusals import RefusalReason, read_refusal
 from reconciler.errors import Next, NotFound, Rejected, RemoteError, Throttled
 from reconciler.line import Gated
 from reconciler.loop.doing import Hands, membership, removal, write_of
-from reconciler.loop.send import Stopped, Told, Write
+from reconciler.loop.send import Told, Write
 from reconciler.model import Action, ActionKind
 
 Step = tuple[Gated, int]  # a change, and which of its actions is meant
@@ -137,16 +137,11 @@ def _changed(steps: Sequence[Step], graph: Graph) -> Sequence[Told]:
             return [refused]
     except RemoteError as error:
         return [error] * len(actions)
-    told: dict[LineKey, Told] = {}
-    for gated, place in steps:
-        key, base = gated.proposal.finding.key, gated.proposal.after
-        if any(_ends(before) for before in told.values()):
-            told[key] = next(before for before in told.values() if _ends(before))
-        elif base in told and isinstance(told[base], Exception):
-            told[key] = Stopped(f"It builds on {base}, which was not done.")
-        else:
-            told[key] = _alone(action_of((gated, place)), graph)
-    return [told[gated.proposal.finding.key] for gated, _ in steps]
+    told: list[Told] = []
+    for action in actions:
+        ended = next((before for before in told if _ends(before)), None)
+        told.append(_alone(action, graph) if ended is None else ended)
+    return told
 
 
 def _alone(action: Action, graph: Graph) -> Told:

@@ -3,7 +3,7 @@
 A page that was cut, cancelled, refused as too large or not served in time is asked for again in half. Where pages get
 through for a while, they grow back; a reply near the limit of a response makes them smaller before one is lost.
 Sources: servicenow.md section 13 (a transaction of the Table API has 60 s), section 15 trap 5 (large limits were seen
-to break, so 1,000 unless an instance is known to take more), design/performance.md section 1 (5 MB a response).
+to break, so 1,000 unless an instance is known to take more); 5 MB is a response's limit by default.
 """
 
 from __future__ import annotations
