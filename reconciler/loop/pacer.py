@@ -37,6 +37,10 @@ class Pacer:
             owed, said = max(0, self._owed), tuple(self._said)
         return quota.take(session, self._name, count + owed, bucket=self.bucket, at=self.clock.now(), said=said)
 
+    def give_back(self, session: Session, count: int) -> None:
+        """`count` writes that were taken in this transaction will not be sent; what was owed and said stays so."""
+        quota.take(session, self._name, -count, bucket=self.bucket, at=self.clock.now())
+
     def took(self, count: int) -> None:
         """What was taken has been committed, and `count` answers are awaited."""
         with self._lock:

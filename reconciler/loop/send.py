@@ -81,6 +81,9 @@ class Pace(Protocol):
     def take(self, session: Session, count: int) -> float:
         """Take so many of the quota; in how many seconds they may leave. Kept once the session commits."""
 
+    def give_back(self, session: Session, count: int) -> None:
+        """So many of those that were taken in this transaction will not leave."""
+
     def took(self, count: int) -> None:
         """They were taken, and leave."""
 
@@ -193,6 +196,8 @@ class Sender:
             try:
                 with self.database.write() as session:
                     wait_s = pace.take(session, count) if pace is not None and not has_taken else 0.0
+                    if pace is not None and wait_s > PACE_WAITS_S:
+                        pace.give_back(session, count)
                     intents: dict[int, int] = {}
                     for at, write in enumerate(writes) if not wait_s else ():
                         if at in told:
@@ -204,7 +209,7 @@ class Sender:
                 told[at] = stopped
                 continue
             if pace is not None and not has_taken:
-                pace.took(count)
+                pace.took(count if wait_s <= PACE_WAITS_S else 0)
                 has_taken = True
             if not wait_s:
                 return intents

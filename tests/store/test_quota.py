@@ -133,3 +133,9 @@ def test_a_server_that_wants_more_time_than_a_look_keeps_ends_the_cycle_and_noth
     assert "the next cycle goes on" in str(told)
     assert told.trip is None
     assert (point.announced, point.clock.monotonic()) == (1, 0.0)
+    for _ in range(9):  # other cycles ask again meanwhile, and use nothing up by it
+        point.sender.send_together([a_write(point.people[1])], accepted)
+    point.clock.advance(seconds=7200.0)
+    (told,) = point.sender.send_together([a_write(point.people[1])], accepted)
+    assert isinstance(told, Reply)
+    assert point.clock.monotonic() == 7200.0
