@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from desired_state.model import LineKey
+from reconciler.causes import Cause
 from reconciler.clients.graph.refusals import RefusalReason, read_refusal
 from reconciler.errors import Rejected, RemoteError
 from reconciler.line import Decision, Finding, Gated, Lane, Observed
@@ -160,7 +161,7 @@ class _Run:
 
     def _mates(self, g: Gated, peers: Iterable[Gated], fresh: Mapping[LineKey, Finding]) -> list[Gated]:
         """Those after it that leave in the same request, as far as nobody has to look in between."""
-        if shared_with(g, len(self._done(g))) is None or not self._is_begun_well(g):
+        if shared_with(g, len(self._done(g))) is None or not self._is_begun_well(g) or _was_refused(g):
             return []
         chosen, lanes = [g], set(lanes_of(g))
         for other in peers:
@@ -168,7 +169,8 @@ class _Run:
             if len(chosen) >= room:
                 break
             is_alike = all(go_together(self._next(one), self._next(other)) for one in chosen)
-            if other is g or not is_alike or not self._is_begun_well(other) or self.batch.is_due(other):
+            is_ready = self._is_begun_well(other) and not self.batch.is_due(other) and not _was_refused(other)
+            if other is g or not is_alike or not is_ready:
                 continue
             if not self._why_not(other, fresh):  # what builds on one of them waits until that is done
                 chosen.append(other)
@@ -216,6 +218,13 @@ class _Run:
 def _begins_with_location(g: Gated) -> bool:
     """Whether a location can be set ahead of the rest: what builds on another line waits for that one first."""
     return g.proposal.actions[0].kind is ActionKind.SET_USAGE_LOCATION and g.proposal.after is None
+
+
+def _was_refused(g: Gated) -> bool:
+    """Whether its last try failed without saying for whom: one person's trouble may have kept others out with them."""
+    state = g.proposal.finding.line.state
+    is_tried = state is not None and state.attempts > 0
+    return is_tried and state is not None and state.cause in (Cause.REMOTE_FAILING, Cause.PERMISSION_MISSING)
 
 
 def _is_about_location(told: Told) -> bool:

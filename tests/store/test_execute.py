@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from desired_state.model import Person
+from reconciler.causes import Cause
 from reconciler.clock import ManualClock
+from reconciler.lifecycle import Phase
+from reconciler.line import LineState
 from reconciler.loop.diff import Windows, diff
+from reconciler.loop.execute import SLICE
 from reconciler.loop.pacer import Pacer
 from reconciler.loop.plan import Bounds, plan
 from reconciler.loop.readback import are_there
@@ -166,6 +172,44 @@ def test_what_is_left_of_the_quota_is_waited_for_and_no_write_is_refused(store):
 
     assert directory.refused == {}
     assert directory.clock.monotonic() == pytest.approx(2.5, abs=0.2)  # fifty more than were left, at 20 a second
+
+
+class Failing(Directory):
+    """After so many licence writes it cannot be read."""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/$batch") and len(self.asked) >= SLICE:
+            return httpx.Response(503, json={"error": {"code": "serviceUnavailable", "message": "later"}})
+        return super().handle_request(request)
+
+
+def test_a_read_that_fails_between_slices_ends_the_plan_and_loses_nothing_of_what_was_sent(store):
+    users = people(SLICE + 3)
+    directory = Failing(ManualClock(MONDAY), 0.08, str(VISIO), {str(user): set() for user in users})
+    lines = [a_line(f"RITM{n:07d}", user=user, product=DIRECT) for n, user in enumerate(users)]
+
+    outcomes = Site(directory, store).carry_out(lines, len(users))
+
+    told = Counter(done[-1].result for done in outcomes.values())
+    assert told == {Result.APPLIED: SLICE, Result.SKIPPED: 3}
+    assert sum(bool(skus) for skus in directory.held.values()) == SLICE
+    assert len(log(store, "result")) == SLICE
+
+
+@pytest.mark.parametrize(("cause", "alone"), [(Cause.REMOTE_FAILING, True), (Cause.NOT_IN_GROUP, False)])
+def test_who_failed_in_a_request_of_many_is_tried_again_alone(store, cause: Cause, alone: bool):
+    directory = a_directory(60)
+    lines = []
+    for n, user in enumerate(people(60)):
+        line = a_line(f"RITM{n:07d}", user=user, product=BY_GROUP)
+        state = LineState(line.key, Phase.CONVERGING, cause=cause.value, attempts=1, user=user)
+        lines.append(replace(line, state=state) if n == 30 else line)
+
+    Site(directory, store).carry_out(lines, 60)
+
+    assert sorted(directory.members) == sorted(people(60))
+    by_itself = [body for _, path, body in directory.asked if GROUP in path and "members@odata.bind" not in body]
+    assert any(str(people(60)[30]) in json.dumps(body) for body in by_itself) is alone
 
 
 class Lagging(Directory):
