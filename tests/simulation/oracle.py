@@ -55,6 +55,7 @@ class Oracle:
         self.seats: dict[str, int] = {}  # SKU -> free when we last looked
         self.spent: dict[str, set[str]] = {}  # SKU -> whom we gave one since
         self.moved_at: dict[str, datetime] = {}  # account -> when others last changed it
+        self._unlocated: set[str] = set()  # accounts that had no country when we last looked
         self.refused_at: dict[str, datetime] = {}  # ticket -> since when nothing may be given for it
         self._before = Before()
         self._met: dict[str, Before] = {}  # by address, of the request that is being served
@@ -124,6 +125,7 @@ class Oracle:
         if request.method == "GET":
             if path.endswith("/subscribedSkus"):
                 self._seats_seen()
+            self._located_by_itself()
             return
         if path.endswith("/$batch") and b"/subscribedSkus" in request.content:
             self._seats_seen()
@@ -136,6 +138,18 @@ class Oracle:
                 self._member_write(part.method, member[1], member[2], part.body)
             else:
                 self.fail("a write that nobody knows", f"{part.method} {part.path}")
+        self._located_by_itself()
+
+    def _located_by_itself(self) -> None:
+        """A group gives its members the tenant's country where they have none: that takes its time to be seen, too."""
+        if not self.world.switches.group_sets_usage_location:
+            return
+        for user_id, user in self.truth.store.users.items():
+            if user.usage_location is None:
+                self._unlocated.add(user_id)
+            elif user_id in self._unlocated:
+                self._unlocated.discard(user_id)
+                self.moved_at[user_id] = self.world.clock.now()
 
     def fail(self, rule: str, sentence: str) -> None:
         self.wrong.append(f"{rule}: {sentence} at {self.world.clock.now():%m-%d %H:%M:%S}")
@@ -216,6 +230,7 @@ class Oracle:
         user = self.truth.store.users.get(user_id)
         human = next((h for h in self.tenant.humans if h.user_id == user_id), None)
         self.checked["location"] += 1
+        self._unlocated.discard(user_id)
         if user is None or human is None or user.usage_location == before:
             return
         if user.usage_location != human.country or human.trait in ("disagreeing", "one source"):
