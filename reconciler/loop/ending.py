@@ -279,8 +279,11 @@ def _after_writes(
 def _had_its_time(outcomes: Iterable[Outcome], old: LineState | None, end: datetime) -> bool:
     """Whether what was accepted now had been sent after the `end` of the window before: that one was looked for since.
 
-    What was sent first after a long pause may simply not be readable yet.
+    What was sent first after a long pause may simply not be readable yet, and of a cycle that was cut short nobody
+    knows whether it was sent at all.
     """
+    if old is not None and old.phase is Phase.CONVERGING and old.next_at is None:  # begun (`started`), and never ended
+        return False
     now = {undo.same(g) for o in outcomes for g in o.action.given}
     former = [g for g in (old.given if old is not None else ()) if undo.same(g) in now]
     return not now or any(g.at >= end for g in former)

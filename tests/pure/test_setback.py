@@ -9,7 +9,7 @@ import pytest
 
 from desired_state import ledger
 from desired_state.catalogue import load_builtin
-from desired_state.model import Entitlement, Given, GivenKind, GroupId, LineKey, ProductKey, Says, SkuId
+from desired_state.model import Entitlement, Given, GivenKind, GroupId, LineKey, Person, ProductKey, Says, SkuId
 from desired_state.rules import Rules
 from reconciler.causes import Cause
 from reconciler.lifecycle import Phase
@@ -222,6 +222,31 @@ def test_a_refused_change_ends_with_a_person_unless_it_is_tried_again_or_somethi
     assert (undone is Phase.REVIEW) is (cause not in PASSING)
     if cause not in PASSING:
         assert (phase(Result.ROLLED_BACK), phase(Result.APPLIED)) == (Phase.REVIEW, Phase.CONVERGING)
+
+
+@pytest.mark.parametrize(
+    ("sent", "next_at", "phase"),
+    [
+        (HOUR, MONDAY, Phase.REVIEW),  # looked for since, and never seen
+        (HOUR, None, Phase.CONVERGING),  # the cycle that began it was cut short: it may never have been sent
+        (2 * DAY, MONDAY, Phase.CONVERGING),  # sent before the window: nobody looked for a while
+    ],
+)
+def test_a_country_that_stays_unreadable_goes_to_a_person_once_it_had_its_time(sent, next_at, phase):
+    person = Person("p1", country="DE")
+    line = replace(a_line(person=person), state=trying(cause=Cause.USAGE_LOCATION_MISSING, attempts=2).state)
+    assert line.state is not None
+    given = replace(location(at=MONDAY - sent), is_seen=False)
+    line = replace(line, state=replace(line.state, phase=Phase.CONVERGING, given=(given,), next_at=next_at))
+    nowhere = there(a_user(usage_location="", country="DE"), {})
+    proposed = plan([find(line, nowhere)], nowhere, Bounds())
+    (gated,) = gate(proposed, Rules(), policy=ENFORCE, watch=Watch(MONDAY), at=MONDAY).gated
+    unseen = Outcome(gated.proposal.actions[0], Result.FAILED, "not readable", cause="usage_location_missing")
+
+    result = end(gated, gated.proposal.finding, (unseen,), at=MONDAY, retry_window=DAY, chance=0.5)
+
+    assert unseen.action.kind.value == "set_usage_location"
+    assert (result.state.phase, result.state.cause) == (phase, "usage_location_missing")
 
 
 def test_an_undone_grant_goes_to_a_person_with_a_record_of_what_was_and_what_stays():
