@@ -122,6 +122,7 @@ class Line:
     replaced: tuple[Product, ...] = ()  # what its product declares to take the place of
     priority: str = ""  # why it is served before older lines, "" when it is not
     granted_at: datetime | None = None  # when the access was first proven, by the ledger: periods run from here
+    was_granted_at: datetime | None = None  # the same of a grant that has ended: asked for again, its period stays over
     zone: tzinfo = UTC  # where the person's days begin and end
     others: tuple[Other, ...] = ()
     hold: str = ""  # a person keeps the ticket's task: it is looked at, and nothing is changed for it

@@ -354,6 +354,7 @@ def _line(
         is_by_us=is_granted and standing.is_by_us,
         given=standing.given if is_granted else (),
         granted_at=standing.granted_at if is_granted else None,
+        was_granted_at=None if is_granted else standing.granted_at,
         siblings=_siblings(reader, ticket),
         replaced=_products(reader, product.replaces if product is not None else ()),
         zone=zone_of(person.time_zone if person is not None else None, reader.zone),

@@ -179,7 +179,7 @@ def over(
     An end date that was known since the grant is no inference: no second look is needed for it. That nothing is there
     any more is believed when it was seen twice, or right after we took it away.
     """
-    end = ends_at(request.period, line.granted_at, line.zone)
+    end = ends_at(request.period, line.granted_at or line.was_granted_at, line.zone)
     assert end is not None, "only a line with an end can be over"
     case = _Case(line, request, product, user, proof, end)
     held = mine(line, user, observed)
@@ -239,7 +239,7 @@ def _not_ours(case: _Case, held: Mine, observed: Observed, at: datetime) -> Find
         if said is not None and said.word is Word.LEAVE:
             found = replace(found, sentence=f"{found.sentence} {said.by} leaves it so.", decided=said)
         return replace(found, question=asked)
-    if case.request.says is not Says.FULFILLED and line.granted_at is None:
+    if case.request.says is not Says.FULFILLED and line.granted_at is None and line.was_granted_at is None:
         return case.found(Rest.HOLD, None, "Nothing was given before it ended; ask again with a new end.")
     return case.found(Rest.OVER, Closing.GONE, "Nothing of it is there any more.")
 

@@ -116,6 +116,17 @@ def test_a_request_that_ended_before_anything_was_given_waits_for_a_new_end():
     assert (found.rest, found.closing) == (Rest.HOLD, None)
 
 
+@pytest.mark.parametrize("says", [Says.APPROVED, Says.FULFILLED])
+def test_a_period_that_was_over_is_not_begun_again_by_the_same_request(says):
+    line = an_ended_line(granted_at=None, was_granted_at=GRANTED)
+    line = replace(line, declared=replace(line.declared, says=says, period=Period(duration_days=14)))
+
+    found = find(line, there(a_user(), {}))
+
+    assert (found.rest, found.closing, found.drift) == (Rest.OVER, Closing.GONE, None)
+    assert "ended on" in found.sentence
+
+
 @pytest.mark.parametrize("is_enabled", [True, False])
 def test_the_end_comes_to_people_who_left_as_well(is_enabled):
     assert find(an_ended_line(licence()), there(a_holder(is_enabled=is_enabled))).closing is Closing.DUE
