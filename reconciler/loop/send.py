@@ -127,6 +127,7 @@ class Sender:
     pace: Pace | None = None
     meter: Meter = UNCOUNTED
     tracer: Tracer = UNTRACED
+    _over: Exception | None = field(default=None, init=False)  # what ends the cycle, once results are kept
 
     def send(self, write: Write, call: Callable[[], Reply]) -> Reply:
         """Commit the intent, call once, commit the result. All that is logged meanwhile names the line.
@@ -182,6 +183,8 @@ class Sender:
             self._results({n: (writes[n], seq, told[n]) for n, seq in intents.items()})
             for n in intents:
                 self._count(writes[n], told[n])
+            if self._over is not None:
+                raise self._over
         return tuple(told[n] for n in range(len(writes)))
 
     def _announce(self, writes: Sequence[Write], told: dict[int, Told], *, is_one: bool) -> dict[int, int]:
@@ -219,6 +222,30 @@ class Sender:
                 return {}
             self.clock.sleep(wait_s)  # nothing is announced yet: a clock may end the cycle here
         return {}
+
+    def ask_again(self, writes: Sequence[Write]) -> tuple[Stopped | None, ...]:
+        """Why announced writes may not leave once more, apart from what they left with; None for one that may.
+
+        All that is asked before an intent is asked as of now. What ends the cycle (a lost lease, a stop) is raised by
+        whoever sends them, once the results of what left before are kept.
+        """
+        found: list[Stopped | None] = []
+        for write in writes:
+            if self._over is not None:
+                found.append(Stopped(str(self._over)))
+                continue
+            try:
+                with self.database.write() as session:
+                    self.lease(session, write)
+                    self.guards.check(session, write)
+            except Stopped as stopped:
+                found.append(stopped)
+            except Exception as error:
+                self._over = error
+                found.append(Stopped(str(error)))
+            else:
+                found.append(None)
+        return tuple(found)
 
     def _went(self, write: Write) -> None:
         if write.system == "graph":

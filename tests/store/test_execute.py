@@ -23,7 +23,7 @@ from reconciler.loop.plan import Bounds, plan
 from reconciler.loop.readback import are_there
 from reconciler.model import Result
 from reconciler.pacing import WRITES
-from reconciler.store import journal, quota
+from reconciler.store import journal, quota, switches
 from reconciler.store.database import Database
 from tests.bench.writes import BY_GROUP, DIRECT, TENANT, Site, graph_of, people
 from tests.bench.writes_directory import GROUP, Directory
@@ -54,6 +54,11 @@ def log(database: Database, kind: str) -> list[str]:
         return [row["subject"] for row in journal.export(session, TENANT) if row["kind"] == kind]
 
 
+def results(database: Database) -> Counter[str]:
+    with database.read() as session:
+        return Counter(r["body"]["result"] for r in journal.export(session, TENANT) if r["kind"] == "result")
+
+
 def join(directory: Directory, store: Database, count: int) -> dict[str, list[str]]:
     lines = [a_line(f"RITM{n:07d}", user=user, product=BY_GROUP) for n, user in enumerate(people(count))]
     outcomes = Site(directory, store).carry_out(lines, count)
@@ -82,6 +87,41 @@ def test_one_whom_the_group_cannot_take_in_keeps_nobody_else_out(store):
     assert told["failed"] == [gone]
     assert sorted(directory.members) == sorted(set(people(40)) - {gone}) == sorted(told["applied"])
     assert log(store, "intent").count(gone) == 1
+
+
+def thrown_once_refused(directory: Directory, store: Database, status: int) -> None:
+    """Somebody throws the kill switch while the first request that is refused is on its way."""
+
+    def throw(_: str) -> bool:
+        if directory.refused[status] == 1:
+            with store.write() as session:
+                switches.throw(session, TENANT, reason="strange", by="ada", at=directory.clock.now())
+        return False
+
+    directory.lost = throw
+
+
+def test_a_kill_switch_that_is_thrown_while_a_request_is_taken_apart_stops_its_parts(store):
+    directory = a_directory(40, gone={str(people(40)[20])})
+    thrown_once_refused(directory, store, 404)
+
+    told = join(directory, store, 40)
+
+    assert sorted(directory.members) == sorted(people(40)[:19]) == sorted(told["applied"])
+    assert len(told["skipped"]) == 21
+    assert joined(directory) == [1, 10, 4, 4, 4]  # the last four were refused, and no part of them left
+    assert results(store) == {"accepted": 19, "stopped": 4}
+
+
+def test_a_kill_switch_that_is_thrown_while_licences_are_taken_apart_stops_each_of_them(store):
+    directory = a_directory(2, without_seat={str(E3)})
+    thrown_once_refused(directory, store, 400)
+
+    told = of_one_person(directory, store)
+
+    assert told == {"RITM0000001": "applied", "RITM0000002": "skipped", "RITM0000003": "skipped"}
+    assert directory.held[str(people(2)[0])] == set()
+    assert results(store) == {"accepted": 1, "stopped": 2}
 
 
 def test_who_was_in_the_group_by_then_is_no_failure_and_nothing_of_ours(store):

@@ -141,3 +141,42 @@ def test_who_counts_already_takes_no_further_place(database, limit: int):
     told = point.sender.send_together([a_write(user) for user in point.people], accepted)
 
     assert sum(isinstance(one, Reply) for one in told) == limit
+
+
+def test_what_may_not_leave_a_second_time_is_told_for_each_and_the_others_go_on(database):
+    point = Point(database, users=3)
+    held_back = point.people[1]
+
+    def lease(_: Any, write: Write) -> None:
+        if write.subject == held_back and point.announced == 3:
+            raise Stopped("the approval that it rests on does not hold any more")
+
+    point.sender.lease = lease
+
+    def call(leaving: Sequence[Write]) -> Sequence[Told]:
+        asked = point.sender.ask_again(leaving)
+        return [why or Reply("r", "c") for why in asked]
+
+    told = point.sender.send_together([a_write(user) for user in point.people], call)
+
+    assert kinds(told) == [Reply, Stopped, Reply]
+    assert [result for kind, _, result in log(database) if kind == "result"] == ["accepted", "stopped", "accepted"]
+
+
+def test_a_tenant_that_is_lost_between_the_parts_of_a_request_ends_the_cycle_once_results_are_kept(database):
+    point = Point(database, users=3)
+
+    class Lost(Exception):
+        """Somebody else has it."""
+
+    def call(leaving: Sequence[Write]) -> Sequence[Told]:
+        def lease(*_: Any) -> None:
+            raise Lost("no longer ours")
+
+        point.sender.lease = lease
+        return [Reply("r", "c"), *(why or Reply("r", "c") for why in point.sender.ask_again(leaving[1:]))]
+
+    with pytest.raises(Lost):
+        point.sender.send_together([a_write(user) for user in point.people], call)
+
+    assert [result for kind, _, result in log(database) if kind == "result"] == ["accepted", "stopped", "stopped"]
