@@ -21,6 +21,7 @@ from reconciler.report import CycleReport
 from reconciler.store import breakglass, directories, heartbeat, journal, leases, retention
 from reconciler.wiring import App, governed
 from reconciler.wiring.kept import nothing
+from reconciler.wiring.one_key import require_one_key
 
 
 class CycleLost(UserError):
@@ -43,7 +44,8 @@ def once(
     same store has done. A worker of a fleet holds the tenant already (`hold`) and says both for itself.
 
     Raises:
-        UserError: another cycle runs (`holding.TenantBusy`), or the lease was lost on the way.
+        UserError: another cycle runs (`holding.TenantBusy`), the lease was lost on the way, or the log is kept with
+            keys that are not here.
         NotDue: only what is due was asked for.
         RemoteError: a system could not be read at all; nothing was written.
     """
@@ -52,6 +54,7 @@ def once(
     with about(tenant=app.name, cycle=name), app.tracer.span("cycle", tenant=app.name, cycle=name, is_dry=is_dry):
         if is_dry:
             return _rehearsed(app, name, scope)
+        require_one_key(app.settings, app.name, app.database)
         if hold is not None:
             return _once(app, name, scope, hold)
         with held(app, stop=stop, only_due=only_due, next_in_s=next_in_s) as hold:

@@ -69,6 +69,14 @@ class Veil:
             return None
         return str(json.loads(said)["said"])
 
+    def opens(self, wrapped: bytes, pseudonym: str) -> bool:
+        """Whether a person's key was wrapped with this one."""
+        try:
+            self._opened(self._derived(b"wrap"), pseudonym, wrapped)
+        except InvalidTag:
+            return False
+        return True
+
     def text(self, said: str) -> tuple[str, bytes]:
         """A sign for free text, and what is to be sealed under it."""
         salt = self.random(16)

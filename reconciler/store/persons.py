@@ -19,16 +19,29 @@ VEIL = "veil"
 
 
 class Veils:
-    """A veil for each tenant, made when it is first needed. Safe for threads: two that are made at once are equal."""
+    """A veil for each tenant, made when it is first needed. Safe for threads: two that are made at once are equal.
 
-    def __init__(self, of: Callable[[str], Veil]) -> None:
-        self._of, self._known = of, dict[str, Veil]()
+    `refuse` names the error for a tenant whose persons are hidden by another key already, None where that is meant.
+    """
+
+    def __init__(self, of: Callable[[str], Veil], refuse: Callable[[str], Exception | None] = lambda _: None) -> None:
+        self._of, self._refuse, self._known, self._asked = of, refuse, dict[str, Veil](), set[str]()
 
     def __getitem__(self, tenant: str) -> Veil:
         found = self._known.get(tenant)
         if found is None:
             found = self._known[tenant] = self._of(tenant)
         return found
+
+    def to_hide(self, session: Session, tenant: str) -> Veil:
+        """The veil to put somebody behind: it is asked once whether its key is the one of this log."""
+        veil = self[tenant]
+        if tenant not in self._asked:
+            error = self._refuse(tenant)
+            if error is not None and not is_read_by(session, tenant, veil):
+                raise error
+            self._asked.add(tenant)
+        return veil
 
 
 def is_veiled(session: Session) -> bool:
@@ -45,10 +58,14 @@ def veil_of(session: Session, tenant: str) -> Veil | None:
 def hide(
     session: Session, tenant: str, subject: str, actor: str, body: Mapping[str, Any], about: Sequence[str]
 ) -> tuple[str, str, dict[str, Any], tuple[str, ...]]:
-    """Subject, actor, body and further subjects of a row as they may stand in the log."""
-    veil = veil_of(session, tenant)
-    if veil is None:
+    """Subject, actor, body and further subjects of a row as they may stand in the log.
+
+    Raises UserError where the key that is at hand is not the one that hides this log's persons.
+    """
+    found = session.info.get(VEIL)
+    if not isinstance(found, Veils):
         return subject, actor, dict(body), tuple(about)
+    veil = found.to_hide(session, tenant)
     put = _Putting(session, tenant, veil).put
     owner = owner_of(subject, body)
     return (
@@ -96,6 +113,12 @@ def is_read_by(session: Session, tenant: str, veil: Veil) -> bool:
         return True
     row, key = found
     return key is None or veil.unseal(key, row.pseudonym, row.sign, row.cipher) is not None
+
+
+def hidden_otherwise(session: Session, tenant: str, veil: Veil) -> int:
+    """How many persons of a tenant are hidden by another key than this veil's: nobody is found among them by name."""
+    query = select(PersonRow).where(PersonRow.tenant == tenant, col(PersonRow.key).is_not(None))
+    return sum(p.key is not None and not veil.opens(p.key, p.pseudonym) for p in session.exec(query))
 
 
 def erase(session: Session, tenant: str, names: Iterable[str], at: datetime) -> int:

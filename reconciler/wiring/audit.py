@@ -14,7 +14,7 @@ from reconciler.line import Lane
 from reconciler.loop.notary import Heavy, Notary, Sink
 from reconciler.store.database import Database
 from reconciler.store.tables import EVERYONE
-from reconciler.wiring.keys import signer
+from reconciler.wiring.one_key import own_signer
 
 
 def build_notary(
@@ -32,7 +32,7 @@ def build_notary(
         database,
         (tenant, EVERYONE),
         clock,
-        lambda name: signer(settings, name),
+        lambda name: own_signer(settings, name, database),
         second_places(settings),
         heads,
         audit.sink_policy == "strict",

@@ -17,6 +17,7 @@ from reconciler.web.server import WebServer
 from reconciler.wiring.app import App
 from reconciler.wiring.governing import note_configuration, note_start
 from reconciler.wiring.measuring import registry, vocabulary
+from reconciler.wiring.one_key import require_one_key
 from reconciler.wiring.opening import open_app
 from reconciler.wiring.pages import Loop, public_url, web_app
 from reconciler.wiring.stock import taking_stock
@@ -111,6 +112,7 @@ class _Rig:
             app = held.enter_context(
                 open_app(settings, self._tenant, clock=clock, port=self._port, meter=own.meter, tracer=own.tracer)
             )
+            require_one_key(settings, self._tenant, app.database)
             pages = web_app(app, port=self._port, log=self._log, loop=self._loop)
             self._app, self._pages, self._settings = app, pages, settings
             self._held.append(held.pop_all())

@@ -7,7 +7,8 @@ from reconciler.errors import UserError
 from reconciler.store.database import Database, connect, open_database
 from reconciler.store.persons import VEIL, Veils
 from reconciler.store.server import CONNECTIONS
-from reconciler.wiring.keys import persons_veil
+from reconciler.wiring.keys import is_named, persons_veil
+from reconciler.wiring.one_key import persons_key_differs
 
 
 def pick_tenant(settings: Settings, name: str | None) -> str:
@@ -28,7 +29,10 @@ def open_store(settings: Settings, *, connections: int = CONNECTIONS) -> Databas
     place = url.get_secret_value() if url is not None else settings.state_dir / "reconciler.db"
     database = open_database(place, connections=connections)
     if settings.audit.persons == "pseudonym":
-        database.info[VEIL] = Veils(lambda tenant: persons_veil(settings, tenant))
+        database.info[VEIL] = Veils(
+            lambda tenant: persons_veil(settings, tenant),
+            lambda tenant: None if is_named(settings, tenant)[1] else persons_key_differs(settings, tenant),
+        )
     return database
 
 

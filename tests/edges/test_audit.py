@@ -182,6 +182,35 @@ def test_no_person_stands_in_the_export_and_one_who_is_erased_is_not_explained_a
     assert say(capsys, "audit", "erase", "nobody@contoso.example", "--reason", "x")[0] == 1
 
 
+def test_a_machine_without_the_keys_of_a_log_writes_no_cycle_into_it_and_tells_nobody_that_it_knows_no_one(
+    here, capsys, monkeypatch
+):
+    """Another machine that shares the store makes keys of its own."""
+    upn = json.loads(say(capsys, "explain", "RITM0010001", "--output", "json")[1])["lines"][0]["user"]
+    size = len(say(capsys, "audit", "export")[1].splitlines())
+    folder = here / "var"
+    monkeypatch.setenv("RECONCILER_WEB__PORT", "0")
+    for name in ("audit-persons.key", "audit-key.pem"):
+        (folder / name).rename(folder / f"first-{name}")
+
+    for command in (["reconcile"], ["run"], ["audit", "erase", upn, "--reason", "case 12"]):
+        code, _, said = say(capsys, *command)
+        assert (code, "a key that is not in" in said) == (1, True), (command, said)
+    assert say(capsys, "status")[0] in (0, 3)
+
+    monkeypatch.setenv("RECONCILER_AUDIT__PERSONS_KEY_FILE", str(folder / "audit-persons.key"))  # meant to be so
+    code, said, trouble = say(capsys, "audit", "erase", upn, "--reason", "case 12")
+    assert (code, "it is not known whether that was all" in trouble) == (1, True), said
+
+    monkeypatch.setenv("RECONCILER_AUDIT__PERSONS_KEY_FILE", str(folder / "first-audit-persons.key"))
+    assert say(capsys, "audit", "verify")[0] == 0
+    code, said, trouble = say(capsys, "audit", "erase", upn, "--reason", "case 12")
+    assert "keys were destroyed" in said + trouble
+    (folder / "first-audit-key.pem").rename(folder / "audit-key.pem")
+    assert len(say(capsys, "audit", "export")[1].splitlines()) > size
+    assert say(capsys, "audit", "verify")[0] == 0
+
+
 def test_nothing_goes_while_a_legal_hold_stands_or_before_its_term(here, capsys):
     assert "has outlived its term" in say(capsys, "audit", "remove", "--apply")[1]
     text = (here / "config.toml").read_text("utf-8")

@@ -104,10 +104,19 @@ def erase(ctx: click.Context, person: str, reason: str) -> int:
             'set [audit] persons = "pseudonym" for what is written from now on'
         )
     with open_app(given.settings, given.tenant_name) as app, app.database.write() as session:
+        veil = persons.veil_of(session, app.name)
+        unread = persons.hidden_otherwise(session, app.name, veil) if veil is not None else 0
         count = persons.erase(session, app.name, _names(app, person), app.clock.now())
-        body = {"reason": reason, "keys": count}
+        body = {"reason": reason, "keys": count, **({"hidden_otherwise": unread} if unread else {})}
         at = app.clock.now()
         journal.append(session, app.name, kind="audit.erased", subject="audit", body=body, at=at, actor=operator())
+    if unread:
+        raise UserError(
+            f"{count} keys were destroyed, and it is not known whether that was all: {unread} persons in the log of "
+            f"{app.name} are hidden by another key than this machine's; erase again with that one as "
+            "audit.persons_key_file",
+            exit_code=1,
+        )
     if not count:
         click.echo(f"The log of {app.name} knows nobody by that name, or they were erased before.")
         return 1
