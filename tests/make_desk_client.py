@@ -14,10 +14,11 @@ from tests.make_instance import BASE, PASSWORD, TABLE, USER, Desk
 
 
 class Line(httpx.BaseTransport):
-    """Counts requests by table, and lets something happen after each of them."""
+    """Counts requests by table, lets something happen after each of them, and loses headers where it is told to."""
 
     def __init__(self, desk: Desk, after: Callable[[str], object]) -> None:
         self.desk, self.after = desk, after
+        self.loses: tuple[str, ...] = ()
         self.asked: list[tuple[str, str]] = []
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -25,6 +26,8 @@ class Line(httpx.BaseTransport):
         self.asked.append((table, request.url.params.get("sysparm_query", "")))
         response = self.desk.service(request)
         response.request = request
+        for name in self.loses:
+            response.headers.pop(name, None)
         self.after(table)
         return response
 

@@ -169,6 +169,22 @@ def test_tasks_of_which_a_whole_page_is_hidden_are_not_missing():
     }
 
 
+@pytest.mark.parametrize("few", [0, 100])
+def test_where_nobody_says_how_many_there_are_a_short_page_is_not_the_end(few: int):
+    desk = Desk()
+    put(desk, 40)
+    rows = desk.instance.records("sc_req_item")
+    for row in sorted(rows, key=lambda r: (r["sys_updated_on"], r["sys_id"]))[2:12:5]:
+        desk.instance.hide("sc_req_item", row["sys_id"], USER)
+    client, line = a_client(desk, page=10, few=few)
+    line.loses = ("X-Total-Count", "Link")
+
+    found = read(client, desk, page_size=10)
+
+    assert len(found) == 38
+    assert {t.number: t for t in found} == by_lists(desk, all_numbers(desk))
+
+
 def test_a_form_that_is_hidden_is_unread_and_asked_about_by_its_id():
     desk = Desk()
     ids = put(desk, 30)

@@ -185,7 +185,7 @@ def _is_many(page: Page, few: int) -> bool:
     """Whether more than a few tickets are behind the key, as far as the server says."""
     if not page.rows:
         return False
-    return page.total > few if page.total is not None else page.has_more or len(page.rows) > few
+    return page.total > few if page.total is not None else len(page.rows) > min(few, page.limit - 1)
 
 
 def _after(key: Watermark | None, since: datetime | None) -> str:

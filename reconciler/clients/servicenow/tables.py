@@ -240,13 +240,14 @@ def total_of(answer: Answer) -> int | None:
 
 
 def _has_more(rows: Sequence[Row], limit: int, link: str | None, next_link: str | None, total: int | None) -> bool:
-    """End = no next link, or everything counted (servicenow.md section 4). Without either header, a full page goes on.
+    """End = no next link, or everything counted (servicenow.md section 4). Without either header only an empty page is
+    the end: rows of a short one may be hidden.
 
     A followed link carries its own offset, so there the link alone decides.
     """
     if link is not None:
         return next_link is not None
-    return total > limit if total is not None else len(rows) >= limit
+    return total > limit if total is not None else bool(rows)
 
 
 def _one(answer: Answer) -> Row:
