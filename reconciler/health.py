@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -42,6 +42,7 @@ CONDITIONS = (
     NOTICES,
     DEFECT,
 )
+OWN = frozenset({STORE, CONFIGURATION, DEFECT})  # of a process, whichever tenant it meets them with
 STARTING, WAITING, CYCLE, STANDBY, STOPPING = "starting", "waiting", "cycle", "standby", "stopping"
 STALLED_AFTER_S = 600.0  # without a sign of life inside a cycle: longer than any wait of one call
 
@@ -85,6 +86,14 @@ class Pulse:
     @property
     def is_alive(self) -> bool:
         return self.beat_age_s < STALLED_AFTER_S
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What people have been told of and is not over: conditions, and sentences with when they were said."""
+
+    conditions: tuple[Condition, ...] = ()
+    notes: Mapping[str, datetime] = field(default_factory=dict)
 
 
 class Say(Protocol):
@@ -156,6 +165,24 @@ class Health:
             self._notes = {sentence: self._notes.get(sentence, at) for sentence in now}
         for sentence in fresh:
             self._say("a person should know", sentence=sentence)
+
+    def known(self) -> Known:
+        """What was said and is not over, for whoever looks after the tenant next."""
+        with self._lock:
+            shared = (c for name, c in sorted(self._conditions.items()) if name not in OWN)
+            return Known(tuple(replace(c, why="") for c in shared), dict(self._notes))
+
+    def adopt(self, known: Known) -> None:
+        """Go on from what another process has said: what is still wrong is not said again, and its end is."""
+        with self._lock:
+            own = {name: c for name, c in self._conditions.items() if name in OWN}
+            self._conditions = {c.name: c for c in known.conditions if c.name in CONDITIONS and c.name not in OWN} | own
+            self._notes = dict(known.notes)
+
+    def forget(self) -> None:
+        """Another process looks after it now and says how it is."""
+        with self._lock:
+            self._conditions, self._notes = {}, {}
 
     def pulse(self) -> Pulse:
         """How it is now."""

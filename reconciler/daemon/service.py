@@ -131,7 +131,7 @@ class Service:
 
     def remember(self, epoch: int) -> Memory:
         """What the next cycle has to know of this one, whoever does it; under the lease of this epoch."""
-        return Memory(self.table, self._answers, self._scans, epoch, self._now_s())
+        return Memory(self.table, self._answers, self._scans, epoch, self._now_s(), self._pulse.known())
 
     def resume(self, left_over: str, *, epoch: int) -> None:
         """Go on where another one stopped, or from the beginning; under the lease of this epoch.
@@ -143,6 +143,7 @@ class Service:
             self.table, self._answers, self._scans = Timetable.starting(self._intervals(), self._now_s()), "", 0
             return
         self.table, self._answers, self._scans = memory.table, memory.answers, memory.scans
+        self._pulse.adopt(memory.known)
         if memory.epoch != epoch - 1 or self._is_asked():
             self.table = self.table.called()
 

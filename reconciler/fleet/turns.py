@@ -24,6 +24,7 @@ from reconciler.errors import StoreUnusable, UserError
 from reconciler.health import Health
 from reconciler.holding import Hold, TenantBusy, held
 from reconciler.logs import Log, about
+from reconciler.metrics import Meter
 from reconciler.store import leases, looks
 from reconciler.store.database import Database
 from reconciler.wiring import App
@@ -58,6 +59,14 @@ class _Seat:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
+@dataclass(frozen=True)
+class _Told:
+    """Under which lease this worker last had a tenant with which something is wrong, and where it says so."""
+
+    epoch: int
+    meter: Meter
+
+
 @dataclass
 class Turns:
     """The tenants of one worker. Safe for threads; no tenant has two turns at once."""
@@ -76,6 +85,7 @@ class Turns:
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
     _opening: set[str] = field(default_factory=set, init=False)
     _health: dict[str, Health] = field(default_factory=dict, init=False)  # outlives seats: what is wrong is said once
+    _told: dict[str, _Told] = field(default_factory=dict, init=False)  # of what is wrong, in gauges of this process
     _failures: dict[str, int] = field(default_factory=dict, init=False)  # in a row, where a turn could not be had
     _configured: int = field(default=0, init=False)
 
@@ -133,8 +143,10 @@ class Turns:
             looks.put_off(session, tenant, for_s=for_s, now_s=self.now_s(session))
 
     def _turn(self, service: Service) -> Turn:
+        epoch = 0
         try:
             with held(service.app, stop=self.wishes.check, only_due=False, next_in_s=None) as hold:
+                epoch = hold.lease.epoch
                 self._work(service, hold)
         except TenantBusy:
             return Turn.HELD
@@ -149,6 +161,9 @@ class Turns:
         finally:
             service.hold = None
             service.tell_conditions()
+            self._told.pop(service.app.name, None)
+            if epoch and self._health_of(service.app.name).pulse().conditions:
+                self._told[service.app.name] = _Told(epoch, service.app.own_meter)
         if not service.table.failures:  # else what failed says by itself when it is over
             self._health_of(service.app.name).good(words.STORE, self.wall.now())
             self._health_of(service.app.name).good(words.CONFIGURATION, self.wall.now())
@@ -181,6 +196,27 @@ class Turns:
             )
         if _cycles(service) != cycles:  # a service beside us leaves the next one to us, unless we are late with it
             hold.next_in_s = max(0.0, service.table.next_cycle_s() - now_s) + STANDBY_S
+
+    def hand_over(self) -> None:
+        """Say nothing more of what was wrong with tenants that others have had since: they say how it is now.
+
+        Raises StoreUnusable.
+        """
+        told = dict(self._told)
+        if not told or self.database is None:
+            return
+        with self.database.read() as session:
+            newest = looks.epochs(session, told)
+        for tenant, was in told.items():
+            if newest.get(tenant, 0) > was.epoch and self._told.get(tenant) == was and not self._has_turn(tenant):
+                self._told.pop(tenant, None)
+                self._health_of(tenant).forget()
+                was.meter.conditions(())
+
+    def _has_turn(self, tenant: str) -> bool:
+        with self._lock:
+            seat = self._seats.get(tenant)
+            return tenant in self._opening or (seat is not None and seat.lock.locked())
 
     # --- what stays open ----------------------------------------------------------------------------------------------
 

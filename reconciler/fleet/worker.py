@@ -24,6 +24,7 @@ from reconciler.store.database import Database
 from reconciler.store.looks import Look
 
 LOOK_S = 0.2  # how soon a stop is seen
+HAND_OVER_S = 15.0  # how long two workers may say different things of a tenant
 STALLED_AFTER_S = 60.0
 SHARE = 4  # of so many places, one is for tenants that are slow or failing
 
@@ -67,6 +68,7 @@ class Fleet:
     tick_every_s: int = 2
     reload: Callable[[], None] = lambda: None  # have turns and tenants by the configuration as it is now
     _beat: float | None = field(default=None, init=False)
+    _hand_over_s: float = field(default=0.0, init=False)  # when to look again whose tenants others have had
     _is_up: bool = field(default=False, init=False)  # the queue was reached since it was last lost
 
     @property
@@ -145,9 +147,16 @@ class Fleet:
     async def _stopped(self) -> None:
         while not self.wishes.is_stopping:
             self._beat = self.clock.monotonic()
+            if self._beat >= self._hand_over_s:
+                self._hand_over_s = self._beat + HAND_OVER_S
+                await asyncio.to_thread(self._hand_over)
             if self.wishes.take_reload():
                 await asyncio.to_thread(self._read_again)
             await asyncio.sleep(LOOK_S)
+
+    def _hand_over(self) -> None:
+        with suppress(UserError):  # a store that is lost is told of where jobs are taken
+            self.turns.hand_over()
 
     def _read_again(self) -> None:
         """The configuration, because somebody asked for it. One that is refused changes nothing."""

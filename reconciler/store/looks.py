@@ -75,6 +75,12 @@ def know(session: Session, tenants: Collection[str]) -> int:
     return len(fresh)
 
 
+def epochs(session: Session, tenants: Collection[str]) -> dict[str, int]:
+    """Of each of these tenants, how often its lease was given out; without those that were never held."""
+    query = select(LeaseRow.tenant, LeaseRow.epoch).where(col(LeaseRow.tenant).in_(sorted(tenants)))
+    return dict(session.exec(query).all())
+
+
 def left_over(session: Session, tenant: str) -> str:
     """What the last one who looked at the tenant left, "" for nothing."""
     return session.exec(select(LeaseRow.left_over).where(LeaseRow.tenant == tenant)).first() or ""

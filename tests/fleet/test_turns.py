@@ -366,6 +366,41 @@ def test_what_is_wrong_is_said_once_however_few_tenants_stay_open(database, tmp_
 
 
 @embedded
+def test_what_is_wrong_is_said_once_whichever_worker_meets_it_and_over_when_one_does(database, tmp_path):
+    with a_fleet(database, tmp_path, SEED) as fleet:
+        meters = {name: Meter(a_registry(*fleet.customers)) for name in ("a", "b")}
+        workers = {name: fleet.worker(name) for name in meters}
+
+        def turn(name: str) -> dict[str, float]:
+            """What each worker's gauges say after a turn of this one."""
+            fleet.meter = meters[name]
+            workers[name].take("t0")
+            fleet.wait(20)
+            for worker in workers.values():
+                worker.hand_over()
+            registries = {of: meter.registry for of, meter in meters.items()}
+            return {
+                of: sum(r.value(CONDITION, tenant="t0", condition=c) or 0 for c in CONDITIONS)
+                for of, r in registries.items()
+                if r is not None
+            }
+
+        def refuse(_worker: str, request: httpx.Request) -> None:
+            raise httpx.ConnectError("connection refused", request=request)
+
+        fleet.customers["t0"].before = refuse
+        told = [turn("a"), turn("b"), turn("a"), turn("b")]
+        fleet.customers["t0"].before = lambda _worker, _request: None
+        told.append(turn("a"))
+        spoken = [line for line in fleet.said if "condition=" in line]
+
+        assert told == [{"a": 1, "b": 0}, {"a": 0, "b": 1}, {"a": 1, "b": 0}, {"a": 0, "b": 1}, {"a": 0, "b": 0}]
+        assert len(spoken) == 2
+        assert "answers again" in spoken[1]
+        assert "after=81 min" in spoken[1]  # since the first worker met it
+
+
+@embedded
 def test_a_clock_of_the_store_that_is_set_back_delays_nothing_for_long(database, tmp_path):
     with a_fleet(database, tmp_path, SEED) as fleet:
         worker = fleet.worker("a")
