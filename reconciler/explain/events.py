@@ -91,6 +91,8 @@ def _event(row: Row) -> Event:
             what = _approval(kind.removeprefix("approval."), body)
         case "answer.given_up":
             what = f"the {body.get('kind')} is not sent again, because {body.get('why')}; a person has to look"
+        case "answer.unseen":
+            what = f"the {body.get('kind')} was accepted and is not seen on the ticket: {body.get('why')}"
         case "readback":
             found = "as it should be" if body.get("present") is True else "not as it should be yet"
             what = f"read again after {body.get('action')}: {found}"

@@ -17,16 +17,18 @@ from reconciler.errors import Next, RemoteError
 from reconciler.lifecycle import Phase
 from reconciler.line import Lane, LineState, Trip
 from reconciler.loop.desk import Desk, Told
-from reconciler.loop.give import Giver
+from reconciler.loop.give import Given, Giver
 from reconciler.loop.guarding import Post
 from reconciler.loop.guards import Limits, within
 from reconciler.loop.guards.judge import CIRCUIT, FREEZE, KILL
+from reconciler.loop.looking import Looks
 from reconciler.loop.send import Sender, Stopped
 from reconciler.model import AnswerKind
 from reconciler.store import lines, outbox
 
 DAY = timedelta(hours=24)
 NOTES = (AnswerKind.NOTE, AnswerKind.QUESTION)
+TICKETS_MAX = 200  # answered side by side: what was sent is looked at by lists of as many ids as an address holds
 
 
 def deliver(desk: Desk, sender: Sender, post: Post, *, plan_digest: str, only: frozenset[str]) -> Told:
@@ -56,7 +58,7 @@ def deliver(desk: Desk, sender: Sender, post: Post, *, plan_digest: str, only: f
         told.trips = (*told.trips, trip)
         post.keep([trip], [_shown(o) for o in owed])
         return told
-    _give_all(owed, Giver(desk, sender, plan_digest), desk, told)
+    _give_all(owed, Giver(desk, sender, plan_digest, Looks(desk.servicenow, desk.clock)), desk, told)
     return told
 
 
@@ -76,40 +78,79 @@ def _outdated(owed: Sequence[outbox.Owed], stands: Mapping[LineKey, LineState]) 
 
 
 def _give_all(owed: Sequence[outbox.Owed], giver: Giver, desk: Desk, told: Told) -> None:
-    failed: set[str] = set()
-    items = deque(owed)
-    while items:
-        item = items.popleft()
+    """Some tickets at a time, in rounds of one answer each: what a round sent is looked at before the next one."""
+    queues: dict[str, deque[outbox.Owed]] = {}
+    for item in owed:
+        queues.setdefault(item.answer.ticket, deque()).append(item)
+    tickets = list(queues)
+    for n in range(0, len(tickets), TICKETS_MAX):
+        open_ = {ticket: queues[ticket] for ticket in tickets[n : n + TICKETS_MAX]}
+        while open_:
+            if not _round(open_, giver, desk, told):
+                return
+            open_ = {ticket: queue for ticket, queue in open_.items() if queue}
+
+
+def _round(queues: Mapping[str, deque[outbox.Owed]], giver: Giver, desk: Desk, told: Told) -> bool:
+    """The next answer of each ticket. The queue of one that failed is emptied: the note comes before the reopening,
+    and what follows a failure waits for it. False when nothing more can be told now.
+    """
+    items = [queue.popleft() for queue in queues.values()]
+    giver.expect(items)
+    sent: list[tuple[outbox.Owed, Given]] = []
+    goes_on = True
+    for item in items:
         ticket = item.answer.ticket
-        if ticket in failed:
-            continue  # the note comes before the reopening; what follows a failure waits for it
         try:
             given = giver.give(item)
         except Stopped as stopped:
             _count(desk, item.answer.kind, "stopped")
             if stopped.trip is None:
                 told.problems.append(f"{ticket} was not answered: {stopped}")
-            elif stopped.trip.guard in (KILL, FREEZE, CIRCUIT):  # nothing more can be told now; it all stays owed
-                return
-            failed.add(ticket)
+            elif stopped.trip.guard in (KILL, FREEZE, CIRCUIT):  # it all stays owed
+                goes_on = False
+                break
+            queues[ticket].clear()
         except RemoteError as error:
-            _count(desk, item.answer.kind, "failed")
-            told.problems.append(f"{ticket} was not answered yet: {error}")
-            _postpone(desk, item)
+            _failed(item, error, desk, told)
             if item.answer.kind is not AnswerKind.EVIDENCE or error.then is not Next.BLOCK:
-                failed.add(ticket)  # a ticket that takes no file is told everything else
+                queues[ticket].clear()  # a ticket that takes no file is told everything else
             if error.then is Next.STOP:
-                return
+                goes_on = False
+                break
         else:
-            for kind in given.kinds:
-                told.add(ticket, kind)
-            kinds = given.kinds or (item.answer.kind,)  # none: it was there already, and its reply was lost
-            for kind in kinds:
-                _count(desk, kind, "given")
-            if AnswerKind.REOPENED in kinds and item.answer.title != REQUEST:
-                _count_reopened(desk, item.answer)
-            if given.explanation:
-                items.appendleft(_explain(desk, item.answer, given.explanation))
+            if given.is_seen:
+                _given(item, given, queues[ticket], desk, told)
+            else:
+                sent.append((item, given))
+    wrong = giver.look_back([(item.answer, given) for item, given in sent]) if sent else {}
+    for item, given in sent:
+        unseen = wrong.get(item.answer.key)
+        if unseen is not None:
+            _failed(item, unseen, desk, told)
+            queues[item.answer.ticket].clear()
+            goes_on = goes_on and unseen.then is not Next.STOP
+        else:
+            _given(item, given, queues[item.answer.ticket], desk, told)
+    return goes_on
+
+
+def _given(item: outbox.Owed, given: Given, queue: deque[outbox.Owed], desk: Desk, told: Told) -> None:
+    for kind in given.kinds:
+        told.add(item.answer.ticket, kind)
+    kinds = given.kinds or (item.answer.kind,)  # none: it was there already, and its reply was lost
+    for kind in kinds:
+        _count(desk, kind, "given")
+    if AnswerKind.REOPENED in kinds and item.answer.title != REQUEST:
+        _count_reopened(desk, item.answer)
+    if given.explanation:
+        queue.appendleft(_explain(desk, item.answer, given.explanation))
+
+
+def _failed(item: outbox.Owed, error: RemoteError, desk: Desk, told: Told) -> None:
+    _count(desk, item.answer.kind, "failed")
+    told.problems.append(f"{item.answer.ticket} was not answered yet: {error}")
+    _postpone(desk, item)
 
 
 def _count(desk: Desk, kind: AnswerKind, result: str) -> None:

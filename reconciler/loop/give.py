@@ -1,4 +1,7 @@
-"""Give one answer through the choke-point, unless its ticket has it already, and remember that it was given.
+"""Give answers through the choke-point, unless their tickets have them already, and remember that they were given.
+
+A note and the closing of a task are looked at afterwards, those of many tickets in one request; until then they are
+sent and not confirmed, so a process that dies in between looks for them first.
 
 What was sent without a reply is looked for first (`landed.py`). What is never sent again although nobody can see it is
 a person's, and the audit log says what we do not know.
@@ -6,11 +9,11 @@ a person's, and the audit log says what we do not know.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from desired_state.model import Ticket
+from desired_state.model import Task, Ticket
 from reconciler.answers import ITEM, REQUEST, Answer, Manners
 from reconciler.clients.servicenow import ServiceNow
 from reconciler.digest import digest
@@ -19,6 +22,7 @@ from reconciler.line import Lane
 from reconciler.loop import handback
 from reconciler.loop.desk import Desk
 from reconciler.loop.landed import ORDERED, is_there, mark_of, why_not_again
+from reconciler.loop.looking import Looks, missing_notes, open_tasks
 from reconciler.loop.pull import KNOWN_MARK
 from reconciler.loop.send import Sender, Stopped, Write
 from reconciler.model import AnswerKind, Reply
@@ -34,6 +38,7 @@ class Given:
     kinds: tuple[AnswerKind, ...] = ()
     explanation: str = ""
     remote_id: str = ""
+    is_seen: bool = True  # False: it was accepted, and nobody has looked yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,40 @@ class Giver:
     desk: Desk
     sender: Sender
     plan_digest: str
+    looks: Looks
+
+    def expect(self, items: Sequence[outbox.Owed]) -> None:
+        """These are given next, in this order."""
+        closings = (o.answer for o in items if o.answer.kind is AnswerKind.CLOSED and o.answer.title != ITEM)
+        self.looks.expect([answer.target for answer in closings])
+
+    def look_back(self, sent: Sequence[tuple[Answer, Given]]) -> dict[str, RemoteError]:
+        """Look at answers that were accepted: keys of those that are not there, or cannot be seen, with what is wrong.
+
+        The others are confirmed.
+        """
+        notes = [a for a, _ in sent if a.kind in NOTES]
+        wrong = missing_notes(self.desk.servicenow, notes) if notes else {}
+        closed = [a for a, _ in sent if a.kind not in NOTES]
+        wrong |= open_tasks(self.desk.servicenow, closed) if closed else {}
+        at = self.desk.clock.now()
+        with self.desk.database.write() as session:
+            for answer, given in sent:
+                if answer.key not in wrong:
+                    outbox.mark(session, self.desk.tenant, answer.key, outbox.State.CONFIRMED, given.remote_id, at)
+                    continue
+                body = {"key": answer.key, "kind": answer.kind.value, "why": str(wrong[answer.key])[:200]}
+                about = {"lines": [str(k) for k in answer.lines]}
+                journal.append(
+                    session,
+                    self.desk.tenant,
+                    kind="answer.unseen",
+                    subject=answer.ticket,
+                    body=body | about,
+                    at=at,
+                    cycle=self.sender.cycle,
+                )
+        return wrong
 
     def give(self, item: outbox.Owed) -> Given:
         """Give one answer, or find that the ticket has it.
@@ -66,7 +105,8 @@ class Giver:
                 raise
             else:
                 given = self._send(replace(answer, marks=False))  # the correlation id may be what it forbids
-        self._mark(answer.key, outbox.State.CONFIRMED, given.remote_id)
+        if given.is_seen:
+            self._mark(answer.key, outbox.State.CONFIRMED, given.remote_id)
         return given
 
     def _send(self, answer: Answer) -> Given:
@@ -85,6 +125,7 @@ class Giver:
         match answer.kind:
             case AnswerKind.NOTE | AnswerKind.QUESTION:
                 self.once(answer, lambda: _note(answer, servicenow))
+                return Given((answer.kind,), is_seen=False)
             case AnswerKind.EVIDENCE:
                 self.once(answer, lambda: _attach(answer, servicenow))
             case AnswerKind.TASK:
@@ -141,13 +182,13 @@ class Giver:
 
     def _close_task(self, answer: Answer) -> Given:
         """Close our task, unless a colleague has taken it meanwhile: then it is theirs."""
-        now = self.desk.servicenow.task(answer.target)
+        now = self.looks.task(answer.target)
         if now.is_active is False:
             return Given(remote_id=f"{now.number} was closed already")
         if now.assigned_to:
             return Given(remote_id=f"{now.number} was taken by a person")
-        closed = self.once(answer, lambda: _close(answer, self.desk.servicenow))
-        return Given((answer.kind,), remote_id=closed.record)
+        self.once(answer, lambda: _close(answer, now, self.desk.servicenow))
+        return Given((answer.kind,), remote_id=now.number, is_seen=False)
 
     def _reopen(self, answer: Answer) -> Given:
         with self.desk.database.read() as session:
@@ -231,20 +272,9 @@ def _tasks(owed: tuple[outbox.Owed, ...], answer: Answer) -> str:
 
 def _note(answer: Answer, servicenow: ServiceNow) -> Reply:
     correlation = f"{KNOWN_MARK}{answer.key}" if answer.marks else ""
-    reply = servicenow.add_note(
+    return servicenow.add_note(
         answer.target, answer.text, key=answer.key, comment=answer.comment, correlation=correlation
     )
-    if _is_missing(answer, servicenow):
-        raise OutcomeUnknown("servicenow", "the note was accepted and is not on the ticket")
-    return reply
-
-
-def _is_missing(answer: Answer, servicenow: ServiceNow) -> bool:
-    """Whether a note that was accepted is certainly not there; a look that fails says nothing."""
-    try:
-        return servicenow.has_note(answer.target, answer.key) is False
-    except RemoteError:
-        return False
 
 
 def _attach(answer: Answer, servicenow: ServiceNow) -> Reply:
@@ -259,8 +289,6 @@ def _close_item(answer: Answer, servicenow: ServiceNow) -> Reply:
     return Reply(state.request_id, "")
 
 
-def _close(answer: Answer, servicenow: ServiceNow) -> Reply:
-    task = servicenow.close_task(answer.target, close_notes=answer.text, state=answer.state)
-    if task.is_active is not False:
-        raise OutcomeUnknown("servicenow", f"task {task.number} reads open after it was closed")
-    return Reply("", "", 200, task.number)
+def _close(answer: Answer, task: Task, servicenow: ServiceNow) -> Reply:
+    sent = servicenow.close_task(answer.target, close_notes=answer.text, state=answer.state)
+    return replace(sent, record=task.number)

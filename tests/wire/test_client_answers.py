@@ -159,6 +159,23 @@ def test_a_note_of_another_ticket_shows_that_the_filter_was_ignored():
         a_servicenow(Remote(listed(journal(element_id=sys_id(2))))).has_note(sys_id(1), "k")
 
 
+@pytest.mark.parametrize(
+    ("replies", "seen"),
+    [
+        ([listed(journal(), journal(sys_id=sys_id(6), element_id=sys_id(2), value="[m365r:l] y"))], {"k", "l"}),
+        ([listed(journal(), journal(sys_id=sys_id(6), value="[m365r:l] y"))], {"k"}),
+        ([listed({k: v for k, v in journal().items() if k != "value"})], set()),
+        ([reply(403, failure("User Not Authorized", "ACL"))], set()),
+    ],
+    ids=["both", "the other one on another ticket", "value hidden", "forbidden"],
+)
+def test_notes_of_several_tickets_are_seen_in_one_look(replies, seen):
+    remote = Remote(*replies)
+
+    assert a_servicenow(remote).notes_shown({"k": sys_id(1), "l": sys_id(2)}) == seen
+    assert remote.queries()[0]["sysparm_query"].startswith(f"element_idIN{sys_id(1)},{sys_id(2)}^valueLIKE[m365r:^")
+
+
 # --- tasks -------------------------------------------------------------------------------------------------
 
 
@@ -250,13 +267,21 @@ def test_a_task_that_may_be_hidden_from_us_is_not_said_to_be_missing(shown):
     assert a_servicenow(Remote(shown)).find_task(KEY) is HIDDEN
 
 
-def test_closing_sends_everything_at_once_and_reads_back_what_became_of_it():
-    remote = Remote(one({"sys_id": sys_id(81)}), one({**TASK, "state": "2"}))
+def test_closing_sends_everything_at_once():
+    remote = Remote(one({"sys_id": sys_id(81)}))
 
-    task = a_servicenow(remote).close_task(sys_id(81), close_notes="Assigned.", work_notes="Ids: 1")
+    a_servicenow(remote).close_task(sys_id(81), close_notes="Assigned.", work_notes="Ids: 1")
 
-    assert remote.bodies()[0] == {"state": "3", "close_notes": "Assigned.", "work_notes": "Ids: 1"}
-    assert task.state == "2"
+    assert remote.bodies() == [{"state": "3", "close_notes": "Assigned.", "work_notes": "Ids: 1"}]
+
+
+def test_tasks_are_read_by_a_list_of_ids_and_what_is_not_shown_is_left_out():
+    remote = Remote(listed(TASK))
+
+    found = a_servicenow(remote).tasks([sys_id(82), sys_id(81)])
+
+    assert {one: task.is_active for one, task in found.items()} == {sys_id(81): True}
+    assert remote.queries()[0]["sysparm_query"] == f"sys_idIN{sys_id(81)},{sys_id(82)}^ORDERBYsys_id"
 
 
 def test_a_closing_that_is_forbidden_says_what_the_instance_said():

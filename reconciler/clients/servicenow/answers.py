@@ -10,6 +10,7 @@ is data: nothing in it can become markup.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -20,17 +21,19 @@ import msgspec
 from desired_state.model import Task, Ticket
 from reconciler.clients.servicenow import records
 from reconciler.clients.servicenow.dialect import SYSTEM
-from reconciler.clients.servicenow.queries import equal, is_sys_id, key, sys_id
+from reconciler.clients.servicenow.queries import among, chunks, equal, is_sys_id, key, sys_id
 from reconciler.clients.servicenow.records import ITEM_TABLE, REQUEST_TABLE, TASK_FIELDS, TASK_TABLE
 from reconciler.clients.servicenow.tables import Row, Tables, reply, total_of
 from reconciler.errors import Forbidden, Malformed, OutcomeUnknown, Rejected, RemoteError, SignInFailed
 from reconciler.model import Reply
 
 US = "m365-reconciler"  # correlation_display: by convention the name of the other system
-JOURNAL = "sys_journal_field"
+JOURNAL, MARK = "sys_journal_field", "[m365r:"
+TICKETS_MAX = 200  # journals in one address, as `hydrate.IDS_MAX`
 ATTACHMENTS = "/api/now/attachment"
 NOTE_MAX, SHORT_MAX, CLOSE_MAX = 3800, 160, 3900  # columns cut longer texts silently (servicenow.md section 19)
 _MARKUP = re.compile(r"\[(/?)code\]", re.IGNORECASE)
+_NOTES = re.compile(rf"{re.escape(MARK)}([^\]]+)\]")
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _STATE_FIELDS = ("state", "active", "stage", "approval", "sys_updated_on", "sys_updated_by", "sys_mod_count")
 
@@ -60,7 +63,7 @@ class ItemState:
 
 def marker(note_key: str) -> str:
     """The first line of a note with this key."""
-    return f"[m365r:{key(note_key)}]"
+    return f"{MARK}{key(note_key)}]"
 
 
 def plain(text: str, limit: int) -> str:
@@ -97,6 +100,27 @@ def has_note(tables: Tables, ticket: str, note_key: str) -> bool | None:
     if page.rows or page.has_more or page.total:
         return None  # there is something that we are not shown
     return False if page.total == 0 or _journal_is_readable(tables) else None
+
+
+def notes_shown(tables: Tables, notes: Mapping[str, str]) -> frozenset[str]:
+    """Keys of the notes that are seen in the journals of their tickets (sys_ids). Nothing where journals are closed."""
+    seen: set[str] = set()
+    for some in chunks(sorted(notes.items()), TICKETS_MAX):
+        owners = {sys_id(ticket) for _, ticket in some}
+        query = f"{among('element_id', sorted(owners))}^valueLIKE{MARK}"
+        fits = _journals(owners)
+        try:
+            rows = list(tables.rows(JOURNAL, query, ("element_id", "value"), operation="has_note", fits=fits))
+        except (Forbidden, Rejected):
+            return frozenset()
+        told = {(row.text("element_id"), note) for row in rows for note in _NOTES.findall(row.text("value") or "")}
+        seen.update(note for note, ticket in some if (ticket, note) in told)
+    return frozenset(seen)
+
+
+def _journals(tickets: Collection[str]) -> Callable[[Row], bool]:
+    """A row of one of these journals, with a note of ours or a text that is not shown."""
+    return lambda row: row.text("element_id") in tickets and MARK in (row.text("value") or MARK)
 
 
 def _journal_is_readable(tables: Tables) -> bool:

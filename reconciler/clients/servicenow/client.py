@@ -7,7 +7,7 @@ again. After OutcomeUnknown with `status` 403 and nothing found, the credentials
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 
 from desired_state.model import Person, Task, Ticket
@@ -103,6 +103,10 @@ class ServiceNow:
         """One catalogue task by sys_id. Raises NotFound."""
         return records.task(self._tables.one(TASK_TABLE, task, TASK_FIELDS, operation="task"))
 
+    def tasks(self, sys_ids: Collection[str]) -> dict[str, Task]:
+        """Catalogue tasks by sys_id, 200 a request; what is not there or not visible is left out."""
+        return hydrate.tasks(self._tables, sys_ids)
+
     # --- who approves ---------------------------------------------------------------------------------------
 
     def asked(self, subjects: Collection[str]) -> tuple[Asked, ...]:
@@ -130,6 +134,13 @@ class ServiceNow:
     def has_note(self, ticket: str, key: str) -> bool | None:
         """Whether the note of this key is in the ticket's journal; None when the journal cannot be read."""
         return answers.has_note(self._tables, ticket, key)
+
+    def notes_shown(self, notes: Mapping[str, str]) -> frozenset[str]:
+        """Which of these notes are seen on their tickets; `notes` has the ticket (sys_id) of each note's key.
+
+        Of one that is not among them nothing is said: it may be hidden, and `has_note` tells.
+        """
+        return answers.notes_shown(self._tables, notes)
 
     def find_task(self, key: str) -> Task | answers.Hidden | None:
         """The task that was created with this key; HIDDEN when it may be there and is not shown."""
@@ -176,15 +187,11 @@ class ServiceNow:
             work_notes=work_notes,
         )
 
-    def close_task(self, task: str, *, close_notes: str, work_notes: str = "", state: str = "3") -> Task:
-        """Close one of our tasks and read it back: a rule may have refused or undone it, so look at its state."""
-        sent = answers.close(
+    def close_task(self, task: str, *, close_notes: str, work_notes: str = "", state: str = "3") -> Reply:
+        """Close one of our tasks. A rule may undo it or leave it as it was: what became of it, `tasks` tells."""
+        return answers.close(
             self._tables, TASK_TABLE, task, state=state, close_notes=close_notes, work_notes=work_notes
         )
-        try:
-            return records.task(self._tables.one(TASK_TABLE, task, TASK_FIELDS, operation="close"))
-        except RemoteError as error:
-            raise answers.unseen(error, sent) from None
 
     def close_item(self, ticket: str, *, close_notes: str, work_notes: str = "", state: str = "3") -> ItemState:
         """Close a ticket that no flow owns, and read it back."""

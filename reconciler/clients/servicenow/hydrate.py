@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 
-from desired_state.model import Person, Ticket
+from desired_state.model import Person, Task, Ticket
 from reconciler.clients.servicenow import records
 from reconciler.clients.servicenow.bulk import OPTION_TABLE, CannotWalk, Ready
 from reconciler.clients.servicenow.dialect import SYSTEM
@@ -25,6 +25,12 @@ def people(tables: Tables, sys_ids: Collection[str], fields: TicketFields) -> di
     return found
 
 
+def tasks(tables: Tables, sys_ids: Collection[str]) -> dict[str, Task]:
+    """Catalogue tasks by sys_id. Which is not in the result is not there or not visible."""
+    rows = _linked(tables, TASK_TABLE, ("sys_id",), sys_ids, records.TASK_FIELDS, "tasks")
+    return {row.need("sys_id"): records.task(row) for row in rows}
+
+
 def hydrate(
     tables: Tables, rows: Sequence[Row], fields: TicketFields, ready: Ready | None = None
 ) -> tuple[tuple[Ticket, ...], dict[str, Person]]:
@@ -36,7 +42,7 @@ def hydrate(
         _linked(tables, records.MULTI_ROW, ("parent_id",), items, records.CELL_FIELDS, "multi_rows"), "parent_id"
     )
     shown, unread = _tasks_of(tables, items, ready)
-    tasks = _grouped(shown, "request_item")
+    by_item = _grouped(shown, "request_item")
     asked = _approvals(tables, subjects)
     read = {item: records.variables(options.get(item, ())) for item in items}
     lines = {item: records.multi_rows(cells.get(item, ())) for item in items}
@@ -48,7 +54,7 @@ def hydrate(
             read=read[item],
             rows=None if item in unread else lines[item][0],
             approvals=tuple(records.approval(a) for a in _of(asked, item, row.text("request") or "")),
-            tasks=tuple(records.task(t) for t in sorted(tasks.get(item, ()), key=_created)),
+            tasks=tuple(records.task(t) for t in sorted(by_item.get(item, ()), key=_created)),
         )
         for item, row in zip(items, rows, strict=True)
     ), known

@@ -1,0 +1,110 @@
+"""Tickets are answered side by side: looked at in lists, and each is told what is true of it."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+
+from reconciler.model import AnswerKind
+from reconciler.sandbox.faults import FaultRule
+from reconciler.store import journal, outbox
+from tests.simulation.make_day import TENANT, Day
+from tests.simulation.make_pilot import a_pilot, ticket
+
+_RECORD = re.compile(r"[0-9a-f]{32}")
+PEOPLE = 6
+
+
+def tasks(day: Day) -> list[dict[str, str]]:
+    return [task for n in range(PEOPLE) for task in day.tasks(ticket(n))]
+
+
+def closed(day: Day) -> list[bool]:
+    return [task["state"] == "3" for task in tasks(day)]
+
+
+def before(method: str, path: str, act: Callable[[], None]) -> Callable[[httpx.Request], None]:
+    """Something that happens once, just before the first such request is served."""
+    done: list[str] = []
+
+    def meddle(request: httpx.Request) -> None:
+        if not done and request.method == method and path in request.url.path:
+            done.append(path)
+            act()
+
+    return meddle
+
+
+def take(day: Day, number: int) -> None:
+    """A colleague takes the task of somebody's ticket."""
+    (task,) = day.tasks(ticket(number))
+    tom = day.world.instance.user("tom.weber")["sys_id"]
+    day.world.instance.change("sc_task", task["sys_id"], by="tom.weber", assigned_to=tom)
+
+
+def looks(folder: Path, people: int) -> Counter[str]:
+    """What a cycle that answers so many tickets asks of the records that it writes to."""
+    asked: Counter[str] = Counter()
+
+    def meddle(request: httpx.Request) -> None:
+        if request.method == "GET" and ("sys_journal" in request.url.path or "sc_task" in request.url.path):
+            asked[_RECORD.sub("ID", request.url.path)] += 1
+
+    with a_pilot(folder, "enforce", "full", people=people) as day:
+        day.watch.meddle = meddle
+        day.cycle()
+        assert sum(task["state"] == "3" for n in range(people) for task in day.tasks(ticket(n))) == people
+    return asked
+
+
+def test_looking_at_what_was_answered_costs_the_same_for_two_tickets_and_for_six(tmp_path):
+    assert looks(tmp_path / "two", 2) == looks(tmp_path / "six", PEOPLE)
+
+
+def test_a_task_that_a_colleague_took_while_notes_were_written_is_theirs(tmp_path):
+    with a_pilot(tmp_path, "enforce", "full", people=PEOPLE) as day:
+        day.watch.meddle = before("GET", "sys_journal_field", lambda: take(day, 3))
+        day.cycle()
+
+        assert [n for n, is_closed in enumerate(closed(day)) if not is_closed] == [3]
+        assert {len(day.notes(ticket(n))) for n in range(PEOPLE)} == {1}
+
+
+def test_a_look_at_tasks_is_too_old_after_half_a_minute(tmp_path):
+    with a_pilot(tmp_path, "enforce", "full", people=PEOPLE) as day:
+
+        def late() -> None:
+            day.world.clock.advance(timedelta(seconds=31))
+            take(day, 4)
+
+        day.watch.meddle = before("PATCH", "sc_task", late)
+        day.cycle()
+
+        assert [n for n, is_closed in enumerate(closed(day)) if not is_closed] == [4]
+
+
+@pytest.mark.parametrize(
+    ("table", "kind"), [("sc_task", AnswerKind.CLOSED), ("sc_req_item", AnswerKind.NOTE)], ids=["task", "note"]
+)
+def test_what_was_accepted_and_is_not_there_is_said_and_done_once_it_could_show_no_later(tmp_path, table, kind):
+    with a_pilot(tmp_path, "enforce", "full", people=PEOPLE) as day:
+        day.world.faults.add(FaultRule("200_not_applied", route=f"PATCH /api/now/table/{table}", times=1))
+        day.cycle()
+
+        assert closed(day).count(False) == 1
+        with day.app.database.read() as session:
+            owed = {o.answer.ticket for o in outbox.unsent(session, TENANT)}
+            (row,) = (r for r in journal.export(session, TENANT) if r["kind"] == "answer.unseen")
+        assert (owed, row["body"]["kind"]) == ({row["subject"]}, kind.value)
+        for _ in range(3):
+            day.wait(6)
+            day.cycle()
+
+        assert all(closed(day))
+        assert {len(day.notes(ticket(n))) for n in range(PEOPLE)} == {1}
