@@ -123,6 +123,7 @@ class Ticket:
     rows: tuple[Mapping[str, str], ...] = ()
     approvals: tuple[Approval, ...] = ()
     tasks: tuple[Task, ...] = ()
+    priority: str = ""  # as the instance writes it ("1" is critical where nobody changed that); "" when it is not shown
 
 
 class Says(StrEnum):

@@ -236,6 +236,9 @@ class ProductBudget(Section):
     cost_per_day: Money | None = None
 
 
+TicketPriority = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]{1,40}$")]  # as the instance stores it, not as it shows it
+
+
 class Guards(Section):
     """Who is in scope, and how much may change. A deny list wins over an allow list; empty allow lists allow nobody."""
 
@@ -272,6 +275,7 @@ class Guards(Section):
     held_tickets: dict[str, str] = Field(default_factory=dict)  # number -> reason
     use_grace_seats: bool = False  # whether units of an expired subscription in its grace period may be assigned
     priorities: dict[str, str] = Field(default_factory=dict)  # number -> reason
+    urgent_priorities: tuple[TicketPriority, ...] = ()  # values of `priority` in ServiceNow that make a ticket urgent
 
     @model_validator(mode="after")
     def _a_priority_has_a_reason(self) -> Guards:

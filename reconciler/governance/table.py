@@ -124,6 +124,7 @@ TABLE: tuple[tuple[tuple[str, ...], Judge], ...] = tuple(
         ("tenant.guards.use_grace_seats", TRUE_IS_WIDER),
         ("tenant.guards.held_tickets.*", only_fewer),
         ("tenant.guards.priorities.*", nothing),
+        ("tenant.guards.urgent_priorities", nothing),
         # approvals: who is asked may not change unseen, whichever way
         ("tenant.approvals.channels", listed),
         ("tenant.approvals.opener_may_approve", TRUE_IS_WIDER),

@@ -358,7 +358,7 @@ def _line(
         siblings=_siblings(reader, ticket),
         replaced=_products(reader, product.replaces if product is not None else ()),
         zone=zone_of(person.time_zone if person is not None else None, reader.zone),
-        priority=reader.priorities.get(request.key.ticket, ""),
+        priority=reader.urgency.why(ticket.number, ticket.priority),
         hold=standing.held,
         is_unapproved=_is_unapproved(reader, ticket),
     )

@@ -29,6 +29,7 @@ from reconciler.loop.ending import renewed
 from reconciler.loop.mentions import Mentioned, mentions
 from reconciler.loop.whole import MEANING, TASKS, WHOLE, Whole, begun
 from reconciler.model import AnswerKind
+from reconciler.seats.urgency import Urgency
 from reconciler.store import journal, lines, outbox, sold, tickets, watermarks
 from reconciler.store.database import Database
 from reconciler.store.sold import Sold
@@ -54,7 +55,7 @@ class Reader:
     our_groups: frozenset[str] = frozenset()  # sys_ids
     our_accounts: frozenset[str] = frozenset()  # sys_ids
     page_size: int = field(default=200)
-    priorities: Mapping[str, str] = field(default_factory=dict)  # tickets that are served first, and why
+    urgency: Urgency = field(default_factory=Urgency)  # which tickets are served first, and why
     whole_every: timedelta = timedelta.max  # a row that was hidden while it changed is found this late
     meaning: str = ""  # digest of everything that decides what a ticket means; when it changes, all are read again
 

@@ -251,7 +251,7 @@ class App:
             zone=configured.zone(self.tenant),
             our_groups=our_groups,
             page_size=self.tenant.servicenow.page_size,
-            priorities=guards.priorities,
+            urgency=configured.urgency(guards),
             whole_every=self.settings.schedule.full_scan_every,
             meaning=self._meaning,
         )

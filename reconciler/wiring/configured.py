@@ -12,11 +12,13 @@ from desired_state.model import PlanId, ProductKey, SkuId
 from desired_state.plan_rules import PlanRules
 from reconciler.answers import Names
 from reconciler.config import Settings, Tenant
+from reconciler.config.tenants import Guards
 from reconciler.digest import digest
 from reconciler.loop.diff import Windows
 from reconciler.loop.gate import Policy
 from reconciler.loop.plan import Bounds
 from reconciler.promotion.advice import Position, narrowed
+from reconciler.seats.urgency import Urgency
 
 _SECRETS = {"client_secret", "password", "api_key", "client_secret_file", "password_file", "api_key_file", "ca_file"}
 _PACE = {"page_size", "requests_per_hour"}  # how tickets are read, not what they say
@@ -108,5 +110,11 @@ def meaning(settings: Settings, name: str, tenant: Tenant) -> str:
             "products": {key: o.model_dump(mode="json") for key, o in settings.products.items()},
             "words": tenant.servicenow.model_dump(mode="json", exclude=_SECRETS | _PACE),
             "timezone": tenant.timezone,
+            **({"urgent": sorted(urgent)} if (urgent := tenant.guards.urgent_priorities) else {}),
         }
     )
+
+
+def urgency(guards: Guards) -> Urgency:
+    """Which tickets are served before older ones."""
+    return Urgency(guards.priorities, frozenset(guards.urgent_priorities))

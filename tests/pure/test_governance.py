@@ -153,6 +153,7 @@ def test_who_decides_where_and_whatever_is_not_understood_counts_as_wider_both_w
     [
         ("tenant.servicenow.page_size", 100),
         ("tenant.guards.priorities", {"RITM1": "the board, Friday"}),
+        ("tenant.guards.urgent_priorities", ["1"]),
         ("schedule.every", "60s"),
         ("web.port", 9090),
         ("sandbox.seed", 2),

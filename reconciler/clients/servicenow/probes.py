@@ -21,7 +21,7 @@ from reconciler.clients.servicenow.tables import Row, Tables
 from reconciler.clock import Clock
 from reconciler.errors import Malformed, RemoteError, SignInFailed
 
-OPTIONAL = frozenset({"cat_item.name", "request.requested_for", "recurring_price"})
+OPTIONAL = frozenset({"cat_item.name", "request.requested_for", "recurring_price", "priority"})
 # Roles with which every ticket, approval, user or script can be written. The last names are general knowledge.
 TOO_MUCH = frozenset({"admin", "security_admin", "catalog_admin", "user_admin", "approval_admin", "impersonator"})
 DAY = timedelta(days=1)

@@ -25,7 +25,7 @@ TICKET_FIELDS = (
     *("request", "request.number", "request.approval", "request.requested_for", "requested_for"),
     *("opened_at", "opened_by", "sys_created_on", "sys_updated_on", "sys_updated_by", "sys_mod_count"),
     *("closed_at", "closed_by", "price", "recurring_price", "assignment_group", "assigned_to"),
-    *("correlation_id", "close_notes", "short_description"),
+    *("correlation_id", "close_notes", "short_description", "priority"),
 )
 TASK_FIELDS = (
     *("number", "state", "active", "request_item", "assignment_group", "assigned_to"),
@@ -215,6 +215,7 @@ def ticket(
         rows=rows or (),
         approvals=approvals,
         tasks=tasks,
+        priority=row.text("priority") or "",
     )
 
 
