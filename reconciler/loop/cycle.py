@@ -7,7 +7,7 @@ one case. A dry run takes the same path up to the gate and keeps nothing.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import chain
@@ -28,6 +28,7 @@ from reconciler.line import (
     Rest,
     Trip,
 )
+from reconciler.logs import about
 from reconciler.loop import new_plans
 from reconciler.loop.aftermath import to_ask
 from reconciler.loop.approving import Asking, ask, begin_round, conclude, consume, due_for, standing, tend
@@ -40,7 +41,7 @@ from reconciler.loop.desk import Desk, Told
 from reconciler.loop.diff import Windows, diff
 from reconciler.loop.ending import end
 from reconciler.loop.evidence import evidence
-from reconciler.loop.execute import Hands, acted_on, execute
+from reconciler.loop.execute import SLICE, Hands, acted_on, execute
 from reconciler.loop.gate import Gates, Policy, gate
 from reconciler.loop.guarding import Guarding, Post
 from reconciler.loop.guards.judge import FIGHT
@@ -48,6 +49,7 @@ from reconciler.loop.learn import learn, taught
 from reconciler.loop.look import Eyes, look, look_back
 from reconciler.loop.notary import Notary
 from reconciler.loop.observe import Pace, Scope, Seen, mark_looked, observe
+from reconciler.loop.overtaking import Lookout, Overtaking, spare
 from reconciler.loop.pacer import Pacer
 from reconciler.loop.permits import permits
 from reconciler.loop.plan import Bounds, plan
@@ -60,10 +62,10 @@ from reconciler.loop.stops import tell_clock, tell_outside
 from reconciler.loop.subject import Naming
 from reconciler.loop.verify import overtaken, verify
 from reconciler.metrics import UNCOUNTED, Meter, counting
-from reconciler.model import Outcome, Result
+from reconciler.model import AnswerKind, Outcome, Result
 from reconciler.promotion.values import WATCHING, Watching
 from reconciler.report import CycleReport
-from reconciler.seats.book import Book, Books, elsewhere
+from reconciler.seats.book import Book, Books, elsewhere, with_places_of
 from reconciler.seats.queue import steps_aside
 from reconciler.store import journal, outbox
 from reconciler.store.database import Database
@@ -103,6 +105,8 @@ class Deps:
     asking: Asking
     notary: Notary | None = None
     pacer: Pacer | None = None
+    lookout: Lookout | None = None  # for urgent tickets, while a long plan is carried out
+    slice_requests: int = SLICE
     meter: Meter = UNCOUNTED
     tracer: Tracer = UNTRACED
     watching: Watching = WATCHING
@@ -110,12 +114,16 @@ class Deps:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One cycle: its name, what it is about, and the check that its lease still holds."""
+    """One cycle: its name, what it is about, and the check that its lease still holds.
+
+    `is_between`: it interrupts another one, which reads all other tickets.
+    """
 
     cycle: str
     scope: Scope
     is_dry: bool
     guard: Callable[[Session, Write], None]
+    is_between: bool = False
 
 
 def cycle(d: Deps, run: Run) -> CycleReport:
@@ -156,8 +164,12 @@ def cycle(d: Deps, run: Run) -> CycleReport:
     while post.ask_purposes(gates.gated):  # whoever comes in for one who is left out is asked about as well
         gates, books = _decide(d, run, findings, seen, post, belonging, books, at)
     sender = choke_point(d, run, post, gates)
-    outcomes = _execute(d, run, sender, post, seen, gates)
+    ahead = _overtaking(d, run, post, seen, books)
+    outcomes = _execute(d, run, sender, post, seen, gates, ahead)
     learn(outcomes, d.database, d.tenant, cycle=run.cycle, at=d.clock.now())
+    if ahead is not None and ahead.reports:  # what they recorded is not recorded again by what was known before
+        gates, findings, outcomes = ahead.others(gates), ahead.other_findings(findings), ahead.other_outcomes(outcomes)
+        books = with_places_of(books, d.seating.load(), ahead.tickets)
     last = {} if run.is_dry else _verify(d, seen, findings, outcomes)
     endings = _endings(d, gates, outcomes, last)
     if not run.is_dry:
@@ -166,12 +178,31 @@ def cycle(d: Deps, run: Run) -> CycleReport:
         shadowing.expect(endings, seen.observed, d.clock.now())
     endings, told = _record(d, run, sender, post, gates, endings, (before, books), shadowing)
     told.problems.extend(round_.problems)
+    reports = ahead.reports if ahead is not None else []
+    if ahead is not None:
+        told.problems.extend(ahead.problems)
+        endings = tuple(sorted((*endings, *ahead.endings), key=lambda e: e.state.key))
     if not run.is_dry and not run.scope.is_named:
         mark_looked(d.reader, at)
-        writes = sender.sent.graph + sender.sent.servicenow
+        writes = sender.sent.graph + sender.sent.servicenow + sum(sum(r.writes.values()) for r in reports)
         prices = d.bounds.sku_prices if run.scope == Scope() else {}  # what everybody costs takes a look at everybody
         counting.whole_cycle(d.meter, endings, books, prices, writes=writes, was_owed=was_owed)
-    return _report(d, run, at, gates, endings, told, sender, post)
+    return with_urgent(_report(d, run, at, gates, endings, told, sender, post), reports)
+
+
+def _overtaking(d: Deps, run: Run, post: Post, seen: Seen, books: Mapping[SkuId, Book]) -> Overtaking | None:
+    """What serves urgent tickets between the slices of this cycle's plan; None where none can be urgent."""
+    if d.lookout is None or run.is_dry or run.is_between:
+        return None
+
+    def serve(numbers: frozenset[str], n: int) -> CycleReport:
+        name = f"{run.cycle}-urgent{n}"
+        d.progress(f"serving {len(numbers)} urgent tickets ahead of the rest")
+        quick = replace(d, watch=timedelta(0), hear=lambda: None)  # what takes longer to show is looked at again later
+        with about(cycle=name), d.tracer.span("cycle", tenant=d.tenant, cycle=name, is_dry=False):
+            return cycle(quick, Run(name, Scope(tickets=numbers), is_dry=False, guard=run.guard, is_between=True))
+
+    return Overtaking(d.lookout.ask, serve, post.renew, d.clock, seen.observed, spare(books))
 
 
 def _believe_the_clock(d: Deps, run: Run) -> None:
@@ -258,15 +289,16 @@ def choke_point(d: Deps, run: Run, post: Guards, gates: Gates) -> Sender:
 
 
 def _execute(
-    d: Deps, run: Run, sender: Sender, post: Post, seen: Seen, gates: Gates
+    d: Deps, run: Run, sender: Sender, post: Post, seen: Seen, gates: Gates, ahead: Overtaking | None
 ) -> dict[LineKey, tuple[Outcome, ...]]:
     if run.is_dry:
         return {}
     keep_rules(d.database, d.rules, gates, d.clock.now())
     post.begin(gates)
     begin(gates, d.desk, cycle=run.cycle, at=d.clock.now())
-    hands = Hands(d.eyes, sender, d.clock, d.windows, d.plan_names, post)
-    return execute(gates.gated, seen.observed, hands, plan_digest=gates.plan_digest, progress=d.progress)
+    hands = Hands(d.eyes, sender, d.clock, d.windows, d.plan_names, post, d.slice_requests)
+    digest = gates.plan_digest
+    return execute(gates.gated, seen.observed, hands, plan_digest=digest, progress=d.progress, between=ahead)
 
 
 def _still_arriving(d: Deps, findings: tuple[Finding, ...]) -> frozenset[LineKey]:
@@ -357,7 +389,8 @@ def _record(
     told.problems.extend(void)
     if told.given:
         try:
-            pull(d.reader, cycle=run.cycle)  # take in our own updates now, so that they are no news later (I6, I10)
+            numbers = run.scope.tickets if run.is_between else ()
+            pull(d.reader, cycle=run.cycle, numbers=numbers)  # our own updates are no news later (I6, I10)
         except RemoteError as error:
             told.problems.append(f"the answered tickets could not be read again: {error}")
     return endings, told
@@ -406,6 +439,23 @@ def _report(
         audit_size=head.size,
         problems=(*told.problems, *_unseen(run, endings)),
         warnings=tuple(filter(None, (d.guarding.clocks().odd, new_plans.told(gates.gated)))),
+    )
+
+
+def with_urgent(report: CycleReport, urgent: Sequence[CycleReport]) -> CycleReport:
+    """The report of a cycle with what cycles about urgent tickets, within it, did and met. Their lines are in it."""
+    if not urgent:
+        return report
+    every = (*urgent, report)
+    given: dict[str, tuple[AnswerKind, ...]] = {}
+    for one in every:
+        given |= {number: (*given.get(number, ()), *kinds) for number, kinds in one.given.items()}
+    return replace(
+        report,
+        given=given,
+        trips=_trips(*(one.trips for one in every)),
+        writes={system: sum(one.writes.get(system, 0) for one in every) for system in report.writes},
+        problems=tuple(dict.fromkeys(problem for one in every for problem in one.problems)),
     )
 
 

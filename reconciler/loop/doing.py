@@ -27,6 +27,7 @@ from reconciler.loop.look import Eyes
 from reconciler.loop.send import Sender, Stopped, Told, Write
 from reconciler.model import Action, ActionKind, Grant, ObservedUser, Outcome, Reply, Result
 
+SLICE = 500  # requests that are sent before people are read again: some 25 s of the write quota
 LOCATION_WAITS_S = (1.0, 2.0, 4.0, 8.0, 15.0)  # a replica may lag behind a write by seconds (graph.md section 8)
 
 
@@ -40,6 +41,7 @@ class Hands:
     windows: Windows
     plan_names: Mapping[PlanId, str]
     post: Post
+    slice_requests: int = SLICE
 
     @property
     def graph(self) -> Graph:

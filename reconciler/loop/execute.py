@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 from desired_state.model import LineKey
 from reconciler.causes import Cause
@@ -17,7 +18,7 @@ from reconciler.clients.graph.refusals import RefusalReason, read_refusal
 from reconciler.errors import Rejected, RemoteError
 from reconciler.line import Decision, Finding, Gated, Lane, Observed
 from reconciler.loop.diff import diff
-from reconciler.loop.doing import Hands, carry_out, do, outcome_of, seen_located, unseen
+from reconciler.loop.doing import SLICE, Hands, carry_out, do, outcome_of, seen_located, unseen
 from reconciler.loop.guards import lanes_of
 from reconciler.loop.look import look
 from reconciler.loop.readback import Batch, canaries
@@ -25,16 +26,28 @@ from reconciler.loop.send import Told
 from reconciler.loop.together import Step, action_of, go_together, send_steps, shared_with
 from reconciler.model import Action, ActionKind, Outcome, Result
 
-__all__ = ["Hands", "acted_on", "execute"]
+__all__ = ["SLICE", "Between", "Hands", "acted_on", "execute"]
 
-SLICE = 500  # requests that are sent before people are read again: some 25 s of the write quota
 TOGETHER = 20  # items of a batch, members of a request (graph.md section 2)
 
 
+Between = Callable[[Iterable[Gated]], Mapping[LineKey, str]]  # see `overtaking`
+
+
 def execute(
-    gated: Iterable[Gated], observed: Observed, hands: Hands, *, plan_digest: str, progress: Callable[[str], None]
+    gated: Iterable[Gated],
+    observed: Observed,
+    hands: Hands,
+    *,
+    plan_digest: str,
+    progress: Callable[[str], None],
+    between: Between | None = None,
 ) -> dict[LineKey, tuple[Outcome, ...]]:
-    """Carry out the cleared proposals, oldest first; every action gets an outcome."""
+    """Carry out the cleared proposals, in turn; every action gets an outcome.
+
+    `between` is called before each slice of a plan that is longer than one, and after the last, with what is left of
+    it. It does what cannot wait for that, and says which of the rest are not carried out, and why.
+    """
     every = tuple(gated)
     cleared = [g for g in every if g.decision is Decision.CLEARED and g.proposal.actions]
     if not cleared:
@@ -42,7 +55,10 @@ def execute(
     sender = hands.sender
     batch = Batch(hands.graph, hands.clock, sender.database, sender.tenant, sender.cycle, hands.post, canaries(cleared))
     run = _Run(hands, plan_digest, progress, batch)
-    for chosen in slices(cleared):
+    pieces = slices(cleared, hands.slice_requests)
+    interrupted = between if len(pieces) > 1 else None
+    for n, chosen in enumerate(pieces):
+        run.interrupt(interrupted, chain.from_iterable(pieces[n:]))
         fresh: dict[LineKey, Finding] = {}
         try:
             fresh = fresh if run.stop else _fresh(chosen, every, observed, hands)
@@ -51,16 +67,17 @@ def execute(
                 raise
             run.stop = str(error)  # what was sent before is still recorded and looked at
         run.slice(chosen, fresh)
+    run.interrupt(interrupted, ())
     batch.end()
     return run.outcomes
 
 
-def slices(cleared: Iterable[Gated]) -> list[list[Gated]]:
-    """The plan in pieces that take about as many requests, in order: what was read of people is as old in each."""
+def slices(cleared: Iterable[Gated], requests: int = SLICE) -> list[list[Gated]]:
+    """The plan in pieces of about so many requests, in order: what was read of people is as old in each."""
     found: list[list[Gated]] = [[]]
     weight = 0  # in twentieths of a request
     for g in cleared:
-        if weight >= SLICE * TOGETHER:
+        if weight >= requests * TOGETHER:
             found.append([])
             weight = 0
         found[-1].append(g)
@@ -71,7 +88,8 @@ def slices(cleared: Iterable[Gated]) -> list[list[Gated]]:
 
 @dataclass(slots=True)
 class _Run:
-    """A plan on its way out. `stop` says why nothing more may be sent in this cycle, "" while it may."""
+    """A plan on its way out. `stop` says why nothing more may be sent in this cycle, "" while it may; `left` why some
+    lines are not carried out."""
 
     hands: Hands
     plan_digest: str
@@ -80,6 +98,12 @@ class _Run:
     outcomes: dict[LineKey, tuple[Outcome, ...]] = field(default_factory=dict)
     located: dict[LineKey, Outcome] = field(default_factory=dict)
     stop: str = ""
+    left: dict[LineKey, str] = field(default_factory=dict)
+
+    def interrupt(self, between: Between | None, rest: Iterable[Gated]) -> None:
+        """Let what cannot wait go before the rest, unless nothing may be sent any more."""
+        if between is not None and not self.stop:
+            self.left |= between(g for g in rest if g.proposal.finding.key not in self.left)
 
     def slice(self, cleared: Sequence[Gated], fresh: Mapping[LineKey, Finding]) -> None:
         self._locate([g for g in cleared if _begins_with_location(g)], fresh)
@@ -107,6 +131,8 @@ class _Run:
         finding, base = g.proposal.finding, g.proposal.after
         if self.stop:
             return self.stop
+        if finding.key in self.left:
+            return self.left[finding.key]
         if not _is_unmoved(finding, fresh[finding.key]):
             return "The account changed while the plan was made; it is planned anew."
         if base is not None and not _is_done(self.outcomes.get(base, ())):

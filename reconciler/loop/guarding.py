@@ -49,6 +49,17 @@ COUNT_AGAIN = timedelta(hours=1)  # after it could not be done
 
 
 @dataclass(frozen=True, slots=True)
+class Lately:
+    """What is kept of the last days: what was used, how breakers stand and by what results, how many tickets came."""
+
+    used: Used
+    circuits: dict[str, Circuit]
+    marks: dict[str, list[Mark]]
+    looks: Sequence[tally.Ended]
+    pulled: Pulled | None
+
+
+@dataclass(frozen=True, slots=True)
 class Guarding:
     """The guards of one tenant, as configured. `outside` says what stops everything from outside the store, or ""."""
 
@@ -78,13 +89,9 @@ class Guarding:
         users = [line.account for line in seen.lines if line.account is not None]
         with self.database.read() as session:
             names = directories.names(session, self.tenant)
-            used = self.used(session, at, names)
-            looks = [e for name in names for e in tally.ended_since(session, name, at - self.flip_window)]
+            lately = self._lately(session, at, names)
             let = guards.released(session, self.tenant, at)
-            kept = guards.facts(session, names, (TICKETS, *CIRCUITS.values()))
             stops = self.stops(session, at, names)
-        circuits = {system: _circuit(kept, system, names, at) for system in CIRCUITS}
-        pulled = _pulled(kept.get((self.tenant, TICKETS)))
         observed = seen.observed
         watch = Watch(
             at,
@@ -92,21 +99,34 @@ class Guarding:
             register(self.graph, groups, self.scope, set(users)),
             Scales(observed.skus, observed.groups, self.prices),
             replace(self.limits, people=self._people(at)),
-            used,
+            lately.used,
             stops,
-            {system: circuit for system, (circuit, _) in circuits.items()},
-            short(observed, pulled, now=at, stale_after=self.stale_after),
-            fights(Touch(e.subject, thing, value) for e in looks for thing, value in e.things),
+            lately.circuits,
+            short(observed, lately.pulled, now=at, stale_after=self.stale_after),
+            fights(Touch(e.subject, thing, value) for e in lately.looks for thing, value in e.things),
             frozenset(p.digest for p in let if p.guard != guards.FORECAST),
             frozenset(str(c["end"]) for p in let if p.guard == guards.FORECAST for c in p.changes),
         )
+        return Post(self, watch, cycle, marks=lately.marks, used=dict(watch.used.users))
+
+    def lately(self, at: datetime) -> Lately:
+        """What was used and what came of it until now, whichever cycle did it."""
+        with self.database.read() as session:
+            return self._lately(session, at, directories.names(session, self.tenant))
+
+    def _lately(self, session: Session, at: datetime, names: Sequence[str]) -> Lately:
+        looks = [e for name in names for e in tally.ended_since(session, name, at - self.flip_window)]
+        kept = guards.facts(session, names, (TICKETS, *CIRCUITS.values()))
+        found = {system: _circuit(kept, system, names, at) for system in CIRCUITS}
         marks = {
             system: [
                 Mark(e.subject, e.at, bool(e.trouble), e.trouble) for e in looks if _is_since(e, system, since, at)
             ]
-            for system, (_, since) in circuits.items()
+            for system, (_, since) in found.items()
         }
-        return Post(self, watch, cycle, marks=marks, used=dict(watch.used.users))
+        circuits = {system: circuit for system, (circuit, _) in found.items()}
+        pulled = _pulled(kept.get((self.tenant, TICKETS)))
+        return Lately(self.used(session, at, names), circuits, marks, looks, pulled)
 
     def used(self, session: Session, at: datetime, names: Sequence[str] = ()) -> Used:
         """What was used of the budgets of a day, under whichever name of the directory.
@@ -268,6 +288,20 @@ class Post:
             for trip in trips:
                 if trip.guard not in LIFTED and trip.digest:
                     guards.keep(session, self.guarding.tenant, named_plan(trip, changes, self.cycle, at))
+
+    def renew(self) -> None:
+        """Another cycle wrote while this one goes on: what it used of the day and what came of it count from here on.
+
+        What this cycle has announced is in the log with the rest, so it begins to count beside it anew.
+        """
+        lately = self.guarding.lately(self.guarding.clock.now())
+        products = {
+            key: replace(used, cost=used.cost - self._cost_of.get(key, Decimal(0)))
+            for key, used in lately.used.by_product.items()
+        }
+        used = replace(lately.used, cost=lately.used.cost - self._cost, by_product=products)
+        self.watch = replace(self.watch, used=used, circuits=lately.circuits)
+        self.used, self.marks, self._beyond = dict(used.users), lately.marks, {}
 
     def circuit(self, lane: Lane, wanted: int, digest: str) -> Trip | None:
         """The trip of a breaker that is open for the system of a lane, None while it is closed."""

@@ -7,7 +7,7 @@ when it says something else, so a converged world writes none.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -85,14 +85,34 @@ def written_up(
 
 
 def _spent(gated: Iterable[Gated], observed: Observed) -> Iterable[SkuId]:
-    """One for each seat that is about to be given, directly or by the licences of a group."""
-    for g in gated:
-        user = g.proposal.finding.user
-        if g.decision is not Decision.CLEARED or user is None:
-            continue
-        joined = [observed.groups.get(a.group) for a in g.proposal.actions if a.group and a.kind in _BY_GROUP]
-        carried = [grant.sku for found in joined if isinstance(found, ObservedGroup) for grant in found.licenses or ()]
-        yield from ({*_assigned(g), *carried} - (user.skus or frozenset()))
+    """One for each seat that is about to be given."""
+    return (sku for g in gated if g.decision is Decision.CLEARED for sku in seats_of(g, observed))
+
+
+def seats_of(gated: Gated, observed: Observed) -> frozenset[SkuId]:
+    """SKUs of which a change takes a seat for its person, directly or by the licences of a group."""
+    user = gated.proposal.finding.user
+    if user is None:
+        return frozenset()
+    joined = [observed.groups.get(a.group) for a in gated.proposal.actions if a.group and a.kind in _BY_GROUP]
+    carried = [grant.sku for found in joined if isinstance(found, ObservedGroup) for grant in found.licenses or ()]
+    return frozenset({*_assigned(gated), *carried} - (user.skus or frozenset()))
+
+
+def with_places_of(books: Books, others: Books, tickets: Collection[str]) -> dict[SkuId, Book]:
+    """The books with the places of these tickets' lines as another cycle has written them up since."""
+
+    def places(mine: tuple[Place, ...], theirs: tuple[Place, ...]) -> tuple[Place, ...]:
+        kept = [p for p in mine if p.turn.key.ticket not in tickets]
+        return tuple(sorted([*kept, *(p for p in theirs if p.turn.key.ticket in tickets)]))
+
+    found = dict(books)
+    for sku, other in others.items():
+        if (book := books.get(sku)) is not None:
+            found[sku] = replace(book, queue=places(book.queue, other.queue), kept=places(book.kept, other.kept))
+        elif other.queue or other.kept:
+            found[sku] = other
+    return found
 
 
 def _counted(sku: SkuId, owned: SubscribedSku | None, use_grace: bool, spent: int) -> Book:

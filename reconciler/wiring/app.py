@@ -28,12 +28,14 @@ from reconciler.governance.standing import Standing
 from reconciler.loop.approving import Asking
 from reconciler.loop.cycle import Deps, Progress
 from reconciler.loop.desk import Desk
+from reconciler.loop.execute import SLICE
 from reconciler.loop.gate import Policy
 from reconciler.loop.guarding import Guarding
 from reconciler.loop.handover import hand_over
 from reconciler.loop.look import Eyes
 from reconciler.loop.notary import Notary
 from reconciler.loop.notify import Notifier
+from reconciler.loop.overtaking import Lookout
 from reconciler.loop.pacer import Pacer
 from reconciler.loop.plan import Bounds
 from reconciler.loop.pull import Reader
@@ -82,6 +84,7 @@ class App:
     meter: Meter = UNCOUNTED  # of the process; counts nothing unless it serves
     tracer: Tracer = UNTRACED
     hear: Callable[[], None] = lambda: None  # see `cycle.Deps`
+    slice_requests: int = SLICE  # that leave before the people of the next ones are read again
 
     @property
     def clock(self) -> Clock:
@@ -286,6 +289,8 @@ class App:
             guarding=self.guarding(),
             notary=self.notary,
             pacer=self.pacer,
+            lookout=Lookout(reader) if reader.urgency else None,
+            slice_requests=self.slice_requests,
             meter=meter,
             tracer=self.tracer,
             watching=self.tenant.promotion.watching(),

@@ -373,3 +373,37 @@ def test_an_older_name_is_known_by_its_accepted_configuration(database):
         directories.note(session, TENANT, DIRECTORY, MONDAY)
 
         assert directories.names(session, TENANT) == (TENANT, OLD)
+
+
+def test_what_another_cycle_used_of_the_day_counts_once_it_is_read_anew(database):
+    point, other = Point(database, Watch(MONDAY, limits=everything(4)), users=9), Point(database, users=9)
+    ours = [point.send(a_write(user)) for user in point.people[:2]]
+    theirs = [other.send(a_write(user)) for user in other.people[2:4]]
+
+    point.post.renew()
+
+    assert [*ours, *theirs] == [""] * 4
+    assert point.send(a_write(point.people[0])) == ""  # counted already, and by both: once
+    assert point.send(a_write(point.people[4])) == "day budget"
+
+
+def test_what_another_cycle_costs_counts_and_our_own_counts_once(database):
+    limits = Limits(dict.fromkeys(Lane, Allowance(100)), dict.fromkeys(Lane, Allowance(100)), cost_per_day=Decimal(40))
+    point, other = Point(database, Watch(MONDAY, limits=limits), users=5), Point(database, users=5)
+    ten = [a_write(user, cost=Decimal(10), digest=user) for user in point.people]
+    assert [point.send(ten[0]), other.send(ten[1])] == ["", ""]
+
+    point.post.renew()
+
+    assert [point.send(write) for write in ten[2:]] == ["", "", "cost budget"]
+
+
+def test_a_breaker_that_another_cycle_opened_is_open_once_it_is_read_anew(database):
+    point, other = Point(database, users=30), Point(database, users=30)
+    for user in other.people[:20]:
+        other.send(a_write(user), Forbidden("graph", operation="assignLicense", detail="no"))
+    assert point.send(a_write(point.people[25])) == ""
+
+    point.post.renew()
+
+    assert point.send(a_write(point.people[26])) == "circuit breaker"

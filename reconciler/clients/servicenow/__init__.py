@@ -9,6 +9,7 @@ from reconciler.clients.servicenow.probes import Probe
 from reconciler.clients.servicenow.reading import Moved, TicketPage
 from reconciler.clients.servicenow.records import TicketFields
 from reconciler.clients.servicenow.sizes import LARGEST, Sizes
+from reconciler.clients.servicenow.urgent import Sign
 
 __all__ = [
     "HIDDEN",
@@ -24,6 +25,7 @@ __all__ = [
     "Probe",
     "ServiceNow",
     "ServiceNowDialect",
+    "Sign",
     "Sizes",
     "StandsIn",
     "TicketFields",

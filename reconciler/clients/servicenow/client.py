@@ -21,6 +21,7 @@ from reconciler.clients.servicenow.records import ITEM_TABLE, REQUEST_TABLE, TAS
 from reconciler.clients.servicenow.sizes import Sizes
 from reconciler.clients.servicenow.tables import Tables
 from reconciler.clients.servicenow.touched import Touched, touched
+from reconciler.clients.servicenow.urgent import Sign, urgent
 from reconciler.clients.wire import Wire
 from reconciler.clock import Clock
 from reconciler.errors import Rejected, RemoteError
@@ -70,6 +71,12 @@ class ServiceNow:
     def touched(self, since: datetime) -> Touched | None:
         """What was written to any item or task since a mark: equal answers mean nothing was; see `touched`."""
         return touched(self._tables, since=since)
+
+    def urgent(
+        self, *, items: Collection[str], since: datetime, priorities: Collection[str], numbers: Collection[str]
+    ) -> tuple[Sign, ...]:
+        """Which tickets of these priorities or numbers changed since a mark, in one request; see `urgent`."""
+        return urgent(self._tables, items=items, since=since, priorities=priorities, numbers=numbers)
 
     def tickets_by_number(self, numbers: Collection[str]) -> tuple[Ticket, ...]:
         """The tickets of these numbers. Who is missing is not there or not visible, and is never to be acted on."""

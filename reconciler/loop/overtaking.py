@@ -1,0 +1,197 @@
+"""Urgent tickets overtake a long plan: between two slices they are asked for, and served by a small cycle of their own.
+
+That cycle takes the whole path (pull, look, diff, plan, gate, execute, verify, record, answer) about these tickets
+alone, under the lease of the cycle that it interrupts, with a name, guards and a plan of its own (ADR 45). What it did
+is nothing that the rest of the plan may build on: whoever it wrote to and whatever seats it took are left out of the
+rest, and its tickets are recorded by it alone.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from desired_state.model import LineKey, SkuId, UserId
+from reconciler.clock import Clock
+from reconciler.errors import ClockWrong, RemoteError
+from reconciler.lifecycle import Phase
+from reconciler.line import Decision, Ending, Finding, Gated, Observed
+from reconciler.loop.gate import Gates
+from reconciler.loop.pull import SOURCE, Reader
+from reconciler.model import ActionKind, Outcome, Result
+from reconciler.report import CycleReport
+from reconciler.seats.book import Books, seats_of
+from reconciler.store import tickets, watermarks
+
+AGAIN = timedelta(minutes=2)  # after which what was given to an urgent ticket and is not proven yet is looked at again
+SERVED = "An urgent ticket of the same person was served first; what this one needs is planned anew."
+NO_SEAT = "Its seat went to an urgent ticket; it is planned anew."
+
+
+@dataclass(slots=True)
+class Lookout:
+    """Asks ServiceNow, with one request, which urgent tickets read otherwise than their copies.
+
+    What a cycle has read is known by the copy, so a ticket is told of until one has read it, and not again after.
+    """
+
+    reader: Reader
+    _since: datetime | None = None
+
+    def ask(self) -> frozenset[str]:
+        """Numbers of urgent tickets that nobody has read as they are now.
+
+        Raises:
+            RemoteError: it could not be asked.
+        """
+        reader, urgency = self.reader, self.reader.urgency
+        with reader.database.read() as session:
+            mark = watermarks.load(session, reader.tenant, SOURCE)
+        since = self._since or (mark.at if mark is not None else None)
+        if since is None or not urgency:
+            return frozenset()
+        signs = reader.servicenow.urgent(
+            items=tuple(sorted(reader.items)), since=since, priorities=urgency.priorities, numbers=urgency.named
+        )
+        if signs:
+            self._since = max(since, signs[-1].updated_at)
+        with reader.database.read() as session:
+            copies = tickets.load(session, reader.tenant, {sign.number for sign in signs})
+        read = {number: (copy.updated_at, copy.mod_count) for number, copy in copies.items()}
+        return frozenset(s.number for s in signs if read.get(s.number) != (s.updated_at, s.mod_count))
+
+
+@dataclass(slots=True)
+class Overtaking:
+    """What overtakes one plan. `serve` runs a cycle about the tickets that it is handed.
+
+    `spare` are the seats that the plan leaves free by SKU; one that it does not name is not owned.
+    """
+
+    ask: Callable[[], frozenset[str]]
+    serve: Callable[[frozenset[str], int], CycleReport]
+    wrote: Callable[[], None]  # called once such a cycle has written
+    clock: Clock
+    observed: Observed
+    spare: Counter[SkuId]
+    reports: list[CycleReport] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    _arriving: dict[str, datetime] = field(default_factory=dict)  # tickets that wait to be proven, and since when
+
+    def __call__(self, rest: Iterable[Gated]) -> dict[LineKey, str]:
+        """Serve what is urgent now before the rest of the plan; which of the rest it is left out of, and why."""
+        numbers = self._due()
+        if not numbers:
+            return {}
+        try:
+            report = self.serve(numbers, len(self.reports) + 1)
+        except (RemoteError, ClockWrong) as error:  # before anything was written; they are told of again
+            self._trouble(f"urgent tickets could not be served ahead of the rest: {error}")
+            return {}
+        self.reports.append(report)
+        at = self.clock.now()
+        arriving = {e.state.key.ticket for e in report.endings if e.state.phase is Phase.VERIFYING}
+        self._arriving = {
+            **{n: t for n, t in self._arriving.items() if n not in numbers},
+            **dict.fromkeys(arriving, at),
+        }
+        acted = [e for e in report.endings if _has_acted(e)]
+        if acted:
+            self.wrote()
+        self.spare.subtract(Counter(sku for e in acted for sku in _took(e, self.observed)))
+        return left_out(rest, numbers, {e.state.user for e in acted} - {None}, self.spare, self.observed)
+
+    def _due(self) -> frozenset[str]:
+        at = self.clock.now()
+        again = frozenset(number for number, since in self._arriving.items() if at - since >= AGAIN)
+        try:
+            return self.ask() | again
+        except RemoteError as error:
+            self._trouble(f"whether an urgent ticket arrived could not be asked: {error}")
+            return again
+
+    def _trouble(self, why: str) -> None:
+        if why not in self.problems:
+            self.problems.append(why)
+
+    # --- what is left to the cycle that was interrupted
+
+    @property
+    def tickets(self) -> frozenset[str]:
+        """The tickets that were recorded by cycles of their own."""
+        return frozenset(e.state.key.ticket for report in self.reports for e in report.endings)
+
+    @property
+    def endings(self) -> tuple[Ending, ...]:
+        """How their lines ended, each as it was looked at last."""
+        last = {e.state.key: e for report in self.reports for e in report.endings}
+        return tuple(last.values())
+
+    def others(self, gates: Gates) -> Gates:
+        """The lines of all other tickets."""
+        done = self.tickets
+        if not done:
+            return gates
+        return replace(gates, gated=tuple(g for g in gates.gated if g.proposal.finding.key.ticket not in done))
+
+    def other_findings(self, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+        """What was found about all other tickets."""
+        done = self.tickets
+        return tuple(f for f in findings if f.key.ticket not in done) if done else findings
+
+    def other_outcomes(self, outcomes: Mapping[LineKey, tuple[Outcome, ...]]) -> dict[LineKey, tuple[Outcome, ...]]:
+        """What was done for all other tickets."""
+        done = self.tickets
+        return {key: told for key, told in outcomes.items() if key.ticket not in done}
+
+
+def spare(books: Books) -> Counter[SkuId]:
+    """The seats that a plan leaves free, by the books that were written up for it."""
+    return Counter({sku: book.free for sku, book in books.items()})
+
+
+def left_out(
+    rest: Iterable[Gated],
+    tickets_: Collection[str],
+    people: Collection[UserId | None],
+    free: Counter[SkuId],
+    observed: Observed,
+) -> dict[LineKey, str]:
+    """Which of the rest of a plan are not carried out, and why. `free` is kept: below zero, seats are missing.
+
+    Everything of these tickets and people, since the plan was made before they were served; and of those who were to
+    get a seat that is gone the last ones, as many as are missing.
+    """
+    every = tuple(rest)
+    found = {
+        g.proposal.finding.key: SERVED
+        for g in every
+        if g.proposal.finding.key.ticket in tickets_ or g.proposal.finding.line.account in people
+    }
+    for g in every:
+        if g.proposal.finding.key in found:
+            free.update(_seats(g, observed))
+    for g in reversed(every):
+        if g.proposal.finding.key in found or not any(free[sku] < 0 for sku in _seats(g, observed)):
+            continue
+        found[g.proposal.finding.key] = NO_SEAT
+        free.update(_seats(g, observed))
+    return found
+
+
+def _seats(gated: Gated, observed: Observed) -> frozenset[SkuId]:
+    return seats_of(gated, observed) if gated.decision is Decision.CLEARED else frozenset()
+
+
+def _has_acted(ending: Ending) -> bool:
+    return any(o.result is Result.APPLIED or o.is_unsure for o in ending.outcomes)
+
+
+def _took(ending: Ending, observed: Observed) -> frozenset[SkuId]:
+    """SKUs of which its change took a seat; of a group that this plan does not know, whatever its product may be."""
+    product = ending.gated.proposal.finding.line.product
+    joins = any(o.action.kind is ActionKind.ADD_GROUP_MEMBER for o in ending.outcomes)
+    known = seats_of(ending.gated, observed)
+    return known or (frozenset(product.candidate_skus) if joins and product is not None else frozenset())
