@@ -245,6 +245,7 @@ class Given:
         tuple[SkuId, tuple[PlanId, ...]], ...
     ] = ()  # LICENSE: what it was exchanged for, and its plans off
     is_leaving: bool = False  # its undo was begun, and no look has seen the end of it yet
+    has_left: bool = False  # MEMBER: seen to be out of the group again: who is in it after that was put there by others
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,9 +78,9 @@ def _looked_for(every: Iterable[Given], user: ObservedUser, observed: Observed) 
             is_member = observed.members.get((group_id(given, observed), user.id))
             if not isinstance(is_member, bool):
                 return Mine(hidden=f"whether the account is in the group {given.group}")
-            if is_member:
+            if is_member and not given.has_left:
                 there.append(given)
-            else:
+            elif not is_member:
                 leaving += [a for a in user.assignments or () if a.group == group_id(given, observed) and a.is_in_force]
         elif _is_direct(given, user):
             there.append(given)
@@ -232,6 +232,8 @@ def _not_ours(case: _Case, held: Mine, observed: Observed, at: datetime) -> Find
             return _kept(case, same)
         names = sorted({observed.part_number(a.sku) for a in rows})
         who = "it is not recorded what we gave" if line.is_by_us else "it was not given by us"
+        if any(given.has_left for given in returnable(line)):
+            who = "somebody else put the person into the group again after we had taken them out"
         sentence = f"{' and '.join(names)} is still there, and {who}: adopt it and revoke it, or extend the request."
         found = case.found(Rest.HOLD, Closing.PROPOSED, sentence, Cause.EXPIRED_NOT_REMOVED)
         asked = _question(case, observed)

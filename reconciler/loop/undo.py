@@ -15,6 +15,7 @@ from desired_state.model import Given, GivenKind, PlanId, SkuId
 from reconciler.causes import Cause
 from reconciler.lifecycle import Phase
 from reconciler.line import Closing, Decision, DriftKind, Finding, Gated, LineState, Observed, Rest
+from reconciler.loop import takeback
 from reconciler.loop.bounds import Bounds
 from reconciler.loop.clashes import clash
 from reconciler.loop.holding import holding
@@ -328,6 +329,8 @@ def after(first: Finding, last: Finding, outcomes: Sequence[Outcome], phase: Pha
         kept = tuple(replace(g, is_leaving=False) for g in kept)
     elif outcomes:
         kept = _leaving(kept, first)
+    if phase is Phase.REVOKING:
+        kept = _with(kept, (replace(g, has_left=True) for g in takeback.gone(last) if g.kind is GivenKind.MEMBER))
     if phase not in (Phase.REVIEW, Phase.DRIFTED) or last.there is None:
         return kept
     # What came to nothing is not ours, and what was switched off in it is nobody's business any more.
@@ -349,7 +352,7 @@ def _with(old: Sequence[Given], new: Iterable[Given]) -> tuple[Given, ...]:
 
 def same(given: Given) -> Given:
     """What was given, whenever that was: equal for a change and its repetition."""
-    return replace(given, at=EPOCH, is_seen=True, is_leaving=False)
+    return replace(given, at=EPOCH, is_seen=True, is_leaving=False, has_left=False)
 
 
 def _looked_for(given: Given, last: Finding) -> Given:

@@ -10,9 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from desired_state.model import Given, GivenKind, Path, Period, Says
+from desired_state.rules import Rules
 from reconciler.causes import Cause
 from reconciler.lifecycle import Phase
 from reconciler.line import Closing, DriftKind, Rest, Unread
+from reconciler.loop.ending import end
+from reconciler.loop.gate import Policy, gate
+from reconciler.loop.guards.watch import Watch
+from reconciler.loop.plan import Bounds, plan
 from reconciler.model import Grant, PlanState, Verdict
 from tests.make import (
     ADA,
@@ -300,6 +305,25 @@ def test_after_leaving_the_group_its_processing_is_awaited():
 
     assert (found.rest, found.closing) == (Rest.WAIT, Closing.DUE)
     assert find(line, observed).rest is Rest.HAND_BACK  # it takes longer than it may
+
+
+def test_whoever_is_put_into_the_group_again_after_they_had_left_it_is_not_taken_out_by_us():
+    line = an_ended_line(member(), product=BY_GROUP, phase=Phase.REVOKING)
+    assert line.state is not None
+    just_left = replace(line, state=replace(line.state, since=MONDAY - HOUR))
+    left = there(a_member(), group=a_group(), is_member=False)
+    first = find(just_left, left)
+    (gated,) = gate(plan([first], left, Bounds()), Rules(), policy=Policy(), watch=Watch(MONDAY), at=MONDAY).gated
+    state = end(gated, first, (), at=MONDAY, retry_window=DAY, chance=0.5).state
+    back = there(a_member(), group=a_group(), is_member=True)
+
+    found = find(replace(line, state=state), back)
+
+    assert state.phase is Phase.REVOKING
+    assert find(line, back).rest is Rest.ACT  # what was never seen to be gone may be taken away again
+    assert (found.rest, found.closing) == (Rest.HOLD, Closing.PROPOSED)
+    assert "somebody else put the person into the group again" in found.sentence
+    assert actions(replace(line, state=state), back) == ()
 
 
 def test_a_licence_that_sticks_after_the_group_was_left_goes_to_a_person():
