@@ -116,14 +116,14 @@ class Deps:
 class Run:
     """One cycle: its name, what it is about, and the check that its lease still holds.
 
-    `is_between`: it interrupts another one, which reads all other tickets.
+    `interrupts`: the guards of another one, between whose writes it runs, and which reads all other tickets.
     """
 
     cycle: str
     scope: Scope
     is_dry: bool
     guard: Callable[[Session, Write], None]
-    is_between: bool = False
+    interrupts: Post | None = None
 
 
 def cycle(d: Deps, run: Run) -> CycleReport:
@@ -151,7 +151,7 @@ def cycle(d: Deps, run: Run) -> CycleReport:
     round_ = begin_round(d.asking, run.cycle)
     tend(round_, seen.lines, at, is_whole=not run.scope.is_named)
     belonging = Belonging(d.eyes.graph)
-    post = d.guarding.post(seen, belonging, cycle=run.cycle)
+    post = d.guarding.post(seen, belonging, cycle=run.cycle, beside=run.interrupts)
     before = d.seating.load()
     gates, books = _decide(d, run, findings, seen, post, belonging, before, at)
     doubts = doubtful(g.proposal.finding for g in gates.gated if g.decision is Decision.CLEARED)
@@ -178,6 +178,8 @@ def cycle(d: Deps, run: Run) -> CycleReport:
         shadowing.expect(endings, seen.observed, d.clock.now())
     endings, told = _record(d, run, sender, post, gates, endings, (before, books), shadowing)
     told.problems.extend(round_.problems)
+    if run.interrupts is not None:
+        run.interrupts.count_in(post)
     reports = ahead.reports if ahead is not None else []
     if ahead is not None:
         told.problems.extend(ahead.problems)
@@ -192,7 +194,7 @@ def cycle(d: Deps, run: Run) -> CycleReport:
 
 def _overtaking(d: Deps, run: Run, post: Post, seen: Seen, books: Mapping[SkuId, Book]) -> Overtaking | None:
     """What serves urgent tickets between the slices of this cycle's plan; None where none can be urgent."""
-    if d.lookout is None or run.is_dry or run.is_between:
+    if d.lookout is None or run.is_dry or run.interrupts is not None:
         return None
 
     def serve(numbers: frozenset[str], n: int) -> CycleReport:
@@ -200,9 +202,9 @@ def _overtaking(d: Deps, run: Run, post: Post, seen: Seen, books: Mapping[SkuId,
         d.progress(f"serving {len(numbers)} urgent tickets ahead of the rest")
         quick = replace(d, watch=timedelta(0), hear=lambda: None)  # what takes longer to show is looked at again later
         with about(cycle=name), d.tracer.span("cycle", tenant=d.tenant, cycle=name, is_dry=False):
-            return cycle(quick, Run(name, Scope(tickets=numbers), is_dry=False, guard=run.guard, is_between=True))
+            return cycle(quick, Run(name, Scope(tickets=numbers), is_dry=False, guard=run.guard, interrupts=post))
 
-    return Overtaking(d.lookout.ask, serve, post.renew, d.clock, seen.observed, spare(books))
+    return Overtaking(d.lookout.ask, serve, d.clock, seen.observed, spare(books))
 
 
 def _believe_the_clock(d: Deps, run: Run) -> None:
@@ -389,7 +391,7 @@ def _record(
     told.problems.extend(void)
     if told.given:
         try:
-            numbers = run.scope.tickets if run.is_between else ()
+            numbers = run.scope.tickets if run.interrupts is not None else ()
             pull(d.reader, cycle=run.cycle, numbers=numbers)  # our own updates are no news later (I6, I10)
         except RemoteError as error:
             told.problems.append(f"the answered tickets could not be read again: {error}")

@@ -50,13 +50,13 @@ COUNT_AGAIN = timedelta(hours=1)  # after it could not be done
 
 @dataclass(frozen=True, slots=True)
 class Lately:
-    """What is kept of the last days: what was used, how breakers stand and by what results, how many tickets came."""
+    """What was done of late: how much of the budgets it used, how the breakers stand and by what results, and which
+    things others turned back."""
 
     used: Used
-    circuits: dict[str, Circuit]
+    circuits: Mapping[str, Circuit]
     marks: dict[str, list[Mark]]
-    looks: Sequence[tally.Ended]
-    pulled: Pulled | None
+    fought: Mapping[tuple[str, str], tuple[str, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +83,18 @@ class Guarding:
         """What both systems' clocks say of ours, by their last answers."""
         return skew.judge(self.skews(), self.clock_tolerance)
 
-    def post(self, seen: Seen, groups: Belonging, *, cycle: str) -> Post:
-        """Read what the guards need to know for one cycle; `groups` are those that others read in it as well."""
+    def post(self, seen: Seen, groups: Belonging, *, cycle: str, beside: Post | None = None) -> Post:
+        """Read what the guards need to know for one cycle; `groups` are those that others read in it as well.
+
+        `beside` are the guards of a cycle that it interrupts: they know what was done of late without reading the log.
+        """
         at = self.clock.now()
         users = [line.account for line in seen.lines if line.account is not None]
         with self.database.read() as session:
             names = directories.names(session, self.tenant)
-            lately = self._lately(session, at, names)
+            lately = beside.lately() if beside is not None else self._lately(session, at, names)
             let = guards.released(session, self.tenant, at)
+            pulled = _pulled(guards.facts(session, names, (TICKETS,)).get((self.tenant, TICKETS)))
             stops = self.stops(session, at, names)
         observed = seen.observed
         watch = Watch(
@@ -102,21 +106,16 @@ class Guarding:
             lately.used,
             stops,
             lately.circuits,
-            short(observed, lately.pulled, now=at, stale_after=self.stale_after),
-            fights(Touch(e.subject, thing, value) for e in lately.looks for thing, value in e.things),
+            short(observed, pulled, now=at, stale_after=self.stale_after),
+            lately.fought,
             frozenset(p.digest for p in let if p.guard != guards.FORECAST),
             frozenset(str(c["end"]) for p in let if p.guard == guards.FORECAST for c in p.changes),
         )
         return Post(self, watch, cycle, marks=lately.marks, used=dict(watch.used.users))
 
-    def lately(self, at: datetime) -> Lately:
-        """What was used and what came of it until now, whichever cycle did it."""
-        with self.database.read() as session:
-            return self._lately(session, at, directories.names(session, self.tenant))
-
     def _lately(self, session: Session, at: datetime, names: Sequence[str]) -> Lately:
         looks = [e for name in names for e in tally.ended_since(session, name, at - self.flip_window)]
-        kept = guards.facts(session, names, (TICKETS, *CIRCUITS.values()))
+        kept = guards.facts(session, names, tuple(CIRCUITS.values()))
         found = {system: _circuit(kept, system, names, at) for system in CIRCUITS}
         marks = {
             system: [
@@ -125,8 +124,8 @@ class Guarding:
             for system, (_, since) in found.items()
         }
         circuits = {system: circuit for system, (circuit, _) in found.items()}
-        pulled = _pulled(kept.get((self.tenant, TICKETS)))
-        return Lately(self.used(session, at, names), circuits, marks, looks, pulled)
+        turned = fights(Touch(e.subject, thing, value) for e in looks for thing, value in e.things)
+        return Lately(self.used(session, at, names), circuits, marks, turned)
 
     def used(self, session: Session, at: datetime, names: Sequence[str] = ()) -> Used:
         """What was used of the budgets of a day, under whichever name of the directory.
@@ -289,19 +288,33 @@ class Post:
                 if trip.guard not in LIFTED and trip.digest:
                     guards.keep(session, self.guarding.tenant, named_plan(trip, changes, self.cycle, at))
 
-    def renew(self) -> None:
-        """Another cycle wrote while this one goes on: what it used of the day and what came of it count from here on.
+    def lately(self) -> Lately:
+        """What was done of late, by this cycle too; results that are added to it count here as well."""
+        before = self.watch.used
+        users = {lane: self.used.get(lane, frozenset()) | frozenset(self._touched.get(lane, ())) for lane in Lane}
+        products = {key: self._used_of(key) for key in {*before.by_product, *(key for _, key in self._made)}}
+        used = Used(users, before.cost + self._cost, products)
+        return Lately(used, self.watch.circuits, self.marks, self.watch.fought)
 
-        What this cycle has announced is in the log with the rest, so it begins to count beside it anew.
+    def _used_of(self, key: str) -> Used:
+        before = self.watch.used.of_product(key)
+        users = {lane: before.of(lane) | frozenset(self._made.get((lane, key), ())) for lane in Lane}
+        return Used(users, before.cost + self._cost_of.get(key, Decimal(0)))
+
+    def count_in(self, other: Post) -> None:
+        """A cycle that interrupted this one has written: what it used of the day counts from here on, and its results.
+
+        Whoever both touched counts once.
         """
-        lately = self.guarding.lately(self.guarding.clock.now())
+        used = other.lately().used
+        mine = self.lately().used
+        self.used = {lane: self.used.get(lane, frozenset()) | (used.of(lane) - mine.of(lane)) for lane in Lane}
         products = {
-            key: replace(used, cost=used.cost - self._cost_of.get(key, Decimal(0)))
-            for key, used in lately.used.by_product.items()
+            key: replace(theirs, cost=theirs.cost - self._cost_of.get(key, Decimal(0)))
+            for key, theirs in used.by_product.items()
         }
-        used = replace(lately.used, cost=lately.used.cost - self._cost, by_product=products)
-        self.watch = replace(self.watch, used=used, circuits=lately.circuits)
-        self.used, self.marks, self._beyond = dict(used.users), lately.marks, {}
+        before = replace(used, cost=used.cost - self._cost, by_product=products)
+        self.watch = replace(self.watch, used=before, circuits=other.watch.circuits)
 
     def circuit(self, lane: Lane, wanted: int, digest: str) -> Trip | None:
         """The trip of a breaker that is open for the system of a lane, None while it is closed."""

@@ -72,7 +72,6 @@ class Overtaking:
 
     ask: Callable[[], frozenset[str]]
     serve: Callable[[frozenset[str], int], CycleReport]
-    wrote: Callable[[], None]  # called once such a cycle has written
     clock: Clock
     observed: Observed
     spare: Counter[SkuId]
@@ -98,8 +97,6 @@ class Overtaking:
             **dict.fromkeys(arriving, at),
         }
         acted = [e for e in report.endings if _has_acted(e)]
-        if acted:
-            self.wrote()
         self.spare.subtract(Counter(sku for e in acted for sku in _took(e, self.observed)))
         return left_out(rest, numbers, {e.state.user for e in acted} - {None}, self.spare, self.observed)
 

@@ -375,35 +375,64 @@ def test_an_older_name_is_known_by_its_accepted_configuration(database):
         assert directories.names(session, TENANT) == (TENANT, OLD)
 
 
-def test_what_another_cycle_used_of_the_day_counts_once_it_is_read_anew(database):
-    point, other = Point(database, Watch(MONDAY, limits=everything(4)), users=9), Point(database, users=9)
-    ours = [point.send(a_write(user)) for user in point.people[:2]]
-    theirs = [other.send(a_write(user)) for user in other.people[2:4]]
+def interrupting(point: Point, users: int) -> Point:
+    """The guards of a cycle that interrupts another one, as `Guarding.post` hands them on."""
+    lately, watch = point.post.lately(), point.post.watch
+    other = Point(point.database, replace(watch, used=lately.used, circuits=lately.circuits), users=users)
+    other.post.marks = lately.marks
+    return other
 
-    point.post.renew()
 
-    assert [*ours, *theirs] == [""] * 4
-    assert point.send(a_write(point.people[0])) == ""  # counted already, and by both: once
+def test_what_an_interrupting_cycle_used_of_the_day_counts_and_who_is_in_both_counts_once(database):
+    point = Point(database, Watch(MONDAY, limits=everything(4)), users=9)
+    assert [point.send(a_write(user)) for user in point.people[:2]] == ["", ""]
+    other = interrupting(point, 9)
+    assert [other.send(a_write(user)) for user in other.people[1:4]] == ["", "", ""]
+    assert other.send(a_write(other.people[4])) == "day budget"
+
+    point.post.count_in(other.post)
+
+    assert point.send(a_write(point.people[0])) == ""
     assert point.send(a_write(point.people[4])) == "day budget"
 
 
-def test_what_another_cycle_costs_counts_and_our_own_counts_once(database):
+@pytest.mark.parametrize("rounds", [1, 2])
+def test_what_interrupting_cycles_cost_counts_once(database, rounds):
     limits = Limits(dict.fromkeys(Lane, Allowance(100)), dict.fromkeys(Lane, Allowance(100)), cost_per_day=Decimal(40))
-    point, other = Point(database, Watch(MONDAY, limits=limits), users=5), Point(database, users=5)
+    point = Point(database, Watch(MONDAY, limits=limits), users=6)
     ten = [a_write(user, cost=Decimal(10), digest=user) for user in point.people]
-    assert [point.send(ten[0]), other.send(ten[1])] == ["", ""]
+    assert point.send(ten[0]) == ""
+    for n in range(rounds):
+        other = interrupting(point, 6)
+        assert other.send(ten[1 + n]) == ""
+        point.post.count_in(other.post)
 
-    point.post.renew()
+    told = [point.send(write) for write in ten[1 + rounds :]]
 
-    assert [point.send(write) for write in ten[2:]] == ["", "", "cost budget"]
+    assert told == ["", "", "cost budget", "cost budget"][rounds - 1 :][: len(told)]
 
 
-def test_a_breaker_that_another_cycle_opened_is_open_once_it_is_read_anew(database):
-    point, other = Point(database, users=30), Point(database, users=30)
-    for user in other.people[:20]:
-        other.send(a_write(user), Forbidden("graph", operation="assignLicense", detail="no"))
-    assert point.send(a_write(point.people[25])) == ""
+def test_a_product_has_one_budget_for_both_cycles(database):
+    per = dict.fromkeys(Lane, Allowance(3))
+    limits = replace(everything(100), products={"visio": ProductLimits(per_day=per)})
+    point = Point(database, Watch(MONDAY, limits=limits), users=6)
+    writes = [a_write(user, body={"product": "visio"}) for user in point.people]
+    assert point.send(writes[0]) == ""
+    other = interrupting(point, 6)
+    assert [other.send(write) for write in writes[1:3]] == ["", ""]
 
-    point.post.renew()
+    point.post.count_in(other.post)
+
+    assert point.send(writes[3]) == "product budget"
+
+
+def test_results_of_an_interrupting_cycle_speak_against_the_system_with_ours(database):
+    point = Point(database, users=30)
+    for user in point.people[:9]:
+        point.send(a_write(user), Forbidden("graph", operation="assignLicense", detail="no"))
+    other = interrupting(point, 30)
+    assert other.send(a_write(other.people[10]), Forbidden("graph", operation="assignLicense", detail="no")) == ""
+
+    point.post.count_in(other.post)
 
     assert point.send(a_write(point.people[26])) == "circuit breaker"
