@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +21,9 @@ from reconciler.allowance import Allowance
 from reconciler.clients.graph import GRAPH_DIALECT, Graph
 from reconciler.clients.wire import Wire, make_http
 from reconciler.clock import ManualClock
-from reconciler.line import Decision, Gated, Lane, Line, Weight
+from reconciler.line import Decision, Gated, Lane, Line, Observed, Weight
 from reconciler.loop.diff import Windows, diff
-from reconciler.loop.execute import Hands, execute
+from reconciler.loop.execute import Between, Hands, execute
 from reconciler.loop.guarding import Guarding, Post
 from reconciler.loop.guards.budgets import Limits
 from reconciler.loop.guards.scope import EVERYBODY
@@ -116,6 +116,17 @@ class Site:
         self, lines: Sequence[Line], free: int, skus: Sequence[SubscribedSku] = ()
     ) -> dict[LineKey, tuple[Outcome, ...]]:
         """Look, plan as the cycle does, let everything go, and carry it out."""
+        return self.plan_and_execute(lines, "c1", free, skus)[1]
+
+    def plan_and_execute(
+        self,
+        lines: Sequence[Line],
+        cycle: str,
+        free: int = 10**6,
+        skus: Sequence[SubscribedSku] = (),
+        between: Callable[[Observed], Between] | None = None,
+    ) -> tuple[list[Gated], dict[LineKey, tuple[Outcome, ...]]]:
+        """The same by the name of a cycle, with what was let go; `between` is told what the plan was made from."""
         clock = self.directory.clock
         pacer = Pacer(TENANT, clock)
         eyes = Eyes(graph_of(self.directory, clock, pacer))
@@ -124,9 +135,11 @@ class Site:
         proposals = plan(findings, observed, Bounds()).proposals
         gated = [Gated(p, Decision.CLEARED, weights=(Weight(gains=1),) * len(p.actions)) for p in proposals]
         post = _post(self.database, clock, eyes.graph)
-        sender = Sender(self.database, TENANT, "c1", clock, lambda *_: None, lambda _: "", post, pace=pacer)
+        sender = Sender(self.database, TENANT, cycle, clock, lambda *_: None, lambda _: "", post, pace=pacer)
         hands = Hands(eyes, sender, clock, Windows(), {}, post)
-        return execute(gated, observed, hands, plan_digest="d", progress=lambda _: None)
+        interrupts = between(observed) if between is not None else None
+        done = execute(gated, observed, hands, plan_digest="d", progress=lambda _: None, between=interrupts)
+        return gated, done
 
 
 def people(count: int) -> list[UserId]:
@@ -140,7 +153,7 @@ def drained(name: str, product: Product, count: int, latency_s: float) -> Drain:
     directory = Directory(ManualClock(MONDAY), latency_s, str(VISIO), {user: set() for user in users})
     lines = [a_line(f"RITM{n:07d}", user=user, product=product) for n, user in enumerate(users)]
     before = cpu_s()
-    with _store() as database:
+    with a_store() as database:
         outcomes = Site(directory, database).carry_out(lines, count)
     cpu = cpu_s() - before
     got = directory.members if product.path is By.GROUP else {u for u, skus in directory.held.items() if skus}
@@ -152,7 +165,8 @@ def drained(name: str, product: Product, count: int, latency_s: float) -> Drain:
 
 
 @contextmanager
-def _store() -> Iterator[Database]:
+def a_store() -> Iterator[Database]:
+    """A store that is gone afterwards, in memory where the machine has room there."""
     with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
         database = a_database(Path(folder) / "reconciler.db")
         try:

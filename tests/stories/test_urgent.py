@@ -10,6 +10,7 @@ from reconciler.model import AnswerKind
 from reconciler.once import CycleLost
 from reconciler.sandbox.faults import FaultRule
 from reconciler.store import leases, switches
+from tests.bench.writes_urgent import BEFORE
 from tests.simulation.make_day import MARK, TENANT
 from tests.simulation.make_pilot import SKU, ticket
 from tests.stories.make_urgent import LATE, LOW, NEW, Backlog, a_backlog
@@ -52,6 +53,18 @@ def test_an_urgent_ticket_that_arrives_is_served_before_the_rest_of_the_plan(tmp
         assert backlog.day.phase(NEW) == "granted"
         assert len([note for note in backlog.day.notes(NEW) if MARK.search(note)]) == 1
         assert len(backlog.given) == 9
+
+
+def test_few_requests_lie_between_the_question_and_the_write(tmp_path):
+    with a_backlog(tmp_path) as backlog:
+        spare_person(backlog)
+        backlog.at[4] = lambda: backlog.orders(LATE)
+        met: list[tuple[int, int]] = []  # how many were given something, and what was asked for by then
+        backlog.meanwhile = lambda _: met.append((len(backlog.given), len(backlog.asked)))
+        backlog.day.cycle()
+
+        assert backlog.given[6] == "p8"
+        assert met.count((6, 3)) <= BEFORE  # the write is among them, and the question was met before it is counted
 
 
 def test_what_it_was_given_is_looked_at_again_while_the_plan_goes_on(tmp_path):
