@@ -336,6 +336,7 @@ class Finding:
     heir: LineKey | None = None  # KEPT: the line that has the licence from now on
     question: Question | None = None  # what only a person may decide
     decided: Decided | None = None  # the answer that this finding follows
+    defect: str = ""  # why our own code could not judge the line: which error, and where
 
     @property
     def key(self) -> LineKey:

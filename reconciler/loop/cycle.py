@@ -7,7 +7,7 @@ one case. A dry run takes the same path up to the gate and keeps nothing.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import chain
@@ -411,6 +411,14 @@ def _unseen(run: Run, endings: tuple[Ending, ...]) -> tuple[str, ...]:
     return tuple(f"ServiceNow shows no ticket {n} of a configured catalogue item" for n in missing)
 
 
+def _defects(endings: Iterable[Ending]) -> Iterator[str]:
+    """Lines that could not be judged by a fault of ours."""
+    for ending in endings:
+        if ending.finding.defect:
+            key, why = ending.state.key, ending.finding.defect
+            yield f"{key} could not be judged because of a defect ({why}); please report it"
+
+
 def _report(
     d: Deps,
     run: Run,
@@ -439,7 +447,7 @@ def _report(
         writes={"graph": sender.sent.graph, "servicenow": sender.sent.servicenow},
         audit_head=head.hash,
         audit_size=head.size,
-        problems=(*told.problems, *_unseen(run, endings)),
+        problems=(*told.problems, *_unseen(run, endings), *_defects(endings)),
         warnings=tuple(filter(None, (d.guarding.clocks().odd, new_plans.told(gates.gated)))),
     )
 

@@ -6,9 +6,11 @@ the most specific one that the facts support. What a ticket says decides how it 
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from pathlib import PurePath
 
 from desired_state.model import Path, Product, Refusal, Request, Says, SkuId
 from desired_state.resolve import NOT_STARTED, OVER
@@ -69,8 +71,22 @@ def diff(
     """
     every = tuple(lines)
     ours = located(every if among is None else among)
-    found = (_find(line, observed, at, windows) for line in every)
-    return in_turn(settled(finding, ours, at=at, sync=windows.directory_sync) for finding in found)
+
+    def judged(line: Line) -> Finding:
+        try:
+            return settled(_find(line, observed, at, windows), ours, at=at, sync=windows.directory_sync)
+        except Exception as error:  # whatever it is, it is one line's: the others are judged all the same
+            return _defect(line, error)
+
+    return in_turn(judged(line) for line in every)
+
+
+def _defect(line: Line, error: Exception) -> Finding:
+    """A line that our own code could not judge: nothing is known of it, so nothing is changed for it."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    why = f"{type(error).__name__} in {PurePath(place.filename).name}, line {place.lineno}"
+    sentence = f"A defect of the reconciler kept this line from being judged ({why}); nothing is changed for it."
+    return replace(_unknown(line, Cause.UNKNOWN, sentence), defect=why)
 
 
 _GIVEN = frozenset({Phase.GRANTED, Phase.DRIFTED, Phase.EXPIRING, Phase.REVOKING})

@@ -7,7 +7,8 @@ from decimal import Decimal
 
 import pytest
 
-from desired_state.model import GroupId, LineKey, Refusal, Says, Why
+from desired_state.model import GroupId, LineKey, Period, Refusal, Says, Why
+from desired_state.resolve import OVER
 from reconciler.causes import Cause
 from reconciler.lifecycle import Phase
 from reconciler.line import (
@@ -23,6 +24,7 @@ from reconciler.line import (
     Unread,
 )
 from reconciler.loop.diff import Windows, diff
+from reconciler.loop.plan import Bounds, plan
 from reconciler.model import Assignment, PlanState, Verdict
 from tests.make import (
     ADA,
@@ -313,3 +315,21 @@ def test_the_right_product_is_assigned_where_its_price_was_approved():
     finding = guessed(Decimal("20.00"))
 
     assert (finding.rest, finding.cause) == (Rest.ACT, Cause.WRONG_PRODUCT)
+
+
+def test_a_line_that_our_own_code_cannot_judge_stops_no_other_and_nothing_is_changed_for_it():
+    broken = a_line("RITM0000009", period=Period(duration_days=14))
+    broken = replace(broken, skipped=f"{OVER}ended")  # over, and it never began: nobody makes this
+    observed = seen(a_user())
+
+    findings = diff([broken, a_line()], observed, at=MONDAY, windows=Windows())
+    judged = {f.key: f for f in findings}
+    actions = {p.finding.key: p.actions for p in plan(findings, observed, Bounds()).proposals}
+
+    found = judged[broken.key]
+    assert judged[a_line().key].rest is Rest.ACT
+    assert (found.rest, found.cause, found.drift) == (Rest.HOLD, Cause.UNKNOWN, None)
+    assert "AssertionError in takeback.py, line" in found.defect
+    assert "defect of the reconciler" in found.sentence
+    assert actions[broken.key] == ()
+    assert actions[a_line().key] != ()

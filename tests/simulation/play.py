@@ -160,6 +160,8 @@ class Game:
             scope = self._scope()
             self.rows.may_rest = scope.pace is not Pace.EVERY
             report = once(self.app, scope)
+            for defect in (p for p in report.problems if "defect" in p):
+                self.oracle.fail("defect", defect)
             states, self.digest = tuple(ending.state for ending in report.endings), report.plan_digest
         except Killed:
             self.result.killed += 1
