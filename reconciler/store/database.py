@@ -26,11 +26,11 @@ from sqlmodel import Session
 
 from reconciler.errors import StoreUnusable, UserError
 from reconciler.store import grants, schema
-from reconciler.store.engines import copied, sqlite_engine
+from reconciler.store.engines import copied, sqlite_engine, writing
 from reconciler.store.sentences import placing, sentences
 from reconciler.store.server import CONNECTIONS, ONE_VIEW, REHEARSED, server_engine, shadow, take_turn
 from reconciler.store.tables import EVERYONE, METADATA
-from reconciler.store.transactions import Reading, Transaction
+from reconciler.store.transactions import Reading, Transaction, Writing
 
 BUSY_TIMEOUT_S = 10.0
 
@@ -54,7 +54,6 @@ class Database:
     ) -> None:
         self._engine = engine
         self._path, self._file = path, _file_of(path)
-        self._writer = engine.execution_options(immediate=True)
         self._is_embedded = engine.dialect.name == "sqlite"
         self._reader = engine if self._is_embedded else engine.execution_options(**ONE_VIEW)
         self._patience_s = busy_timeout_s
@@ -71,12 +70,12 @@ class Database:
         """
         if self.read_only:
             raise UserError(f"{self.name} was opened for reading only", exit_code=1)
-        opened = Transaction(self._writer, expire_on_commit=False, info=self.info)
-        with sentences(self.name), opened as session, session.begin():
+        with sentences(self.name), self._writing() as connection, Writing(connection, self.info) as session:
             if self.tenant and not self._is_embedded:
-                take_turn(session.connection(), self.tenant, wait_s=self._patience_s)
+                take_turn(connection, self.tenant, wait_s=self._patience_s)
                 session.turn = self.tenant
             yield session
+            session.keep()
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -97,7 +96,7 @@ class Database:
 
     def upgrade(self) -> None:
         """Bring the schema to this version's, in one transaction. Two processes at once: the second finds it done."""
-        with sentences(self.name), self._writer.begin() as connection:
+        with sentences(self.name), self._writing() as connection, connection.begin():
             schema.upgrade(connection)
 
     def check(self) -> schema.Check:
@@ -107,7 +106,7 @@ class Database:
 
     def grants(self, account: str, *, apply: bool = False) -> tuple[str, ...]:
         """The SQL that lets an account run the service; `apply` runs it, for which this one owns the tables."""
-        with sentences(self.name), self._writer.begin() as connection:
+        with sentences(self.name), self._writing() as connection, connection.begin():
             if apply:
                 grants.apply(connection, account)
             return grants.statements(connection, account)
@@ -134,6 +133,9 @@ class Database:
             with sentences(self.name), self._engine.connect() as connection:
                 schema.require(connection, self.name)
             self._file = now
+
+    def _writing(self) -> AbstractContextManager[Connection]:
+        return writing(self._engine) if self._is_embedded else self._engine.connect()
 
     def of(self, tenant: str) -> Database:
         """The same store for one tenant, whose turn each write waits for. It is closed with this one."""
@@ -318,10 +320,10 @@ class _Rehearsal(Database):
 def _rehearsal(database: Database) -> Iterator[Database]:
     is_embedded = database._is_embedded
     with sentences(database.name):
-        engine = copied(database._engine) if is_embedded else database._engine
-        ours = engine.execution_options(immediate=True) if is_embedded else engine.execution_options(**REHEARSED)
+        engine = copied(database._engine) if is_embedded else database._engine.execution_options(**REHEARSED)
+        opened = writing(engine) if is_embedded else engine.connect()
     try:
-        with sentences(database.name), ours.connect() as connection:
+        with sentences(database.name), opened as connection:
             outer = connection.begin()
             try:
                 if not is_embedded:

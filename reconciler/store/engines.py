@@ -7,13 +7,17 @@ a rehearsal, or the next of many stores, does not compile its statements again.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Connection, Engine, QueuePool, StaticPool, create_engine, event
 from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.util import LRUCache
 
+_WILL_WRITE = "will_write"  # of a connection: its next transaction is a write
 _IS_WRITING = "is_writing"  # what a connection was last told by PRAGMA query_only
 _COMPILED: LRUCache[object, object] = LRUCache(1000)  # a few hundred statements are all that the code has
 
@@ -28,6 +32,19 @@ class EmbeddedDialect(SQLiteDialect_pysqlite):
 
     def __hash__(self) -> int:
         return hash(EmbeddedDialect)
+
+    def do_begin(self, dbapi_connection: Any) -> None:
+        """BEGIN is ours, so that savepoints and DDL are transactional.
+
+        No listener does it: with one, SQLAlchemy tells every statement to whoever might listen.
+        """
+        driver, info = dbapi_connection.driver_connection, dbapi_connection.info
+        is_write = info.get(_WILL_WRITE, False)
+        # A write in a read transaction would be rolled back in silence; so it is refused at once.
+        if info.get(_IS_WRITING) is not is_write:
+            driver.execute(f"PRAGMA query_only={'OFF' if is_write else 'ON'}")
+            info[_IS_WRITING] = is_write
+        driver.execute("BEGIN IMMEDIATE" if is_write else "BEGIN")
 
 
 registry.register("sqlite.embedded", __name__, EmbeddedDialect.__name__)
@@ -51,6 +68,17 @@ def sqlite_engine(path: Path, *, read_only: bool, busy_timeout_s: float) -> Engi
     return engine
 
 
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """A connection whose transaction is a write: it begins IMMEDIATE."""
+    with engine.connect() as connection:
+        connection.info[_WILL_WRITE] = True
+        try:
+            yield connection
+        finally:
+            connection.info[_WILL_WRITE] = False  # one that began nothing is the next one's to begin
+
+
 def copied(engine: Engine) -> Engine:
     """The embedded store in memory, by SQLite's own backup: one view, while others go on writing."""
     memory = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
@@ -70,7 +98,7 @@ def copied(engine: Engine) -> Engine:
 
 
 def _prepare(engine: Engine, *, read_only: bool) -> None:
-    """Pragmas on each connection; BEGIN is ours, so that savepoints and DDL are transactional."""
+    """Pragmas on each connection."""
 
     @event.listens_for(engine, "connect")
     def _pragmas(connection: sqlite3.Connection, _: object) -> None:
@@ -79,14 +107,3 @@ def _prepare(engine: Engine, *, read_only: bool) -> None:
         if not read_only:
             connection.execute("PRAGMA synchronous=FULL")
             connection.execute("PRAGMA recursive_triggers=ON")  # REPLACE then fires the triggers that refuse DELETE
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        is_write = connection.get_execution_options().get("immediate", False)
-        driver = connection.connection.driver_connection
-        assert isinstance(driver, sqlite3.Connection)
-        # A write in a read transaction would be rolled back in silence; so it is refused at once.
-        if connection.info.get(_IS_WRITING) is not is_write:
-            driver.execute(f"PRAGMA query_only={'OFF' if is_write else 'ON'}")
-            connection.info[_IS_WRITING] = is_write
-        driver.execute("BEGIN IMMEDIATE" if is_write else "BEGIN")

@@ -31,3 +31,19 @@ class Reading(Transaction):
     def __init__(self, connection: Connection, info: dict[str, Any]) -> None:
         super().__init__(connection, expire_on_commit=False, autoflush=False, info=info)
         self._held = connection
+
+
+class Writing(Transaction):
+    """A session over a connection that its owner opened, and rolls back unless `keep` was called."""
+
+    def __init__(self, connection: Connection, info: dict[str, Any]) -> None:
+        super().__init__(connection, expire_on_commit=False, info=info)
+        self._held = connection
+
+    def keep(self) -> None:
+        """Commit all that was added and run. The last thing to do with it."""
+        if self.new or self.dirty or self.deleted:
+            self.flush()
+        assert self._held is not None
+        if self._held.in_transaction():
+            self._held.commit()
