@@ -8,15 +8,17 @@ from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 
 import pytest
+import rfc8785
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
 from desired_state.model import Says
 from reconciler.audit.chain import GENESIS, Head
+from reconciler.digest import plain
 from reconciler.store import journal
 from reconciler.store.database import Database, row_counts
-from reconciler.store.fit import _SECRET_VALUE, REDACTED, UnfitBody, _unicode, fit, redact
+from reconciler.store.fit import _SECRET_VALUE, REDACTED, TEXT_MAX, UnfitBody, _clean, _unicode, fit, redact
 from tests.make import DAY, HOUR, MONDAY
 from tests.make_database import ENGINES, SERVER, an_empty_database, without_triggers
 from tests.make_store import TENANT
@@ -219,6 +221,24 @@ pieces |= st.text(st.sampled_from("abcdefAB019 _~+/"), min_size=8, max_size=20) 
 @given(st.lists(pieces, max_size=8).map("".join))
 def test_the_quick_look_at_a_text_overlooks_no_secret(said):
     assert redact(said) == _SECRET_VALUE.sub(REDACTED, _unicode(said))
+
+
+said = st.lists(pieces, max_size=4).map("".join) | st.sampled_from(
+    ["\0", "\ud83d", "é", "\\u0000", "x" * (TEXT_MAX + 1)]
+)
+names = st.sampled_from(["from", "to", "digest", "user-name", "é", "a\0b"])
+bodies = st.recursive(
+    said | st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=4),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(names, bodies, max_size=4))
+def test_a_body_that_is_looked_at_as_a_whole_is_kept_as_if_text_by_text(body):
+    cleaned = _clean(plain(body))
+
+    assert fit(body) == (cleaned, rfc8785.dumps(cleaned).decode())
 
 
 @given(st.text(alphabet=st.characters(codec="utf-8")))  # halves of characters are replaced, as told above
