@@ -6,7 +6,7 @@ transaction, so a phase and the account of how it came about are kept together o
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -24,8 +24,9 @@ from reconciler.model import Verdict
 from reconciler.store.rows.tickets import LineRow
 
 _TABLE = table_of(LineRow)
-_ONE = select(_TABLE).where(is_row(_TABLE))
-_OF_TENANT = select(_TABLE).where(_TABLE.c.tenant == bindparam("tenant"))
+_STATE = select(*(column for column in _TABLE.c if column.name not in ("tenant", "first_seen_at", "changed_at")))
+_ONE = _STATE.where(is_row(_TABLE))
+_OF_TENANT = _STATE.where(_TABLE.c.tenant == bindparam("tenant"))
 _NAMED = _OF_TENANT.where(_TABLE.c.ticket.in_(bindparam("tickets", expanding=True)))
 _ENDING = _OF_TENANT.where(
     _TABLE.c.phase.in_(bindparam("phases", expanding=True)), _TABLE.c.ends_at < bindparam("before")
@@ -83,9 +84,8 @@ def save_all(session: Session, tenant: str, states: Sequence[LineState], at: dat
         IllegalMove: one of the lines cannot go from its phase to this one; nothing was written.
     """
     known = _known(session, tenant, [state.key for state in states])
-    added: list[dict[str, Any]] = []
-    changed: list[dict[str, Any]] = []
-    written: set[LineKey] = set()
+    there = frozenset(known)
+    rows: dict[LineKey, dict[str, Any]] = {}
     for told in states:
         old = known.get(told.key)
         move(old.phase if old is not None else None, told.phase)
@@ -93,18 +93,32 @@ def save_all(session: Session, tenant: str, states: Sequence[LineState], at: dat
         state = told if told.since is not None else replace(told, since=old.since if old and is_same_phase else at)
         if old == state:
             continue
-        values = _values(state) | {"changed_at": at}
-        if old is None:
-            first = {"tenant": tenant, "ticket": state.key.ticket, "line": state.key.line, "first_seen_at": at}
-            added.append(first | values)
-        else:
-            changed.append(_key(tenant, state.key) | values)
+        values = _values(state)
+        if old is not None:
+            before = _values(old)
+            values = {name: value for name, value in values.items() if value != before[name]}
+        rows.setdefault(state.key, {"changed_at": at}).update(values)
         known[state.key] = state
-        written.add(state.key)
-    for statement, rows in ((_ADD, added), (_CHANGE, changed)):
-        if rows:
-            session.connection().execute(statement, rows)
-    return frozenset(written)
+    _write(session, tenant, rows, there, at)
+    return frozenset(rows)
+
+
+def _write(
+    session: Session, tenant: str, rows: Mapping[LineKey, dict[str, Any]], there: Collection[LineKey], at: datetime
+) -> None:
+    """Of rows that are there only the columns that change: whatever column an UPDATE names, SQLite writes all indexes
+    of it anew."""
+    added: list[dict[str, Any]] = []
+    changed: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for key, values in rows.items():
+        if key in there:
+            changed.setdefault(tuple(sorted(values)), []).append(_key(tenant, key) | values)
+        else:
+            added.append({"tenant": tenant, "ticket": key.ticket, "line": key.line, "first_seen_at": at} | values)
+    if added:
+        session.connection().execute(_ADD, added)
+    for some in changed.values():
+        session.connection().execute(_CHANGE, some)
 
 
 def _known(session: Session, tenant: str, keys: Sequence[LineKey]) -> dict[LineKey, LineState]:

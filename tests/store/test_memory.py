@@ -14,9 +14,10 @@ from reconciler.audit.chain import Head
 from reconciler.lifecycle import IllegalMove, Phase
 from reconciler.line import LineState
 from reconciler.model import Verdict
-from reconciler.store import heartbeat, journal, lines, tickets, watermarks
+from reconciler.store import heartbeat, journal, lines, tallies, tickets, watermarks
 from reconciler.store.database import Database, row_counts
 from reconciler.store.watermarks import Watermark
+from reconciler.tallies import Count
 from tests.make import ADA, DAY, HOUR, MONDAY, a_ticket
 from tests.make_database import ENGINES, an_empty_database
 from tests.make_store import KEY, TENANT, instants, words
@@ -35,6 +36,11 @@ def load(database: Database) -> dict[LineKey, LineState]:
         return lines.load(session, TENANT)
 
 
+def counted(database: Database) -> set[Count]:
+    with database.read() as session:
+        return set(tallies.counts(session, TENANT))
+
+
 # --- lines --------------------------------------------------------------------------------------------------
 
 
@@ -44,6 +50,8 @@ some_states = st.builds(
     st.sampled_from([Phase.CONVERGING, Phase.VERIFYING, Phase.WAITING_FOR_SEAT]),
     since=st.none() | st.just(MONDAY),
     attempts=st.integers(0, 1),
+    granted_at=st.sampled_from([None, MONDAY]),
+    product=st.sampled_from(["", "visio-plan-1"]),
 )
 
 
@@ -61,6 +69,7 @@ def test_states_kept_in_one_go_are_those_kept_one_by_one(engine, there, told):
 
         assert grouped == singly
         assert load(together) == load(alone)
+        assert counted(together) == counted(alone)
 
 
 def test_where_one_state_cannot_be_reached_none_is_kept(database):
