@@ -214,6 +214,36 @@ def test_what_is_left_of_the_quota_is_waited_for_and_no_write_is_refused(store):
     assert directory.clock.monotonic() == pytest.approx(2.5, abs=0.2)  # fifty more than were left, at 20 a second
 
 
+class Busy(Directory):
+    """It refuses the first batch of writes as a whole, and wants to be left alone for a minute."""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        if b"usageLocation" in request.read() and b'"PATCH"' in request.content and not self.refused[429]:
+            self.refused[429] += 1
+            error = {"error": {"code": "TooManyRequests", "message": "Too many requests."}}
+            return httpx.Response(429, json=error, headers={"Retry-After": "60"})
+        return super().handle_request(request)
+
+
+def test_a_batch_that_is_refused_as_a_whole_lowers_the_level_that_others_write_by(store):
+    users = people(20)
+    directory = Busy(
+        ManualClock(MONDAY),
+        0.08,
+        str(VISIO),
+        {str(user): set() for user in users},
+        countries=dict.fromkeys(map(str, users), ""),
+    )
+    lines = [a_line(f"RITM{n:07d}", user=u, product=DIRECT, person=GERMAN) for n, u in enumerate(users)]
+
+    Site(directory, store).carry_out(lines, 20)
+
+    assert set(directory.countries.values()) == {"DE"}
+    with store.write() as session:  # at 20 a second, it is far from full again
+        now = directory.clock.now()
+        assert quota.take(session, TENANT, 2000, bucket=WRITES, at=now) > 30.0
+
+
 class Failing(Directory):
     """After so many licence writes it cannot be read."""
 

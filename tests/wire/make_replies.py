@@ -17,6 +17,7 @@ import httpx
 from reconciler.clients.graph import GRAPH_DIALECT, Graph
 from reconciler.clients.servicenow import SERVICENOW_DIALECT, ServiceNow
 from reconciler.clients.wire import Dialect, Exchange, Patience, Wire, make_http
+from reconciler.clients.wire.exchange import Heard
 from reconciler.clock import ManualClock
 
 MONDAY = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
@@ -94,6 +95,7 @@ def a_wire(
     patience: Patience | None = None,
     exchanges: list[Exchange] | None = None,
     size_max: int = 1_000_000,
+    heard: Heard | None = None,
 ) -> Wire:
     signed = keys or Keys()
     return Wire(
@@ -108,6 +110,7 @@ def a_wire(
         patience=patience or Patience(),
         on_exchange=None if exchanges is None else exchanges.append,
         size_max=size_max,
+        heard=heard,
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import httpx
 import pytest
 
@@ -49,6 +51,22 @@ def test_only_those_that_were_throttled_are_sent_again_after_the_wait_that_they_
     assert [isinstance(told[user], Reply) for user in (ADA, BOB)] == [True, True]
     assert [asked(body) for body in remote.bodies()] == [[ADA, BOB], [BOB]]
     assert clock.monotonic() >= 7
+
+
+def test_a_batch_that_is_refused_as_a_whole_is_heard_by_whoever_keeps_the_pace():
+    heard: list[tuple[str, float | None]] = []
+
+    def listen(headers: Mapping[str, str], *, retry_after_s: float | None) -> None:
+        heard.append((headers.get("x-ms-throttle-limit-percentage", ""), retry_after_s))
+
+    later = reply(429, refused("TooManyRequests", "wait"), {"Retry-After": "7", "x-ms-throttle-limit-percentage": "1"})
+    near = (204, None, {"x-ms-throttle-limit-percentage": "0.9"})
+    remote = Remote(later, answering({ADA: near, BOB: DONE}))
+
+    told = a_graph(remote, heard=listen).set_usage_locations({ADA: "DE", BOB: "FR"})
+
+    assert all(isinstance(one, Reply) for one in told.values())
+    assert sorted(heard, key=str) == [("", None), ("0.9", None), ("1", 7.0)]
 
 
 def test_what_may_have_been_done_is_of_unknown_outcome_and_is_not_sent_again():

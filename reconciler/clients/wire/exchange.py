@@ -255,7 +255,8 @@ class Wire:
         asked = response.headers.get("Retry-After")
         if asked is not None:
             wish = retry_after_s(asked, now=http_date(dated) or self.clock.now())
-        if is_write and not request.url.path.endswith(BATCH):
+        is_batch = request.url.path.endswith(BATCH)
+        if is_write and (not is_batch or status >= 300):  # refused as a whole, it says for its items what they would
             self.tell(response.headers, retry_after_s=wish)
         return answer, self.dialect.judge(answer, operation=operation, is_write=is_write, retry_after_s=wish)
 
