@@ -15,6 +15,7 @@ from desired_state.model import Refusal, Request, Why
 from desired_state.says import TicketWords
 from reconciler.clock import ManualClock
 from reconciler.loop.pull import Reader, pull
+from reconciler.store import journal, tickets
 from reconciler.store.database import Database
 from tests.make import MONDAY
 from tests.make_database import an_empty_database
@@ -215,3 +216,29 @@ def test_who_was_read_with_the_ticket_is_not_asked_for_again(database):
 
     assert whom(database) == (None, "ada")
     assert len(asked_for_people(remote)) == 1
+
+
+def rows_kept(database: Database) -> int:
+    with database.read() as session:
+        return journal.head(session, TENANT).size
+
+
+@pytest.mark.parametrize("field", ["user", "product", "short_description"])
+def test_a_ticket_with_u_0000_is_read_once_and_shows_where_it_stood(database, field: str):
+    """ServiceNow keeps it, and PostgreSQL in no text."""
+    said = "b\x00b"
+    answers = form(1, said if field == "user" else "bob")
+    if field == "product":
+        answers[0]["sc_item_option.value"] = said
+    row = a_row(1, "2026-11-20 08:00:00", **({field: said} if field == "short_description" else {}))
+    instance = People([listed(row)], sc_item_option_mtom=answers, sys_user=[ADA, FLOW, BOB])
+
+    pull(a_reader(database, Remote(instance)), cycle="c1")
+    once = rows_kept(database)
+    pull(a_reader(database, Remote(instance)), cycle="c2")
+
+    assert rows_kept(database) == once
+    assert list(declared(database)) == ["RITM0000001"]
+    with database.read() as session:
+        copy = tickets.load(session, TENANT)["RITM0000001"]
+    assert "b\ufffdb" in (copy.short_description, *(copy.variables or {}).values())

@@ -3,6 +3,7 @@
 A page shorter than its limit is not the end, and neither is an empty one: rows are hidden after the limit was
 applied. Lists are read by key, in the order of the key; each row is checked against the filter and the order, since
 the server drops a clause it does not know without a word. Only `value` of a cell is used; an absent cell is unknown.
+U+0000, which a form may hold and no text of PostgreSQL, is read as U+FFFD, which people see.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ BASE = "/api/now/table"
 TOO_LARGE = 413
 HALVINGS_MAX = 3  # of a page that is late: then it is asked for as any other read, in case nothing at all is served
 PAGES_MAX = 10_000
+_NULL = b"\\u0000"  # U+0000 as JSON has it: there is no other form
 _NEXT = re.compile(r'<([^<>]*)>\s*;\s*rel="?next"?')
 
 
@@ -222,7 +224,8 @@ def _write_params(fields: Sequence[str]) -> dict[str, str]:
 
 def _page(answer: Answer, limit: int) -> Page:
     try:
-        rows = tuple(Row(cells) for cells in _LIST.decode(answer.body).result)
+        listed = _LIST.decode(answer.body).result
+        rows = tuple(map(Row, map(_seen, listed) if _NULL in answer.body else listed))
     except msgspec.DecodeError as error:
         # An empty string among the rows was seen with cut streams and large limits: fewer rows may help.
         raise Truncated(SYSTEM, cut(error), request_id=answer.request_id) from None
@@ -231,6 +234,15 @@ def _page(answer: Answer, limit: int) -> Page:
     next_link = found.group(1) if found else None
     served_at = http_date(answer.headers.get("Date"))
     return Page(rows, _has_more(rows, limit, link, next_link, total), next_link, served_at, total, limit)
+
+
+def _seen(cells: dict[str, Cell | str | None]) -> dict[str, Cell | str | None]:
+    """The cells of a row, with a sign that is seen where U+0000 stands."""
+
+    def seen(said: str | None) -> str | None:
+        return said.replace("\0", "\ufffd") if said is not None else None
+
+    return {n: Cell(seen(c.value), seen(c.display_value)) if isinstance(c, Cell) else seen(c) for n, c in cells.items()}
 
 
 def total_of(answer: Answer) -> int | None:
@@ -252,6 +264,7 @@ def _has_more(rows: Sequence[Row], limit: int, link: str | None, next_link: str 
 
 def _one(answer: Answer) -> Row:
     try:
-        return Row(_ONE.decode(answer.body).result)
+        found = _ONE.decode(answer.body).result
+        return Row(_seen(found) if _NULL in answer.body else found)
     except msgspec.DecodeError as error:
         raise Malformed(SYSTEM, cut(error), request_id=answer.request_id) from None
