@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 RESERVED = 0.1  # of the budget, for what is not reading tickets
 LOTS = 200  # of a budget, about
 LOT_MAX = 50
+AHEAD_MAX = timedelta(hours=2)  # no two clocks that may write are further apart
 # Operations of the client that read tickets and whoever they mention: they can wait.
 PULLED = frozenset(
     {"tickets", "variables", "multi_rows", "tasks", "approvals", "people", "touched", "changed_tasks", "people_named"}
@@ -48,6 +49,9 @@ def may_use(budget: int, *, can_wait: bool) -> int:
 
 def taken(hour: Hour, budget: int, *, at: datetime, can_wait: bool) -> tuple[Hour, int]:
     """The hour after a lot was taken of it, and how many requests that were: 0 when it is spent."""
-    now = hour if hour.began_at >= hour_of(at).began_at else hour_of(at)  # a clock that was set back opens no new hour
+    ours = hour_of(at)
+    now = hour if hour.began_at >= ours.began_at else ours  # a clock that was set back a little opens no new hour
+    if hour.began_at - ours.began_at > AHEAD_MAX:  # counted by a clock that was wrong: nobody waits until it is right
+        now = Hour(ours.began_at, hour.taken)
     granted = min(lot(budget), may_use(budget, can_wait=can_wait) - now.taken)
     return (Hour(now.began_at, now.taken + granted), granted) if granted > 0 else (now, 0)

@@ -20,9 +20,11 @@ def take(session: Session, instance: str, budget: int, *, at: datetime, can_wait
     """Take a lot of an instance's hour: the hour after that, and how many requests; 0 when it is spent."""
     while True:
         before = swaps.kept(session, instance, FACT)
-        hour, granted = taken(_hour(before) if before else hour_of(at), budget, at=at, can_wait=can_wait)
+        known = _hour(before) if before else hour_of(at)
+        hour, granted = taken(known, budget, at=at, can_wait=can_wait)
         body = json.dumps({"began_at": hour.began_at.isoformat(), "taken": hour.taken}, sort_keys=True)
-        if not granted or swaps.swap(session, instance, FACT, before, body, hour.began_at):
+        is_as_kept = not granted and hour.began_at <= known.began_at and hour == known
+        if is_as_kept or swaps.swap(session, instance, FACT, before, body, hour.began_at):
             return hour, granted
 
 

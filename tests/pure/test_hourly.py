@@ -28,6 +28,13 @@ def test_a_clock_that_is_set_back_opens_no_hour():
     assert taken(Hour(MONDAY, 2000), 2000, at=MONDAY - 2 * HOUR, can_wait=False) == (Hour(MONDAY, 2000), 0)
 
 
+def test_an_hour_that_a_clock_far_ahead_has_spent_is_over_with_ours():
+    next_year = Hour(MONDAY + timedelta(days=365), 2000)
+
+    assert taken(next_year, 2000, at=MONDAY, can_wait=False) == (Hour(MONDAY, 2000), 0)
+    assert taken(Hour(MONDAY, 2000), 2000, at=MONDAY + HOUR, can_wait=False)[1] == 10
+
+
 def test_the_last_tenth_is_for_what_cannot_wait():
     spent = Hour(MONDAY, 1800)
 
