@@ -5,7 +5,8 @@ The keys are a contract (architecture.md section 5): one row per line in scope, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -22,6 +23,26 @@ from reconciler.model import (
     Verdict,
 )
 
+
+def folded(problems: Iterable[str]) -> tuple[str, ...]:
+    """What is wrong, without saying the same of everybody: the first of many sentences that differ in names alone, and
+    how many there are besides. A name is a word with a digit before the first colon."""
+    alike: dict[tuple[str, str], list[str]] = {}
+    for problem in problems:
+        whom, _, what = problem.partition(": ")
+        alike.setdefault((_NAME.sub("", whom), what), []).append(problem)
+    return tuple(sentence for group in alike.values() for sentence in _said_once(group))
+
+
+def _said_once(group: list[str]) -> list[str]:
+    if len(group) <= SAID_EACH:
+        return group
+    whom, _, what = group[0].partition(": ")
+    return [f"{whom} (and {len(group) - 1} more): {what}"]
+
+
+SAID_EACH = 3  # as many are named
+_NAME = re.compile(r"\S*\d\S*")
 # Nothing more is owed to a line in one of these.
 AT_EASE = FINAL | {Phase.GRANTED}
 

@@ -64,7 +64,7 @@ from reconciler.loop.verify import overtaken, verify
 from reconciler.metrics import UNCOUNTED, Meter, counting
 from reconciler.model import AnswerKind, Outcome, Result
 from reconciler.promotion.values import WATCHING, Watching
-from reconciler.report import CycleReport
+from reconciler.report import CycleReport, folded
 from reconciler.seats.book import Book, Books, elsewhere, with_places_of
 from reconciler.seats.queue import steps_aside
 from reconciler.store import journal, outbox
@@ -447,7 +447,7 @@ def _report(
         writes={"graph": sender.sent.graph, "servicenow": sender.sent.servicenow},
         audit_head=head.hash,
         audit_size=head.size,
-        problems=(*told.problems, *_unseen(run, endings), *_defects(endings)),
+        problems=folded((*told.problems, *_unseen(run, endings), *_defects(endings))),
         warnings=tuple(filter(None, (d.guarding.clocks().odd, new_plans.told(gates.gated)))),
     )
 

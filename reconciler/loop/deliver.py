@@ -13,7 +13,7 @@ from datetime import timedelta
 from desired_state.model import LineKey
 from reconciler.answers import REQUEST, Answer
 from reconciler.digest import digest
-from reconciler.errors import Next, RemoteError
+from reconciler.errors import Next, RemoteError, Spent, Throttled
 from reconciler.lifecycle import Phase
 from reconciler.line import Lane, LineState, Trip
 from reconciler.loop.desk import Desk, Told
@@ -111,6 +111,13 @@ def _round(queues: Mapping[str, deque[outbox.Owed]], giver: Giver, desk: Desk, t
                 goes_on = False
                 break
             queues[ticket].clear()
+        except Throttled as error:  # whoever is asked next is told the same, and each try would be announced
+            _count(desk, item.answer.kind, "failed")
+            told.problems.append(f"{ticket} was not answered yet, and nobody after it: {error}")
+            if not isinstance(error, Spent):  # what we did not send ourselves was no try
+                _postpone(desk, item)
+            goes_on = False
+            break
         except RemoteError as error:
             _failed(item, error, desk, told)
             if item.answer.kind is not AnswerKind.EVIDENCE or error.then is not Next.BLOCK:

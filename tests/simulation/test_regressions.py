@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
+from urllib.parse import urlsplit
 
+import httpx
 import pytest
 
 from reconciler.sandbox.faults import FaultRule
 from reconciler.sandbox.stories import contoso
-from reconciler.store import switches
+from reconciler.store import journal, requests, switches
 from tests.simulation.make_day import TENANT, a_day, a_played_day
 from tests.simulation.test_endings import has, log, until
 from tests.simulation.test_hostile import TEXTS, screen, steering, type_everywhere
@@ -135,6 +138,35 @@ def test_throttling_does_not_lose_what_a_ticket_is_owed(tmp_path):
             day.cycle()
             day.wait(5)
         assert len(day.notes("RITM0010001")) == 1
+
+
+def test_an_hour_that_is_spent_between_two_answers_is_said_once_and_nothing_is_announced_for_the_others(tmp_path):
+    config = tmp_path / "config.toml"
+    shipped = (Path(__file__).parents[2] / "config.toml").read_text("utf-8")
+    config.write_text(shipped.replace("requests_per_hour = 0 ", "requests_per_hour = 2000 "), "utf-8")
+    with a_day(tmp_path, config=config) as day:
+        host = urlsplit(day.app.systems.servicenow_base).netloc
+
+        def spend(request: httpx.Request) -> None:
+            if request.method == "PATCH" and b"work_notes" in request.content:
+                day.watch.meddle = lambda _: None
+                with day.app.database.write() as session:
+                    while requests.take(session, host, 2000, at=day.world.clock.now(), can_wait=False)[1]:
+                        pass
+
+        day.watch.meddle = spend
+        report = day.cycle()
+
+        assert report is not None
+        assert sum("requests_per_hour" in p and "answered yet" in p for p in report.problems) == 1
+        with day.app.database.read() as session:
+            words = [row["body"].get("words", "") for row in journal.export(session, TENANT) if row["kind"] == "result"]
+        assert sum("requests_per_hour" in said for said in words) == 1
+        day.wait(61)
+        for _ in range(3):
+            day.cycle()
+            day.wait(5)
+        assert [len(day.notes(n)) for n in ("RITM0010001", "RITM0010011")] == [1, 1]
 
 
 def test_a_ticket_that_is_not_shown_for_a_minute_still_gets_its_task(tmp_path):
