@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from desired_state.model import GivenKind, SkuId, UserId
 from reconciler.lifecycle import Phase
-from reconciler.line import Line, Observed
+from reconciler.line import Line, LineState, Observed, Unread
 from reconciler.model import ObservedGroup, ObservedUser, SubscribedSku
 
 Promise = tuple[UserId, SkuId]
@@ -44,12 +44,21 @@ def count(sku: SubscribedSku, *, use_grace: bool) -> Seats:
 
 def promised(lines: Iterable[Line], observed: Observed) -> frozenset[Promise]:
     """Seats that will be used by what was done already, and that the person's licences do not show yet."""
-    accepted = {
-        (line.state.user, given.sku)
+    sent = [
+        (line.state.user, given)
         for line in lines
-        if line.state is not None and line.state.user is not None and line.state.phase in _UNDER_WAY
+        if line.state is not None and line.state.user is not None and _is_under_way(line.state, observed)
         for given in line.state.given
-        if given.kind is GivenKind.LICENSE and given.sku is not None
+    ]
+    accepted = {(user, g.sku) for user, g in sent if g.kind is GivenKind.LICENSE and g.sku is not None}
+    unseen = {  # put into a group by us, and now nobody can tell whether they are in it
+        (user, grant.sku)
+        for user, g in sent
+        if g.kind is GivenKind.MEMBER and g.group is not None
+        if isinstance(carrier := observed.groups.get(g.group), ObservedGroup)
+        if not isinstance(observed.members.get((carrier.id, user)), bool)
+        for grant in carrier.licenses or ()
+        if not _is_judged(observed, user, grant.sku, carrier.id)
     }
     joined = {
         (user, grant.sku)
@@ -58,7 +67,13 @@ def promised(lines: Iterable[Line], observed: Observed) -> frozenset[Promise]:
         for grant in carrier.licenses or ()
         if not _is_judged(observed, user, grant.sku, group)
     }
-    return frozenset(p for p in accepted | joined if not _holds(observed, *p))
+    return frozenset(p for p in accepted | unseen | joined if not _holds(observed, *p))
+
+
+def _is_under_way(state: LineState, observed: Observed) -> bool:
+    """Whether what was sent may still take effect; also while the line is held because nobody can read the account."""
+    is_unread = state.user is not None and isinstance(observed.users.get(state.user), Unread)
+    return state.phase in _UNDER_WAY or (state.phase is Phase.HELD and is_unread)
 
 
 def _holds(observed: Observed, user: UserId, sku: SkuId) -> bool:

@@ -13,7 +13,7 @@ from desired_state.model import Given, GivenKind, GroupId, LineKey, Says, UserId
 from desired_state.rules import Rules
 from reconciler.causes import Cause
 from reconciler.lifecycle import Phase
-from reconciler.line import Decision, Line, LineState, Observed
+from reconciler.line import Decision, Line, LineState, Observed, Unread
 from reconciler.loop.diff import Windows, diff
 from reconciler.loop.ending import end
 from reconciler.loop.gate import Gates, Policy, gate
@@ -168,6 +168,20 @@ def test_a_member_that_the_group_has_not_worked_out_yet_will_use_a_seat():
 
     assert promised([], waits) == {(ADA, VISIO)}
     assert promised([], failed) == frozenset()
+
+
+@pytest.mark.parametrize("phase", [Phase.VERIFYING, Phase.HELD])
+def test_a_member_whom_nobody_can_read_may_still_use_the_seat_that_the_group_gives(phase):
+    group = ObservedGroup(VISIO_GROUP, "Visio", False, True, False, False, False, False, (Grant(VISIO),), "Queued")
+    base = seen(a_user(), skus=[a_sku(free=1)])
+    hidden = replace(base, groups={VISIO_GROUP: group}, users={**base.users, BOB: Unread("status 503")})
+    sent = a_line("RITM0000001", user=BOB)
+    joined = Given(GivenKind.MEMBER, MONDAY - HOUR, group=VISIO_GROUP)
+    sent = replace(sent, state=a_state(sent.key, phase, user=BOB, given=(joined,), attempts=1))
+
+    assert promised([sent], hidden) == {(BOB, VISIO)}
+    assert promised([sent], replace(hidden, members={(VISIO_GROUP, BOB): False})) == frozenset()
+    assert queued(given_seats([sent, a_line("RITM0000002")], hidden)) == ["RITM0000002"]
 
 
 def test_whoever_was_promised_a_seat_gets_that_one_and_no_second():

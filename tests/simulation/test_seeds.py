@@ -28,6 +28,7 @@ def test_a_customer_is_never_harmed_and_in_the_end_only_peoples_work_is_left(see
         (8538, "a seat was given that a group had promised to somebody with a request for something else"),
         (9034, "a line whose change was stopped with another's waited for it for ever and said nothing of it"),
         (10034, "a country that a killed cycle may never have sent counted as sent and never seen"),
+        (12073, "the seat of somebody whom a group was about to serve and who could not be read was given to others"),
         (11373, "whoever was put back into a group by others while their period ended was taken out again"),
         (11054, "a request that was closed again after its period was over ended the cycle"),
         (10174, "a person was hidden when their ticket was approved, and it was not read again when they were shown"),
