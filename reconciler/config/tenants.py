@@ -158,6 +158,7 @@ class Graph(Section):
     base_url: HttpsUrl | None = None
     authority: HttpsUrl | None = None
     ca_file: File | None = None
+    resource_units: Annotated[int, Field(ge=100, le=8000)] = 3500  # per 10 s, of our application in this directory
 
     @model_validator(mode="after")
     def _has_one_proof(self) -> Graph:

@@ -89,6 +89,7 @@ TABLE: tuple[tuple[tuple[str, ...], Judge], ...] = tuple(
         ("tenant.servicenow.our_groups", listed),
         ("tenant.servicenow.page_size", nothing),
         ("tenant.servicenow.requests_per_hour", nothing),
+        ("tenant.graph.resource_units", nothing),
         # where a secret of the same application or account is kept
         *((f"tenant.servicenow.{key}_file", nothing) for key in ("client_secret", "password", "api_key")),
         *((f"tenant.graph.{key}_file", nothing) for key in ("client_secret", "certificate", "federated_token")),

@@ -58,7 +58,7 @@ from reconciler.wiring.spending import Spending
 from reconciler.wiring.stops import outside_stop
 from reconciler.wiring.systems import Systems
 
-GRAPH_UNITS, GRAPH_WINDOW_S = 3500.0, 10.0  # the smallest tenant's allowance (graph.md section 10)
+GRAPH_WINDOW_S = 10.0  # of resource units (graph.md section 10)
 PATIENCE = Patience()
 UNLIMITED = 1e9  # requests: a system whose allowance nobody states; it may still say that it wants to be left alone
 
@@ -145,7 +145,7 @@ class App:
 
     @cached_property
     def graph(self) -> Graph:
-        budget = self._budget("graph", GRAPH_UNITS, GRAPH_WINDOW_S)
+        budget = self._budget("graph", float(self.tenant.graph.resource_units), GRAPH_WINDOW_S)
         wire = Wire(
             "graph",
             self.systems.graph_http,

@@ -13,6 +13,7 @@ import reconciler.config
 from desired_state.model import Path as By
 from reconciler.config import Settings, load
 from reconciler.errors import UserError
+from reconciler.wiring import open_app
 
 ROOT = Path(__file__).parents[2]
 PACKAGED = Path(reconciler.config.__file__).parent / "default.toml"
@@ -246,3 +247,12 @@ def test_the_shipped_file_is_plain_toml_without_secrets():
 
     assert set(data["tenants"]) == {"contoso"}
     assert "password" not in str(data).lower()
+
+
+@pytest.mark.parametrize(("text", "wait_s"), [("", 6.25), ("[tenants.contoso.graph]\nresource_units = 8000\n", 0.0)])
+def test_reads_of_a_directory_keep_to_its_resource_units(written, tmp_path, text: str, wait_s: float):
+    settings = load(written(SANDBOX + text), {"RECONCILER_STATE_DIR": str(tmp_path / "var")})
+
+    with open_app(settings, "contoso") as app:
+        assert app.graph.wire.budget is not None
+        assert app.graph.wire.budget.take(5687.5) == pytest.approx(wait_s)
