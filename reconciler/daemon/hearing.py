@@ -87,8 +87,8 @@ class Hearing:
         return result is not None and self._moves.add(result.candidates)
 
     def have_read(self, people: frozenset[UserId], at: datetime, *, is_full: bool) -> None:
-        """A cycle has read these people."""
+        """A cycle has read these people, and with `is_full` scanned everybody when it began."""
         try:
-            self._moves.read(people, at, is_full=is_full)
+            self._moves.read(people, at, is_full=is_full and not self.is_lost)
         except StoreUnusable:  # the next cycle says so, and they are told of again
             return

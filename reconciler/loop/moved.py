@@ -66,6 +66,7 @@ class Moves:
     _link: str | None = field(default=None, init=False)
     _of: str = field(default="", init=False)  # the directory that the link is of
     _kept: str | None = field(default=None, init=False)
+    _is_lost: bool = field(default=False, init=False)  # anybody may have moved, and nobody was scanned since
 
     def ask(self, graph: Graph, tenant_id: str) -> bool:
         """Ask who moved, and keep in mind who of them a line is about.
@@ -84,7 +85,7 @@ class Moves:
             return True
         moved = graph.moved_since(self._link)
         if moved is None:
-            self._link = graph.latest_link()
+            self._link, self._is_lost = graph.latest_link(), True
             return False
         self._link = moved.link
         self.add(moved.users)
@@ -100,8 +101,15 @@ class Moves:
         return bool(ours)
 
     def read(self, people: frozenset[UserId], at: datetime, *, is_full: bool) -> None:
-        """A cycle has read these people. The link is kept when that, or a full scan, makes it worth a row."""
+        """A cycle has read these people. The link is kept when that, or a full scan, makes it worth a row.
+
+        `is_full`: everybody was scanned after the link was had. One that took the place of a lost one is not kept
+        before that: a process that dies meanwhile would leave nobody who knows that a scan is owed.
+        """
         self.people -= people
+        self._is_lost = self._is_lost and not is_full
+        if self._is_lost:
+            return
         if self._link is None or self.people or self._link == self._kept or not (people or is_full):
             return
         with self.database.write() as session:

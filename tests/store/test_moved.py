@@ -97,6 +97,25 @@ def test_a_link_that_is_forgotten_is_said_and_replaced(database, t):
     assert followed.people == {ada}
 
 
+def test_a_link_in_the_place_of_a_forgotten_one_is_not_kept_before_everybody_was_scanned(database, t):
+    ada, bob = t.person("ada"), t.person("bob")
+    about(database, ada, bob)
+    graph, first = a_client(t), moves(database)
+    first.ask(graph, TENANT_ID)
+    first.read(frozenset(), MONDAY, is_full=True)
+    t.graph.patch(f"/users/{bob}", json={"usageLocation": "FR"})
+    t.wait(timedelta(days=7) + MINUTE)
+    assert first.ask(graph, TENANT_ID) is False
+    t.graph.patch(f"/users/{ada}", json={"usageLocation": "FR"})
+    first.ask(graph, TENANT_ID)
+    first.read(frozenset({UserId(ada)}), MONDAY, is_full=False)  # a quick cycle; then the process dies
+
+    second = moves(database)
+    assert second.ask(graph, TENANT_ID) is False  # bob is not forgotten: everybody is scanned
+    second.read(frozenset(), MONDAY, is_full=True)
+    assert moves(database).ask(graph, TENANT_ID) is True
+
+
 def test_the_link_of_another_directory_is_not_used(database, t):
     followed, graph = moves(database), a_client(t)
     followed.ask(graph, TENANT_ID)
