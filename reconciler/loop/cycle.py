@@ -55,6 +55,7 @@ from reconciler.loop.permits import permits
 from reconciler.loop.plan import Bounds, plan
 from reconciler.loop.pull import Reader, pull
 from reconciler.loop.record import begin, keep_rules, record
+from reconciler.loop.rereading import Beside, when_asked
 from reconciler.loop.seating import Seating, seat
 from reconciler.loop.send import Guards, Sender, Write
 from reconciler.loop.shadowing import Shadowing, settle, watch
@@ -107,6 +108,7 @@ class Deps:
     pacer: Pacer | None = None
     lookout: Lookout | None = None  # for urgent tickets, while a long plan is carried out
     slice_requests: int = SLICE
+    beside: Beside = when_asked  # how the people of the next slice are read
     meter: Meter = UNCOUNTED
     tracer: Tracer = UNTRACED
     watching: Watching = WATCHING
@@ -194,7 +196,7 @@ def cycle(d: Deps, run: Run) -> CycleReport:
 
 def _overtaking(d: Deps, run: Run, post: Post, seen: Seen, books: Mapping[SkuId, Book]) -> Overtaking | None:
     """What serves urgent tickets between the slices of this cycle's plan; None where none can be urgent."""
-    if d.lookout is None or run.is_dry or run.interrupts is not None:
+    if d.lookout is None or run.is_dry or run.scope.is_named:  # a cycle about some tickets touches no others
         return None
 
     def serve(numbers: frozenset[str], n: int) -> CycleReport:
@@ -298,7 +300,7 @@ def _execute(
     keep_rules(d.database, d.rules, gates, d.clock.now())
     post.begin(gates)
     begin(gates, d.desk, cycle=run.cycle, at=d.clock.now())
-    hands = Hands(d.eyes, sender, d.clock, d.windows, d.plan_names, post, d.slice_requests)
+    hands = Hands(d.eyes, sender, d.clock, d.windows, d.plan_names, post, d.slice_requests, d.beside)
     digest = gates.plan_digest
     return execute(gates.gated, seen.observed, hands, plan_digest=digest, progress=d.progress, between=ahead)
 

@@ -24,10 +24,11 @@ from reconciler.loop.guards import counted, lane_of
 from reconciler.loop.guards.judge import CIRCUIT, KILL
 from reconciler.loop.lasting import lasting
 from reconciler.loop.look import Eyes
+from reconciler.loop.rereading import Beside, when_asked
 from reconciler.loop.send import Sender, Stopped, Told, Write
 from reconciler.model import Action, ActionKind, Grant, ObservedUser, Outcome, Reply, Result
 
-SLICE = 500  # requests that are sent before people are read again: some 25 s of the write quota
+SLICE = 250  # requests; people are read when the slice before theirs begins to leave: no longer ago than 500 requests
 LOCATION_WAITS_S = (1.0, 2.0, 4.0, 8.0, 15.0)  # a replica may lag behind a write by seconds (graph.md section 8)
 
 
@@ -42,6 +43,7 @@ class Hands:
     plan_names: Mapping[PlanId, str]
     post: Post
     slice_requests: int = SLICE
+    beside: Beside = when_asked
 
     @property
     def graph(self) -> Graph:

@@ -9,7 +9,7 @@ all of a person's in one; and joins, twenty a request. A reply is a hint; `verif
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import chain
 
 from desired_state.model import LineKey
@@ -20,8 +20,8 @@ from reconciler.line import Decision, Finding, Gated, Lane, Observed
 from reconciler.loop.diff import diff
 from reconciler.loop.doing import SLICE, Hands, carry_out, do, outcome_of, seen_located, unseen
 from reconciler.loop.guards import lanes_of
-from reconciler.loop.look import look
 from reconciler.loop.readback import Batch, canaries
+from reconciler.loop.rereading import Rereading
 from reconciler.loop.send import Told
 from reconciler.loop.together import Step, action_of, go_together, send_steps, shared_with
 from reconciler.model import Action, ActionKind, Outcome, Result
@@ -57,15 +57,18 @@ def execute(
     run = _Run(hands, plan_digest, progress, batch)
     pieces = slices(cleared, hands.slice_requests)
     interrupted = between if len(pieces) > 1 else None
+    rereading = Rereading(hands.eyes, hands.clock, observed, hands.beside)
     for n, chosen in enumerate(pieces):
         run.interrupt(interrupted, chain.from_iterable(pieces[n:]))
         fresh: dict[LineKey, Finding] = {}
         try:
-            fresh = fresh if run.stop else _fresh(chosen, every, observed, hands)
+            fresh = fresh if run.stop else _fresh(chosen, every, rereading.read(chosen), hands)
         except RemoteError as error:
             if not run.outcomes:
                 raise
             run.stop = str(error)  # what was sent before is still recorded and looked at
+        if n + 1 < len(pieces) and not run.stop:
+            rereading.begin(pieces[n + 1], chosen)
         run.slice(chosen, fresh)
     run.interrupt(interrupted, ())
     batch.end()
@@ -263,16 +266,11 @@ def _is_done(outcomes: tuple[Outcome, ...]) -> bool:
     return bool(outcomes) and all(o.result is Result.APPLIED for o in outcomes)
 
 
-def _fresh(
-    cleared: Sequence[Gated], every: tuple[Gated, ...], observed: Observed, hands: Hands
-) -> dict[LineKey, Finding]:
+def _fresh(cleared: Sequence[Gated], every: tuple[Gated, ...], again: Observed, hands: Hands) -> dict[LineKey, Finding]:
+    """What is found of a slice's lines by the look just before it leaves."""
     lines = [g.proposal.finding.line for g in cleared]
     among = [g.proposal.finding.line for g in every]
-    at = hands.clock.now()
-    again = replace(
-        look(hands.eyes, lines, observed.skus.values(), at=at, groups=observed.groups), audits=observed.audits
-    )
-    found = diff(lines, again, at=at, windows=hands.windows, among=among)
+    found = diff(lines, again, at=hands.clock.now(), windows=hands.windows, among=among)
     hands.post.admit(found)  # by the names that the accounts have now
     return {f.key: f for f in found}
 

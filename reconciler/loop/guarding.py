@@ -92,11 +92,11 @@ class Guarding:
         users = [line.account for line in seen.lines if line.account is not None]
         with self.database.read() as session:
             names = directories.names(session, self.tenant)
-            lately = beside.lately() if beside is not None else self._lately(session, at, names)
+            kept = guards.facts(session, names, (TICKETS, *CIRCUITS.values()))
+            lately = beside.lately() if beside is not None else self._lately(session, at, names, kept)
             let = guards.released(session, self.tenant, at)
-            pulled = _pulled(guards.facts(session, names, (TICKETS,)).get((self.tenant, TICKETS)))
             stops = self.stops(session, at, names)
-        observed = seen.observed
+        observed, pulled = seen.observed, _pulled(kept.get((self.tenant, TICKETS)))
         watch = Watch(
             at,
             self.scope,
@@ -113,9 +113,10 @@ class Guarding:
         )
         return Post(self, watch, cycle, marks=lately.marks, used=dict(watch.used.users))
 
-    def _lately(self, session: Session, at: datetime, names: Sequence[str]) -> Lately:
+    def _lately(
+        self, session: Session, at: datetime, names: Sequence[str], kept: Mapping[tuple[str, str], guards.Fact]
+    ) -> Lately:
         looks = [e for name in names for e in tally.ended_since(session, name, at - self.flip_window)]
-        kept = guards.facts(session, names, tuple(CIRCUITS.values()))
         found = {system: _circuit(kept, system, names, at) for system in CIRCUITS}
         marks = {
             system: [

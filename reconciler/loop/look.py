@@ -51,7 +51,7 @@ def look(
     present = [user for user in wanted if isinstance(read.get(user), ObservedUser)]
     found = eyes.graph.license_details(present) if present else {}
     details = {user: _details(found.get(user)) for user in present}
-    users = {user: _value(read.get(user)) for user in wanted}
+    users = {user: value_of(read.get(user)) for user in wanted}
     is_first = groups is None
     if groups is None:
         named = {name for line in every for name in named_groups(line)}
@@ -113,7 +113,8 @@ def _details(found: tuple[SkuDetail, ...] | RemoteError | None) -> tuple[SkuDeta
             return Unread(str(found))
 
 
-def _value(found: ObservedUser | RemoteError | None) -> ObservedUser | Gone | Unread:
+def value_of(found: ObservedUser | RemoteError | None) -> ObservedUser | Gone | Unread:
+    """What was read of one account, as a value: a failure is an `Unread`, never an absence."""
     match found:
         case ObservedUser():
             return found

@@ -39,6 +39,7 @@ from reconciler.loop.overtaking import Lookout
 from reconciler.loop.pacer import Pacer
 from reconciler.loop.plan import Bounds
 from reconciler.loop.pull import Reader
+from reconciler.loop.rereading import in_a_thread, when_asked
 from reconciler.loop.seating import Seating
 from reconciler.metrics import UNCOUNTED, Meter
 from reconciler.probes import probes
@@ -291,6 +292,7 @@ class App:
             pacer=self.pacer,
             lookout=Lookout(reader) if reader.urgency else None,
             slice_requests=self.slice_requests,
+            beside=when_asked if self.tenant.sandbox else in_a_thread,  # whose clock is turned by what waits
             meter=meter,
             tracer=self.tracer,
             watching=self.tenant.promotion.watching(),

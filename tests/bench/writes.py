@@ -23,7 +23,7 @@ from reconciler.clients.wire import Wire, make_http
 from reconciler.clock import ManualClock
 from reconciler.line import Decision, Gated, Lane, Line, Observed, Weight
 from reconciler.loop.diff import Windows, diff
-from reconciler.loop.execute import Between, Hands, execute
+from reconciler.loop.execute import SLICE, Between, Hands, execute
 from reconciler.loop.guarding import Guarding, Post
 from reconciler.loop.guards.budgets import Limits
 from reconciler.loop.guards.scope import EVERYBODY
@@ -31,11 +31,12 @@ from reconciler.loop.guards.watch import Watch
 from reconciler.loop.look import Eyes, look
 from reconciler.loop.pacer import Pacer
 from reconciler.loop.plan import Bounds, plan
+from reconciler.loop.rereading import Beside, when_asked
 from reconciler.loop.send import Sender
 from reconciler.model import Outcome, Result, SubscribedSku
 from reconciler.store.database import Database
 from tests.bench.measure import cpu_s, machine
-from tests.bench.writes_directory import GROUP, WINDOW_S, WRITES, Directory
+from tests.bench.writes_directory import GROUP, WINDOW_S, WRITES, Directory, TwoLanes
 from tests.make import MONDAY, VISIO, a_line, a_product, a_sku
 from tests.make_database import a_database
 
@@ -67,7 +68,8 @@ class Drain:
     @property
     def bare(self) -> float:
         """The ratio without the reads that happened in between."""
-        return (self.seconds - self.directory.read_s) / self.limit_s
+        waited_s = self.directory.clock.waited_s if isinstance(self.directory.clock, TwoLanes) else 0.0
+        return (self.seconds - self.directory.read_s - waited_s) / self.limit_s
 
 
 def run(scale: float) -> list[str]:
@@ -111,6 +113,8 @@ class Site:
 
     directory: Directory
     database: Database
+    slice_requests: int = SLICE
+    beside: Beside = when_asked  # where the clock has no lane for it
 
     def carry_out(
         self, lines: Sequence[Line], free: int, skus: Sequence[SubscribedSku] = ()
@@ -136,7 +140,8 @@ class Site:
         gated = [Gated(p, Decision.CLEARED, weights=(Weight(gains=1),) * len(p.actions)) for p in proposals]
         post = _post(self.database, clock, eyes.graph)
         sender = Sender(self.database, TENANT, cycle, clock, lambda *_: None, lambda _: "", post, pace=pacer)
-        hands = Hands(eyes, sender, clock, Windows(), {}, post)
+        beside = clock.beside if isinstance(clock, TwoLanes) else self.beside
+        hands = Hands(eyes, sender, clock, Windows(), {}, post, self.slice_requests, beside)
         interrupts = between(observed) if between is not None else None
         done = execute(gated, observed, hands, plan_digest="d", progress=lambda _: None, between=interrupts)
         return gated, done
@@ -150,7 +155,7 @@ def people(count: int) -> list[UserId]:
 def drained(name: str, product: Product, count: int, latency_s: float) -> Drain:
     """Plan and carry out one change for each of so many people."""
     users = people(count)
-    directory = Directory(ManualClock(MONDAY), latency_s, str(VISIO), {user: set() for user in users})
+    directory = Directory(TwoLanes(MONDAY), latency_s, str(VISIO), {user: set() for user in users})
     lines = [a_line(f"RITM{n:07d}", user=user, product=product) for n, user in enumerate(users)]
     before = cpu_s()
     with a_store() as database:

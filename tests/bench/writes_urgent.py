@@ -17,7 +17,6 @@ from math import ceil
 from statistics import median
 
 from desired_state.model import LineKey
-from reconciler.clock import ManualClock
 from reconciler.line import Ending, Gated, Line, Observed
 from reconciler.loop.ending import end
 from reconciler.loop.execute import SLICE
@@ -26,7 +25,7 @@ from reconciler.model import Outcome
 from reconciler.report import CycleReport
 from tests.bench.measure import cpu_s
 from tests.bench.writes import DIRECT, TENANT, Site, a_store, people
-from tests.bench.writes_directory import Directory
+from tests.bench.writes_directory import Directory, TwoLanes
 from tests.make import DAY, MONDAY, VISIO, a_line
 
 BACKLOG, ARRIVALS, LATENCY_S = 10_000, 200, 0.08
@@ -83,7 +82,7 @@ def run(scale: float) -> list[str]:
     """Measure, and say in sentences which figures were missed."""
     backlog, arrivals = max(2 * SLICE, round(BACKLOG * scale)), max(20, round(ARRIVALS * scale))
     users = people(backlog + arrivals)
-    site_of = Directory(ManualClock(MONDAY), LATENCY_S, str(VISIO), {user: set() for user in users})
+    site_of = Directory(TwoLanes(MONDAY), LATENCY_S, str(VISIO), {user: set() for user in users})
     lines = [a_line(f"RITM{n:07d}", user=user, product=DIRECT) for n, user in enumerate(users)]
     chance, urgent = random.Random(9), {line.key.ticket: line for line in lines[backlog:]}
     after_s = {number: chance.uniform(0, backlog * LATENCY_S) for number in urgent}

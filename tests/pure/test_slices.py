@@ -47,4 +47,4 @@ def test_members_of_a_group_share_requests_so_more_of_them_fit():
     direct = slices([a_change(ActionKind.ASSIGN_LICENSE)] * 1200)
     by_group = slices([a_change(ActionKind.ADD_GROUP_MEMBER)] * 1200)
 
-    assert ([len(piece) for piece in direct], len(by_group)) == ([500, 500, 200], 1)
+    assert ([len(piece) for piece in direct], len(by_group)) == ([250, 250, 250, 250, 200], 1)

@@ -6,8 +6,9 @@ import httpx
 import pytest
 
 from reconciler.loop.execute import SLICE as SHIPPED
+from reconciler.loop.observe import Scope
 from reconciler.model import AnswerKind
-from reconciler.once import CycleLost
+from reconciler.once import CycleLost, once
 from reconciler.sandbox.faults import FaultRule
 from reconciler.store import leases, switches
 from tests.bench.writes_urgent import BEFORE
@@ -81,6 +82,14 @@ def test_what_it_was_given_is_looked_at_again_while_the_plan_goes_on(tmp_path):
         assert AnswerKind.CLOSED in report.given[NEW]
 
 
+def test_a_ticket_that_is_urgent_when_the_plan_is_made_goes_first(tmp_path):
+    with a_backlog(tmp_path) as backlog:
+        backlog.becomes_urgent(LATE)
+        backlog.day.cycle()
+
+        assert backlog.given == ["p8", *EVERYBODY[:8]]
+
+
 def test_a_ticket_that_is_not_urgent_waits_for_the_next_cycle(tmp_path):
     with a_backlog(tmp_path) as backlog:
         spare_person(backlog)
@@ -112,6 +121,15 @@ def test_nothing_is_asked_where_nothing_can_be_urgent_or_the_plan_is_short(tmp_p
     with a_backlog(tmp_path / "short", slice_requests=SHIPPED) as backlog:
         backlog.day.cycle()
         assert (backlog.asked, len(backlog.given)) == ([], 9)
+
+
+def test_a_cycle_about_named_tickets_serves_no_others(tmp_path):
+    with a_backlog(tmp_path) as backlog:
+        spare_person(backlog)
+        backlog.at[2] = lambda: backlog.orders(LATE)
+        once(backlog.day.app, Scope(tickets=frozenset(map(ticket, range(8)))))
+
+        assert (backlog.given, backlog.asked) == (EVERYBODY[:8], [])
 
 
 def test_it_is_asked_once_a_slice(tmp_path):
