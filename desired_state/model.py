@@ -83,6 +83,7 @@ class Task:
     assigned_to: str = ""  # sys_id, "" for nobody
     correlation_id: str = ""
     short_description: str = ""
+    mod_count: int | None = field(default=None, compare=False)  # how often it was written to; None: not shown
 
 
 @dataclass(frozen=True, slots=True)

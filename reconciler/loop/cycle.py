@@ -178,7 +178,7 @@ def cycle(d: Deps, run: Run) -> CycleReport:
         conclude(round_, endings, d.clock.now())
     if shadowing is not None:
         shadowing.expect(endings, seen.observed, d.clock.now())
-    endings, told = _record(d, run, sender, post, gates, endings, (before, books), shadowing)
+    endings, told = _record(d, run, at, sender, post, gates, endings, (before, books), shadowing)
     told.problems.extend(round_.problems)
     if run.interrupts is not None:
         run.interrupts.count_in(post)
@@ -370,6 +370,7 @@ def _endings(
 def _record(
     d: Deps,
     run: Run,
+    began_at: datetime,
     sender: Sender,
     post: Post,
     gates: Gates,
@@ -394,7 +395,8 @@ def _record(
     if told.given:
         try:
             numbers = run.scope.tickets if run.interrupts is not None else ()
-            pull(d.reader, cycle=run.cycle, numbers=numbers)  # our own updates are no news later (I6, I10)
+            # Our own updates are no news later (I6, I10).
+            pull(d.reader, cycle=run.cycle, at=began_at, numbers=numbers, ours=told.ours)
         except RemoteError as error:
             told.problems.append(f"the answered tickets could not be read again: {error}")
     return endings, told

@@ -143,6 +143,10 @@ def _round(queues: Mapping[str, deque[outbox.Owed]], giver: Giver, desk: Desk, t
 
 
 def _given(item: outbox.Owed, given: Given, queue: deque[outbox.Owed], desk: Desk, told: Told) -> None:
+    if not given.is_seen and item.answer.kind in NOTES:
+        told.ours.notes[item.answer.ticket] += 1
+    elif not given.is_seen:
+        told.ours.closed.add(item.answer.target)
     for kind in given.kinds:
         told.add(item.answer.ticket, kind)
     kinds = given.kinds or (item.answer.kind,)  # none: it was there already, and its reply was lost

@@ -11,6 +11,7 @@ from reconciler.clients.servicenow import ServiceNow
 from reconciler.clock import Clock
 from reconciler.line import Trip
 from reconciler.loop.guards import Limits
+from reconciler.loop.ours import Ours
 from reconciler.metrics import UNCOUNTED, Meter
 from reconciler.model import AnswerKind
 from reconciler.store.database import Database
@@ -38,6 +39,7 @@ class Told:
     given: dict[str, tuple[AnswerKind, ...]] = field(default_factory=dict)
     trips: tuple[Trip, ...] = ()
     problems: list[str] = field(default_factory=list)
+    ours: Ours = field(default_factory=Ours)
 
     def add(self, ticket: str, kind: AnswerKind) -> None:
         """Count an answer that was given; evidence belongs to the one it goes with, and a kind counts once."""

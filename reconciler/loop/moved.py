@@ -25,7 +25,7 @@ LINK = "users.delta"
 class News:
     """Whether a ticket reads otherwise than its copy, asked with one request as long as nothing was written to any."""
 
-    _quiet: Touched | None = field(default=None, init=False)  # what had been touched when nothing was news
+    _quiet: Touched = field(default=frozenset(), init=False)  # what had been touched when nothing was news
     _is_refused: bool = field(default=False, init=False)
 
     def ask(self, reader: Reader) -> bool:
@@ -35,10 +35,12 @@ class News:
             RemoteError: it could not be asked.
         """
         now = self._touched(reader)
-        if now is not None and now == self._quiet:
+        if now is not None and all(row in self._quiet or _is_ours(row, reader) for row in now):
+            self._quiet = now
             return False
         is_news = has_news(reader)
-        self._quiet = None if is_news else now
+        if not is_news:
+            self._quiet = now or frozenset()
         return is_news
 
     def _touched(self, reader: Reader) -> Touched | None:
@@ -51,6 +53,12 @@ class News:
         except (Rejected, Forbidden):  # an integration user who may not read the parent table; not asked again
             self._is_refused = True
             return None
+
+
+def _is_ours(row: tuple[str, str, str], reader: Reader) -> bool:
+    """Whether a ticket or task was written to as often as when our last answers had been taken in."""
+    record, _, count = row
+    return str(reader.written.get(record)) == count
 
 
 @dataclass

@@ -41,7 +41,7 @@ from reconciler.loop.bind import bind, look_up
 from reconciler.loop.deciding import with_answers
 from reconciler.loop.ending import renewed
 from reconciler.loop.look import Eyes, look
-from reconciler.loop.pull import Reader, pull, remembered
+from reconciler.loop.pull import LOOKED, Reader, pull, remembered
 from reconciler.loop.resting import at_rest, sweep_pays, unless
 from reconciler.loop.shared import handed_on, others_of
 from reconciler.loop.sweep import Desired, SweepResult, sweep, sweep_again
@@ -50,7 +50,6 @@ from reconciler.model import SubscribedSku
 from reconciler.store import approvals, guards, journal, outbox, tickets, watermarks
 from reconciler.store.sold import Sold
 
-LOOKED = "looked"  # the mark up to which every ticket that was taken in has been looked at
 SCANS = "scans"  # the guards' fact: how many users the last one showed
 
 
@@ -96,7 +95,7 @@ def observe(reader: Reader, eyes: Eyes, *, scope: Scope, tenant_id: str, cycle: 
         RemoteError: the tickets, the seats or the sign-in could not be read at all.
     """
     memory = remembered(reader, scope.tickets)
-    count = pull(reader, cycle=cycle, numbers=scope.tickets, memory=memory)
+    count = pull(reader, cycle=cycle, at=at, numbers=scope.tickets, memory=memory)
     standings, states, copies = memory.standings, memory.states, memory.copies
     wanted = {k: s for k, s in standings.items() if s.declaration is not None and s.key.ticket in copies}
     unbound = {
@@ -143,7 +142,7 @@ def observe(reader: Reader, eyes: Eyes, *, scope: Scope, tenant_id: str, cycle: 
 
 
 def mark_looked(reader: Reader, at: datetime) -> None:
-    """Every ticket that was taken in by now has been looked at: called when a cycle about all lines has ended."""
+    """Every ticket that a cycle about all lines took in, which began at `at`, has been looked at: it has ended."""
     with reader.database.write() as session:
         watermarks.save(session, reader.tenant, LOOKED, watermarks.Watermark(at, ""))
 

@@ -6,6 +6,7 @@ Declaring what is known already adds no row. A ticket that we reopened ourselves
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, tzinfo
@@ -20,13 +21,14 @@ from desired_state.model import OUR_MARK, LineKey, Person, Refusal, Request, Say
 from desired_state.proposals import is_number
 from desired_state.says import TicketWords, what_it_says
 from reconciler.causes import Cause
-from reconciler.clients.servicenow import Moved, ServiceNow, Watermark
+from reconciler.clients.servicenow import Moved, ServiceNow, Stamp, Watermark
 from reconciler.clock import Clock
 from reconciler.digest import digest, plain
 from reconciler.lifecycle import FINAL, Phase
 from reconciler.line import LineState
 from reconciler.loop.ending import renewed
 from reconciler.loop.mentions import Mentioned, mentions
+from reconciler.loop.ours import Known, Ours, counts, with_tasks
 from reconciler.loop.whole import MEANING, TASKS, WHOLE, Whole, begun
 from reconciler.model import AnswerKind
 from reconciler.seats.urgency import Urgency
@@ -37,6 +39,7 @@ from reconciler.store.sold import Sold
 KNOWN_MARK = "m365r-op:"  # of what we only told something: it changes nothing about what the ticket asks
 RENEWED = "the ticket changed"
 SOURCE = "servicenow"
+LOOKED = "looked"  # the mark of when the last cycle began that looked at every ticket taken in by then
 _SOUGHT = (Phase.APPROVED, Phase.VERIFYING, Phase.HELD)
 
 
@@ -58,6 +61,9 @@ class Reader:
     urgency: Urgency = field(default_factory=Urgency)  # which tickets are served first, and why
     whole_every: timedelta = timedelta.max  # a row that was hidden while it changed is found this late
     meaning: str = ""  # digest of everything that decides what a ticket means; when it changes, all are read again
+    written: dict[str, int] = field(
+        default_factory=dict
+    )  # changes of tickets and tasks once our last answers were sent
 
 
 @dataclass(slots=True)
@@ -91,51 +97,108 @@ def remembered(reader: Reader, numbers: Collection[str] = ()) -> Memory:
         )
 
 
-def pull(reader: Reader, *, cycle: str, numbers: Collection[str] = (), memory: Memory | None = None) -> int:
+def pull(
+    reader: Reader,
+    *,
+    cycle: str,
+    at: datetime,
+    numbers: Collection[str] = (),
+    memory: Memory | None = None,
+    ours: Ours | None = None,
+) -> int:
     """Read what changed since the watermark, or the named tickets; returns how many tickets were read.
 
-    `memory` is what is remembered of the same tickets; it is kept up to date.
+    `at` is when the cycle began. `memory` is what is remembered of the same tickets; it is kept up to date. `ours` is
+    what the cycle's answers wrote: a ticket to which nobody else wrote is taken in as it was looked at (I6).
     """
     count = 0
     known = memory if memory is not None else remembered(reader, numbers)
     if numbers:
         found = reader.servicenow.tickets_by_number(sorted(n for n in numbers if not is_number(n)))
-        _take_in(reader, found, cycle, known, watermark=None)
+        _take_in(reader, found, cycle, known, watermark=None, read_at=at)
         return len(found)
     marks, unseen = dict(known.marks), _passed(reader, known)
     mark, meant, whole = marks.get(SOURCE), marks.get(MEANING), marks.get(WHOLE)
-    at = reader.clock.now()
+    now, read_at = reader.clock.now(), at if ours is None else None
     is_same = meant is not None and meant.sys_id == reader.meaning
     reading: Whole | None = None
-    if mark is None or whole is None or not is_same or at - whole.at >= reader.whole_every:
+    if mark is None or whole is None or not is_same or now - whole.at >= reader.whole_every:
         with reader.database.read() as session:
-            reading = begun(session, reader.tenant, marks, SOURCE, reader.meaning, at)
+            reading = begun(session, reader.tenant, marks, SOURCE, reader.meaning, now)
     until = marks.get(TASKS, mark if reading is None or reading.since is None else None)
     may_ask = mark is not None and until is not None and (meant is None or is_same)
     moved = _tasks_moved(reader, until) if may_ask and until is not None else Moved(frozenset(), None)
+    if ours is not None:
+        reader.written.clear()  # what was written before has been read since
+    copies = _known(reader, known, unseen, at, ours) if reading is None else None
+    told = _told_by_us(moved, copies) if copies is not None else {}
+    moved = replace(moved, numbers=moved.numbers - told.keys())
+    if copies is not None:
+        copies = replace(copies, copies=ChainMap(told, known.copies))
     passed = {*unseen, *moved.numbers}
     since = reading.since if reading is not None else Watermark(mark.at, mark.sys_id) if mark is not None else None
     pages = reader.servicenow.tickets(
-        items=tuple(sorted(reader.items)), watermark=since, page_size=reader.page_size, numbers=sorted(passed)
+        items=tuple(sorted(reader.items)),
+        watermark=since,
+        page_size=reader.page_size,
+        numbers=sorted(passed),
+        copies=copies,
     )
+    if not passed:
+        _keep_moved(reader, moved, (), marks.get(TASKS))
     for page in pages:
         if passed:
             # The ticket may be as it was, and what it points to readable now: a person, an answer, a task.
-            _take_in(reader, page.named, cycle, known, watermark=None, is_reread=True, people=page.people)
+            named = page.named
+            _take_in(reader, named, cycle, known, watermark=None, is_reread=True, people=page.people, read_at=read_at)
             _keep_moved(reader, moved, page.named, marks.get(TASKS))
             passed = set()  # they came with the first page
         reading = _take_in(
-            reader, page.tickets, cycle, known, watermark=page.watermark, people=page.people, reading=reading
+            reader,
+            page.tickets,
+            cycle,
+            known,
+            watermark=page.watermark,
+            people=page.people,
+            reading=reading,
+            read_at=read_at,
+            kept=page.kept,
         )
+        told = {n: t for n, t in told.items() if n not in {one.number for one in page.tickets}}
         count += len(page.tickets)
+    still = [t for n, t in told.items() if known.copies[n] != t]  # the tasks alone were written to
+    if still:
+        _take_in(reader, still, cycle, known, watermark=None, kept=frozenset(t.sys_id for t in still))
     if reading is not None:  # only now: a crash before this goes on behind the last page
         with reader.database.write() as session:
             reading.end(session, reader.tenant, watermarks.load_all(session, reader.tenant))
     return count
 
 
+def _known(reader: Reader, known: Memory, unseen: Iterable[str], at: datetime, ours: Ours | None) -> Known:
+    """What need not be read whole: an answer's own update after a cycle that read the ticket, or nothing new."""
+    looked = known.marks.get(LOOKED)
+    whole_at = at if ours is not None else looked.at if looked is not None and looked.at <= at else None
+    waiting = {k.ticket for k, s in known.standings.items() if s.request is None or s.request.says is Says.WAITING}
+    return Known(known.copies, whole_at, waiting | {*unseen}, ours or Ours(), reader.written)
+
+
+def _told_by_us(moved: Moved, known: Known) -> dict[str, Ticket]:
+    """Tickets (by number) whose tasks nobody but us has written to since they were copied, with those tasks."""
+    found: dict[str, Ticket] = {}
+    for number, tasks in moved.tasks.items():
+        copy = known.of(number)
+        ticket = with_tasks(copy, tasks, known.ours.closed) if copy is not None else None
+        if ticket is not None:
+            found[number] = ticket
+    return found
+
+
 def has_news(reader: Reader) -> bool:
-    """Whether a ticket reads otherwise than its copy. Writes nothing: a cycle that reads them follows."""
+    """Whether a ticket reads otherwise than its copy. Writes nothing: a cycle that reads them follows.
+
+    Of a ticket itself, when and how often it was written to is compared. What hangs on it is read where a task moved.
+    """
     with reader.database.read() as session:
         marks = watermarks.load_all(session, reader.tenant)
     mark = marks.get(SOURCE)
@@ -143,13 +206,21 @@ def has_news(reader: Reader) -> bool:
         return True
     since = Watermark(mark.at, mark.sys_id)
     items = tuple(sorted(reader.items))
-    page = next(iter(reader.servicenow.tickets(items=items, watermark=since, page_size=reader.page_size)), None)
-    read = list(page.tickets) if page is not None else []
-    moved = _tasks_moved(reader, marks.get(TASKS, mark)).numbers - {t.number for t in read}
-    read += reader.servicenow.tickets_by_number(sorted(moved)) if moved else ()
+    changed = reader.servicenow.stamps(items=items, since=since)
     with reader.database.read() as session:
-        copies = tickets.load(session, reader.tenant, {t.number for t in read})
+        copies = tickets.load(session, reader.tenant, {one.number for one in changed})
+    if any(not _is_at_stamp(copies.get(one.number), one) for one in changed):
+        return True
+    moved = _tasks_moved(reader, marks.get(TASKS, mark))
+    with reader.database.read() as session:
+        copies = tickets.load(session, reader.tenant, moved.numbers)
+    known = {n for n, rows in moved.tasks.items() if n in copies and with_tasks(copies[n], rows, ()) is not None}
+    read = reader.servicenow.tickets_by_number(sorted(moved.numbers - known)) if moved.numbers - known else ()
     return any(copies.get(t.number) != t for t in read if t.item in reader.items)
+
+
+def _is_at_stamp(copy: Ticket | None, one: Stamp) -> bool:
+    return copy is not None and (copy.updated_at, copy.mod_count) == (one.updated_at, one.mod_count)
 
 
 def _tasks_moved(reader: Reader, known: watermarks.Watermark) -> Moved:
@@ -215,11 +286,14 @@ def _take_in(
     is_reread: bool = False,
     people: Mapping[str, Person] | None = None,
     reading: Whole | None = None,
+    read_at: datetime | None = None,
+    kept: Collection[str] = (),
 ) -> Whole | None:
     """Declare the tickets that do not read as they did, or all of them; what is declared so already adds no row.
 
     `people` are those who were read with the tickets, by sys_id; who else is mentioned is asked for. `reading` is the
-    read of all tickets that this is a part of, and is returned as it is afterwards.
+    read of all tickets that this is a part of, and is returned as it is afterwards. `read_at`: when the cycle began
+    that looks at what is read here. What is `kept` (sys_ids) nobody but us has written to since a cycle looked at it.
     """
     found = tuple(found)
     is_reread = is_reread or (reading is not None and reading.is_anew)
@@ -230,6 +304,7 @@ def _take_in(
     if not fresh and (watermark is None or _is_at(known.marks.get(SOURCE), watermark)):
         return replace(reading, count=reading.count + more) if reading is not None else None
     meant = _meant(reader, fresh, copies, known.standings)
+    people = {**(people or {}), **_people(known, (t for t in fresh if t.sys_id in kept))}
     mentioned = mentions(reader.servicenow, fresh, reader.items, read=people, meant=meant)
     at = reader.clock.now()
     renewed: set[str] = set()
@@ -238,7 +313,10 @@ def _take_in(
         for ticket in fresh:
             is_first = ticket.number not in copies
             if copies.get(ticket.number) != ticket:
-                tickets.save(session, reader.tenant, ticket, at)
+                is_kept = ticket.sys_id in kept
+                tickets.save(session, reader.tenant, ticket, None if is_kept else read_at or at)
+                if is_kept:
+                    reader.written.update(counts(ticket))
                 copies[ticket.number] = ticket
             own = states.get(ticket.number, {})
             if _declare(reader, session, ticket, mentioned[ticket.number], own, before, cycle, at, is_first=is_first):
@@ -254,6 +332,17 @@ def _take_in(
     if watermark is not None:
         known.marks[SOURCE] = watermarks.Watermark(watermark.at, watermark.sys_id)
     return reading
+
+
+def _people(known: Memory, kept: Iterable[Ticket]) -> dict[str, Person]:
+    """Those whom tickets mention that were looked at in this cycle, by sys_id."""
+    found: dict[str, Person] = {}
+    numbers = set[str]()
+    for ticket in kept:
+        numbers.add(ticket.number)
+        found |= {p.sys_id: p for p in (ticket.opened_by, ticket.requested_for) if p is not None}
+    requests = (s.request for key, s in known.standings.items() if key.ticket in numbers) if numbers else ()
+    return found | {r.claim.person.sys_id: r.claim.person for r in requests if r is not None and r.claim.person}
 
 
 def _count(found: Sequence[Ticket], reading: Whole | None) -> int:

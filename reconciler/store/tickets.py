@@ -23,14 +23,18 @@ _ENCODE = msgspec.json.Encoder(order="deterministic").encode
 _DECODE = msgspec.json.Decoder(Ticket).decode
 
 
-def save(session: Session, tenant: str, ticket: Ticket, at: datetime) -> bool:
-    """Keep the ticket as it was read at `at`; False, and nothing written, when the copy says the same already."""
+def save(session: Session, tenant: str, ticket: Ticket, at: datetime | None) -> bool:
+    """Keep the ticket as it was read at `at`; False, and nothing written, when the copy says the same already.
+
+    `at` None: there is a copy, and nobody but us has written to the ticket since it was read.
+    """
     body = _ENCODE(ticket).decode()
     key = {"of_tenant": tenant, "of_sys_id": ticket.sys_id}
     known = session.connection().execute(_ONE, key).scalar()
     if known == body:
         return False
-    values = {"number": ticket.number, "mod_count": ticket.mod_count, "body": body, "read_at": at}
+    values: dict[str, object] = {"number": ticket.number, "mod_count": ticket.mod_count, "body": body}
+    values |= {"read_at": at} if at is not None else {}
     if known is None:
         session.connection().execute(_ADD, {"tenant": tenant, "sys_id": ticket.sys_id} | values)
     else:
@@ -39,8 +43,8 @@ def save(session: Session, tenant: str, ticket: Ticket, at: datetime) -> bool:
 
 
 def read_since(session: Session, tenant: str, at: datetime) -> frozenset[str]:
-    """Numbers of the tickets whose copy was made or changed at this instant or later."""
-    query = select(_TABLE.c.number).where(_TABLE.c.tenant == tenant, _TABLE.c.read_at >= at)
+    """Numbers of the tickets whose copy was made or changed after this instant, by others than us."""
+    query = select(_TABLE.c.number).where(_TABLE.c.tenant == tenant, _TABLE.c.read_at > at)
     return frozenset(session.connection().execute(query).scalars())
 
 

@@ -258,6 +258,7 @@ class App:
             urgency=configured.urgency(guards),
             whole_every=self.settings.schedule.full_scan_every,
             meaning=self._meaning,
+            written=self.kept.written,
         )
         policy, names = self.policy(), configured.names(self.catalogue)
         manners, meter = self._manners(our_groups), self.own_meter

@@ -30,11 +30,12 @@ class Fence:
 class Kept:
     """What one cycle leaves to the next: tokens that are good for a while, and which system wants to be left alone.
 
-    `sizes` are how many rows ServiceNow serves at once. `observed` is what the last scan of all users showed: a hint,
-    which a fresh process does without.
+    `sizes` are how many rows ServiceNow serves at once, `written` how our last answers left tickets. `observed` is what
+    the last scan of all users showed: a hint. A fresh process does without any of them.
     """
 
     tokens: dict[str, Any] = field(default_factory=dict)
     budgets: dict[str, Budget] = field(default_factory=dict)
     sizes: Sizes = field(default_factory=Sizes)
+    written: dict[str, int] = field(default_factory=dict)
     observed: Rolling = field(default_factory=lambda: Rolling(Memory()))

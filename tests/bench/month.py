@@ -14,7 +14,7 @@ import re
 import tempfile
 from collections import Counter
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ import httpx
 from reconciler.clients.wire import make_http
 from reconciler.config import load
 from reconciler.daemon import Service
+from reconciler.loop.guards.canary import Canary
 from reconciler.loop.sweep import Desired, sweep_again
 from reconciler.loop.waking import MANY
 from reconciler.sandbox import hosts
@@ -44,7 +45,7 @@ TENANT = "contoso"
 RATIO_MAX = 1.02
 LOOKS = 6  # of the service at its timetable, an hour
 LATENCY = timedelta(milliseconds=100)
-PAGE, BATCH, FILTER = 999, 20, 15
+PAGE, BATCH, FILTER, LISTED = 999, 20, 15, 200
 LOOSE = {
     "grants_per_cycle": 20_000,
     "grants_per_day": 200_000,
@@ -248,18 +249,51 @@ def _judged(script: Script, counted: Counted) -> list[str]:
     missed = []
     polls = counted.requests["servicenow GET /api/now/table/task"]
     print(f"{polls} polls")
+    safe = _safe(script)
     for system, (requests, units, writes) in _oracle(script, polls).items():
         sent, spent = counted.of(system)
         wrote = sum(n for name, n in counted.writes.items() if name.startswith(system))
         print(f"{system}: {sent} requests, {spent} units, {wrote} writes; the oracle {requests}, {units}, {writes}")
-        for what, found, least in (("requests", sent, requests), ("resource units", spent, units)):
-            if least and found > RATIO_MAX * least:
+        more = safe[system]
+        for what, found, least, safely in (
+            ("requests", sent, requests, requests + more[0]),
+            ("resource units", spent, units, units + more[1]),
+        ):
+            if not least:
+                continue
+            print(f"  {what}: {found / least:.3f} of the oracle's, {found / safely:.3f} of {safely:,} with our rules")
+            if found > RATIO_MAX * least:
                 missed.append(
-                    f"figure 4 {what} of {system} are {found / least:.2f} times the oracle's, not {RATIO_MAX}"
+                    f"figure 4 {what} of {system} are {found / least:.2f} times the oracle's, not {RATIO_MAX}; of one "
+                    f"that keeps to our rules about looking, {found / safely:.3f} times"
                 )
         if wrote != writes:
             missed.append(f"figure 4 writes of {system} are {wrote}, the oracle's are {writes}")
     return missed
+
+
+def _safe(script: Script) -> dict[str, tuple[int, int]]:
+    """Requests and units more of an oracle that obeys the rules which it has no need of.
+
+    Account and plans are read again just before a write, each group of canaries is looked at before the next one
+    leaves. A cycle asks for the ids of its items and groups, and what seats there are and who is an administrator
+    before it judges by them, whatever comes of it. Tasks are looked at before they are closed; notes and closed tasks
+    afterwards.
+    """
+    graph = units = servicenow = 0
+    for count in script.orders.values():
+        graph += 2 * -(-count // BATCH)
+        units += 2 * count
+        canary, left = Canary(count), count
+        while left:
+            group = min(canary.size, left)
+            graph += -(-group // BATCH)
+            units += group
+            canary, left = replace(canary, open=group).looked(), left - group
+        servicenow += 3 * -(-count // LISTED)
+    cycles = len(script.orders.keys() | script.moves.keys()) + 1
+    idle = cycles - len(script.orders)
+    return {"graph": (graph + 3 * idle, units + 7 * idle), "servicenow": (servicenow + 2 * cycles, 0)}
 
 
 def _oracle(script: Script, polls: int) -> dict[str, tuple[int, int, int]]:

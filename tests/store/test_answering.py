@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -11,9 +12,13 @@ from pathlib import Path
 import httpx
 import pytest
 
+from desired_state import ledger
+from reconciler.loop.moved import News
+from reconciler.loop.observe import Pace, Scope
 from reconciler.model import AnswerKind
+from reconciler.once import once
 from reconciler.sandbox.faults import FaultRule
-from reconciler.store import journal, outbox
+from reconciler.store import journal, outbox, tickets
 from tests.simulation.make_day import TENANT, Day
 from tests.simulation.make_pilot import a_pilot, ticket
 
@@ -108,3 +113,68 @@ def test_what_was_accepted_and_is_not_there_is_said_and_done_once_it_could_show_
 
         assert all(closed(day))
         assert {len(day.notes(ticket(n))) for n in range(PEOPLE)} == {1}
+
+
+def reads(day: Day) -> list[str]:
+    """What is read of ServiceNow and of people's accounts from now on."""
+    asked: list[str] = []
+
+    def meddle(request: httpx.Request) -> None:
+        path = _RECORD.sub("ID", request.url.path)
+        if request.method == "GET" and "/table/" in path:
+            asked.append(path.rpartition("/")[2])
+        elif path.endswith("$batch"):
+            asked.extend("account" for one in json.loads(request.content)["requests"] if "/users/" in one["url"])
+
+    day.watch.meddle = meddle
+    return asked
+
+
+def test_our_own_answers_are_no_news_and_nobody_is_looked_at_for_them(tmp_path):
+    with a_pilot(tmp_path, "enforce", "full", people=PEOPLE) as day:
+        day.cycle()
+        news, reader = News(), day.app.deps().reader
+        day.wait(30)
+        asked = reads(day)
+
+        assert not news.ask(reader)
+        assert not {"sc_item_option_mtom", "sysapproval_approver", "sys_user"} & set(asked)
+        asked.clear()
+        assert not news.ask(reader)
+        assert asked == ["task"]
+        asked.clear()
+        once(day.app, Scope(pace=Pace.QUICK))
+        assert not {"sc_item_option_mtom", "sysapproval_approver", "account"} & set(asked)
+
+
+@pytest.mark.parametrize("when", ["GET sys_journal_field", "PATCH sc_task"])
+def test_what_somebody_else_does_to_a_ticket_while_it_is_answered_is_seen(tmp_path, when):
+    method, table = when.split()
+    with a_pilot(tmp_path, "enforce", "full", people=PEOPLE) as day:
+        number = ticket(2)
+
+        def cancel() -> None:
+            record = day.ticket(number)["sys_id"]
+            day.world.instance.change("sc_req_item", record, by="tom.weber", state="4", active="false")
+
+        day.watch.meddle = before(method, table, cancel)
+        day.cycle()
+        day.wait(6)
+        day.cycle()
+
+        with day.app.database.read() as session:
+            copies = tickets.load(session, TENANT)
+            said = {k.ticket: s.request.says for k, s in ledger.standings(session, TENANT).items() if s.request}
+        assert {n for n, copy in copies.items() if copy.state == "4"} == {number}
+        assert said[number] is not said[ticket(1)]
+
+
+def test_a_colleague_who_takes_up_a_closed_task_again_is_news(tmp_path):
+    with a_pilot(tmp_path, "enforce", "full", people=PEOPLE) as day:
+        day.cycle()
+        news, reader = News(), day.app.deps().reader
+        assert not news.ask(reader)
+        day.wait(1)
+        take(day, 5)
+
+        assert news.ask(reader)

@@ -6,7 +6,7 @@ from reconciler.clients.servicenow.client import ServiceNow
 from reconciler.clients.servicenow.dialect import SERVICENOW_DIALECT, SYSTEM, ServiceNowDialect
 from reconciler.clients.servicenow.keys import Watermark
 from reconciler.clients.servicenow.probes import Probe
-from reconciler.clients.servicenow.reading import Moved, TicketPage
+from reconciler.clients.servicenow.reading import Moved, Stamp, TicketPage
 from reconciler.clients.servicenow.records import TicketFields
 from reconciler.clients.servicenow.sizes import LARGEST, Sizes
 from reconciler.clients.servicenow.urgent import Sign
@@ -27,6 +27,7 @@ __all__ = [
     "ServiceNowDialect",
     "Sign",
     "Sizes",
+    "Stamp",
     "StandsIn",
     "TicketFields",
     "TicketPage",

@@ -16,7 +16,7 @@ from reconciler.clients.servicenow.answers import ItemState
 from reconciler.clients.servicenow.approving import Asked, Change, Impersonation, StandsIn
 from reconciler.clients.servicenow.keys import Watermark
 from reconciler.clients.servicenow.probes import Probe
-from reconciler.clients.servicenow.reading import Moved, TicketPage
+from reconciler.clients.servicenow.reading import Copies, Moved, Stamp, TicketPage
 from reconciler.clients.servicenow.records import ITEM_TABLE, REQUEST_TABLE, TASK_FIELDS, TASK_TABLE, TicketFields
 from reconciler.clients.servicenow.sizes import Sizes
 from reconciler.clients.servicenow.tables import Tables
@@ -46,11 +46,13 @@ class ServiceNow:
         watermark: Watermark | None = None,
         page_size: int = 200,
         numbers: Collection[str] = (),
+        copies: Copies | None = None,
     ) -> Iterator[TicketPage]:
         """Tickets of the catalogue items (sys_ids) that changed since the watermark, oldest change first, hydrated.
 
         Starts 120 s before the watermark, so some come again: upsert by sys_id and mod_count. Keep a page's watermark
-        only once its tickets are stored. The tickets of `numbers`, whatever their item, come with the first page.
+        only once its tickets are stored. The tickets of `numbers`, whatever their item, come with the first page. What
+        hangs on a ticket whose copy holds is not read again.
         """
         if not items:
             return iter(())
@@ -62,7 +64,12 @@ class ServiceNow:
             watermark=watermark,
             page_size=page_size,
             numbers=numbers,
+            copies=copies,
         )
+
+    def stamps(self, *, items: Collection[str], since: Watermark) -> tuple[Stamp, ...]:
+        """Which tickets changed since a mark, 120 s before it included, without what hangs on them."""
+        return reading.stamps(self._tables, items=items, since=since) if items else ()
 
     def tickets_with_changed_tasks(self, *, items: Collection[str], since: Watermark) -> Moved:
         """Which tickets have a task that changed since a mark; see `reading.with_changed_tasks`."""

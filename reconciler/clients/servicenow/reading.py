@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Protocol
 
-from desired_state.model import Person, Ticket
+from desired_state.model import Person, Task, Ticket
 from reconciler.clients.servicenow import records
 from reconciler.clients.servicenow.bulk import CannotWalk, in_bulk
 from reconciler.clients.servicenow.dialect import SYSTEM
@@ -32,13 +33,25 @@ PAGES_MAX = 10_000
 class TicketPage:
     """Tickets in the order they changed, the watermark to keep once they are stored, and everybody they mention.
 
-    `named` are the tickets that were asked for by number, on the first page only; `people` are theirs too.
+    `named` are the tickets that were asked for by number, on the first page only; `people` are theirs too. Of `kept`
+    tickets (sys_ids) the row alone was read.
     """
 
     tickets: tuple[Ticket, ...]
     watermark: Watermark | None
     people: Mapping[str, Person] = field(default_factory=dict)
     named: tuple[Ticket, ...] = ()
+    kept: frozenset[str] = frozenset()
+
+
+class Copies(Protocol):
+    """What is known of tickets, so that what hangs on them need not be read again."""
+
+    def of(self, number: str) -> Ticket | None:
+        """The copy of a ticket."""
+
+    def holds(self, copy: Ticket, now: Ticket) -> bool:
+        """Whether `now`, the copy with what the ticket's own row says now, is all that reading it would show."""
 
 
 def changed(
@@ -50,10 +63,12 @@ def changed(
     watermark: Watermark | None,
     page_size: int,
     numbers: Collection[str] = (),
+    copies: Copies | None = None,
 ) -> Iterator[TicketPage]:
     """Pages of tickets of the catalogue items (sys_ids), oldest change first; at least one page, perhaps empty.
 
     Tickets of these `numbers` come with the first page, and what hangs on them is read together with what hangs on it.
+    What hangs on a ticket whose copy holds is not read.
 
     Raises:
         Malformed: the server ignored a part of the query, or the order.
@@ -64,24 +79,26 @@ def changed(
     since = None if watermark is None else watermark.at - OVERLAP
     key: Watermark | None = None
     began_at: datetime | None = None
-    kept = watermark
+    mark = watermark
     named, walks = _numbered(tables, numbers), True
     for _ in range(PAGES_MAX):
         page = _page(tables, f"{base}{_after(key, since)}", page_size)
         served_at = page.served_at or clock.now()
         began_at = began_at or served_at
         until = _settled(served_at)
-        if walks and _is_many(page, tables.sizes.few) and records.updated(page.rows[0]) <= until:
+        kept = _known(page.rows, copies)
+        is_news = not kept or len(page.rows) - len(kept) > tables.sizes.few
+        if walks and is_news and _is_many(page, tables.sizes.few) and records.updated(page.rows[0]) <= until:
             if named:
                 read, known = hydrate(tables, named, fields)
-                yield TicketPage((), kept, known, _by_number(read))
+                yield TicketPage((), mark, known, _by_number(read))
                 named = []
             try:
                 for rows, ready in in_bulk(tables, Span(tuple(sorted(wanted)), key, since, until), page_size):
                     tickets, known = hydrate(tables, rows, fields, ready)
                     key = Watermark(records.updated(rows[-1]), rows[-1].need("sys_id")) if rows else key
-                    kept = _advanced(kept, key, served_at)
-                    yield TicketPage(tickets, kept, known)
+                    mark = _advanced(mark, key, served_at)
+                    yield TicketPage(tickets, mark, known)
             except CannotWalk:
                 walks = False  # page by page with lists of ids from here on
                 continue
@@ -93,11 +110,13 @@ def changed(
             if row.need("cat_item") not in wanted or (since and here.at < since) or (key and here <= key):
                 raise Malformed(SYSTEM, "a ticket that was not asked for: a part of the query or its order is ignored")
             key = here
-        kept = _advanced(kept, key, served_at)
-        read, known = hydrate(tables, _once([*named, *page.rows]), fields)
-        by_id = {ticket.sys_id: ticket for ticket in read}
+        mark = _advanced(mark, key, served_at)
+        fresh = [row for row in page.rows if row.need("sys_id") not in kept]
+        read, known = hydrate(tables, _once([*named, *fresh]), fields)
+        by_id = kept | {ticket.sys_id: ticket for ticket in read}
         found = tuple(by_id[row.need("sys_id")] for row in page.rows)
-        yield TicketPage(found, kept, known, _by_number(by_id[row.need("sys_id")] for row in named))
+        same = frozenset(kept.keys() - {ticket.sys_id for ticket in read})
+        yield TicketPage(found, mark, known, _by_number(by_id[row.need("sys_id")] for row in named), same)
         named = []
         # What changed after we began belongs to the next run; otherwise a busy table would never let us end.
         if not page.has_more or not page.rows or (key and key.at > began_at):
@@ -105,12 +124,56 @@ def changed(
     raise Malformed(SYSTEM, "the list of tickets does not end")
 
 
+def _known(rows: Iterable[Row], copies: Copies | None) -> dict[str, Ticket]:
+    """The tickets of which nothing else has to be read, by sys_id."""
+    if copies is None:
+        return {}
+    found: dict[str, Ticket] = {}
+    for row in rows:
+        copy = copies.of(row.text("number") or "")
+        if copy is not None and copy.sys_id == row.need("sys_id"):
+            now = records.again(row, copy)
+            if copies.holds(copy, now):
+                found[copy.sys_id] = now
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """When a ticket was last written to, and how often."""
+
+    number: str
+    updated_at: datetime
+    mod_count: int
+
+
+def stamps(tables: Tables, *, items: Collection[str], since: Watermark) -> tuple[Stamp, ...]:
+    """The tickets of the catalogue items that changed since a mark, a little earlier ones included.
+
+    Raises:
+        Malformed: the server ignored a part of the query.
+    """
+    from_at, wanted = since.at - OVERLAP, frozenset(sys_id(item) for item in items)
+    rows = tables.rows(
+        ITEM_TABLE,
+        f"{among('cat_item', sorted(wanted))}^sys_updated_on>={instant(from_at)}",
+        ("number", "cat_item", "sys_updated_on", "sys_mod_count"),
+        operation="tickets",
+        fits=lambda row: row.text("cat_item") in wanted and records.updated(row) >= from_at,
+    )
+    return tuple(Stamp(r.need("number"), records.updated(r), int(r.text("sys_mod_count") or "-1")) for r in rows)
+
+
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """Numbers of tickets with a task that changed, and up to when the tasks are known now; None: read them again."""
+    """Numbers of tickets with a task that changed, and up to when the tasks are known now; None: read them again.
+
+    `tasks` are those that changed, by the number of their ticket.
+    """
 
     numbers: frozenset[str]
     until: Watermark | None
+    tasks: Mapping[str, tuple[Task, ...]] = field(default_factory=dict)
 
 
 def with_changed_tasks(tables: Tables, clock: Clock, *, items: Collection[str], since: Watermark) -> Moved:
@@ -127,17 +190,21 @@ def with_changed_tasks(tables: Tables, clock: Clock, *, items: Collection[str], 
         tables.rows(
             TASK_TABLE,
             f"{among('request_item.cat_item', sorted(sys_id(i) for i in items))}^sys_updated_on>={instant(from_at)}",
-            ("request_item.number", "sys_updated_on"),
+            ("request_item.number", "sys_updated_on", *records.TASK_FIELDS),
             operation="changed_tasks",
             fits=lambda row: records.updated(row) >= from_at,
             counted=counts.append,
         )
     )
-    numbers = frozenset(number for row in rows if (number := row.text("request_item.number")))
+    tasks: dict[str, tuple[Task, ...]] = {}
+    for row in rows:
+        if number := row.text("request_item.number"):
+            tasks[number] = (*tasks.get(number, ()), records.task(row))
+    numbers = frozenset(tasks)
     if not rows or len(rows) < max(counts, default=0):  # some are not shown: nothing says that they were read
         return Moved(numbers, None)
     latest = max(Watermark(records.updated(row), row.need("sys_id")) for row in rows)
-    return Moved(numbers, _advanced(since, latest, clock.now()))
+    return Moved(numbers, _advanced(since, latest, clock.now()), tasks)
 
 
 def by_number(tables: Tables, fields: TicketFields, numbers: Collection[str]) -> tuple[Ticket, ...]:

@@ -6,7 +6,7 @@ A field that was not shown becomes None where the value has room for it. Source 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 
@@ -29,7 +29,7 @@ TICKET_FIELDS = (
 )
 TASK_FIELDS = (
     *("number", "state", "active", "request_item", "assignment_group", "assigned_to"),
-    *("correlation_id", "short_description", "sys_created_on"),
+    *("correlation_id", "short_description", "sys_created_on", "sys_mod_count"),
 )
 APPROVAL_FIELDS = ("state", "approver", "sysapproval", "document_id", "sys_created_on", "sys_updated_on")
 VARIABLE_FIELDS = ["request_item", "sc_item_option.value", *(f"{OPTION}.{f}" for f in ("name", "type", "reference"))]
@@ -90,6 +90,7 @@ def task(row: Row) -> Task:
         assigned_to=row.text("assigned_to") or "",
         correlation_id=row.text("correlation_id") or "",
         short_description=row.text("short_description") or "",
+        mod_count=_count(row.text("sys_mod_count")),
     )
 
 
@@ -219,6 +220,14 @@ def ticket(
     )
 
 
+def again(row: Row, copy: Ticket) -> Ticket:
+    """A ticket by its copy, with what its own row says now: what hangs on it is as copied. Raises Malformed."""
+    people = {p.sys_id: p for p in (copy.opened_by, copy.requested_for) if p is not None}
+    read = Variables(copy.variables)
+    now = ticket(row, people=people, read=read, rows=copy.rows, approvals=copy.approvals, tasks=copy.tasks)
+    return replace(now, closed_by=copy.closed_by) if now.closed_at == copy.closed_at else now
+
+
 def updated(row: Row) -> datetime:
     """sys_updated_on, which orders everything. Raises Malformed."""
     row.need("sys_updated_on")
@@ -228,4 +237,8 @@ def updated(row: Row) -> datetime:
 
 
 def _whole(text: str | None) -> int:
-    return int(text) if text and text.isdigit() else 0
+    return _count(text) or 0
+
+
+def _count(text: str | None) -> int | None:
+    return int(text) if text and text.isdigit() else None
