@@ -132,6 +132,16 @@ class SignInFailed(RemoteError):
         self.why, self.hint = why, hint
 
 
+class Withheld(RemoteError):
+    """A write was to be sent again, and may not leave any more. Nothing was done: it was refused for that moment."""
+
+    then = Next.STOP
+
+    def __init__(self, system: str, why: str) -> None:
+        super().__init__(f"it was not sent to {system} again: {why}", system=system)
+        self.why = why
+
+
 class Malformed(RemoteError):
     """A reply that breaks the contract. It is an error, never 'zero rows'."""
 

@@ -57,7 +57,7 @@ from reconciler.loop.pull import Reader, pull
 from reconciler.loop.record import begin, keep_rules, record
 from reconciler.loop.rereading import Beside, when_asked
 from reconciler.loop.seating import Seating, seat
-from reconciler.loop.send import Guards, Sender, Write
+from reconciler.loop.send import Again, Guards, Sender, Write
 from reconciler.loop.shadowing import Shadowing, settle, watch
 from reconciler.loop.stops import tell_clock, tell_outside
 from reconciler.loop.subject import Naming
@@ -106,6 +106,7 @@ class Deps:
     asking: Asking
     notary: Notary | None = None
     pacer: Pacer | None = None
+    fence: Again | None = None
     lookout: Lookout | None = None  # for urgent tickets, while a long plan is carried out
     slice_requests: int = SLICE
     beside: Beside = when_asked  # how the people of the next slice are read
@@ -287,6 +288,7 @@ def choke_point(d: Deps, run: Run, post: Guards, gates: Gates) -> Sender:
         post,
         notary=d.notary,
         pace=d.pacer,
+        again=d.fence,
         meter=d.meter,
         tracer=d.tracer,
     )

@@ -11,6 +11,7 @@ transaction, each by an intent of its own; so are their results.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Protocol
@@ -20,7 +21,7 @@ from sqlmodel import Session
 from desired_state.model import LineKey
 from reconciler.clients.graph.refusals import RefusalReason, read_refusal
 from reconciler.clock import Clock
-from reconciler.errors import Forbidden, OutcomeUnknown, Rejected, RemoteError, SignInFailed, Unavailable
+from reconciler.errors import Forbidden, OutcomeUnknown, Rejected, RemoteError, SignInFailed, Unavailable, Withheld
 from reconciler.line import Lane, Trip
 from reconciler.logs import about, logger
 from reconciler.metrics import UNCOUNTED, Meter
@@ -96,6 +97,13 @@ class Witness(Protocol):
     def witness(self, *writes: Write) -> str: ...
 
 
+class Again(Protocol):
+    """Where clients ask before they send a write a second time."""
+
+    def asking(self, why_not: Callable[[], str]) -> AbstractContextManager[None]:
+        """Have them ask this for a block: why it may not leave, "" when it may."""
+
+
 Told = Reply | RemoteError | Stopped  # what came of one of several writes
 
 
@@ -125,6 +133,7 @@ class Sender:
     sent: Sent = field(default_factory=Sent)
     notary: Witness | None = None
     pace: Pace | None = None
+    again: Again | None = None
     meter: Meter = UNCOUNTED
     tracer: Tracer = UNTRACED
     _over: Exception | None = field(default=None, init=False)  # what ends the cycle, once results are kept
@@ -175,10 +184,7 @@ class Sender:
             for write in leaving:
                 self.guards.sent(write)
                 self._went(write)
-            try:
-                came = call(leaving)
-            except RemoteError as error:
-                came = tuple(error for _ in leaving)
+            came = self._called(leaving, call)
             told |= dict(zip(intents, came, strict=True))
             self._results({n: (writes[n], seq, told[n]) for n, seq in intents.items()})
             for n in intents:
@@ -222,6 +228,21 @@ class Sender:
                 return {}
             self.clock.sleep(wait_s)  # nothing is announced yet: a clock may end the cycle here
         return {}
+
+    def _called(self, leaving: Sequence[Write], call: Callable[[Sequence[Write]], Sequence[Told]]) -> Sequence[Told]:
+        """What came of each. While it goes on, clients ask before they send again what was refused for a moment."""
+        stopped: list[Stopped] = []
+
+        def why_not() -> str:
+            stopped.extend(why for why in self.ask_again(leaving) if why is not None)
+            return str(stopped[0]) if stopped else ""
+
+        with self.again.asking(why_not) if self.again is not None else nullcontext():
+            try:
+                came = call(leaving)
+            except RemoteError as error:
+                came = tuple(error for _ in leaving)
+        return [stopped[0] if isinstance(one, Withheld) and stopped else one for one in came]
 
     def ask_again(self, writes: Sequence[Write]) -> tuple[Stopped | None, ...]:
         """Why announced writes may not leave once more, apart from what they left with; None for one that may.

@@ -161,6 +161,7 @@ class App:
             patience=self.patience,
             counts=self.counts["graph"],
             before_write=self.fence,
+            why_not_again=self.fence.why_not_again,
             heard=self.pacer.heard,
         )
         return Graph(wire, self.clock)
@@ -191,6 +192,7 @@ class App:
             patience=self.patience,
             counts=self.counts["servicenow"],
             before_write=self.fence,
+            why_not_again=self.fence.why_not_again,
             spend=spending.wait_s if spending is not None else None,
         )
         self.kept.sizes.largest = max(LARGEST, self.tenant.servicenow.page_size)
@@ -291,6 +293,7 @@ class App:
             guarding=self.guarding(),
             notary=self.notary,
             pacer=self.pacer,
+            fence=self.fence,
             lookout=Lookout(reader) if reader.urgency else None,
             slice_requests=self.slice_requests,
             beside=when_asked if self.tenant.sandbox else in_a_thread,  # whose clock is turned by what waits

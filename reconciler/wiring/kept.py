@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,12 +19,29 @@ def nothing() -> None:
 
 @dataclass
 class Fence:
-    """Asked before each attempt to send a write; raises to stop it. Set while a cycle holds its tenant."""
+    """Asked before each attempt to send a write; raises to stop it. Set while a cycle holds its tenant.
+
+    Before each attempt of a write but the first it is asked why not, by what `asking` was given.
+    """
 
     check: Callable[[], None] = nothing
+    _again: Callable[[], str] | None = field(default=None, init=False)
 
     def __call__(self) -> None:
         self.check()
+
+    def why_not_again(self) -> str:
+        """Why the write that is being sent may not leave a second time, "" when it may."""
+        return self._again() if self._again is not None else ""
+
+    @contextmanager
+    def asking(self, why_not: Callable[[], str]) -> Iterator[None]:
+        """Ask this for a block in which a write is sent."""
+        before, self._again = self._again, why_not
+        try:
+            yield
+        finally:
+            self._again = before
 
 
 @dataclass

@@ -169,6 +169,26 @@ def test_an_hour_that_is_spent_between_two_answers_is_said_once_and_nothing_is_a
         assert [len(day.notes(n)) for n in ("RITM0010001", "RITM0010011")] == [1, 1]
 
 
+def test_a_kill_switch_that_is_thrown_while_a_refused_write_is_waited_with_keeps_it_from_leaving(tmp_path):
+    with a_day(tmp_path) as day:
+        sent: list[str] = []
+
+        def throw(request: httpx.Request) -> None:
+            if request.url.path.endswith("/assignLicense"):
+                sent.append(request.url.path)
+                with day.app.database.write() as session:
+                    switches.throw(session, TENANT, reason="strange", by="ada", at=day.world.clock.now())
+
+        day.world.faults.add(FaultRule("throttled", route="POST /users", times=1))
+        day.watch.meddle = throw
+        day.cycle()
+
+        assert len(sent) == 1
+        with day.app.database.read() as session:
+            told = [row["body"]["result"] for row in journal.export(session, TENANT) if row["kind"] == "result"]
+        assert told[-1] == "stopped"
+
+
 def test_a_ticket_that_is_not_shown_for_a_minute_still_gets_its_task(tmp_path):
     from reconciler.sandbox import hosts
 

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from reconciler.errors import OutcomeUnknown
+from reconciler.errors import OutcomeUnknown, Withheld
 from reconciler.loop.guards.watch import Watch
 from reconciler.loop.send import Stopped, Told, Write
 from reconciler.model import Reply
 from reconciler.store import journal, switches
+from reconciler.wiring.kept import Fence
 from tests.make import MONDAY
 from tests.make_store import TENANT
 from tests.store.test_guarding import Point, a_write, everything
@@ -161,6 +162,26 @@ def test_what_may_not_leave_a_second_time_is_told_for_each_and_the_others_go_on(
 
     assert kinds(told) == [Reply, Stopped, Reply]
     assert [result for kind, _, result in log(database) if kind == "result"] == ["accepted", "stopped", "accepted"]
+
+
+def test_the_kill_switch_is_asked_before_a_write_is_sent_again(database):
+    point = Point(database, users=2)
+    gate = Fence()
+    point.sender.again = gate
+
+    def call(leaving: Sequence[Write]) -> Sequence[Told]:
+        assert gate.why_not_again() == ""
+        with database.write() as session:
+            switches.throw(session, TENANT, reason="strange", by="ada", at=MONDAY)
+        return [Reply("r", "c"), Withheld("Microsoft Graph", gate.why_not_again())]
+
+    told = point.sender.send_together([a_write(user) for user in point.people], call)
+
+    assert kinds(told) == [Reply, Stopped]
+    assert told[1].trip is not None
+    assert told[1].trip.guard == "kill switch"
+    assert [result for kind, _, result in log(database) if kind == "result"] == ["accepted", "stopped"]
+    assert gate.why_not_again() == ""  # of no write any more
 
 
 def test_a_tenant_that_is_lost_between_the_parts_of_a_request_ends_the_cycle_once_results_are_kept(database):

@@ -96,6 +96,7 @@ def a_wire(
     exchanges: list[Exchange] | None = None,
     size_max: int = 1_000_000,
     heard: Heard | None = None,
+    why_not_again: Callable[[], str] = lambda: "",
 ) -> Wire:
     signed = keys or Keys()
     return Wire(
@@ -111,6 +112,7 @@ def a_wire(
         on_exchange=None if exchanges is None else exchanges.append,
         size_max=size_max,
         heard=heard,
+        why_not_again=why_not_again,
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from desired_state.model import UserId
 from reconciler.clock import ManualClock
-from reconciler.errors import NotFound, OutcomeUnknown, SignInFailed, Throttled
+from reconciler.errors import NotFound, OutcomeUnknown, SignInFailed, Throttled, Withheld
 from reconciler.model import Reply
 from tests.wire.make_replies import MONDAY, Keys, Remote, a_graph, batch, guid, refused, reply
 
@@ -67,6 +67,26 @@ def test_a_batch_that_is_refused_as_a_whole_is_heard_by_whoever_keeps_the_pace()
 
     assert all(isinstance(one, Reply) for one in told.values())
     assert sorted(heard, key=str) == [("", None), ("0.9", None), ("1", 7.0)]
+
+
+def test_what_may_not_leave_any_more_is_not_sent_again_and_what_was_done_stays_so():
+    later = (429, refused("TooManyRequests", "wait"), {"Retry-After": "7"})
+    remote = Remote(answering({ADA: DONE, BOB: later}))
+
+    told = a_graph(remote, why_not_again=lambda: "the kill switch").set_usage_locations({ADA: "DE", BOB: "FR"})
+
+    assert isinstance(told[ADA], Reply)
+    assert isinstance(told[BOB], Withheld)
+    assert len(remote.seen) == 1
+
+
+def test_a_batch_that_was_refused_as_a_whole_may_be_withheld():
+    remote = Remote(reply(429, refused("TooManyRequests", "wait"), {"Retry-After": "7"}))
+
+    with pytest.raises(Withheld, match="the kill switch"):
+        a_graph(remote, why_not_again=lambda: "the kill switch").set_usage_locations({ADA: "DE", BOB: "FR"})
+
+    assert len(remote.seen) == 1
 
 
 def test_what_may_have_been_done_is_of_unknown_outcome_and_is_not_sent_again():

@@ -165,6 +165,8 @@ def write_together(
     while left:
         attempt += 1
         try:
+            if attempt > 1:
+                wire.ask_again()
             judged = _send(wire, left, operation)
         except RemoteError as error:
             if not found:

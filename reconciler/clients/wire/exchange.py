@@ -26,7 +26,16 @@ from reconciler.clients.wire.requests import Requests
 from reconciler.clients.wire.signs import Answer, Dialect, Judgement, Sign
 from reconciler.clients.wire.words import cut, http_date, retry_after_s
 from reconciler.clock import Clock
-from reconciler.errors import Malformed, OutcomeUnknown, RemoteError, Spent, Throttled, TooMuch, Unavailable
+from reconciler.errors import (
+    Malformed,
+    OutcomeUnknown,
+    RemoteError,
+    Spent,
+    Throttled,
+    TooMuch,
+    Unavailable,
+    Withheld,
+)
 
 BUSY_BASE_S = 6.0  # the first wait is 3 to 6 s: graph.md section 9 asks for "from about 4 s"
 CLOSED_MAX_S = 86_400.0  # however long a server wants to be left alone, it is asked again after a day
@@ -61,7 +70,8 @@ class Wire:
 
     `authorize` gives the headers of sign-in; `refresh` renews them after a 401, told which ones were refused, and
     returns False when there is nothing to renew (asking again would only count towards a lock-out). `before_write` is
-    called before each attempt of a write and raises when it must not be sent any more. `heard` is told of the
+    called before each attempt of a write and raises when it must not be sent any more; `why_not_again` before each but
+    the first, and says why a write that was waited with may not leave now, "" when it may. `heard` is told of the
     headers of each answer to a write, and for how long it asks to wait, in seconds. `spend` is asked before each
     attempt; where it names a wait nothing is sent and Spent, which is a Throttled, is raised.
     """
@@ -85,6 +95,7 @@ class Wire:
         write_deadline_s: float = WRITE_DEADLINE_S,
         size_max: int = SIZE_MAX,
         before_write: Callable[[], None] = lambda: None,
+        why_not_again: Callable[[], str] = lambda: "",
         heard: Heard | None = None,
         spend: Spend | None = None,
     ) -> None:
@@ -97,7 +108,7 @@ class Wire:
         self._http, self._authorize, self._refresh = http, authorize, refresh
         self._requests = Requests(http)
         self._on_exchange, self._size_max, self._before_write = on_exchange, size_max, before_write
-        self._heard, self._spend = heard, spend
+        self._heard, self._spend, self._why_not_again = heard, spend, why_not_again
         self._deadline_s, self._write_deadline_s = deadline_s, min(deadline_s, write_deadline_s)
 
     def get(self, path: str, *, operation: str, params: Mapping[str, str] | None = None, **more: Any) -> Answer:
@@ -140,6 +151,11 @@ class Wire:
         """One write was answered, by itself or as an item of a reply."""
         if self._heard is not None:
             self._heard(headers, retry_after_s=retry_after_s)
+
+    def ask_again(self) -> None:
+        """Before a write is sent a second time. Raises Withheld when it may not leave any more."""
+        if why := self._why_not_again():
+            raise Withheld(self.dialect.system, why)
 
     def renew(self) -> bool:
         """Renew the sign-in after a refusal that was found inside a reply; False when there is nothing to renew."""
@@ -185,6 +201,8 @@ class Wire:
                 sent["Content-Type"] = content_type
             request = self._requests.build(method, where, sent, content=content, extensions=self._limits(is_write))
             if is_write:
+                if attempt > 1:
+                    self.ask_again()
                 self._before_write()
             try:
                 answer, judgement = self._send(request, operation, attempt, is_write, sent["client-request-id"])
