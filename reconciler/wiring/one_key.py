@@ -17,20 +17,19 @@ from reconciler.wiring.keys import is_named, known_verifier, persons_veil, signe
 
 
 def require_one_key(settings: Settings, tenant: str, database: Database) -> None:
-    """Return when this machine's keys are those that the store was written with, or were named by people.
+    """Return when this machine's keys of a tenant are those that the store was written with, or were named by people.
 
-    A tenant's are asked for, and those of what concerns all.
+    Those of what concerns all tenants keep no tenant from being served: they are asked for where they are used.
 
     Raises:
-        UserError: a log is signed, or its persons are hidden, by a key that is not here.
+        UserError: the log is signed, or its persons are hidden, by a key that is not here.
     """
     with database.read() as session:
-        for name in (tenant, EVERYONE):
-            _require_log_key(settings, name, session)
-            if settings.audit.persons != "pseudonym" or is_named(settings, name)[1]:
-                continue
-            if not persons.is_read_by(session, name, persons_veil(settings, name)):
-                raise persons_key_differs(settings, name)
+        _require_log_key(settings, tenant, session)
+        if settings.audit.persons != "pseudonym" or is_named(settings, tenant)[1]:
+            return
+        if not persons.is_read_by(session, tenant, persons_veil(settings, tenant)):
+            raise persons_key_differs(settings, tenant)
 
 
 def own_signer(settings: Settings, tenant: str, database: Database) -> Signer:

@@ -9,8 +9,9 @@ from reconciler.errors import UserError
 from reconciler.store import checkpoints, journal
 from reconciler.store.database import Database
 from reconciler.store.persons import VEIL, Veils
+from reconciler.store.tables import EVERYONE
 from reconciler.wiring.keys import persons_veil, signer
-from reconciler.wiring.one_key import require_one_key
+from reconciler.wiring.one_key import own_signer, require_one_key
 from tests.make import MONDAY
 from tests.make_database import EMBEDDED, an_empty_database
 
@@ -28,13 +29,13 @@ def machine(folder, **audit: str) -> Settings:
     return load(None, {"RECONCILER_STATE_DIR": str(folder), **env})
 
 
-def write(settings: Settings, database: Database) -> None:
+def write(settings: Settings, database: Database, tenant: str = TENANT) -> None:
     """A row about a person, and a checkpoint over it."""
     if settings.audit.persons == "pseudonym":
         database.info[VEIL] = Veils(lambda tenant: persons_veil(settings, tenant))
     with database.write() as session:
-        journal.append(session, TENANT, kind="config", subject=PERSON, body={}, at=MONDAY, about=(PERSON,))
-        checkpoints.take(session, TENANT, signer(settings, TENANT), MONDAY)
+        journal.append(session, tenant, kind="config", subject=PERSON, body={}, at=MONDAY, about=(PERSON,))
+        checkpoints.take(session, tenant, own_signer(settings, tenant, database), MONDAY)
 
 
 def test_an_empty_store_is_anybodys(database, tmp_path):
@@ -73,3 +74,11 @@ def test_a_log_key_that_people_named_may_be_another_one(database, tmp_path):
     signer(other, TENANT)
 
     require_one_key(machine(tmp_path / "c", key_file=str(other.state_dir / "audit-key.pem")), TENANT, database)
+
+
+def test_what_concerns_all_tenants_is_signed_by_one_key_and_keeps_no_tenant_from_being_served(database, tmp_path):
+    write(machine(tmp_path / "a"), database, EVERYONE)
+
+    require_one_key(machine(tmp_path / "b"), TENANT, database)
+    with pytest.raises(UserError, match=r"what concerns all tenants is signed by a key that is not in"):
+        write(machine(tmp_path / "b"), database, EVERYONE)
