@@ -12,7 +12,7 @@ from desired_state.model import UserId
 from reconciler.errors import Forbidden, Rejected, RemoteError, StoreUnusable
 from reconciler.line import Ending
 from reconciler.loop.moved import Moves, News
-from reconciler.loop.pull import Reader
+from reconciler.loop.reader import Reader
 from reconciler.store.database import Database
 from reconciler.wiring import App
 

@@ -53,7 +53,8 @@ from reconciler.loop.overtaking import Lookout, Overtaking, spare
 from reconciler.loop.pacer import Pacer
 from reconciler.loop.permits import permits
 from reconciler.loop.plan import Bounds, plan
-from reconciler.loop.pull import Reader, pull
+from reconciler.loop.pull import pull
+from reconciler.loop.reader import Reader
 from reconciler.loop.record import begin, keep_rules, record
 from reconciler.loop.rereading import Beside, when_asked
 from reconciler.loop.seating import Seating, seat

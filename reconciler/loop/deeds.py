@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from desired_state.model import LineKey
 from reconciler.answers import Deed
 from reconciler.lifecycle import Phase
-from reconciler.loop.pull import RENEWED
+from reconciler.loop.declare import RENEWED
 from reconciler.store.journal import AuditRow
 
 

@@ -23,7 +23,7 @@ from reconciler.loop import handback
 from reconciler.loop.desk import Desk
 from reconciler.loop.landed import ORDERED, is_there, mark_of, why_not_again
 from reconciler.loop.looking import Looks, missing_notes, open_tasks
-from reconciler.loop.pull import KNOWN_MARK
+from reconciler.loop.reader import KNOWN_MARK
 from reconciler.loop.send import Sender, Stopped, Write
 from reconciler.model import AnswerKind, Reply
 from reconciler.store import journal, outbox, tickets

@@ -15,7 +15,7 @@ from reconciler.answers import Answer, Manners
 from reconciler.clients.servicenow import HIDDEN, SYSTEM, ServiceNow
 from reconciler.clock import Clock
 from reconciler.errors import Next, OutcomeUnknown, RemoteError
-from reconciler.loop.pull import KNOWN_MARK
+from reconciler.loop.reader import KNOWN_MARK
 from reconciler.model import Reply
 
 ORDER = "order"  # the way that leaves nothing to look for: sent once, whatever becomes of it

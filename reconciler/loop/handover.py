@@ -14,7 +14,7 @@ from desired_state.intake import intake
 from desired_state.model import Entitlement, Given, GivenKind, LineKey, Request, SkuId, UserId
 from reconciler.errors import Unavailable
 from reconciler.loop.mentions import mentions
-from reconciler.loop.pull import Reader
+from reconciler.loop.reader import Reader
 from reconciler.store import journal
 
 

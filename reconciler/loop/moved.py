@@ -14,7 +14,8 @@ from desired_state.model import UserId
 from reconciler.clients.graph import Graph
 from reconciler.clients.servicenow.touched import Touched
 from reconciler.errors import Forbidden, Rejected
-from reconciler.loop.pull import SOURCE, Reader, has_news
+from reconciler.loop.pull import has_news
+from reconciler.loop.reader import SOURCE, Reader
 from reconciler.store import guards, lines, watermarks
 from reconciler.store.database import Database
 

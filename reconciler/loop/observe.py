@@ -41,7 +41,8 @@ from reconciler.loop.bind import bind, look_up
 from reconciler.loop.deciding import with_answers
 from reconciler.loop.ending import renewed
 from reconciler.loop.look import Eyes, look
-from reconciler.loop.pull import LOOKED, Reader, pull, remembered
+from reconciler.loop.pull import pull, remembered
+from reconciler.loop.reader import LOOKED, Reader
 from reconciler.loop.resting import at_rest, sweep_pays, unless
 from reconciler.loop.shared import handed_on, others_of
 from reconciler.loop.sweep import Desired, SweepResult, sweep, sweep_again

@@ -19,7 +19,7 @@ from reconciler.errors import ClockWrong, RemoteError
 from reconciler.lifecycle import Phase
 from reconciler.line import Decision, Ending, Finding, Gated, Observed
 from reconciler.loop.gate import Gates
-from reconciler.loop.pull import SOURCE, Reader
+from reconciler.loop.reader import SOURCE, Reader
 from reconciler.model import ActionKind, Outcome, Result
 from reconciler.report import CycleReport
 from reconciler.seats.book import Books, seats_of

@@ -38,7 +38,7 @@ from reconciler.loop.notify import Notifier
 from reconciler.loop.overtaking import Lookout
 from reconciler.loop.pacer import Pacer
 from reconciler.loop.plan import Bounds
-from reconciler.loop.pull import Reader
+from reconciler.loop.reader import Reader
 from reconciler.loop.rereading import in_a_thread, when_asked
 from reconciler.loop.seating import Seating
 from reconciler.metrics import UNCOUNTED, Meter

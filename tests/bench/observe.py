@@ -32,7 +32,7 @@ from desired_state.says import TicketWords
 from reconciler.clients.graph import Graph
 from reconciler.clients.servicenow import SERVICENOW_DIALECT, ServiceNow
 from reconciler.loop.moved import Moves, News
-from reconciler.loop.pull import SOURCE, Reader
+from reconciler.loop.reader import SOURCE, Reader
 from reconciler.loop.sweep import Desired, Hint, SweepResult, sweep_again
 from reconciler.observed import Memory
 from reconciler.observed.memory import Rows

@@ -14,7 +14,8 @@ from desired_state.intake import USER_NAMES_MAX
 from desired_state.model import Refusal, Request, Why
 from desired_state.says import TicketWords
 from reconciler.clock import ManualClock
-from reconciler.loop.pull import Reader, pull
+from reconciler.loop.pull import pull
+from reconciler.loop.reader import Reader
 from reconciler.store import journal, tickets
 from reconciler.store.database import Database
 from tests.make import MONDAY

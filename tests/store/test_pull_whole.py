@@ -15,7 +15,8 @@ from desired_state import ledger
 from desired_state.catalogue import load_builtin
 from desired_state.says import TicketWords
 from reconciler.clients.servicenow import Watermark
-from reconciler.loop.pull import SOURCE, Reader, pull
+from reconciler.loop.pull import pull
+from reconciler.loop.reader import SOURCE, Reader
 from reconciler.loop.whole import MEANING, READING, TASKS, TICKETS, WHOLE
 from reconciler.store import guards, journal, tickets, watermarks
 from reconciler.store.database import Database
