@@ -109,14 +109,13 @@ def pull(
         numbers=sorted(passed),
         copies=copies,
     )
-    if not passed:
-        _keep_moved(reader, moved, (), marks.get(TASKS))
+    found_again: tuple[Ticket, ...] = ()
     for page in pages:
         if passed:
             # The ticket may be as it was, and what it points to readable now: a person, an answer, a task.
             named = page.named
             _take_in(reader, named, cycle, known, watermark=None, is_reread=True, people=page.people, read_at=read_at)
-            _keep_moved(reader, moved, page.named, marks.get(TASKS))
+            found_again = page.named
             passed = set()  # they came with the first page
         reading = _take_in(
             reader,
@@ -134,6 +133,7 @@ def pull(
     still = [t for n, t in told.items() if known.copies[n] != t]  # the tasks alone were written to
     if still:
         _take_in(reader, still, cycle, known, watermark=None, kept=frozenset(t.sys_id for t in still))
+    _keep_moved(reader, moved, found_again, marks.get(TASKS))
     if reading is not None:  # only now: a crash before this goes on behind the last page
         with reader.database.write() as session:
             reading.end(session, reader.tenant, watermarks.load_all(session, reader.tenant))
