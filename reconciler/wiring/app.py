@@ -142,7 +142,9 @@ class App:
     @cached_property
     def pacer(self) -> Pacer:
         """The pace of writes to the directory."""
-        return Pacer(self.name, self.clock)
+        if self.kept.pacer is None:
+            self.kept.pacer = Pacer(self.name, self.clock)
+        return self.kept.pacer
 
     @cached_property
     def graph(self) -> Graph:
@@ -166,6 +168,16 @@ class App:
         )
         return Graph(wire, self.clock)
 
+    def _spending(self) -> Spending | None:
+        """Who counts the requests of an hour, None where nobody does. What is left of a lot outlives the cycle."""
+        per_hour, host = self.tenant.servicenow.requests_per_hour, urlsplit(self.systems.servicenow_base).netloc
+        if not per_hour or self.database.read_only:
+            return None
+        known = self.kept.spending
+        if known is None or not known.is_for(self.database, host, per_hour):
+            known = self.kept.spending = Spending(self.database, host, per_hour, self.clock)
+        return known
+
     @cached_property
     def servicenow(self) -> ServiceNow:
         if "servicenow" not in self.kept.tokens:
@@ -174,10 +186,7 @@ class App:
                 made.watched_by(sign_ins(self.meter))
             self.kept.tokens["servicenow"] = made
         tokens: TokenSource = self.kept.tokens["servicenow"]
-        spending, per_hour = None, self.tenant.servicenow.requests_per_hour
-        if per_hour and not self.database.read_only:
-            host = urlsplit(self.systems.servicenow_base).netloc
-            spending = Spending(self.database, host, per_hour, self.clock)
+        spending = self._spending()
         wire = Wire(
             "servicenow",
             self.systems.servicenow_http,

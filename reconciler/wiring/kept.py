@@ -9,8 +9,10 @@ from typing import Any
 
 from reconciler.clients.servicenow import Sizes
 from reconciler.clients.wire import Budget
+from reconciler.loop.pacer import Pacer
 from reconciler.loop.rolling import Rolling
 from reconciler.observed import Memory
+from reconciler.wiring.spending import Spending
 
 
 def nothing() -> None:
@@ -48,12 +50,15 @@ class Fence:
 class Kept:
     """What one cycle leaves to the next: tokens that are good for a while, and which system wants to be left alone.
 
+    `spending` is what is left of the requests that were taken of an hour, `pacer` what the directory said of writes.
     `sizes` are how many rows ServiceNow serves at once, `written` how our last answers left tickets. `observed` is what
     the last scan of all users showed: a hint. A fresh process does without any of them.
     """
 
     tokens: dict[str, Any] = field(default_factory=dict)
     budgets: dict[str, Budget] = field(default_factory=dict)
+    spending: Spending | None = None
+    pacer: Pacer | None = None
     sizes: Sizes = field(default_factory=Sizes)
     written: dict[str, int] = field(default_factory=dict)
     observed: Rolling = field(default_factory=lambda: Rolling(Memory()))

@@ -23,6 +23,10 @@ class Spending:
     _left: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
+    def is_for(self, database: Database, instance: str, budget: int) -> bool:
+        """Whether it counts these requests, in this store."""
+        return self.database is database and (self.instance, self.budget) == (instance, budget)
+
     def wait_s(self, operation: str, *, is_write: bool) -> float:
         """Spend one request; 0.0, or in how many seconds there is one for such an operation."""
         at, can_wait = self.clock.now(), operation in PULLED and not is_write

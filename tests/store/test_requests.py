@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from reconciler.clock import ManualClock
+from reconciler.config import load
 from reconciler.errors import Spent, Throttled
+from reconciler.store import requests
+from reconciler.wiring import open_app
 from reconciler.wiring.spending import Spending
 from tests.make import MONDAY
 from tests.make_desk_client import a_client
@@ -60,6 +66,29 @@ def test_counting_costs_few_writes(database):
         versions.add(one._hour)
 
     assert len(versions) == 10
+
+
+def test_what_one_cycle_has_taken_and_not_sent_is_sent_by_the_next(tmp_path):
+    shipped = (Path(__file__).parents[2] / "config.toml").read_text("utf-8")
+    config = tmp_path / "config.toml"
+    config.write_text(shipped.replace("requests_per_hour = 0 ", "requests_per_hour = 10_000 "), "utf-8")
+
+    with open_app(load(config, {"RECONCILER_STATE_DIR": str(tmp_path / "var")}), "contoso") as app:
+        for _ in range(40):  # each cycle has clients of its own
+            replace(app, progress=app.progress).servicenow.tickets_by_number(["RITM9999999"])
+        host = urlsplit(app.systems.servicenow_base).netloc
+        with app.database.write() as session:
+            hour, granted = requests.take(session, host, 10_000, at=app.clock.now(), can_wait=False)
+
+    assert hour.taken - granted == 50
+
+
+def test_what_the_directory_said_of_the_last_write_of_a_cycle_holds_for_the_first_one_of_the_next(tmp_path):
+    with open_app(load(None, {"RECONCILER_STATE_DIR": str(tmp_path / "var")}), "contoso") as app:
+        replace(app, progress=app.progress).pacer.heard({}, retry_after_s=60.0)
+
+        with app.database.write() as session:
+            assert replace(app, progress=app.progress).pacer.take(session, 1) == pytest.approx(60.0, abs=0.1)
 
 
 def test_an_answer_does_not_open_the_last_tenth_to_reading(database):
