@@ -24,6 +24,11 @@ class Transaction(Session):
             self._held = super().connection(*args, **options)
         return self._held
 
+    def close(self) -> None:
+        """End it; one that asked its connection and loaded no objects has nothing to let go of."""
+        if self.in_transaction():
+            super().close()
+
 
 class Reading(Transaction):
     """A session over a connection that its owner opened and will roll back. What is added is not kept."""
