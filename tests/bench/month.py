@@ -275,9 +275,9 @@ def _judged(script: Script, counted: Counted) -> list[str]:
 def _safe(script: Script) -> dict[str, tuple[int, int]]:
     """Requests and units more of an oracle that obeys the rules which it has no need of.
 
-    Accounts are read again just before a write, each group of canaries is looked at before the next one leaves. A cycle asks for the ids of its items and groups, and what seats there are and who is an administrator
-    before it judges by them, whatever comes of it. Tasks are looked at before they are closed; notes and closed tasks
-    afterwards.
+    Accounts are read again just before a write, each group of canaries is looked at before the next one leaves. A cycle
+    asks for the ids of its items and groups, and what seats there are and who is an administrator before it judges by
+    them, whatever comes of it. Tasks are looked at before they are closed; notes and closed tasks afterwards.
     """
     graph = units = servicenow = 0
     for count in script.orders.values():
