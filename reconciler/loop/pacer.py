@@ -30,6 +30,10 @@ class Pacer:
     _said: list[Said] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
+    def begin(self) -> None:
+        """A cycle begins: under which name its directory is kept is read again."""
+        self._name = ""
+
     def take(self, session: Session, count: int) -> float:
         """Take `count` writes and what is owed; in how many seconds they may leave. Kept once the session commits."""
         self._name = self._name or quota.whose(session, self.tenant)

@@ -144,6 +144,7 @@ class App:
         """The pace of writes to the directory."""
         if self.kept.pacer is None:
             self.kept.pacer = Pacer(self.name, self.clock)
+        self.kept.pacer.begin()
         return self.kept.pacer
 
     @cached_property

@@ -12,7 +12,7 @@ import pytest
 from reconciler.clock import ManualClock
 from reconciler.config import load
 from reconciler.errors import Spent, Throttled
-from reconciler.store import requests
+from reconciler.store import directories, quota, requests, swaps
 from reconciler.wiring import open_app
 from reconciler.wiring.spending import Spending
 from tests.make import MONDAY
@@ -89,6 +89,17 @@ def test_what_the_directory_said_of_the_last_write_of_a_cycle_holds_for_the_firs
 
         with app.database.write() as session:
             assert replace(app, progress=app.progress).pacer.take(session, 1) == pytest.approx(60.0, abs=0.1)
+
+
+def test_another_name_of_a_directory_counts_from_the_next_cycle_on(tmp_path):
+    settings = load(None, {"RECONCILER_STATE_DIR": str(tmp_path / "var")})
+    with open_app(settings, "contoso") as app, app.database.write() as session:
+        directories.note(session, "contoso", "d", app.clock.now())
+        replace(app, progress=app.progress).pacer.take(session, 1)
+        directories.note(session, "a-name", "d", app.clock.now())
+        replace(app, progress=app.progress).pacer.take(session, 1)
+
+        assert swaps.kept(session, "a-name", quota.FACT) is not None
 
 
 def test_an_answer_does_not_open_the_last_tenth_to_reading(database):
