@@ -250,3 +250,37 @@ def test_a_question_that_fails_between_slices_loses_neither_record_nor_rest(tmp_
         assert any("urgent" in problem for problem in report.problems)
         assert {backlog.day.phase(ticket(n)) for n in range(8)} == {"granted"}
         assert backlog.given[8:] == ["p8"]  # asked for again after the last slice
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+LATER = [pytest.param(n, marks=pytest.mark.long) for n in range(2, 22, 3)]
+
+
+@pytest.mark.parametrize("nth", [1, 17, 18, 21, *LATER])
+def test_a_process_that_dies_while_an_urgent_ticket_is_served_leaves_nothing_doubled_or_lost(tmp_path, nth):
+    with a_backlog(tmp_path) as backlog:
+        spare_person(backlog)
+        backlog.at[4] = lambda: backlog.orders(LATE)
+        since = 0
+
+        def die(_: httpx.Request) -> None:
+            nonlocal since
+            since += len(backlog.asked) == 3
+            if since == nth:
+                raise Killed
+
+        backlog.meanwhile = die
+        with pytest.raises(Killed):
+            backlog.day.cycle()
+        backlog.meanwhile = lambda _: None
+        for _ in range(4):
+            backlog.day.wait(20)
+            backlog.day.cycle()
+
+        assert sorted(backlog.given) == EVERYBODY
+        assert {backlog.day.phase(number) for number in (NEW, *map(ticket, range(8)))} == {"granted"}
+        assert {len(backlog.day.notes(number)) for number in (NEW, *map(ticket, range(8)))} == {1}
+        assert backlog.day.watch.unannounced == []
