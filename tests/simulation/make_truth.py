@@ -5,7 +5,7 @@ Nothing of the software under test is asked: proof comes from the plans' states,
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import date, datetime, timedelta
 
 from reconciler.sandbox.directory.entitlement import effective_licences, enabled_plans
@@ -95,14 +95,16 @@ class Truth:
     def group(self, name: str) -> Group:
         return self.store.groups[self.tenant.groups[name]]
 
-    def pending_seats(self, sku_id: str, *, is_configured: bool = False) -> int:
+    def pending_seats(
+        self, sku_id: str, *, is_configured: bool = False, unless: Callable[[str], bool] = lambda _user: False
+    ) -> int:
         """People whom a group will give this SKU, and has not yet; of the groups that the site names, or of all."""
         named = {self.tenant.groups[SOLD[key].group] for key in self.tenant.site.by_group}
         found: set[str] = set()
         for group in self.store.groups.values():
             if sku_id in group.licenses and (group.group_id in named or not is_configured):
                 found |= {u for u in group.waiting if u in group.members and sku_id not in self.holds(u)}
-        return len(found)
+        return sum(1 for user in found if not unless(user))
 
     # --- tickets
 

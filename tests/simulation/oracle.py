@@ -155,9 +155,13 @@ class Oracle:
         self.wrong.append(f"{rule}: {sentence} at {self.world.clock.now():%m-%d %H:%M:%S}")
 
     def _seats_seen(self) -> None:
-        """What a group that nobody named to us is about to give is seen by nobody before it is given."""
+        """What a group that nobody named to us is about to give is seen by nobody before it is given, nor by a reader
+        of replicas that somebody was put into a group a moment ago."""
         store, pending = self.truth.store, self.truth.pending_seats
-        self.seats = {s: max(0, store.seats_free(s) - pending(s, is_configured=True)) for s in store.skus}
+        unless = self.may_be_stale
+        self.seats = {
+            s: max(0, store.seats_free(s) - pending(s, is_configured=True, unless=unless)) for s in store.skus
+        }
         self.spent = {}
 
     def _user_write(self, user_id: str, action: str, body: dict[str, object]) -> None:
