@@ -2,7 +2,7 @@
 
 `python -m tests.bench.fleet_worker URL FOLDER TENANTS LATENCY` says that it is ready, waits for a line, works
 until its standard input is closed, and tells of each turn when it begins and when it ends. All tenants are the same
-converged customer, so nothing is written to their systems.
+customer, whose people have what they should have; their stores are empty, so a turn is a first cycle, answers included.
 """
 
 from __future__ import annotations
