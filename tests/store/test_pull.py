@@ -104,13 +104,13 @@ def asked_for_people(remote: Remote) -> list[str]:
 def test_a_user_name_means_whoever_has_it(database):
     remote = an_instance(form(1, "bob"))
 
-    pull(a_reader(database, remote), cycle="c1")
+    pull(a_reader(database, remote), cycle="c1", at=MONDAY)
 
     assert whom(database) == (None, "bob")
 
 
 def test_a_user_name_of_nobody_is_a_question(database):
-    pull(a_reader(database, an_instance(form(1, "zoe"))), cycle="c1")
+    pull(a_reader(database, an_instance(form(1, "zoe"))), cycle="c1", at=MONDAY)
 
     found = declared(database)["RITM0000001"]
     assert isinstance(found, Refusal)
@@ -120,7 +120,7 @@ def test_a_user_name_of_nobody_is_a_question(database):
 def test_a_user_name_of_two_people_is_a_question(database):
     remote = an_instance(form(1, "bob"), people=[ADA, FLOW, BOB, {**BOB, "sys_id": sys_id(704)}])
 
-    pull(a_reader(database, remote), cycle="c1")
+    pull(a_reader(database, remote), cycle="c1", at=MONDAY)
 
     found = declared(database)["RITM0000001"]
     assert isinstance(found, Refusal)
@@ -130,7 +130,7 @@ def test_a_user_name_of_two_people_is_a_question(database):
 def test_a_user_name_whose_owner_is_not_shown_is_unknown_and_never_nobody(database):
     remote = an_instance(form(1, "bob"), hidden=frozenset({BOB["sys_id"]}))
 
-    pull(a_reader(database, remote), cycle="c1")
+    pull(a_reader(database, remote), cycle="c1", at=MONDAY)
 
     found = declared(database)["RITM0000001"]
     assert isinstance(found, Refusal)
@@ -149,7 +149,7 @@ def test_a_ticket_reads_the_same_whatever_is_on_its_page(typed, size, engine):
     for page_size in (3, size):
         with an_empty_database(engine) as database:
             reader = a_reader(database, an_instance(*forms, size=page_size))
-            pull(replace(reader, page_size=page_size), cycle="c1")
+            pull(replace(reader, page_size=page_size), cycle="c1", at=MONDAY)
             read.append(declared(database))
 
     assert read[0].keys() == {"RITM0000001", "RITM0000002", "RITM0000003"}
@@ -160,7 +160,7 @@ def test_a_sign_in_name_stands_for_itself_and_asks_for_nobody(database):
     bob = {**BOB, "user_name": "bob@contoso.com"}
     remote = an_instance(form(1, "bob@contoso.com"), form(2, bob["sys_id"]), people=[ADA, FLOW, bob])
 
-    pull(a_reader(database, remote), cycle="c1")
+    pull(a_reader(database, remote), cycle="c1", at=MONDAY)
 
     assert whom(database) == ("bob@contoso.com", None)
     assert len(asked_for_people(remote)) == 1
@@ -170,7 +170,7 @@ def test_the_user_names_of_a_page_are_looked_up_together(database):
     people = [{**BOB, "sys_id": sys_id(1000 + n), "user_name": f"user{n}"} for n in range(1, 46)]
     remote = an_instance(*(form(n, f"user{n}") for n in range(1, 46)), people=[ADA, FLOW, *people])
 
-    pull(a_reader(database, remote), cycle="c1")
+    pull(a_reader(database, remote), cycle="c1", at=MONDAY)
 
     assert whom(database, "RITM0000045") == (None, "user45")
     assert len([q for q in asked_for_people(remote) if "user_name=" in q]) == 3
@@ -179,7 +179,7 @@ def test_the_user_names_of_a_page_are_looked_up_together(database):
 def test_one_ticket_asks_for_so_many_user_names_and_no_more(database):
     remote = an_instance(form(1, ",".join(f"user{n}" for n in range(USER_NAMES_MAX + 50))))
 
-    pull(a_reader(database, remote), cycle="c1")
+    pull(a_reader(database, remote), cycle="c1", at=MONDAY)
 
     assert len([q for q in asked_for_people(remote) if "user_name=" in q]) == 3
 
@@ -189,11 +189,11 @@ OTHER = {**BOB, "sys_id": sys_id(704), "name": "Bob the Second", "email": "bob2@
 
 @pytest.mark.parametrize("people", [[{**BOB, "user_name": "bob.byron"}], [{**BOB, "user_name": "bob.byron"}, OTHER]])
 def test_a_user_name_that_was_given_away_does_not_make_an_old_ticket_mean_somebody_else(database, people):
-    pull(a_reader(database, an_instance(form(1, "bob"))), cycle="c1")
+    pull(a_reader(database, an_instance(form(1, "bob"))), cycle="c1", at=MONDAY)
     later = an_instance(form(1, "bob"), people=[ADA, FLOW, *people], updated="2026-11-20 09:00:00")
 
     for cycle in ("c2", "c3"):
-        pull(replace(a_reader(database, later), meaning=cycle), cycle=cycle)
+        pull(replace(a_reader(database, later), meaning=cycle), cycle=cycle, at=MONDAY)
 
     found = declared(database)["RITM0000001"]
     assert isinstance(found, Request)
@@ -202,10 +202,10 @@ def test_a_user_name_that_was_given_away_does_not_make_an_old_ticket_mean_somebo
 
 
 def test_another_user_name_on_the_form_is_looked_up(database):
-    pull(a_reader(database, an_instance(form(1, "bob"))), cycle="c1")
+    pull(a_reader(database, an_instance(form(1, "bob"))), cycle="c1", at=MONDAY)
     later = an_instance(form(1, "ada"), updated="2026-11-20 09:00:00")
 
-    pull(a_reader(database, later), cycle="c2")
+    pull(a_reader(database, later), cycle="c2", at=MONDAY)
 
     assert whom(database) == (None, "ada")
 
@@ -213,7 +213,7 @@ def test_another_user_name_on_the_form_is_looked_up(database):
 def test_who_was_read_with_the_ticket_is_not_asked_for_again(database):
     remote = an_instance(form(1, ADA["sys_id"]))
 
-    pull(a_reader(database, remote), cycle="c1")
+    pull(a_reader(database, remote), cycle="c1", at=MONDAY)
 
     assert whom(database) == (None, "ada")
     assert len(asked_for_people(remote)) == 1
@@ -234,9 +234,9 @@ def test_a_ticket_with_u_0000_is_read_once_and_shows_where_it_stood(database, fi
     row = a_row(1, "2026-11-20 08:00:00", **({field: said} if field == "short_description" else {}))
     instance = People([listed(row)], sc_item_option_mtom=answers, sys_user=[ADA, FLOW, BOB])
 
-    pull(a_reader(database, Remote(instance)), cycle="c1")
+    pull(a_reader(database, Remote(instance)), cycle="c1", at=MONDAY)
     once = rows_kept(database)
-    pull(a_reader(database, Remote(instance)), cycle="c2")
+    pull(a_reader(database, Remote(instance)), cycle="c2", at=MONDAY)
 
     assert rows_kept(database) == once
     assert list(declared(database)) == ["RITM0000001"]

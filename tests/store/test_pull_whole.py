@@ -101,12 +101,12 @@ def seen(database: Database) -> Counter[str]:
 def test_a_first_load_that_is_killed_goes_on_behind_its_last_page(at, few, engine):
     desk = a_desk()
     with an_empty_database(engine) as undisturbed, an_empty_database(engine) as database:
-        pull(a_reader(desk, undisturbed, few=few)[0], cycle="c0")
+        pull(a_reader(desk, undisturbed, few=few)[0], cycle="c0", at=MONDAY)
         with pytest.raises(Killed):
-            pull(a_reader(desk, database, few=few, after=Cut(at))[0], cycle="c1")
+            pull(a_reader(desk, database, few=few, after=Cut(at))[0], cycle="c1", at=MONDAY)
         between = kept(database)
         reader, _ = a_reader(desk, database, few=few)
-        again = pull(reader, cycle="c2")
+        again = pull(reader, cycle="c2", at=MONDAY)
 
         assert kept(database) == kept(undisturbed)
         assert kept(database)["tickets"] == {"usual": COUNT, "last": COUNT}
@@ -121,7 +121,7 @@ def test_a_load_that_is_killed_again_and_again_ends(engine):
     with an_empty_database(engine) as database:
         for n in range(30):
             try:
-                pull(a_reader(desk, database, after=Cut(4))[0], cycle=f"c{n}")
+                pull(a_reader(desk, database, after=Cut(4))[0], cycle=f"c{n}", at=MONDAY)
             except Killed:
                 continue
             break
@@ -135,9 +135,9 @@ def test_another_configuration_begins_again(engine):
     desk = a_desk()
     with an_empty_database(engine) as database:
         with pytest.raises(Killed):
-            pull(a_reader(desk, database, after=Cut(5))[0], cycle="c1")
+            pull(a_reader(desk, database, after=Cut(5))[0], cycle="c1", at=MONDAY)
         reader, _ = a_reader(desk, database)
-        assert pull(replace(reader, meaning="m2"), cycle="c2") == COUNT
+        assert pull(replace(reader, meaning="m2"), cycle="c2", at=MONDAY) == COUNT
 
         assert kept(database)["meaning"] == "m2"
 
@@ -147,12 +147,12 @@ def test_a_configuration_that_is_taken_back_half_way_is_read_as_new(engine):
     desk = a_desk()
     with an_empty_database(engine) as database:
         reader, _ = a_reader(desk, database)
-        pull(reader, cycle="c1")
+        pull(reader, cycle="c1", at=MONDAY)
         cut, _ = a_reader(desk, database, after=Cut(5))
         with pytest.raises(Killed):
-            pull(replace(cut, meaning="m2"), cycle="c2")
+            pull(replace(cut, meaning="m2"), cycle="c2", at=MONDAY)
 
-        assert pull(reader, cycle="c3") == COUNT
+        assert pull(reader, cycle="c3", at=MONDAY) == COUNT
         assert kept(database)["meaning"] == "m1"
         assert not kept(database)["reading"]
 
@@ -168,14 +168,14 @@ def test_tasks_that_change_while_all_tickets_are_read_are_asked_for_from_its_beg
     with an_empty_database(engine) as database:
         reader, _ = a_reader(desk, database, after=later)
         at = desk.world.clock.now()
-        pull(reader, cycle="c1")
+        pull(reader, cycle="c1", at=MONDAY)
         with database.read() as session:
             mark = watermarks.load(session, TENANT, TASKS)
         assert mark is not None
         assert Watermark(mark.at, mark.sys_id) < Watermark(at)
 
         desk.instance.truth.update("sc_task", task["sys_id"], {"assigned_to": desk.ben}, by="ben", at=at)
-        pull(reader, cycle="c2")
+        pull(reader, cycle="c2", at=MONDAY)
         with database.read() as session:
             copies = tickets.load(session, TENANT)
     changed = next(c for c in copies.values() if c.sys_id == task["request_item"])
@@ -192,9 +192,9 @@ def test_what_moves_while_all_are_read_is_read_by_the_end_of_the_next(engine):
             desk.instance.truth.touch(ASKED, sys_id)
 
     with an_empty_database(engine) as database:
-        pull(a_reader(desk, database, after=move)[0], cycle="c1")
+        pull(a_reader(desk, database, after=move)[0], cycle="c1", at=MONDAY)
         desk.world.clock.advance(timedelta(minutes=1))
-        pull(a_reader(desk, database)[0], cycle="c2")
+        pull(a_reader(desk, database)[0], cycle="c2", at=MONDAY)
 
         copies = kept(database)["copies"]
     truth = {row["number"]: row for row in desk.instance.records(ASKED)}
