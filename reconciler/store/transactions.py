@@ -52,3 +52,4 @@ class Writing(Transaction):
         assert self._held is not None
         if self._held.in_transaction():
             self._held.commit()
+        self.dispatch.after_commit(self)  # whoever waits for what is kept listens to the session
