@@ -129,7 +129,8 @@ class Giver:
             case AnswerKind.EVIDENCE:
                 self.once(answer, lambda: _attach(answer, servicenow))
             case AnswerKind.TASK:
-                made = self.once(answer, lambda: self._task(answer))
+                ticket = self._shown(answer)  # before it is announced: nothing may come between an intent and its write
+                made = self.once(answer, lambda: self._task(answer, ticket))
                 return Given((answer.kind,), remote_id=made.record)
             case AnswerKind.CLOSED if answer.title == ITEM:
                 self.once(answer, lambda: _close_item(answer, servicenow))
@@ -164,9 +165,9 @@ class Giver:
             plan_digest=self.plan_digest,
         )
 
-    def _task(self, answer: Answer) -> Reply:
+    def _task(self, answer: Answer, ticket: Ticket) -> Reply:
         made = self.desk.servicenow.create_task(
-            self._shown(answer),
+            ticket,
             key=mark_of(answer),
             short_description=answer.title,
             description=answer.text,

@@ -19,8 +19,9 @@ from reconciler.model import AnswerKind
 from reconciler.once import once
 from reconciler.sandbox.faults import FaultRule
 from reconciler.store import journal, outbox, tickets
-from tests.simulation.make_day import TENANT, Day
+from tests.simulation.make_day import SIGN_IN, TENANT, Day, a_day
 from tests.simulation.make_pilot import a_pilot, ticket
+from tests.simulation.make_writes import parts
 
 _RECORD = re.compile(r"[0-9a-f]{32}")
 PEOPLE = 6
@@ -66,6 +67,29 @@ def looks(folder: Path, people: int) -> Counter[str]:
         day.cycle()
         assert sum(task["state"] == "3" for n in range(people) for task in day.tasks(ticket(n))) == people
     return asked
+
+
+def test_nothing_is_asked_between_the_announcement_of_a_write_and_the_write(tmp_path):
+    left: list[int] = [0]  # how many announcements there were when a write last left
+    wrong: list[str] = []
+
+    with a_day(tmp_path) as day:
+
+        def meddle(request: httpx.Request) -> None:
+            if any(part in request.url.path for part in SIGN_IN):
+                return
+            with day.app.database.read() as session:
+                rows = {kind: journal.count(session, TENANT, kind) for kind in ("intent", "result")}
+            if request.method != "GET" and parts(request):
+                left[0] = rows["intent"]
+            elif rows["intent"] > rows["result"] and rows["intent"] > left[0]:
+                wrong.append(f"{request.method} {request.url.path}")
+
+        day.watch.meddle = meddle
+        day.cycle()
+
+    assert left[0] > 50
+    assert wrong == []
 
 
 def test_looking_at_what_was_answered_costs_the_same_for_two_tickets_and_for_six(tmp_path):
