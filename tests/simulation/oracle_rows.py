@@ -105,8 +105,10 @@ class Books:
         )
 
     def _began_just_now(self, state: LineState) -> bool:
-        """A seat that came free in the last calm cycle is given in it; groups and services take their time."""
+        """A seat that came free in the last calm cycle is given in it, a period may end in it; groups and services take
+        their time."""
         takes = {"group_pending": GROUP_TAKES, "provisioning_pending": SERVICE_TAKES}.get(state.cause or "")
+        takes = GROUP_TAKES if state.phase == "revoking" else takes
         is_timed = takes is not None and state.since is not None
         return is_timed and self.tenant.world.clock.now() - state.since < takes
 
