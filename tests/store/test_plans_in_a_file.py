@@ -53,4 +53,5 @@ def test_no_table_is_read_whole(tmp_path: Path, name: str, ask: Callable[[Sessio
             if plan.detail.endswith("(tenant=?)") and "LIMIT" not in statement
         ]
 
+    assert asked
     assert whole == [] or name in ONE_ROW
