@@ -52,15 +52,15 @@ class Lookout:
         since = self._since or (mark.at if mark is not None else None)
         if since is None or not urgency:
             return frozenset()
-        signs = reader.servicenow.urgent(
+        stamps = reader.servicenow.urgent(
             items=tuple(sorted(reader.items)), since=since, priorities=urgency.priorities, numbers=urgency.named
         )
-        if signs:
-            self._since = max(since, signs[-1].updated_at)
+        if stamps:
+            self._since = max(since, stamps[-1].updated_at)
         with reader.database.read() as session:
-            copies = tickets.load(session, reader.tenant, {sign.number for sign in signs})
+            copies = tickets.load(session, reader.tenant, {stamp.number for stamp in stamps})
         read = {number: (copy.updated_at, copy.mod_count) for number, copy in copies.items()}
-        return frozenset(s.number for s in signs if read.get(s.number) != (s.updated_at, s.mod_count))
+        return frozenset(s.number for s in stamps if read.get(s.number) != (s.updated_at, s.mod_count or 0))
 
 
 @dataclass(slots=True)

@@ -6,10 +6,9 @@ from reconciler.clients.servicenow.client import ServiceNow
 from reconciler.clients.servicenow.dialect import SERVICENOW_DIALECT, SYSTEM, ServiceNowDialect
 from reconciler.clients.servicenow.keys import Watermark
 from reconciler.clients.servicenow.probes import Probe
-from reconciler.clients.servicenow.reading import Moved, Stamp, TicketPage
-from reconciler.clients.servicenow.records import TicketFields
+from reconciler.clients.servicenow.reading import Moved, TicketPage
+from reconciler.clients.servicenow.records import Stamp, TicketFields
 from reconciler.clients.servicenow.sizes import LARGEST, Sizes
-from reconciler.clients.servicenow.urgent import Sign
 
 __all__ = [
     "HIDDEN",
@@ -25,7 +24,6 @@ __all__ = [
     "Probe",
     "ServiceNow",
     "ServiceNowDialect",
-    "Sign",
     "Sizes",
     "Stamp",
     "StandsIn",

@@ -16,12 +16,19 @@ from reconciler.clients.servicenow.answers import ItemState
 from reconciler.clients.servicenow.approving import Asked, Change, Impersonation, StandsIn
 from reconciler.clients.servicenow.keys import Watermark
 from reconciler.clients.servicenow.probes import Probe
-from reconciler.clients.servicenow.reading import Copies, Moved, Stamp, TicketPage
-from reconciler.clients.servicenow.records import ITEM_TABLE, REQUEST_TABLE, TASK_FIELDS, TASK_TABLE, TicketFields
+from reconciler.clients.servicenow.reading import Copies, Moved, TicketPage
+from reconciler.clients.servicenow.records import (
+    ITEM_TABLE,
+    REQUEST_TABLE,
+    TASK_FIELDS,
+    TASK_TABLE,
+    Stamp,
+    TicketFields,
+)
 from reconciler.clients.servicenow.sizes import Sizes
 from reconciler.clients.servicenow.tables import Tables
 from reconciler.clients.servicenow.touched import Touched, touched
-from reconciler.clients.servicenow.urgent import Sign, urgent
+from reconciler.clients.servicenow.urgent import urgent
 from reconciler.clients.wire import Wire
 from reconciler.clock import Clock
 from reconciler.errors import Rejected, RemoteError
@@ -81,7 +88,7 @@ class ServiceNow:
 
     def urgent(
         self, *, items: Collection[str], since: datetime, priorities: Collection[str], numbers: Collection[str]
-    ) -> tuple[Sign, ...]:
+    ) -> tuple[Stamp, ...]:
         """Which tickets of these priorities or numbers changed since a mark, in one request; see `urgent`."""
         return urgent(self._tables, items=items, since=since, priorities=priorities, numbers=numbers)
 

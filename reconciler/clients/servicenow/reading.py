@@ -138,16 +138,7 @@ def _known(rows: Iterable[Row], copies: Copies | None) -> dict[str, Ticket]:
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class Stamp:
-    """When a ticket was last written to, and how often."""
-
-    number: str
-    updated_at: datetime
-    mod_count: int
-
-
-def stamps(tables: Tables, *, items: Collection[str], since: Watermark) -> tuple[Stamp, ...]:
+def stamps(tables: Tables, *, items: Collection[str], since: Watermark) -> tuple[records.Stamp, ...]:
     """The tickets of the catalogue items that changed since a mark, a little earlier ones included.
 
     Raises:
@@ -161,7 +152,7 @@ def stamps(tables: Tables, *, items: Collection[str], since: Watermark) -> tuple
         operation="tickets",
         fits=lambda row: row.text("cat_item") in wanted and records.updated(row) >= from_at,
     )
-    return tuple(Stamp(r.need("number"), records.updated(r), int(r.text("sys_mod_count") or "-1")) for r in rows)
+    return tuple(map(records.stamp, rows))
 
 
 @dataclass(frozen=True, slots=True)

@@ -228,6 +228,20 @@ def again(row: Row, copy: Ticket) -> Ticket:
     return replace(now, closed_by=copy.closed_by) if now.closed_at == copy.closed_at else now
 
 
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """When a ticket was last written to, and how often; None: that is not shown."""
+
+    number: str
+    updated_at: datetime
+    mod_count: int | None
+
+
+def stamp(row: Row) -> Stamp:
+    """What of a ticket's row tells one state of it from another. Raises Malformed."""
+    return Stamp(row.need("number"), updated(row), _count(row.text("sys_mod_count")))
+
+
 def updated(row: Row) -> datetime:
     """sys_updated_on, which orders everything. Raises Malformed."""
     row.need("sys_updated_on")

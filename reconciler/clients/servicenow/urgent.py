@@ -8,31 +8,21 @@ is not shown is not urgent.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from reconciler.clients.servicenow.hydrate import IDS_MAX
 from reconciler.clients.servicenow.queries import among, chunks, instant, is_number, sys_id
 from reconciler.clients.servicenow.reading import OVERLAP
-from reconciler.clients.servicenow.records import ITEM_TABLE, updated
+from reconciler.clients.servicenow.records import ITEM_TABLE, Stamp, stamp, updated
 from reconciler.clients.servicenow.tables import Tables
 
 ROWS_MAX = 100  # the others come with the next question, which begins where this one ended
 FIELDS = ("sys_id", "number", "cat_item", "priority", "sys_updated_on", "sys_mod_count")
 
 
-@dataclass(frozen=True, slots=True)
-class Sign:
-    """One ticket, and how often it was changed when."""
-
-    number: str
-    updated_at: datetime
-    mod_count: int
-
-
 def urgent(
     tables: Tables, *, items: Collection[str], since: datetime, priorities: Collection[str], numbers: Collection[str]
-) -> tuple[Sign, ...]:
+) -> tuple[Stamp, ...]:
     """Tickets of these catalogue items (sys_ids) that changed since then, a little earlier ones included, and have one
     of these priorities or numbers; oldest change first, at most ROWS_MAX for each list of numbers.
 
@@ -43,7 +33,7 @@ def urgent(
     wanted, named = frozenset(sys_id(item) for item in items), sorted(filter(is_number, numbers))
     if not wanted or not (priorities or named):
         return ()
-    found: dict[str, Sign] = {}
+    found: dict[str, Stamp] = {}
     until: datetime | None = None  # as far as every list was served
     parts: Sequence[Sequence[str]] = list(chunks(named, IDS_MAX)) or [()]
     for part in parts:
@@ -55,8 +45,8 @@ def urgent(
         for row in page.rows:
             number = row.need("number")
             if row.need("cat_item") in wanted and ((row.text("priority") or "") in priorities or number in named):
-                found[number] = Sign(number, updated(row), int(row.text("sys_mod_count") or 0))
+                found[number] = stamp(row)
         if page.has_more and page.rows:
             until = min(until or updated(page.rows[-1]), updated(page.rows[-1]))
-    served = (sign for sign in found.values() if until is None or sign.updated_at <= until)
-    return tuple(sorted(served, key=lambda sign: (sign.updated_at, sign.number)))
+    served = (one for one in found.values() if until is None or one.updated_at <= until)
+    return tuple(sorted(served, key=lambda one: (one.updated_at, one.number)))
