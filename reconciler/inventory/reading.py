@@ -20,8 +20,8 @@ from reconciler.audit.chain import Head, verify
 from reconciler.inventory.lines import Backlog, LineFact, Sums, backlog, sums
 from reconciler.lifecycle import Phase
 from reconciler.line import Lane
-from reconciler.loop.guarding import PEOPLE
 from reconciler.loop.guards import Limits
+from reconciler.loop.headcount import PEOPLE
 from reconciler.metrics.labels import NONE
 from reconciler.model import Verdict
 from reconciler.seats.book import Book

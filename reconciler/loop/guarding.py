@@ -18,45 +18,31 @@ from sqlmodel import Session
 from desired_state.model import LineKey, SkuId, UserId
 from reconciler.clients.graph import Graph
 from reconciler.clock import Clock
-from reconciler.errors import RemoteError
 from reconciler.line import Decision, Finding, Gated, Lane, Trip
 from reconciler.loop.belonging import Belonging
 from reconciler.loop.gate import Gates
 from reconciler.loop.guards import skew
-from reconciler.loop.guards.breakers import Circuit, Mark, Touch, fights
+from reconciler.loop.guards.breakers import Circuit, Mark
 from reconciler.loop.guards.budgets import CYCLE, DAY, Limits, Used, affordable, product_within
 from reconciler.loop.guards.effects import Scales
 from reconciler.loop.guards.freezes import Stop, Window, frozen
 from reconciler.loop.guards.judge import CIRCUIT, CLOCK, FREEZE, KILL, LIFTED, SCOPE, circuit_trip, covered
-from reconciler.loop.guards.scope import ANY, SHARED, Scope, Side, judge
+from reconciler.loop.guards.scope import SHARED, Scope, Side, judge
 from reconciler.loop.guards.sources import Pulled, short
 from reconciler.loop.guards.usage import Usage, usage
-from reconciler.loop.guards.watch import GRAPH, SERVICENOW, Watch, system_of
+from reconciler.loop.guards.watch import GRAPH, Watch, system_of
+from reconciler.loop.headcount import PEOPLE, counted
+from reconciler.loop.lately import CIRCUITS, Lately, read_lately, used_by
 from reconciler.loop.observe import Seen
 from reconciler.loop.register import purposes as register_purposes
 from reconciler.loop.register import register
 from reconciler.loop.send import Stopped, Write
 from reconciler.loop.stopped_plans import named_plan, plan_of
 from reconciler.loop.whole import TICKETS
-from reconciler.store import directories, guards, journal, outbox, switches, tally
+from reconciler.store import directories, guards, journal, switches
 from reconciler.store.database import Database
 
 Costing = tuple[str, str, str]  # subject, digest and kind of a write: it costs once, however often it is tried
-DAY_LONG = timedelta(hours=24)
-PEOPLE, CIRCUITS = "people", {GRAPH: "circuit.graph", SERVICENOW: "circuit.servicenow"}
-COUNT_EVERY = timedelta(hours=24)
-COUNT_AGAIN = timedelta(hours=1)  # after it could not be done
-
-
-@dataclass(frozen=True, slots=True)
-class Lately:
-    """What was done of late: how much of the budgets it used, how the breakers stand and by what results, and which
-    things others turned back."""
-
-    used: Used
-    circuits: Mapping[str, Circuit]
-    marks: dict[str, list[Mark]]
-    fought: Mapping[tuple[str, str], tuple[str, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +79,7 @@ class Guarding:
         with self.database.read() as session:
             names = directories.names(session, self.tenant)
             kept = guards.facts(session, names, (TICKETS, *CIRCUITS.values()))
-            lately = beside.lately() if beside is not None else self._lately(session, at, names, kept)
+            lately = beside.lately() if beside is not None else read_lately(session, at, names, kept, self.flip_window)
             let = guards.released(session, self.tenant, at)
             stops = self.stops(session, at, names)
         observed, pulled = seen.observed, _pulled(kept.get((self.tenant, TICKETS)))
@@ -113,29 +99,12 @@ class Guarding:
         )
         return Post(self, watch, cycle, marks=lately.marks, used=dict(watch.used.users))
 
-    def _lately(
-        self, session: Session, at: datetime, names: Sequence[str], kept: Mapping[tuple[str, str], guards.Fact]
-    ) -> Lately:
-        looks = [e for name in names for e in tally.ended_since(session, name, at - self.flip_window)]
-        found = {system: _circuit(kept, system, names, at) for system in CIRCUITS}
-        marks = {
-            system: [
-                Mark(e.subject, e.at, bool(e.trouble), e.trouble) for e in looks if _is_since(e, system, since, at)
-            ]
-            for system, (_, since) in found.items()
-        }
-        circuits = {system: circuit for system, (circuit, _) in found.items()}
-        turned = fights(Touch(e.subject, thing, value) for e in looks for thing, value in e.things)
-        return Lately(self.used(session, at, names), circuits, marks, turned)
-
     def used(self, session: Session, at: datetime, names: Sequence[str] = ()) -> Used:
         """What was used of the budgets of a day, under whichever name of the directory.
 
         `names` are those of the directory, where they have just been read.
         """
-        names, since = names or directories.names(session, self.tenant), at - DAY_LONG
-        touched = tally.together(tally.touched_since(session, name, since) for name in names)
-        return _used(touched, frozenset().union(*(outbox.tickets_answered_since(session, n, since) for n in names)))
+        return used_by(session, names or directories.names(session, self.tenant), at)
 
     def usage(self, session: Session, at: datetime) -> tuple[Usage, ...]:
         """Every budget with what of it is used, by the people in scope as they were counted last."""
@@ -164,58 +133,7 @@ class Guarding:
         return (*found, *frozen(self.windows, at))
 
     def _people(self, at: datetime) -> int | None:
-        """How many people are in scope, counted once a day; None while nobody could."""
-        if not any(a.percent for a in (*self.limits.per_cycle.values(), *self.limits.per_day.values())):
-            return None
-        with self.database.read() as session:
-            kept = guards.fact(session, self.tenant, PEOPLE)
-        whom = sorted(self.scope.allow_domains)
-        if kept is not None and kept[0].get("whom") == whom:
-            count = kept[0].get("count")
-            if at - kept[1] < (COUNT_EVERY if count is not None else COUNT_AGAIN):
-                return count
-        named = len(self.scope.allow_users)
-        try:
-            if ANY in self.scope.allow_domains:
-                count = self.graph.licensed_people()
-            else:
-                count = named + (self.graph.licensed_people(whom) if whom else 0)
-        except RemoteError:
-            count = None
-        with self.database.write() as session:
-            guards.remember(session, self.tenant, PEOPLE, {"count": count, "whom": whom}, at)
-        return count
-
-
-def _circuit(
-    kept: Mapping[tuple[str, str], guards.Fact], system: str, names: Iterable[str], at: datetime
-) -> tuple[Circuit, datetime | None]:
-    """Where a breaker stands, and since when results count for it; one that another name opened counts as ours."""
-    found = [_kept_circuit(kept.get((name, CIRCUITS[system]))) for name in names]
-    return next((f for f in found if f[0].is_open(at)), found[0])
-
-
-def _kept_circuit(kept: guards.Fact | None) -> tuple[Circuit, datetime | None]:
-    if kept is None:
-        return Circuit(), None
-    body, at = kept
-    until = datetime.fromisoformat(body["until"]) if body.get("until") else None
-    return Circuit(at if until is not None else None, until, str(body.get("why", ""))), at
-
-
-def _mark(ended: tally.Ended) -> Mark:
-    return Mark(ended.subject, ended.at, bool(ended.trouble), ended.trouble)
-
-
-def _is_since(ended: tally.Ended, system: str, since: datetime | None, at: datetime) -> bool:
-    is_its_own = (SERVICENOW if ended.is_for_tickets else GRAPH) == system
-    return is_its_own and ended.at > (since or at - DAY_LONG)
-
-
-def _used(touched: tally.Touched, answered: frozenset[str]) -> Used:
-    users = {Lane(lane): who for lane, who in touched.users.items() if lane in {each.value for each in Lane}}
-    by_product = {key: _used(mine, frozenset()) for key, mine in touched.by_product.items()}
-    return Used({**users, Lane.ANSWERS: answered}, touched.cost, by_product)
+        return counted(self.database, self.graph, self.tenant, self.scope, self.limits, at)
 
 
 def _pulled(kept: guards.Fact | None) -> Pulled | None:

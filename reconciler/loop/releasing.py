@@ -13,9 +13,10 @@ from typing import Any
 
 from sqlmodel import Session
 
-from reconciler.loop.guarding import CIRCUITS, PEOPLE
 from reconciler.loop.guards.forecast import AHEAD, STANDING, EndingDay, forecast
 from reconciler.loop.guards.judge import SHORT
+from reconciler.loop.headcount import PEOPLE
+from reconciler.loop.lately import CIRCUITS
 from reconciler.loop.whole import TICKETS
 from reconciler.store import directories, guards, lines, switches
 from reconciler.store.guards import FORECAST, RELEASE, GuardPlan
