@@ -14,7 +14,8 @@ from reconciler.governance.standing import Standing
 from reconciler.holding import Hold, held
 from reconciler.line import Lane, Trip
 from reconciler.logs import about
-from reconciler.loop.cycle import Run, cycle
+from reconciler.loop.cycle import cycle
+from reconciler.loop.deps import Run
 from reconciler.loop.observe import Scope
 from reconciler.metrics import UNCOUNTED, counting
 from reconciler.report import CycleReport

@@ -6,17 +6,13 @@ one case. A dry run takes the same path up to the gate and keeps nothing.
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
-from itertools import chain
 
 from sqlmodel import Session
 
-from desired_state.model import LineKey, PlanId, SkuId
-from desired_state.rules import Rules
-from reconciler.clock import Clock
+from desired_state.model import LineKey, SkuId
 from reconciler.errors import ClockWrong, RemoteError
 from reconciler.line import (
     Decision,
@@ -26,108 +22,44 @@ from reconciler.line import (
     Observed,
     Plan,
     Rest,
-    Trip,
 )
 from reconciler.logs import about
-from reconciler.loop import new_plans
 from reconciler.loop.aftermath import to_ask
-from reconciler.loop.approving import Asking, ask, begin_round, conclude, consume, due_for, standing, tend
+from reconciler.loop.approving import ask, begin_round, conclude, consume, due_for, standing, tend
 from reconciler.loop.arrivals import with_later
 from reconciler.loop.belonging import Belonging
 from reconciler.loop.confirm import SECOND_LOOK_S, confirmed, doubtful
 from reconciler.loop.deciding import keep
 from reconciler.loop.deliver import deliver
-from reconciler.loop.desk import Desk, Told
-from reconciler.loop.diff import Windows, diff
+from reconciler.loop.deps import Deps, Run
+from reconciler.loop.desk import Told
+from reconciler.loop.diff import diff
 from reconciler.loop.ending import end
 from reconciler.loop.evidence import evidence
-from reconciler.loop.execute import SLICE, Hands, acted_on, execute
-from reconciler.loop.gate import Gates, Policy, gate
-from reconciler.loop.guarding import Guarding, Post
-from reconciler.loop.guards.judge import FIGHT
+from reconciler.loop.execute import Hands, acted_on, execute
+from reconciler.loop.gate import Gates, gate
+from reconciler.loop.guarding import Post
 from reconciler.loop.learn import learn, taught
-from reconciler.loop.look import Eyes, look, look_back
-from reconciler.loop.notary import Notary
+from reconciler.loop.look import look, look_back
 from reconciler.loop.observe import Pace, Scope, Seen, mark_looked, observe
-from reconciler.loop.overtaking import Lookout, Overtaking, spare
-from reconciler.loop.pacer import Pacer
+from reconciler.loop.overtaking import Overtaking, spare
 from reconciler.loop.permits import permits
-from reconciler.loop.plan import Bounds, plan
+from reconciler.loop.plan import plan
 from reconciler.loop.pull import pull
-from reconciler.loop.reader import Reader
 from reconciler.loop.record import begin, keep_rules, record
-from reconciler.loop.rereading import Beside, when_asked
-from reconciler.loop.seating import Seating, seat
-from reconciler.loop.send import Again, Guards, Sender, Write
+from reconciler.loop.reporting import report, with_urgent
+from reconciler.loop.seating import seat
+from reconciler.loop.send import Guards, Sender, Write
 from reconciler.loop.shadowing import Shadowing, settle, watch
 from reconciler.loop.stops import tell_clock, tell_outside
 from reconciler.loop.subject import Naming
 from reconciler.loop.verify import overtaken, verify
-from reconciler.metrics import UNCOUNTED, Meter, counting
-from reconciler.model import AnswerKind, Outcome, Result
-from reconciler.promotion.values import WATCHING, Watching
-from reconciler.report import CycleReport, folded
+from reconciler.metrics import counting
+from reconciler.model import Outcome, Result
+from reconciler.report import CycleReport
 from reconciler.seats.book import Book, Books, elsewhere, with_places_of
 from reconciler.seats.queue import steps_aside
-from reconciler.store import journal, outbox
-from reconciler.store.database import Database
-from reconciler.traces import UNTRACED, Tracer
-
-Progress = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Deps:
-    """Everything that a cycle of one tenant works with; built once in `wiring`."""
-
-    tenant: str
-    tenant_id: str
-    mode: str
-    level: str  # of answers
-    database: Database
-    clock: Clock
-    eyes: Eyes
-    reader: Reader
-    desk: Desk
-    rules: Rules
-    policy: Policy
-    windows: Windows
-    bounds: Bounds
-    plan_names: Mapping[PlanId, str]
-    watch: timedelta
-    retry_window: timedelta
-    rng: random.Random
-    progress: Progress
-    requests: Callable[[], Mapping[str, int]]
-    hear: Callable[
-        [], None
-    ]  # called once what was changed is about to be looked at: who moved until now is read after it
-    seating: Seating
-    guarding: Guarding
-    asking: Asking
-    notary: Notary | None = None
-    pacer: Pacer | None = None
-    fence: Again | None = None
-    lookout: Lookout | None = None  # for urgent tickets, while a long plan is carried out
-    slice_requests: int = SLICE
-    beside: Beside = when_asked  # how the people of the next slice are read
-    meter: Meter = UNCOUNTED
-    tracer: Tracer = UNTRACED
-    watching: Watching = WATCHING
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One cycle: its name, what it is about, and the check that its lease still holds.
-
-    `interrupts`: the guards of another one, between whose writes it runs, and which reads all other tickets.
-    """
-
-    cycle: str
-    scope: Scope
-    is_dry: bool
-    guard: Callable[[Session, Write], None]
-    interrupts: Post | None = None
+from reconciler.store import outbox
 
 
 def cycle(d: Deps, run: Run) -> CycleReport:
@@ -193,7 +125,7 @@ def cycle(d: Deps, run: Run) -> CycleReport:
         writes = sender.sent.graph + sender.sent.servicenow + sum(sum(r.writes.values()) for r in reports)
         prices = d.bounds.sku_prices if run.scope == Scope() else {}  # what everybody costs takes a look at everybody
         counting.whole_cycle(d.meter, endings, books, prices, writes=writes, was_owed=was_owed)
-    return with_urgent(_report(d, run, at, gates, endings, told, sender, post), reports)
+    return with_urgent(report(d, run, at, gates, endings, told, sender, post), reports)
 
 
 def _overtaking(d: Deps, run: Run, post: Post, seen: Seen, books: Mapping[SkuId, Book]) -> Overtaking | None:
@@ -410,74 +342,3 @@ def _tickets(run: Run, endings: tuple[Ending, ...]) -> frozenset[str]:
     if not run.scope.tickets and not run.scope.users:
         return frozenset()
     return frozenset(e.state.key.ticket for e in endings) | {"-"}  # never empty: empty means all
-
-
-def _unseen(run: Run, endings: tuple[Ending, ...]) -> tuple[str, ...]:
-    """Tickets that were asked for by name and are not among the lines."""
-    missing = sorted(run.scope.tickets - {e.state.key.ticket for e in endings})
-    return tuple(f"ServiceNow shows no ticket {n} of a configured catalogue item" for n in missing)
-
-
-def _defects(endings: Iterable[Ending]) -> Iterator[str]:
-    """Lines that could not be judged by a fault of ours."""
-    for ending in endings:
-        if ending.finding.defect:
-            key, why = ending.state.key, ending.finding.defect
-            yield f"{key} could not be judged because of a defect ({why}); please report it"
-
-
-def _report(
-    d: Deps,
-    run: Run,
-    at: datetime,
-    gates: Gates,
-    endings: tuple[Ending, ...],
-    told: Told,
-    sender: Sender,
-    post: Post,
-) -> CycleReport:
-    with d.database.read() as session:
-        head = journal.head(session, d.tenant)
-    return CycleReport(
-        cycle=run.cycle,
-        tenant=d.tenant,
-        mode=d.mode,
-        answers=d.level,
-        is_dry_run=run.is_dry,
-        started_at=at,
-        finished_at=d.clock.now(),
-        endings=endings,
-        plan_digest=gates.plan_digest,
-        given=told.given,
-        trips=_trips(gates.trips, told.trips, post.trips),
-        requests=d.requests(),
-        writes={"graph": sender.sent.graph, "servicenow": sender.sent.servicenow},
-        audit_head=head.hash,
-        audit_size=head.size,
-        problems=folded((*told.problems, *_unseen(run, endings), *_defects(endings))),
-        warnings=tuple(filter(None, (d.guarding.clocks().odd, new_plans.told(gates.gated)))),
-    )
-
-
-def with_urgent(report: CycleReport, urgent: Sequence[CycleReport]) -> CycleReport:
-    """The report of a cycle with what cycles about urgent tickets, within it, did and met. Their lines are in it."""
-    if not urgent:
-        return report
-    every = (*urgent, report)
-    given: dict[str, tuple[AnswerKind, ...]] = {}
-    for one in every:
-        given |= {number: (*given.get(number, ()), *kinds) for number, kinds in one.given.items()}
-    return replace(
-        report,
-        given=given,
-        trips=_trips(*(one.trips for one in every)),
-        writes={system: sum(one.writes.get(system, 0) for one in every) for system in report.writes},
-        problems=tuple(dict.fromkeys(problem for one in every for problem in one.problems)),
-    )
-
-
-def _trips(*found: Iterable[Trip]) -> tuple[Trip, ...]:
-    """Every guard once a lane, however often it stopped something; one ticket or person at a time where it says so."""
-    alone = ("ticket budget", FIGHT)
-    once = {(t.guard, t.lane, t.sentence if t.guard in alone else ""): t for t in reversed([*chain(*found)])}
-    return tuple(reversed(once.values()))

@@ -26,7 +26,7 @@ from reconciler.config.effective import Effective
 from reconciler.errors import UserError
 from reconciler.governance.standing import Standing
 from reconciler.loop.approving import Asking
-from reconciler.loop.cycle import Deps, Progress
+from reconciler.loop.deps import Deps, Progress
 from reconciler.loop.desk import Desk
 from reconciler.loop.execute import SLICE
 from reconciler.loop.gate import Policy

@@ -12,7 +12,7 @@ from dataclasses import replace
 from reconciler.clients.wire import Patience
 from reconciler.clock import Clock
 from reconciler.config import Settings
-from reconciler.loop.cycle import Progress
+from reconciler.loop.deps import Progress
 from reconciler.metrics import UNCOUNTED, Meter
 from reconciler.store.database import Database
 from reconciler.traces import UNTRACED, Tracer

@@ -15,7 +15,8 @@ from sqlmodel import Session
 from desired_state.model import LineKey
 from reconciler.explain import as_json, explain
 from reconciler.line import Decision, Gated, Lane
-from reconciler.loop.cycle import Run, choke_point
+from reconciler.loop.cycle import choke_point
+from reconciler.loop.deps import Run
 from reconciler.loop.gate import Gates
 from reconciler.loop.observe import Pace, Scope
 from reconciler.loop.send import Stopped, Write
