@@ -144,7 +144,7 @@ class Service:
             return
         self.table, self._answers, self._scans = memory.table, memory.answers, memory.scans
         self._pulse.adopt(memory.known)
-        if memory.epoch != epoch - 1 or self._is_asked():
+        if memory.epoch != epoch - 1 or self._is_asked(None):
             self.table = self.table.called()
 
     def _do(self, duty: Duty) -> None:
@@ -334,7 +334,8 @@ class Service:
     def attend(self) -> None:
         """Between cycles: see whether somebody has answered or wants a cycle, and tell what is owed."""
         try:
-            if self._answered() != self._answers or self._is_asked():
+            lease = self.hold.lease if self.hold is not None else None  # what was asked before it, its turn begins with
+            if self._answered() != self._answers or self._is_asked(lease):
                 self.table = self.table.called()
         except StoreUnusable as error:
             self._pulse.bad(words.STORE, "it cannot be read whether somebody has answered", self._at(), why=str(error))
@@ -357,9 +358,9 @@ class Service:
         with self.app.database.read() as session:
             return f"{approvals.answers(session, self.app.name)} {questions.answers(session, self.app.name)}"
 
-    def _is_asked(self) -> bool:
+    def _is_asked(self, since: leases.Lease | None) -> bool:
         with self.app.database.read() as session:
-            return leases.is_asked(session, self.app.name)
+            return leases.is_asked(session, self.app.name, since=since)
 
     def _seal(self) -> None:
         try:

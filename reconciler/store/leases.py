@@ -114,10 +114,11 @@ def ask(session: Session, tenant: str, *, now_s: float | None = None) -> None:
     _run(session, "UPDATE lease SET asked = asked + 1 WHERE tenant = :tenant", now_s, tenant=tenant)
 
 
-def is_asked(session: Session, tenant: str) -> bool:
-    """Whether somebody wants a cycle that none has begun for yet."""
-    query = "SELECT 1 FROM lease WHERE tenant = :tenant AND asked > served"
-    return _run(session, query, None, tenant=tenant).scalar() is not None
+def is_asked(session: Session, tenant: str, *, since: Lease | None = None) -> bool:
+    """Whether somebody wants a cycle that none has begun for yet; `since` a lease was claimed, when it is named."""
+    query = "SELECT 1 FROM lease WHERE tenant = :tenant AND asked > served AND asked > :before"
+    before = -1 if since is None else since.asked
+    return _run(session, query, None, tenant=tenant, before=before).scalar() is not None
 
 
 def now_s(session: Session) -> float:

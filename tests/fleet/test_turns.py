@@ -52,6 +52,11 @@ def alone() -> Fleet:
         return fleet
 
 
+def ended(fleet: Fleet) -> int:
+    """How many cycles ended."""
+    return sum(line.startswith("cycle ended") for line in fleet.said)
+
+
 def ends_as(fleet: Fleet, other: Fleet) -> bool:
     one, two = fleet.customers["t0"], other.customers["t0"]
     return one.licences() == two.licences() and one.tickets() == two.tickets()
@@ -97,6 +102,22 @@ def test_somebody_who_asks_makes_a_tenant_due_until_a_cycle_was_done(database, t
         worker.take("t0")
         assert fleet.customers["t0"].requests > before
         assert fleet.due() == ()
+
+
+def test_a_cycle_that_was_asked_for_is_done_once_however_much_else_the_turn_has_to_do(database, tmp_path):
+    with a_fleet(database, tmp_path, SEED) as fleet:
+        worker = fleet.worker("a")
+        fleet.settle(worker, days=1)
+        fleet.wait(10)
+        worker.take("t0")
+        before = ended(fleet)
+        fleet.wait(60)  # notices are looked after again, which asks whether somebody wants a cycle
+
+        with database.write() as session:
+            leases.ask(session, "t0")
+        worker.take("t0")
+
+        assert ended(fleet) == before + 1
 
 
 @pytest.mark.parametrize("dies_at", [3, 17, 40, 55])
