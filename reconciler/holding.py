@@ -15,12 +15,13 @@ from dataclasses import dataclass, field
 
 from sqlmodel import Session
 
+from reconciler import holders
 from reconciler.clients.wire import WRITE_DEADLINE_S
 from reconciler.clock import Clock, SystemClock
 from reconciler.errors import UserError
 from reconciler.store import leases
 from reconciler.store.database import Database
-from reconciler.wiring import App, owner_name
+from reconciler.wiring import App
 from reconciler.wiring.kept import nothing
 
 TTL_S = 90.0
@@ -91,7 +92,7 @@ def held(app: App, *, stop: Callable[[], None], only_due: bool, next_in_s: float
         TenantBusy: another cycle runs; it is named, and since when.
         NotDue: only what is due was asked for, and nothing is.
     """
-    hold = Hold(_claim(app, owner_name(), only_due), app.database, stop)
+    hold = Hold(_claim(app, holders.name_of(os.getpid()), only_due), app.database, stop)
     ended = threading.Event()
 
     def prolong() -> None:
@@ -120,26 +121,10 @@ def _claim(app: App, owner: str, only_due: bool) -> leases.Lease:
     app.database.require_there()
     with app.database.write() as session:
         found = claim(session, app.name, owner, ttl_s=TTL_S)
-        if isinstance(found, leases.Held) and _is_dead(found.by):
-            leases.abandon(session, app.name, found.by)
+        if isinstance(found, leases.Held) and holders.free(session, app.name, found.by):
             found = claim(session, app.name, owner, ttl_s=TTL_S)
     if isinstance(found, leases.Held):
         raise TenantBusy(app.name, found)
     if isinstance(found, leases.NotDue):
         raise NotDue(found.in_s)
     return found
-
-
-def _is_dead(owner: str) -> bool:
-    """The holder was a process of this machine and does not exist any more: it was killed."""
-    host, _, rest = owner.partition(":")
-    pid = rest.partition(":")[0]
-    if host != os.uname().nodename or not pid.isdigit():
-        return False
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False

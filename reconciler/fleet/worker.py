@@ -12,6 +12,7 @@ from procrastinate import App
 from procrastinate.exceptions import ProcrastinateException
 
 from reconciler import health as words
+from reconciler import holders
 from reconciler.backoff import delay
 from reconciler.clock import Clock
 from reconciler.daemon import Wishes
@@ -81,8 +82,9 @@ class Fleet:
         asyncio.run(self._run())
 
     def due(self) -> Iterable[Look]:
-        """Whose time has come by the store."""
+        """Whose time has come by the store. What a process of this machine had that was killed has nobody any more."""
         tenants = self.tenants()
+        holders.free_all(self.database)
         with self.database.read() as session:
             found = looks.due(session, tenants)
             owing = looks.to_tell(session, tenants, self.clock.now())

@@ -177,6 +177,12 @@ def abandon(session: Session, tenant: str, owner: str, *, now_s: float | None = 
     return bool(changed.rowcount == 1)
 
 
+def holders(session: Session, *, now_s: float | None = None) -> dict[str, str]:
+    """Who has which tenant now, by tenant; without those that nobody has."""
+    query = "SELECT tenant, owner FROM lease WHERE until_s > {now} AND owner IS NOT NULL"
+    return {row.tenant: row.owner for row in _run(session, query, now_s)}
+
+
 def holder(session: Session, tenant: str, *, now_s: float | None = None) -> Held | None:
     """Who has the tenant now; None when nobody does."""
     found = _run(

@@ -6,7 +6,7 @@ clients are the ones that ship.
 
 from reconciler.wiring.app import App
 from reconciler.wiring.governing import governed
-from reconciler.wiring.opening import open_app, owner_name
+from reconciler.wiring.opening import open_app
 from reconciler.wiring.stores import connect_store, open_store, pick_tenant
 from reconciler.wiring.systems import Systems, reset_sandbox, sandbox_state, sandbox_twin, sandbox_world, systems
 
@@ -17,7 +17,6 @@ __all__ = [
     "governed",
     "open_app",
     "open_store",
-    "owner_name",
     "pick_tenant",
     "reset_sandbox",
     "sandbox_state",

@@ -1,10 +1,7 @@
-"""One tenant with its store and its systems, for a block; and the name by which a process holds it."""
+"""One tenant with its store and its systems, for a block."""
 
 from __future__ import annotations
 
-import os
-import secrets
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -62,8 +59,3 @@ def open_app(
     finally:
         if database is None:
             own.close()
-
-
-def owner_name() -> str:
-    """Who holds a lease: process and thread of this machine, and a part that no restart repeats."""
-    return f"{os.uname().nodename}:{os.getpid()}:{threading.get_ident() % 10000}:{secrets.token_hex(3)}"

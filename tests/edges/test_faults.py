@@ -10,12 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from reconciler import holders
 from reconciler.cli.main import run
 from reconciler.sandbox import hosts
 from reconciler.sandbox.server import Serving, serve
 from reconciler.sandbox.stories import contoso
 from reconciler.store import leases
 from reconciler.store.database import open_database
+
+NOBODY = 999_999_999  # no process has such an id
 
 REAL = """
 [tenants.real]
@@ -167,7 +170,7 @@ def test_a_second_cycle_names_who_holds_the_tenant_and_since_when(state, capsys)
     assert run(["reconcile", "--ticket", "RITM0010021"]) in (0, 3)
     capsys.readouterr()
     with open_database(state / "reconciler.db") as database, database.write() as session:
-        leases.claim(session, "contoso", f"{os.uname().nodename}:{os.getpid()}:1:abc", ttl_s=600)
+        leases.claim(session, "contoso", holders.name_of(os.getpid()), ttl_s=600)
 
     code, told = sentence(capsys, "reconcile")
 
@@ -179,7 +182,7 @@ def test_a_second_cycle_names_who_holds_the_tenant_and_since_when(state, capsys)
 def test_a_cycle_that_was_killed_does_not_keep_the_next_one_out(state, capsys):
     assert run(["reconcile", "--ticket", "RITM0010021"]) in (0, 3)
     with open_database(state / "reconciler.db") as database, database.write() as session:
-        leases.claim(session, "contoso", f"{os.uname().nodename}:999999999:1:abc", ttl_s=600)
+        leases.claim(session, "contoso", holders.name_of(NOBODY), ttl_s=600)
 
     assert run(["reconcile", "--ticket", "RITM0010021"]) in (0, 3)
 
@@ -187,7 +190,7 @@ def test_a_cycle_that_was_killed_does_not_keep_the_next_one_out(state, capsys):
 def test_reading_commands_work_beside_a_running_cycle(state, capsys):
     assert run(["reconcile", "--ticket", "RITM0010021"]) in (0, 3)
     with open_database(state / "reconciler.db") as database, database.write() as session:
-        leases.claim(session, "contoso", f"{os.uname().nodename}:{os.getpid()}:1:abc", ttl_s=600)
+        leases.claim(session, "contoso", holders.name_of(os.getpid()), ttl_s=600)
 
     assert run(["reconcile", "--dry-run"]) == 3
     assert run(["status"]) == 0
