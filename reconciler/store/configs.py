@@ -7,7 +7,7 @@ change works in its caller's write transaction, with its row of the audit log.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -55,9 +55,9 @@ def others(session: Session, tenant: str) -> list[str]:
     return sorted(session.connection().execute(_OTHERS, {"tenant": tenant}).scalars())
 
 
-def elsewhere(session: Session, tenant: str) -> tuple[Accepted, ...]:
-    """The last accepted configuration of every other tenant name in the store, the newest first."""
-    found = (accepted(session, name) for name in others(session, tenant))
+def newest(session: Session, tenants: Iterable[str]) -> tuple[Accepted, ...]:
+    """The last accepted configuration of each of these tenant names that has one, the newest first."""
+    found = (accepted(session, name) for name in tenants)
     return tuple(sorted((a for a in found if a is not None), key=lambda a: a.at, reverse=True))
 
 

@@ -28,17 +28,18 @@ _NAMES = select(_FACTS.c.tenant).join(_OWN, _OWN.c.body == _FACTS.c.body).where(
 def note(session: Session, tenant: str, directory: str, at: datetime) -> bool:
     """Remember the directory (its tenant id) that a name stands for; False, and nothing written, when it is known.
 
-    With a name that is new, what the store knows of older names from their configurations is remembered as well.
+    With it, what the store knows of older names from their configurations is remembered as well.
     """
     known = guards.fact(session, tenant, FACT)
     if known is not None and known[0].get("id") == directory.lower():
         return False
-    if known is None:
-        for name in configs.others(session, tenant):
-            kept = configs.accepted(session, name)
-            id = _id_of(kept.document) if kept is not None else ""
-            if id and guards.fact(session, name, FACT) is None:
-                guards.remember(session, name, FACT, {"id": id}, at)
+    names = configs.others(session, tenant)
+    told = guards.facts(session, names, (FACT,))
+    for name in (n for n in names if (n, FACT) not in told):  # configurations are long, and most are of this version
+        kept = configs.accepted(session, name)
+        id = _id_of(kept.document) if kept is not None else ""
+        if id:
+            guards.remember(session, name, FACT, {"id": id}, at)
     guards.remember(session, tenant, FACT, {"id": directory.lower()}, at)
     return True
 

@@ -215,12 +215,16 @@ def _signed(payload: bytes, signatures: Sequence[str], keys: Mapping[str, tuple[
 
 def _basis(session: Session, tenant: str, current: Mapping[str, Any], now: str) -> Basis:
     last = _kept(configs.accepted(session, tenant))
-    return basis(last, current, _elsewhere(session, tenant), named=now)
+    return basis(last, current, _elsewhere(session, tenant, current), named=now)
 
 
-def _elsewhere(session: Session, tenant: str) -> Iterator[Basis]:
-    """Read only where somebody asks: once in the life of a tenant."""
-    yield from (kept for found in configs.elsewhere(session, tenant) if (kept := _kept(found)) is not None)
+def _elsewhere(session: Session, tenant: str, current: Mapping[str, Any]) -> Iterator[Basis]:
+    """Read only where somebody asks: once in the life of a tenant. Where the store knows already which names stand for
+    the directory of this configuration, nothing is read of others."""
+    known, graph = guards.fact(session, tenant, directories.FACT), current["tenant"].get("graph") or {}
+    is_known = known is not None and known[0].get("id") == str(graph.get("tenant_id") or "").lower()
+    names = directories.names(session, tenant)[1:] if is_known else configs.others(session, tenant)
+    yield from (kept for found in configs.newest(session, names) if (kept := _kept(found)) is not None)
 
 
 def _kept(last: configs.Accepted | None) -> Basis | None:
