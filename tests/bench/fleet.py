@@ -1,9 +1,10 @@
 """How many tenants workers serve in a second, and how soon somebody has the tenants of one that was killed (figure 11).
 
-Every tenant is due at once, as after an outage; the clock runs until each has had a turn with a whole cycle. The two
-systems answer after a delay that is the same for all, so one worker with four places (one of them is kept for tenants
-in trouble) waits most of its time and more of them do more, until what they share binds: the cores of the machine, or
-the database, which commits to the disk here.
+Every tenant has had its first cycles, answers to tickets included; those are told of and not judged. Then a cycle is
+asked of all at once, as after an outage, of a fleet whose stores are kept; the clock runs until each has had a turn
+with one. The two systems answer after a delay that is the same for all, so one worker with four places (one of them is
+kept for tenants in trouble) waits most of its time and more of them do more, until what they share binds: the cores of
+the machine, or the database, which commits to the disk here.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -29,7 +31,7 @@ from reconciler.config import Settings
 from reconciler.fleet.schema import conninfo_of, make_queue
 from reconciler.holding import TTL_S
 from reconciler.sandbox.world import World
-from reconciler.store import looks
+from reconciler.store import leases, looks
 from reconciler.store.database import connect
 from tests.bench.fleet_worker import names
 from tests.bench.measure import machine
@@ -40,8 +42,11 @@ from tests.simulation.play import Game, begun, play
 TENANTS, TENANTS_MIN, LATENCY_S, SEED = 1000, 12, 0.03, 12
 GROWS = 1.3  # at least, from one worker to two, unless something binds
 BOUND_FROM = 0.85  # of all cores' time, whoever takes it
-LATER_S = 15.0  # after a lease: until somebody asks whose time has come, and has a place free
+LATER_S = 15.0  # after a lease, or a death that is seen: until somebody asks whose time has come, and has a place free
+ELSEWHERE = "elsewhere"  # a machine whose processes nobody else sees: their leases have to run out
 PATIENCE_S = 900.0
+LATER = timedelta(hours=6)
+SCHEDULE = '[schedule]\nevery = "1d"\npull_every = "1h"\nfull_scan_every = "30d"\n'  # nobody is due who was not called
 
 
 def run(scale: float) -> list[str]:
@@ -62,18 +67,35 @@ def run(scale: float) -> list[str]:
 
 
 def _measure(server: Server, folder: Path, count: int) -> list[str]:
+    with _a_store(server, count) as url:
+        return _measured(server, url, folder, count)
+
+
+def _measured(server: Server, url: str, folder: Path, count: int) -> list[str]:
+    first = _drain(server, url, folder, count, 2, worlds="own")
+    print(f"first cycles: {first.line()}", flush=True)
+    (folder / "world-answered.json").replace(folder / "world.json")
+    again = _drain(server, url, folder, count, 2, called=count)  # what came of their own writes is seen, and over then
+    print(f"later ones, before the measurement: {again.line()}", flush=True)
     found = []
     for workers in (1, 2, 4):
-        found.append(_drain(server, folder, count, workers))
+        found.append(_drain(server, url, folder, count, workers, called=count))
         print(found[-1].line(), flush=True)
     missed = [sentence for drain in found for sentence in drain.wrong]
     for fewer, more in pairwise(found):
         ratio = more.per_s / fewer.per_s
         if ratio < GROWS and more.busy < BOUND_FROM:
             missed.append(f"{more.workers} workers do {ratio:.2f} times what {fewer.workers} do, and nothing binds")
-    drain = _drain(server, folder, max(TENANTS_MIN, count // 4), 2, kills=True)
-    print(drain.line(), flush=True)
-    return missed + drain.wrong
+    missed += first.wrong + again.wrong
+    some = max(TENANTS_MIN, count // 4)
+    places = ["", ELSEWHERE] if os.geteuid() == 0 and shutil.which("unshare") else [""]
+    for where in places:
+        drain = _drain(server, url, folder, count, 2, called=some, kills=True, first_on=where)
+        print(drain.line(), flush=True)
+        missed += drain.wrong
+    if ELSEWHERE not in places:
+        print("what becomes of the tenants of a machine that is gone was not measured: that needs unshare, and root")
+    return missed
 
 
 @dataclass
@@ -116,14 +138,16 @@ class Drain:
 class _Workers:
     """Processes, and what they tell in the order in which it arrives."""
 
-    def __init__(self, url: str, folder: Path, tenants: int, count: int) -> None:
+    def __init__(self, url: str, folder: Path, tenants: int, count: int, worlds: str, first_on: str) -> None:
+        """`first_on`: the name of the machine that the first of them runs on, "" for this one."""
         self.told: queue.Queue[tuple[int, dict[str, Any] | None]] = queue.Queue()
-        self.processes = [self._begin(n, url, folder, tenants) for n in range(count)]
+        said = [url, str(folder), str(tenants), str(LATENCY_S if worlds == "shared" else 0), worlds]
+        self.processes = [self._begin(n, said, first_on if n == 0 else "") for n in range(count)]
 
-    def _begin(self, n: int, url: str, folder: Path, tenants: int) -> subprocess.Popen[str]:
-        said = [url, str(folder), str(tenants), str(LATENCY_S)]
+    def _begin(self, n: int, said: list[str], machine: str) -> subprocess.Popen[str]:
+        there = ["unshare", "--uts", "sh", "-c", f'hostname {machine} && exec "$@"', "sh"] if machine else []
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.bench.fleet_worker", *said],
+            [*there, sys.executable, "-m", "tests.bench.fleet_worker", *said],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -171,51 +195,67 @@ class _Workers:
         return taken_s
 
 
-def _drain(server: Server, folder: Path, count: int, workers: int, *, kills: bool = False) -> Drain:
-    drain = Drain(workers, count)
-    with _a_store(server, count) as url:
-        crew = _Workers(url, folder, count, workers)
-        crew.go()
-        taken, database_s, began = _cores(), _database_s(server), time.time()
-        missing, open_turns = set(names(count)), defaultdict(set)
-        turns: dict[str, list[tuple[float, float, int]]] = defaultdict(list)
-        killed_at, waiting, resumed = 0.0, set(), []
-        while missing or waiting:
-            n, what = crew.next()
-            if what is None:
-                if n == 0 and killed_at:
-                    continue
-                drain.wrong.append(f"worker {n} ended by itself")
-                break
-            if tenant := what.get("has"):
-                open_turns[n].add(tenant)
-            if tenant := what.get("ended"):
-                open_turns[n].discard(tenant)
-                if what["asked"]:
-                    turns[tenant].append((*what["asked"], n))
-                if what["outcome"] == "DONE":
-                    missing.discard(tenant)
-                    drain.turns += 1
-                    drain.requests += what["requests"]
-                    drain.turns_s += what["at"] - what["since"]
-                    if tenant in waiting and n != 0 and what["at"] > killed_at:
-                        waiting.discard(tenant)
-                        resumed.append(what["since"] - killed_at)
-            if kills and not killed_at and len(missing) < 2 * count / 3 and len(open_turns[0]) > 1:
-                crew.processes[0].kill()
-                crew.processes[0].wait(PATIENCE_S)  # until its parent has asked for it, a process still exists
-                killed_at, waiting = time.time(), set(open_turns[0])
-        drain.wall_s = time.time() - began
-        drain.busy = _share(taken, _cores())
-        drain.database_s = _database_s(server) - database_s
-        drain.workers_s = crew.end()
+def _drain(
+    server: Server,
+    url: str,
+    folder: Path,
+    count: int,
+    workers: int,
+    *,
+    called: int = 0,
+    worlds: str = "shared",
+    kills: bool = False,
+    first_on: str = "",
+) -> Drain:
+    """Have so many workers serve whoever is due: the first `called` tenants are asked for a cycle, none for all."""
+    due = called or count
+    drain = Drain(workers, due)
+    if called:
+        _turn_clock(folder)
+        _call(url, names(called))
+    crew = _Workers(url, folder, count, workers, worlds, first_on)
+    crew.go()
+    taken, database_s, began = _cores(), _database_s(server), time.time()
+    missing, open_turns = set(names(due)), defaultdict(set)
+    turns: dict[str, list[tuple[float, float, int]]] = defaultdict(list)
+    killed_at, waiting, resumed = 0.0, set(), []
+    while missing or waiting:
+        n, what = crew.next()
+        if what is None:
+            if n == 0 and killed_at:
+                continue
+            drain.wrong.append(f"worker {n} ended by itself")
+            break
+        if tenant := what.get("has"):
+            open_turns[n].add(tenant)
+        if tenant := what.get("ended"):
+            open_turns[n].discard(tenant)
+            if what["asked"]:
+                turns[tenant].append((*what["asked"], n))
+            if what["outcome"] == "DONE":
+                missing.discard(tenant)
+                drain.turns += 1
+                drain.requests += what["requests"]
+                drain.turns_s += what["at"] - what["since"]
+                if tenant in waiting and n != 0 and what["at"] > killed_at:
+                    waiting.discard(tenant)
+                    resumed.append(what["since"] - killed_at)
+        if kills and not killed_at and len(missing) < 2 * due / 3 and len(open_turns[0]) > 1:
+            crew.processes[0].kill()
+            crew.processes[0].wait(PATIENCE_S)  # until its parent has asked for it, a process still exists
+            killed_at, waiting = time.time(), set(open_turns[0])
+    drain.wall_s = time.time() - began
+    drain.busy = _share(taken, _cores())
+    drain.database_s = _database_s(server) - database_s
+    drain.workers_s = crew.end()
     drain.resumed_s = tuple(resumed)
-    drain.killed = ", one killed" if kills else ""
+    drain.killed = (f", one on {first_on or 'this machine'} killed") if kills else ""
+    most_s = LATER_S + (TTL_S if first_on else 0.0)
     if kills and not resumed:
         drain.wrong.append("no worker died while it had a tenant that another one could go on with")
     drain.wrong += [f"two workers had {tenant} at once" for tenant, found in turns.items() if _overlap(found)]
-    if kills and max(resumed, default=0.0) > TTL_S + LATER_S:
-        drain.wrong.append(f"a tenant of the dead worker waited {max(resumed):.0f} s, and a lease is {TTL_S:.0f} s")
+    if kills and max(resumed, default=0.0) > most_s:
+        drain.wrong.append(f"a tenant of the dead worker waited {max(resumed):.0f} s, at most {most_s:.0f} is meant")
     return drain
 
 
@@ -240,13 +280,28 @@ def _a_store(server: Server, count: int) -> Iterator[str]:
         server.run("DROP DATABASE IF EXISTS bench WITH (FORCE)")
 
 
+def _turn_clock(folder: Path) -> None:
+    """Some hours later: what was written lately is read again for a while, whoever wrote it."""
+    saved = folder / "world.json"
+    world = World.from_json(json.loads(saved.read_text("utf-8")))
+    world.clock.advance(LATER)
+    saved.write_text(json.dumps(world.to_json()), "utf-8")
+
+
+def _call(url: str, tenants: Collection[str]) -> None:
+    with connect(url) as database, database.write() as session:
+        for tenant in tenants:
+            leases.ask(session, tenant)
+
+
 def _converge(folder: Path) -> None:
     """A customer whose tickets are all served: their world and configuration in `folder`."""
     worlds: list[World] = []
 
     def begin(tenant: Made, where: Path, settings: Settings, held: ExitStack) -> Game:
         worlds.append(tenant.world)
-        shutil.copy(where / "config.toml", folder / "config.toml")
+        config = (where / "config.toml").read_text("utf-8")
+        (folder / "config.toml").write_text(SCHEDULE + config, "utf-8")
         return begun(tenant, where, settings, held)
 
     played = play(SEED, begin=begin)
