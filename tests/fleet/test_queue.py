@@ -15,6 +15,7 @@ from procrastinate import App
 from procrastinate.jobs import Status
 from sqlalchemy import create_engine
 
+from reconciler import holders
 from reconciler.clock import SystemClock
 from reconciler.config import load
 from reconciler.daemon import Stopping, Wishes
@@ -34,6 +35,7 @@ from tests.make_logs import into
 from tests.make_postgres import Server, an_own_server
 
 PATIENCE_S = 60.0
+NOBODY = 999_999_999  # no process has such an id
 
 
 @pytest.fixture(scope="module")
@@ -232,6 +234,18 @@ def test_two_workers_serve_every_tenant_once_and_none_twice(url, database):
     assert max(Counter(hands.taken).values()) <= 3
     assert hands.doubled == []
     assert said == []
+
+
+def test_what_a_process_of_this_machine_had_that_was_killed_goes_on_before_its_lease_is_over(url, database):
+    hands, tenants = Hands(database), ["killed", "elsewhere"]
+    with database.write() as session:
+        leases.claim(session, "killed", holders.name_of(NOBODY), ttl_s=600)
+        leases.claim(session, "elsewhere", "elsewhere" + holders.name_of(NOBODY), ttl_s=600)
+
+    with a_worker(url, database, hands, tenants, []):
+        hands.wait_for(lambda: "killed" in hands.taken)
+
+    assert "elsewhere" not in hands.taken
 
 
 def test_tenants_in_trouble_do_not_keep_others_from_their_turn(url, database):
