@@ -25,6 +25,7 @@ from reconciler.store.looks import Look
 CONTROL, PROMPT, TROUBLED = "control", "prompt", "troubled"
 EVERY = "* * * * * */{}"  # the sixth field is the second
 TICK_EVERY_S, BURY_EVERY_S = 2, 10
+CUT_OFF = 1  # before everybody who waits for their time
 STALE_S = 30.0  # a tick that waited so long for a place is behind others that say the same
 HEARTBEAT_S, DEAD_AFTER_S = 5.0, 30.0
 KEPT_H = 24 * 7  # for how long a job that failed can be looked at
@@ -74,7 +75,7 @@ def _looking(crew: Crew) -> Callable[[str], str]:
 
 
 async def defer(app: App, due: Callable[[], Iterable[Look]]) -> int:
-    """Queue a job for each tenant that is due and has none waiting; how many were queued.
+    """Queue a job for each tenant that is due and has none waiting; how many were queued. What was cut off comes first.
 
     Who waits is read first: a tenant whose job was done in between is not due any more.
     """
@@ -87,6 +88,7 @@ async def defer(app: App, due: Callable[[], Iterable[Look]]) -> int:
             task_name(look.duty),
             queue=TROUBLED if look.is_troubled else PROMPT,
             queueing_lock=look.tenant,
+            priority=CUT_OFF if look.is_cut else 0,
         )
         try:
             await task.defer_async(tenant=look.tenant)

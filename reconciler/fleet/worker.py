@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import psycopg
 from procrastinate import App
@@ -84,11 +84,11 @@ class Fleet:
     def due(self) -> Iterable[Look]:
         """Whose time has come by the store. What a process of this machine had that was killed has nobody any more."""
         tenants = self.tenants()
-        holders.free_all(self.database)
+        freed = holders.free_all(self.database)
         with self.database.read() as session:
             found = looks.due(session, tenants)
             owing = looks.to_tell(session, tenants, self.clock.now())
-        yield from found
+        yield from (replace(look, is_cut=look.is_cut or look.tenant in freed) for look in found)
         here = {look.tenant for look in found}
         yield from (Look(tenant, NOTICES, is_troubled=False) for tenant in sorted(owing - here))
 

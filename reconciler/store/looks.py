@@ -25,11 +25,15 @@ FAR_S = 1.5 * LONGEST_S  # who is to be looked at later than this was put down b
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """A tenant that wants to be looked at: for which duty, and whether it was slow or failing when last looked at."""
+    """A tenant that wants to be looked at: for which duty, and whether it was slow or failing when last looked at.
+
+    `is_cut`: whoever had it last did not give it back, so something may be half done.
+    """
 
     tenant: str
     duty: str
     is_troubled: bool
+    is_cut: bool = False
 
 
 def due(
@@ -41,11 +45,15 @@ def due(
     look_s = col(LeaseRow.look_s)
     is_called = (look_s <= now) | (look_s > now + FAR_S) | (col(LeaseRow.asked) > col(LeaseRow.served))
     query = (
-        select(LeaseRow.tenant, LeaseRow.duty, LeaseRow.is_troubled)
+        select(LeaseRow.tenant, LeaseRow.duty, LeaseRow.is_troubled, LeaseRow.owner)
         .where(col(LeaseRow.until_s) <= now, is_called)
         .order_by(col(LeaseRow.look_s), col(LeaseRow.tenant))
     )
-    found = (Look(tenant, duty, is_troubled) for tenant, duty, is_troubled in session.exec(query) if tenant in ours)
+    found = (
+        Look(tenant, duty, is_troubled, is_cut=owner is not None)
+        for tenant, duty, is_troubled, owner in session.exec(query)
+        if tenant in ours
+    )
     return tuple(look for look, _ in zip(found, range(limit), strict=False))
 
 

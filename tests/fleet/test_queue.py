@@ -7,6 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -105,6 +106,25 @@ def test_a_tenant_that_waits_already_is_not_queued_again_by_whoever_ticks(url):
         "t1": ("reconciler.ticket_pull", PROMPT),
         "t2": ("reconciler.full_scan", TROUBLED),
     }
+
+
+def test_what_was_cut_off_is_served_before_those_who_wait_longer(url):
+    taken: list[str] = []
+
+    def take(tenant: str) -> str:
+        taken.append(tenant)
+        return "done"
+
+    async def work() -> None:
+        app = build(conninfo_of(url), Crew(take, lambda: ()))
+        async with app.open_async():
+            await defer(app, lambda: [look("t0"), look("t1")])
+            await defer(app, lambda: [replace(look("cut"), is_cut=True)])
+            await app.run_worker_async(queues=[PROMPT], wait=False, install_signal_handlers=False, concurrency=1)
+
+    asyncio.run(work())
+
+    assert taken == ["cut", "t0", "t1"]
 
 
 def test_an_account_that_does_not_own_the_queue_works_with_it_once_it_is_granted(url, server, database):

@@ -49,3 +49,19 @@ def test_a_look_that_a_clock_which_was_set_back_put_far_away_is_due(database):
     assert due(database, NOON) == []
     assert due(database, NOON - FAR_S + LONGEST_S) == []
     assert due(database, NOON - FAR_S) == [TENANT]
+
+
+def test_a_tenant_that_nobody_gave_back_was_cut_off_and_one_that_was_is_not(database):
+    lease = claimed(database, NOON)
+    with database.write() as session:
+        leases.know(session, "other")
+    with database.read() as session:
+        assert {x.tenant: x.is_cut for x in looks.due(session, [TENANT, "other"], now_s=NOON + 61)} == {
+            TENANT: True,
+            "other": False,
+        }
+
+    with database.write() as session:
+        leases.release(session, lease)
+    with database.read() as session:
+        assert [x.is_cut for x in looks.due(session, [TENANT], now_s=NOON + 61)] == [False]
