@@ -1,5 +1,6 @@
 """Customers of all kinds, weeks of bad weather and other people's changes: always safe, and in the end nothing is left
-that could be done. `make simulate SEED=N` plays one of them alone, `make simulate SEEDS=N` as many as you like.
+that could be done. Of 200, `make test` plays the first 40 and `make endure` the others; CI plays all with each commit.
+`make simulate SEED=N` plays one alone, `make simulate SEEDS=N` as many as you like.
 """
 
 from __future__ import annotations
@@ -8,10 +9,11 @@ import pytest
 
 from tests.simulation.play import play
 
-SEEDS = 200
+FEW, SEEDS = 40, 200
+MORE = (pytest.param(seed, marks=pytest.mark.long) for seed in range(FEW, SEEDS))
 
 
-@pytest.mark.parametrize("seed", range(SEEDS))
+@pytest.mark.parametrize("seed", [*range(FEW), *MORE])
 def test_a_customer_is_never_harmed_and_in_the_end_only_peoples_work_is_left(seed: int) -> None:
     played = play(seed)
 
