@@ -15,7 +15,7 @@ from reconciler.explain import as_json, explain
 from reconciler.line import Ending
 from reconciler.sandbox.faults import FaultRule
 from reconciler.store import journal
-from tests.simulation.make_day import TENANT, Day, a_day, a_played_day
+from tests.simulation.make_day import TENANT, Day, a_day, a_played_day, contoso_with
 
 TICKET, QUENTIN, SKU = "RITM0010017", "quentin.moreau@contoso.example", "PROJECT_P1"
 Site = Callable[[str], AbstractContextManager[Day]]
@@ -32,7 +32,7 @@ def site(tmp_path: Path) -> Site:
         assert head in text
         path = tmp_path / "config.toml"
         path.write_text(text.replace(head, f"{head}{more}\n"), "utf-8")
-        with a_day(tmp_path, config=path) as day:
+        with a_day(tmp_path, contoso_with(TICKET), config=path) as day:
             yield day
 
     return opened
@@ -171,7 +171,7 @@ def test_a_site_may_answer_people_and_software_differently(site, by, comes_back)
 
 
 def test_where_the_log_cannot_be_read_nobody_is_named_and_nothing_else_is_lost(tmp_path):
-    with a_day(tmp_path) as day:
+    with a_day(tmp_path, contoso_with(TICKET)) as day:
         day.world.faults.add(FaultRule("server_error", route="GET /auditLogs"))
         day.cycle()
 

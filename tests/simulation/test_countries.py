@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from reconciler.store import journal
-from tests.simulation.make_day import TENANT, a_day
+from tests.simulation.make_day import TENANT, a_day, contoso_with
 
 TICKET, ANNA = "RITM0010001", "anna.berger@contoso.example"
 
 
 def test_a_country_by_its_names_is_set_as_its_code_and_both_sources_are_kept(tmp_path):
-    with a_day(tmp_path) as day:
+    with a_day(tmp_path, contoso_with(TICKET)) as day:
         anna = day.world.directory.user(ANNA)
         anna.country = "Deutschland"
         day.world.instance.change("sys_user", day.world.instance.user("anna.berger")["sys_id"], country="Germany")
@@ -25,7 +25,7 @@ def test_a_country_by_its_names_is_set_as_its_code_and_both_sources_are_kept(tmp
 
 
 def test_a_word_that_could_mean_two_countries_is_quoted_and_nothing_is_set(tmp_path):
-    with a_day(tmp_path) as day:
+    with a_day(tmp_path, contoso_with(TICKET)) as day:
         anna = day.world.directory.user(ANNA)
         anna.country = "Korea"
         for _ in range(2):

@@ -5,7 +5,8 @@ Asserted are the tenant, the ticket and the audit log, never the calls.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +14,37 @@ import pytest
 
 from reconciler.sandbox.stories.later import change
 from reconciler.store import journal
-from tests.simulation.make_day import TENANT, Day, a_day, a_played_day
+from tests.simulation.make_day import TENANT, Day, a_day, a_played_day, contoso_with
 
 DAY = 24 * 60.0
 PROJECT, ATTENDED = "PROJECTPROFESSIONAL", "POWERAUTOMATE_ATTENDED_RPA"
 
 
+Begin = Callable[..., Day]
+
+
 @pytest.fixture
-def day(tmp_path: Path) -> Iterator[Day]:
-    with a_day(tmp_path) as running:
-        yield running
+def begin(tmp_path: Path) -> Iterator[Begin]:
+    """Begins a day of Contoso with some of its tickets."""
+    with ExitStack() as held:
+        yield lambda *numbers: held.enter_context(a_day(tmp_path, contoso_with(*numbers)))
+
+
+@pytest.fixture
+def play(begin: Begin) -> Begin:
+    """The same after its first cycle."""
+
+    def played(*numbers: str) -> Day:
+        day = begin(*numbers)
+        day.cycle()
+        return day
+
+    return played
 
 
 @pytest.fixture
 def played(tmp_path: Path) -> Iterator[Day]:
-    """A day after its first cycle."""
+    """All of Contoso after its first cycle."""
     with a_played_day(tmp_path) as running:
         yield running
 
@@ -54,10 +71,10 @@ def log(day: Day, number: str) -> list[tuple[str, str]]:
     ]
 
 
-def test_a_grant_for_thirty_days_is_reminded_of_taken_back_and_verified(played):
-    day = played
+def test_a_grant_for_thirty_days_is_reminded_of_taken_back_and_verified(play):
+    day = play("RITM0010009")
     assert (row(day, "RITM0010009")["phase"], has(day, "ivan.petrov", PROJECT)) == ("granted", True)
-    assert row(day, "RITM0010009")["ends_at"].startswith("2026-12-02T09:02")
+    assert row(day, "RITM0010009")["ends_at"].startswith("2026-12-02T09:00")
 
     day.wait(24 * DAY)
     day.cycle()
@@ -74,7 +91,8 @@ def test_a_grant_for_thirty_days_is_reminded_of_taken_back_and_verified(played):
     assert (day.phase("RITM0010009"), len(day.notes("RITM0010009"))) == ("revoked", notes)
 
 
-def test_what_expired_while_nobody_ran_the_daemon_is_taken_back_at_once(day):
+def test_what_expired_while_nobody_ran_the_daemon_is_taken_back_at_once(begin):
+    day = begin("RITM0010018")
     assert has(day, "rachel.stone", PROJECT)
 
     day.cycle()
@@ -85,8 +103,8 @@ def test_what_expired_while_nobody_ran_the_daemon_is_taken_back_at_once(day):
     assert day.reports[-1].counts()["revoked"] == 1
 
 
-def test_of_two_lines_that_share_a_licence_the_first_ends_and_the_licence_stays(played):
-    day = played
+def test_of_two_lines_that_share_a_licence_the_first_ends_and_the_licence_stays(play):
+    day = play("RITM0010021", "RITM0010022")
     day.wait(61 * DAY)
 
     day.cycle()
@@ -96,8 +114,8 @@ def test_of_two_lines_that_share_a_licence_the_first_ends_and_the_licence_stays(
     assert log(day, "RITM0010021") == []
 
 
-def test_what_was_given_by_hand_is_proposed_to_be_taken_back_and_never_taken(played):
-    day = played
+def test_what_was_given_by_hand_is_proposed_to_be_taken_back_and_never_taken(play):
+    day = play("RITM0010027")
     for _ in range(2):
         day.wait(DAY)
         day.cycle()
@@ -108,8 +126,8 @@ def test_what_was_given_by_hand_is_proposed_to_be_taken_back_and_never_taken(pla
     assert log(day, "RITM0010027") == []
 
 
-def test_a_grant_whose_proof_plan_ends_in_error_is_undone_after_two_looks_and_handed_back(played):
-    day = played
+def test_a_grant_whose_proof_plan_ends_in_error_is_undone_after_two_looks_and_handed_back(play):
+    day = play("RITM0010014")
     assert (day.phase("RITM0010014"), has(day, "noor.jansen", ATTENDED)) == ("verifying", True)
     day.wait(2 * DAY)
     day.cycle()
@@ -131,8 +149,8 @@ def test_a_grant_whose_proof_plan_ends_in_error_is_undone_after_two_looks_and_ha
     assert (day.phase("RITM0010014"), has(day, "noor.jansen", ATTENDED)) == ("review", False)
 
 
-def test_a_change_that_fails_for_a_day_goes_to_a_person_with_what_stays_named(played):
-    day = played
+def test_a_change_that_fails_for_a_day_goes_to_a_person_with_what_stays_named(play):
+    day = play("RITM0010025")
     assert day.phase("RITM0010025") == "converging"
     day.wait(2 * DAY)
 
@@ -163,7 +181,8 @@ def until(day: Day, number: str, end: str, *, on_day: float = 0.0) -> None:
     change(day.world, on_day, "sc_req_item", item, by="nina.schulz", work_notes="The end was entered.")
 
 
-def test_a_licence_that_came_by_a_group_is_taken_back_by_leaving_the_group(day):
+def test_a_licence_that_came_by_a_group_is_taken_back_by_leaving_the_group(begin):
+    day = begin("RITM0010002")
     until(day, "RITM0010002", "2026-11-20", on_day=0.001)
     day.wait(2)
     day.cycle()
@@ -181,8 +200,8 @@ def test_a_licence_that_came_by_a_group_is_taken_back_by_leaving_the_group(day):
     assert has(day, "bram.devries", "SPE_E3")
 
 
-def test_an_end_that_is_moved_in_the_ticket_moves_the_revoke(played):
-    day = played
+def test_an_end_that_is_moved_in_the_ticket_moves_the_revoke(play):
+    day = play("RITM0010021", "RITM0010022")
     until(day, "RITM0010021", "2026-11-10", on_day=1)
     until(day, "RITM0010022", "2026-11-11", on_day=1)
 

@@ -8,9 +8,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from reconciler.sandbox.stories import contoso
 from reconciler.sandbox.world import World
-from tests.simulation.make_day import a_day
+from tests.simulation.make_day import a_day, contoso_with
 
 ANNA = "anna.berger@contoso.example"
 FIRST, SECOND = "RITM0019001", "RITM0019002"
@@ -44,7 +43,7 @@ def holder_of_plan_1(world: World) -> str:
 
 
 def test_an_upgrade_is_one_call_and_what_was_off_stays_off(tmp_path):
-    world = contoso()
+    world = contoso_with("RITM0010001")
     anna = holder_of_plan_1(world)
     one, two = world.directory.sku("VISIOONLINE_PLAN1"), world.directory.sku("VISIOCLIENT")
     with a_day(tmp_path / "var", world, config=exchanging(tmp_path)) as day:
@@ -60,7 +59,7 @@ def test_an_upgrade_is_one_call_and_what_was_off_stays_off(tmp_path):
 
 
 def test_an_upgrade_that_does_not_work_gives_the_old_licence_back(tmp_path):
-    world = contoso()
+    world = contoso_with("RITM0010001")
     anna = holder_of_plan_1(world)
     world.directory.set_provisioning(anna, "VISIO_CLIENT_SUBSCRIPTION", ends_in="Error")
     plan_1 = world.directory.sku("VISIOONLINE_PLAN1")
@@ -85,7 +84,7 @@ class Killed(BaseException):
 
 
 def test_a_process_that_dies_once_the_old_licence_is_given_back_exchanges_nothing_again(tmp_path):
-    world = contoso()
+    world = contoso_with("RITM0010001")
     anna = holder_of_plan_1(world)
     world.directory.set_provisioning(anna, "VISIO_CLIENT_SUBSCRIPTION", ends_in="Error")
     plan_1 = world.directory.sku("VISIOONLINE_PLAN1")
@@ -117,7 +116,7 @@ def test_a_process_that_dies_once_the_old_licence_is_given_back_exchanges_nothin
 
 
 def test_an_add_on_that_was_asked_for_first_is_given_after_its_base(tmp_path):
-    world = contoso()
+    world = contoso_with("RITM0010001")
     order(world, FIRST, "audio-conferencing", days=2)
     order(world, SECOND, "m365-e3", days=1)
     with a_day(tmp_path / "var", world) as day:
@@ -129,7 +128,7 @@ def test_an_add_on_that_was_asked_for_first_is_given_after_its_base(tmp_path):
 
 
 def test_an_add_on_is_not_sent_when_its_base_could_not_be_given(tmp_path):
-    world = contoso()
+    world = contoso_with("RITM0010001")
     anna = world.directory.user(ANNA).user_id
     world.directory.fail_assignments(anna)
     order(world, FIRST, "audio-conferencing", days=2)

@@ -13,12 +13,11 @@ import pytest
 
 from desired_state.model import LineKey
 from reconciler.question import Word
-from reconciler.sandbox.stories import contoso
 from reconciler.store import questions
-from tests.simulation.make_day import TENANT, Day, a_day
+from tests.simulation.make_day import TENANT, Day, a_day, contoso_with
 from tests.simulation.test_endings import has, log, row
 
-SMALLER, LARGER = "RITM0019001", "RITM0010001"
+SMALLER, LARGER, IVANS = "RITM0019001", "RITM0010001", "RITM0010009"
 PLAN_1, PLAN_3 = "PROJECT_P1", "PROJECTPROFESSIONAL"
 HEAD = "[products.project-plan-1]\n"
 
@@ -29,7 +28,7 @@ def day(tmp_path: Path) -> Iterator[Day]:
     assert HEAD in text
     config = tmp_path / "config.toml"
     config.write_text(text.replace(HEAD, f'{HEAD}replaces = ["project-plan-3"]\n'), "utf-8")
-    with a_day(tmp_path, contoso(), config=config) as running:
+    with a_day(tmp_path, contoso_with(LARGER, IVANS), config=config) as running:
         yield running
 
 
@@ -87,7 +86,7 @@ def by_hand(day: Day) -> None:
 
 
 def test_a_larger_licence_that_we_did_not_give_is_asked_about_once_and_stays(day):
-    day.world.instance.change("sc_req_item", day.ticket("RITM0010009")["sys_id"], active="false", state="4")
+    day.world.instance.change("sc_req_item", day.ticket(IVANS)["sys_id"], active="false", state="4")
     by_hand(day)
     order(day, person="ivan.petrov")
 
@@ -105,7 +104,7 @@ def test_a_larger_licence_that_we_did_not_give_is_asked_about_once_and_stays(day
 
 @pytest.mark.parametrize(("word", "smaller", "larger"), [(Word.ADOPT, True, False), (Word.LEAVE, False, True)])
 def test_a_person_decides_about_the_larger_licence(day, word, smaller, larger):
-    day.world.instance.change("sc_req_item", day.ticket("RITM0010009")["sys_id"], active="false", state="4")
+    day.world.instance.change("sc_req_item", day.ticket(IVANS)["sys_id"], active="false", state="4")
     by_hand(day)
     order(day, person="ivan.petrov")
     day.cycle()

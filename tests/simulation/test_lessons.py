@@ -7,7 +7,7 @@ from datetime import timedelta
 from desired_state.plan_rules import PlanRules
 from reconciler.explain import explain
 from reconciler.store import journal
-from tests.simulation.make_day import TENANT, Day, a_day
+from tests.simulation.make_day import TENANT, Day, a_day, contoso_with
 
 FIRST, SECOND = "RITM0010016", "RITM0019016"
 
@@ -18,7 +18,7 @@ def writes(day: Day) -> list[str]:
 
 
 def test_a_pair_that_graph_refused_once_is_not_sent_again(tmp_path):
-    with a_day(tmp_path) as day:
+    with a_day(tmp_path, contoso_with(FIRST)) as day:
         day.app.plan_rules = PlanRules()  # nothing is known beforehand
         before = day.licences("paula.gomez@contoso.example")
         day.cycle()

@@ -12,11 +12,12 @@ from sqlalchemy import text
 from reconciler.explain import as_json, explain
 from reconciler.sandbox.directory.audit import Actor
 from reconciler.store import journal, switches
-from tests.simulation.make_day import TENANT, Day, a_day, a_played_day
+from tests.simulation.make_day import TENANT, Day, a_day, a_played_day, contoso_with
 
 SKU, NEW = "PROJECTPROFESSIONAL", "SWAY"
 ANNA, IVAN, ULRICH = (f"{name}@contoso.example" for name in ("anna.berger", "ivan.petrov", "ulrich.baum"))
 TICKETS = ("RITM0010001", "RITM0010009")  # Anna's and Ivan's: both were given the licence by us
+ULRICHS = ("RITM0010021", "RITM0010022")  # he had it before
 LIMIT = '"2%, 5 to 50"'  # of removals: here with room for two
 HEAD = "[products.project-plan-3]\n"
 ADMIN = Actor(user_id="0f0e0d0c-0000-4000-8000-00000000ad31", upn="tom.weber@contoso.example", name="Tom Weber")
@@ -35,7 +36,7 @@ def site(tmp_path: Path) -> Site:
         config = config.replace(LIMIT, "20")
         path = tmp_path / "config.toml"
         path.write_text(config.replace(HEAD, HEAD + "".join(f"{line}\n" for line in more)), "utf-8")
-        with a_day(tmp_path, config=path) as day:
+        with a_day(tmp_path, contoso_with(*TICKETS, *ULRICHS), config=path) as day:
             day.cycle()
             yield day
 

@@ -11,7 +11,7 @@ import pytest
 
 from reconciler.sandbox.faults import FaultRule
 from reconciler.store import journal
-from tests.simulation.make_day import TENANT, Day, a_day
+from tests.simulation.make_day import TENANT, Day, a_day, contoso_with
 from tests.simulation.test_endings import has, log, row
 
 ANNA_S, PROJECT = "RITM0010001", "PROJECTPROFESSIONAL"
@@ -20,7 +20,7 @@ UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}"
 
 @pytest.fixture
 def day(tmp_path: Path) -> Iterator[Day]:
-    with a_day(tmp_path) as running:
+    with a_day(tmp_path, contoso_with(ANNA_S)) as running:
         yield running
 
 
@@ -76,7 +76,7 @@ def test_a_closed_ticket_that_costs_more_than_was_approved_is_handed_back_once(t
     assert cheap in text
     config = tmp_path / "config.toml"
     config.write_text(text.replace(cheap, "[products.project-plan-3]\nprice = 99.00"), "utf-8")
-    with a_day(tmp_path, config=config) as day:
+    with a_day(tmp_path, contoso_with(ANNA_S), config=config) as day:
         for _ in range(3):
             day.cycle()
             day.wait(24 * 60)
@@ -92,7 +92,7 @@ def test_a_closed_ticket_that_costs_more_than_was_approved_is_handed_back_once(t
 
 
 def test_a_permission_that_is_missing_is_told_to_the_operator_once_and_only_when_it_lasts(tmp_path):
-    with a_day(tmp_path, may=lambda permission: "ReadWrite" not in permission) as day:
+    with a_day(tmp_path, contoso_with(ANNA_S), may=lambda permission: "ReadWrite" not in permission) as day:
         day.cycle()
         assert (day.phase(ANNA_S), day.notes(ANNA_S)) == ("held", [])
 

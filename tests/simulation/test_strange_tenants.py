@@ -10,9 +10,8 @@ import pytest
 from reconciler.line import Ending
 from reconciler.report import actions_of
 from reconciler.sandbox.faults import FaultRule
-from reconciler.sandbox.stories import contoso
 from reconciler.sandbox.world import World
-from tests.simulation.make_day import Day, a_day
+from tests.simulation.make_day import Day, a_day, contoso_with
 
 TICKET = "RITM0019101"
 ANNA = "ingrid.sorensen"  # no other ticket is about her
@@ -52,8 +51,8 @@ def is_handed_back(day: Day) -> bool:
 
 @pytest.fixture
 def world() -> World:
-    """Contoso, and Ingrid has no licence yet."""
-    world = contoso()
+    """Some of Contoso, two removals in it, and Ingrid has no licence yet."""
+    world = contoso_with("RITM0010001", "RITM0010005", "RITM0010018")
     ingrid = world.directory.user(account())
     world.directory.licensing.set_assignments(ingrid, [], actor=None)
     for sku in world.directory.store.skus.values():
