@@ -190,6 +190,7 @@ class Observed:
     probed: Mapping[tuple[UserId, ProductKey], Probed | Unread] = field(default_factory=dict)
     audits: Mapping[UserId, AuditTrail | Unread] = field(default_factory=dict)  # only of those it was asked about
     our_app: str = ""  # our own application, as the directory's log names it
+    role_holders: frozenset[UserId] | Unread | None = None  # of administrator roles; None: this look did not ask
 
     def part_number(self, sku: SkuId) -> str:
         """What the tenant's list calls the SKU, its id where that does not have it."""

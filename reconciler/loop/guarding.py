@@ -86,7 +86,7 @@ class Guarding:
         watch = Watch(
             at,
             self.scope,
-            register(self.graph, groups, self.scope, set(users)),
+            register(self.graph, groups, self.scope, set(users), role_holders=observed.role_holders),
             Scales(observed.skus, observed.groups, self.prices),
             replace(self.limits, people=self._people(at)),
             lately.used,

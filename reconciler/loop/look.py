@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from types import MappingProxyType
 
 from desired_state.model import ProductKey, Tier, UserId
-from reconciler.clients.graph import Graph
+from reconciler.clients.graph import Glance, Graph
 from reconciler.errors import NotFound, RemoteError
 from reconciler.line import Access, Gone, Line, Look, Observed, Unread
 from reconciler.loop.memberships import Groups, named_groups, read_groups, read_members, read_waiting, switching_groups
@@ -29,29 +30,49 @@ def subjects(lines: Iterable[Line]) -> frozenset[UserId]:
 class Eyes:
     """What looking takes: the directory, the workload probes by name, and which application we are ourselves.
 
-    `rolling` is the scan of all users in slices, and keeps what the last one showed; None keeps nothing.
+    `rolling` is the scan of all users in slices, and keeps what the last one showed; None keeps nothing. `sees_roles`:
+    a first look shows who holds an administrator role, too.
     """
 
     graph: Graph
     probes: Mapping[str, Look] = field(default_factory=dict)
     our_app: str = ""
     rolling: Rolling | None = None
+    sees_roles: bool = False
+
+
+NOBODY: Mapping[UserId, ObservedUser] = MappingProxyType({})
 
 
 def look(
-    eyes: Eyes, lines: Iterable[Line], skus: Iterable[SubscribedSku], *, at: datetime, groups: Groups | None = None
+    eyes: Eyes,
+    lines: Iterable[Line],
+    skus: Iterable[SubscribedSku] | None,
+    *,
+    at: datetime,
+    groups: Groups | None = None,
+    known: Mapping[UserId, ObservedUser] = NOBODY,
 ) -> Observed:
     """Read the lines' accounts, the states of their service plans, and what probes say where the plans are proven.
 
-    What fails is an `Unread`, never an absence. `groups` are those that an earlier look has read.
+    What fails is an `Unread`, never an absence. `groups` are those that an earlier look has read; the first one of a
+    cycle shows who holds a role, too. Seats are read in the same requests where there are no `skus` yet. Accounts that
+    are `known` were read a moment ago.
+
+    Raises:
+        RemoteError: the directory could not be asked, or the seats could not be read.
     """
     every = tuple(lines)
     wanted = sorted(subjects(every))
-    read = eyes.graph.users(wanted) if wanted else {}
-    present = [user for user in wanted if isinstance(read.get(user), ObservedUser)]
-    found = eyes.graph.license_details(present) if present else {}
-    details = {user: _details(found.get(user)) for user in present}
-    users = {user: value_of(read.get(user)) for user in wanted}
+    asked = [user for user in wanted if user not in known]
+    with_seats, with_roles = skus is None, groups is None and eyes.sees_roles and bool(wanted)
+    seen = Glance({}, {})
+    if wanted or with_seats:
+        seen = eyes.graph.look(asked, wanted, with_seats=with_seats, with_roles=with_roles)
+    read = {user: known[user] if user in known else seen.users.get(user) for user in wanted}
+    present = [user for user in wanted if isinstance(read[user], ObservedUser)]
+    details = {user: _details(seen.details.get(user)) for user in present}
+    users = {user: value_of(read[user]) for user in wanted}
     is_first = groups is None
     if groups is None:
         named = {name for line in every for name in named_groups(line)}
@@ -62,11 +83,12 @@ def look(
         at,
         users,
         details,
-        {sku.sku: sku for sku in skus},
+        {sku.sku: sku for sku in (seen.skus or () if skus is None else skus)},
         groups,
         {**waiting, **members},
         probed=_probed(eyes, every, details),
         our_app=eyes.our_app,
+        role_holders=_holders(seen.role_holders),
     )
 
 
@@ -101,6 +123,12 @@ def _probed(
             said = {user: Unread(str(error)) for user, _ in sorted(pairs)}
         answers |= {pair: said.get(pair[0], Unread(f"the probe {name} did not say")) for pair in sorted(pairs)}
     return answers
+
+
+def _holders(found: frozenset[UserId] | RemoteError | None) -> frozenset[UserId] | Unread | None:
+    if isinstance(found, RemoteError):
+        return Unread(f"who holds an administrator role could not be read: {found}")
+    return found
 
 
 def _details(found: tuple[SkuDetail, ...] | RemoteError | None) -> tuple[SkuDetail, ...] | Unread:

@@ -28,6 +28,7 @@ from desired_state.periods import zone_of
 from desired_state.resolve import OVER, resolve
 from reconciler.approvals.machine import OPEN
 from reconciler.approvals.values import Approval, State
+from reconciler.clients.graph import Graph
 from reconciler.errors import RemoteError
 from reconciler.lifecycle import FINAL, Phase
 from reconciler.line import (
@@ -47,7 +48,7 @@ from reconciler.loop.resting import at_rest, sweep_pays, unless
 from reconciler.loop.shared import handed_on, others_of
 from reconciler.loop.sweep import Desired, SweepResult, sweep, sweep_again
 from reconciler.loop.waking import to_read
-from reconciler.model import SubscribedSku
+from reconciler.model import ObservedUser, SubscribedSku
 from reconciler.store import approvals, guards, journal, outbox, tickets, watermarks
 from reconciler.store.sold import Sold
 
@@ -87,6 +88,19 @@ class Seen:
     observed: Observed
     tickets_read: int
     sold: Mapping[SkuId, Sold] = field(default_factory=dict)  # what licences contain, as it was known before
+
+
+@dataclass(slots=True)
+class _Seats:
+    """The seats of one cycle: read with the accounts, unless something before them needs to know what licences hold."""
+
+    graph: Graph
+    found: tuple[SubscribedSku, ...] | None = None
+
+    def read(self) -> tuple[SubscribedSku, ...]:
+        if self.found is None:
+            self.found = self.graph.subscribed_skus()
+        return self.found
 
 
 def observe(reader: Reader, eyes: Eyes, *, scope: Scope, tenant_id: str, cycle: str, at: datetime) -> Seen:
@@ -134,11 +148,12 @@ def observe(reader: Reader, eyes: Eyes, *, scope: Scope, tenant_id: str, cycle: 
             memory = remembered(reader)
             standings, states = memory.standings, memory.states
         found = _with_company(reader, found, standings, states, at)
-    skus = eyes.graph.subscribed_skus()
+    seats = _Seats(eyes.graph)
     if scope.pace is not Pace.EVERY and not scope.is_named:
-        resting = _resting(reader, eyes, found, desired, skus, scope, at)
+        resting = _resting(reader, eyes, found, desired, seats, scope, at)
         found = tuple(line for line in found if line.key not in resting)
-    observed = look(eyes, (line for line in found if not _is_over(line)), skus, at=at)
+    known = {u.id: u for u in names.values() if isinstance(u, ObservedUser) and scope.pace is not Pace.SCAN}
+    observed = look(eyes, (line for line in found if not _is_over(line)), seats.found, at=at, known=known)
     return Seen(_in_scope(found, observed, scope), observed, count, memory.sold)
 
 
@@ -153,7 +168,7 @@ def _resting(
     eyes: Eyes,
     found: tuple[Line, ...],
     desired: DesiredState,
-    skus: tuple[SubscribedSku, ...],
+    seats: _Seats,
     scope: Scope,
     at: datetime,
 ) -> frozenset[LineKey]:
@@ -165,8 +180,8 @@ def _resting(
         touched = tickets.read_since(session, reader.tenant, mark.at)
         touched |= outbox.due_tickets(session, reader.tenant, at)  # whoever is told something is looked at first
     resting = at_rest(found, touched=touched, at=at)
-    resting = unless(resting, found, to_read(eyes, found, resting, desired.wants, skus, scope.moved, at))
-    return resting if scope.pace is Pace.QUICK else _scanned(reader, eyes, found, resting, desired, skus, at)
+    resting = unless(resting, found, to_read(eyes, found, resting, desired.wants, seats.read, scope.moved, at))
+    return resting if scope.pace is Pace.QUICK else _scanned(reader, eyes, found, resting, desired, seats, at)
 
 
 def _scanned(
@@ -175,7 +190,7 @@ def _scanned(
     found: tuple[Line, ...],
     resting: frozenset[LineKey],
     desired: DesiredState,
-    skus: tuple[SubscribedSku, ...],
+    seats: _Seats,
     at: datetime,
 ) -> frozenset[LineKey]:
     """Those at rest whom a scan of all users shows as they should be."""
@@ -189,7 +204,7 @@ def _scanned(
         return over
     if not sweep_pays(len(people), size):
         return over
-    seen = _swept(eyes, desired, skus)
+    seen = _swept(eyes, desired, seats.read())
     if not seen.is_complete:  # a listing that was cut shows nobody to be well
         return over
     with reader.database.write() as session:
@@ -197,7 +212,7 @@ def _scanned(
     return unless(resting, found, seen.candidates)
 
 
-def _swept(eyes: Eyes, desired: DesiredState, skus: tuple[SubscribedSku, ...]) -> SweepResult:
+def _swept(eyes: Eyes, desired: DesiredState, skus: Iterable[SubscribedSku]) -> SweepResult:
     """Every user in pages: in slices since the last time, or all of them now, of which only what is new is decoded."""
     plans = {sku.sku: sku.plans for sku in skus}
     rolling = eyes.rolling

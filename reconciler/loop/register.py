@@ -16,16 +16,21 @@ from reconciler.loop.belonging import Belonging
 from reconciler.loop.guards.scope import Register, Scope
 
 
-def register(graph: Graph, groups: Belonging, scope: Scope, users: Collection[UserId]) -> Register:
-    """Read what `scope` needs to know about the users."""
+def register(
+    graph: Graph,
+    groups: Belonging,
+    scope: Scope,
+    users: Collection[UserId],
+    *,
+    role_holders: frozenset[UserId] | Unread | None = None,
+) -> Register:
+    """Read what `scope` needs to know about the users; `role_holders` are those that were just read, None: they were
+    not."""
     if not users:
         return Register()
     holders: frozenset[UserId] | Unread = frozenset()
     if scope.deny_role_holders:
-        try:
-            holders = graph.role_holders()
-        except RemoteError as error:
-            holders = Unread(f"who holds an administrator role could not be read: {error}")
+        holders = role_holders if role_holders is not None else _role_holders(graph)
     if not scope.groups:
         return Register(role_holders=holders)
     try:
@@ -37,6 +42,13 @@ def register(graph: Graph, groups: Belonging, scope: Scope, users: Collection[Us
         for user, found in belongs.items()
     }
     return Register(_named(groups, scope.groups), inside, holders)
+
+
+def _role_holders(graph: Graph) -> frozenset[UserId] | Unread:
+    try:
+        return graph.role_holders()
+    except RemoteError as error:
+        return Unread(f"who holds an administrator role could not be read: {error}")
 
 
 def _named(groups: Belonging, names: Collection[str]) -> dict[str, GroupId | Unread]:

@@ -6,7 +6,7 @@ of them is compared as a scan is; who is not shown whole with everything that is
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import datetime
 
 from desired_state.model import LineKey, UserId, Want
@@ -25,7 +25,7 @@ def to_read(
     found: Iterable[Line],
     resting: Collection[LineKey],
     wants: Iterable[Want],
-    skus: Iterable[SubscribedSku],
+    skus: Callable[[], Iterable[SubscribedSku]],
     moved: frozenset[UserId],
     at: datetime,
     *,
@@ -40,6 +40,6 @@ def to_read(
         shown = eyes.graph.hinted(quiet)
     except RemoteError:  # then by name, where the same error is told
         return moved
-    desired = Desired.compile((want for want in asked if want.user in quiet), {sku.sku: sku.plans for sku in skus})
+    desired = Desired.compile((want for want in asked if want.user in quiet), {sku.sku: sku.plans for sku in skus()})
     seen = sweep([UserPage(shown.rows, at, is_last=True)], desired)
     return (moved - quiet) | shown.unshown | seen.candidates

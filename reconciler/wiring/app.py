@@ -245,7 +245,8 @@ class App:
                     f"{self.settings.source}: products.{product.key}.probe: there is no probe '{product.probe}'; "
                     f"known are {', '.join(sorted(known))}"
                 )
-        return Eyes(self.graph, known, self.systems.client_id, self.kept.observed)
+        sees_roles = self.tenant.guards.deny_role_holders
+        return Eyes(self.graph, known, self.systems.client_id, self.kept.observed, sees_roles)
 
     @cached_property
     def reviews(self) -> Mapping[str, str]:

@@ -26,6 +26,7 @@ from reconciler.loop.releasing import lift, overview, release
 from reconciler.once import once
 from reconciler.report import CycleReport
 from reconciler.sandbox import hosts
+from reconciler.sandbox.faults import FaultRule
 from reconciler.store import guards, journal, switches
 from tests.make import seen
 from tests.simulation.make_day import TENANT, Day, a_day
@@ -203,11 +204,7 @@ def test_where_roles_cannot_be_read_nothing_is_changed_and_a_grant_stands(tmp_pa
         cycle(day, ONE)
         writes = list(day.watch.writes)
 
-        def refuse(request: httpx.Request) -> None:
-            if "roleAssignments" in request.url.path:
-                raise httpx.ConnectError("no route", request=request)
-
-        day.watch.meddle = refuse
+        day.world.faults.add(FaultRule("unavailable", route="GET /roleManagement"))
         report = cycle(day, ONE, TWO)
 
         assert phase(report, ONE) == ("granted", "remote_failing")

@@ -346,18 +346,18 @@ def test_holders_of_a_role_are_those_it_is_assigned_to_and_the_members_of_groups
 
 
 def test_a_tenant_in_which_nobody_can_be_eligible_for_a_role_has_holders_all_the_same():
-    assigned = reply(200, {"value": [{"principalId": guid(9)}]})
-    no_p2 = reply(400, {"error": {"code": "AadPremiumLicenseRequired", "message": "The tenant needs Entra ID P2."}})
-    denied = reply(403, {"error": {"code": "Authorization_RequestDenied", "message": "Insufficient privileges."}})
+    assigned = (200, {"value": [{"principalId": guid(9)}]})
+    no_p2 = (400, refused("AadPremiumLicenseRequired", "The tenant needs Entra ID P2."))
 
-    assert a_graph(Remote(assigned, no_p2)).role_holders() == {guid(9)}
+    assert a_graph(Remote(answering({"roleAssign": assigned, "roleElig": no_p2}))).role_holders() == {guid(9)}
     with pytest.raises(RemoteError):
-        a_graph(Remote(assigned, denied)).role_holders()
+        a_graph(Remote(answering({"roleAssign": assigned, "roleElig": DENIED}))).role_holders()
 
 
 def test_half_a_list_of_role_holders_is_no_list():
     assigned = {"value": [{"principalId": guid(9), "principal": {"@odata.type": "#microsoft.graph.group"}}]}
-    remote = Remote(reply(200, assigned), reply(200, {"value": []}), answering({"transitiveMembers": DENIED}))
+    none = (200, {"value": []})
+    remote = Remote(answering({"roleAssign": (200, assigned), "roleElig": none, "transitiveMembers": DENIED}))
 
     with pytest.raises(RemoteError):
         a_graph(remote).role_holders()

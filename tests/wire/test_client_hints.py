@@ -79,7 +79,8 @@ class Moved:
     def to_read(self, graph: Any, *, many: int, wants: list[Want] | None = None) -> frozenset[UserId]:
         resting = {line.key for line in self.lines}
         asked = self.wants if wants is None else wants
-        return to_read(Eyes(graph), self.lines, resting, asked, self.skus, frozenset(self.people), MONDAY, many=many)
+        moved = frozenset(self.people)
+        return to_read(Eyes(graph), self.lines, resting, asked, lambda: self.skus, moved, MONDAY, many=many)
 
 
 def test_of_many_who_moved_only_those_are_read_whom_a_filter_does_not_show_whole():

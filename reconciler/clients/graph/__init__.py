@@ -2,6 +2,7 @@
 
 from reconciler.clients.graph.client import GUID, Graph
 from reconciler.clients.graph.dialect import GRAPH_DIALECT, SYSTEM, GraphDialect
+from reconciler.clients.graph.glance import Glance
 from reconciler.clients.graph.permissions import ENFORCE, EVIDENCE, OBSERVE, PERMISSIONS, missing
 from reconciler.clients.graph.refusals import Refusal, RefusalReason, read_refusal
 from reconciler.clients.graph.scan import ScanRow, ScanState, UserPage
@@ -15,6 +16,7 @@ __all__ = [
     "OBSERVE",
     "PERMISSIONS",
     "SYSTEM",
+    "Glance",
     "Graph",
     "GraphDialect",
     "Refusal",

@@ -8,7 +8,8 @@ items, of writes it says that each of them may have landed, or that none has.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 import httpx
 import msgspec
@@ -39,6 +40,16 @@ class _Replies(msgspec.Struct, gc=False):
 _REPLIES = msgspec.json.Decoder(_Replies)
 
 
+@dataclass(frozen=True, slots=True)
+class Part(Generic[T]):
+    """One read of a batch: a URL (relative, with its query), what its body is, and as which operation it is refused."""
+
+    url: str
+    decoder: msgspec.json.Decoder[T]
+    operation: str
+    units: int = 1  # of the quota
+
+
 def read_many(
     wire: Wire, urls: Mapping[K, str], decoder: msgspec.json.Decoder[T], *, operation: str
 ) -> dict[K, T | RemoteError]:
@@ -47,21 +58,27 @@ def read_many(
     Raises:
         RemoteError: the batch itself could not be asked; SignInFailed when a fresh token does not help its items.
     """
-    keys = list(urls)
-    found: dict[K, T | RemoteError] = {}
+    return read_parts(wire, {key: Part(url, decoder, operation) for key, url in urls.items()}, operation=operation)
+
+
+def read_parts(wire: Wire, parts: Mapping[K, Part[Any]], *, operation: str) -> dict[K, Any]:
+    """Read parts of any kind, in their order, 20 a request: each key has what its decoder made of it, or a RemoteError.
+
+    Raises what `read_many` raises. `operation` names the requests.
+    """
+    keys = list(parts)
+    found: dict[K, Any] = {}
     for at in range(0, len(keys), SIZE):
-        found.update(_chunk(wire, {key: urls[key] for key in keys[at : at + SIZE]}, decoder, operation))
+        found.update(_chunk(wire, {key: parts[key] for key in keys[at : at + SIZE]}, operation))
     return found
 
 
-def _chunk(
-    wire: Wire, urls: Mapping[K, str], decoder: msgspec.json.Decoder[T], operation: str
-) -> dict[K, T | RemoteError]:
-    found: dict[K, T | RemoteError] = {}
-    left, waited, attempt, has_renewed = dict(urls), 0.0, 0, False
+def _chunk(wire: Wire, parts: Mapping[K, Part[Any]], operation: str) -> dict[K, Any]:
+    found: dict[K, Any] = {}
+    left, waited, attempt, has_renewed = dict(parts), 0.0, 0, False
     while left:
         attempt += 1
-        judged = _ask(wire, left, decoder, operation)
+        judged = _ask(wire, left, operation)
         again: list[Judgement] = []
         if not has_renewed and any(judgement.sign is Sign.STALE for _, judgement in judged.values()):
             has_renewed = True
@@ -94,14 +111,12 @@ def _pause(wire: Wire, again: Sequence[Judgement], attempt: int, waited_s: float
     return wait_s
 
 
-def _ask(
-    wire: Wire, urls: Mapping[K, str], decoder: msgspec.json.Decoder[T], operation: str
-) -> dict[K, tuple[T | RemoteError, Judgement]]:
-    numbered = {str(n): key for n, key in enumerate(urls, start=1)}
-    body = {"requests": [{"id": n, "method": "GET", "url": urls[key]} for n, key in numbered.items()]}
-    answer = wire.ask("/$batch", json=body, operation=operation, cost=float(len(urls)))
+def _ask(wire: Wire, parts: Mapping[K, Part[Any]], operation: str) -> dict[K, tuple[Any, Judgement]]:
+    numbered = {str(n): key for n, key in enumerate(parts, start=1)}
+    body = {"requests": [{"id": n, "method": "GET", "url": parts[key].url} for n, key in numbered.items()]}
+    answer = wire.ask("/$batch", json=body, operation=operation, cost=float(sum(p.units for p in parts.values())))
     by_id = _items(answer, numbered, operation)
-    return {key: _judge(by_id.get(n), answer, decoder, operation, wire) for n, key in numbered.items()}
+    return {key: _judge(by_id.get(n), answer, parts[key], wire) for n, key in numbered.items()}
 
 
 def _items(answer: Answer, numbered: Mapping[str, object], operation: str) -> dict[str, _Item]:
@@ -117,9 +132,8 @@ def _items(answer: Answer, numbered: Mapping[str, object], operation: str) -> di
     return by_id
 
 
-def _judge(
-    item: _Item | None, outer: Answer, decoder: msgspec.json.Decoder[T], operation: str, wire: Wire
-) -> tuple[T | RemoteError, Judgement]:
+def _judge(item: _Item | None, outer: Answer, part: Part[Any], wire: Wire) -> tuple[Any, Judgement]:
+    operation = part.operation
     if item is None:
         missing = Malformed(SYSTEM, f"$batch of {operation} left an item out", request_id=outer.request_id)
         return missing, Judgement(Sign.FAILING, missing)
@@ -127,7 +141,7 @@ def _judge(
     request_id = cut(headers.get("request-id", ""), limit=100) or outer.request_id
     if item.status == 200:
         try:
-            return decoder.decode(item.body), Judgement(Sign.FINE)
+            return part.decoder.decode(item.body), Judgement(Sign.FINE)
         except msgspec.DecodeError as error:
             broken = Malformed(SYSTEM, f"{operation}: {cut(error)}", request_id=request_id)
             return broken, Judgement(Sign.FAILING, broken)

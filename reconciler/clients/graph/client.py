@@ -20,6 +20,7 @@ from reconciler.clients.graph import audits, delta, groups, mailboxes, roles, sh
 from reconciler.clients.graph.batch import read_many, write_together
 from reconciler.clients.graph.delta import Moved
 from reconciler.clients.graph.dialect import SYSTEM
+from reconciler.clients.graph.glance import SEATS, SEATS_UNITS, SKUS, USER, Glance, glance, skus_of, user_of
 from reconciler.clients.graph.hints import Hinted, hinted, shown
 from reconciler.clients.graph.scan import SCAN_SELECT, UserPage, scan, scan_users
 from reconciler.clients.graph.voice import VOICE_SELECT, Voice, VoiceRow, voice
@@ -40,14 +41,10 @@ from reconciler.model import (
 from reconciler.observed import Listing
 
 T = TypeVar("T")
-U = TypeVar("U")
 GUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 MEMBERS_MAX = 20  # of one PATCH with members@odata.bind (graph.md section 2)
 _COUNTRY = re.compile(r"[A-Z]{2}")
-_USER = msgspec.json.Decoder(shapes.UserRow)
 _USERS = msgspec.json.Decoder(shapes.UserList)
-_DETAILS = msgspec.json.Decoder(shapes.DetailList)
-_SKUS = msgspec.json.Decoder(shapes.SkuList)
 _ORGANIZATION = msgspec.json.Decoder(shapes.OrganizationList)
 _VOICE = msgspec.json.Decoder(VoiceRow)
 
@@ -68,20 +65,29 @@ class Graph:
 
     def subscribed_skus(self) -> tuple[SubscribedSku, ...]:
         """All SKUs that the tenant owns, with seats counted by Graph. One page, no options (graph.md section 5)."""
-        answer = self.wire.get("/subscribedSkus", operation="subscribed_skus", cost=3)
-        found = _typed(_SKUS, answer)
-        if found.next_link is not None:
-            raise Malformed(SYSTEM, "subscribedSkus came in pages", request_id=answer.request_id)
-        return tuple(shapes.sku(row) for row in found.value)
+        answer = self.wire.get(SEATS, operation="subscribed_skus", cost=SEATS_UNITS)
+        return skus_of(_typed(SKUS, answer))
+
+    def look(
+        self,
+        accounts: Collection[UserId],
+        plans: Collection[UserId] = (),
+        *,
+        with_seats: bool = False,
+        with_roles: bool = False,
+    ) -> Glance:
+        """Users by object id, and the provisioning states of every plan of those in `plans`, 20 reads a request.
+
+        Fresh reads by id, the only kind that verifies a write (graph.md section 3). Whoever was asked about has a
+        value: NotFound when there is none, other errors as such. Raises what `subscribed_skus` raises `with_seats`.
+        """
+        who, whose = [UserId(_guid(user)) for user in accounts], [UserId(_guid(user)) for user in plans]
+        return glance(self.wire, self._clock.now, who, whose, with_seats=with_seats, with_roles=with_roles)
 
     def users(self, ids: Collection[UserId]) -> dict[UserId, ObservedUser | RemoteError]:
-        """Users by object id. Every id that was asked has a value: NotFound when there is none, other errors as such.
-
-        Fresh reads by id, the only kind that verifies a write (graph.md section 3).
-        """
-        urls = {user: f"/users/{_guid(user)}?$select={shapes.USER_SELECT}" for user in ids}
-        rows = read_many(self.wire, urls, _USER, operation="users")
-        return {key: _same(key, self._user(row)) for key, row in rows.items()}
+        """Users by object id; see `look`."""
+        found = self.look(ids).users
+        return {user: found[UserId(user.lower())] for user in ids}
 
     def users_shown(self, ids: Collection[UserId]) -> dict[UserId, ObservedUser]:
         """Users by object id, 300 a request, as a filter shows them; who is not shown is left out.
@@ -96,13 +102,13 @@ class Graph:
     def users_by_upn(self, upns: Collection[str]) -> dict[str, ObservedUser | RemoteError]:
         """Users by sign-in name, keyed as asked. A former name finds nobody: only the current one is matched."""
         urls = {upn: f"/users/{quote(_text(upn), safe='')}?$select={shapes.USER_SELECT}" for upn in upns}
-        rows = read_many(self.wire, urls, _USER, operation="users_by_upn")
+        rows = read_many(self.wire, urls, USER, operation="users_by_upn")
         return {key: self._user(row) for key, row in rows.items()}
 
     def managers(self, ids: Collection[UserId]) -> dict[UserId, ObservedUser | RemoteError]:
         """The manager of each user who was asked about; NotFound for nobody (graph.md section 2)."""
         urls = {user: f"/users/{_guid(user)}/manager?$select={shapes.USER_SELECT}" for user in ids}
-        rows = read_many(self.wire, urls, _USER, operation="managers")
+        rows = read_many(self.wire, urls, USER, operation="managers")
         return {key: self._user(row) for key, row in rows.items()}
 
     def users_by_employee_id(self, employee_id: str) -> tuple[ObservedUser, ...]:
@@ -128,16 +134,15 @@ class Graph:
         return tuple(u for u in users if u.is_enabled is False and u.skus is not None and sku.lower() in u.skus)
 
     def license_details(self, ids: Collection[UserId]) -> dict[UserId, tuple[SkuDetail, ...] | RemoteError]:
-        """Provisioning state of every plan that applies to users, for each user who was asked about."""
-        urls = {user: f"/users/{_guid(user)}/licenseDetails?$select={_DETAIL_SELECT}" for user in ids}
-        lists = read_many(self.wire, urls, _DETAILS, operation="license_details")
-        return {key: self._mapped(found, _details) for key, found in lists.items()}
+        """Provisioning state of every plan that applies to users, for each user who was asked about; see `look`."""
+        found = self.look((), ids).details
+        return {user: found[UserId(user.lower())] for user in ids}
 
     def voice(self, ids: Collection[UserId]) -> dict[UserId, Voice | RemoteError]:
         """Telephone set-up of each user who was asked about; NotFound for someone whom Teams does not know."""
         urls = {user: f"/admin/teams/userConfigurations/{_guid(user)}?$select={VOICE_SELECT}" for user in ids}
         rows = read_many(self.wire, urls, _VOICE, operation="voice")
-        return {key: self._mapped(row, voice) for key, row in rows.items()}
+        return {key: row if isinstance(row, RemoteError) else voice(row) for key, row in rows.items()}
 
     def scan(self, select: str = SCAN_SELECT, *, begin: Callable[[], Listing] | None = None) -> Iterator[UserPage]:
         """Every user of the tenant, page by page, compact and raw; see `scan.UserPage`."""
@@ -305,34 +310,7 @@ class Graph:
         return _reply(self.wire.post(f"/users/{_guid(user)}/assignLicense", json=body, operation="assign_license"))
 
     def _user(self, row: shapes.UserRow | RemoteError) -> ObservedUser | RemoteError:
-        return self._mapped(row, lambda shown: shapes.user(shown, read_at=self._clock.now()))
-
-    def _mapped(self, found: T | RemoteError, read: Callable[[T], U]) -> U | RemoteError:
-        if isinstance(found, RemoteError):
-            return found
-        try:
-            return read(found)
-        except _Paged:
-            return Malformed(SYSTEM, "licenseDetails came in pages")
-
-
-class _Paged(Exception):
-    """A collection that is one page by contract named a next one."""
-
-
-_DETAIL_SELECT = "skuId,skuPartNumber,servicePlans"
-
-
-def _details(found: shapes.DetailList) -> tuple[SkuDetail, ...]:
-    if found.next_link is not None:
-        raise _Paged
-    return tuple(shapes.detail(row) for row in found.value)
-
-
-def _same(asked: str, found: ObservedUser | RemoteError) -> ObservedUser | RemoteError:
-    if isinstance(found, ObservedUser) and found.id != asked.lower():
-        return Malformed(SYSTEM, "another user than the one asked for")
-    return found
+        return user_of(row, self._clock.now())
 
 
 def _guid(text: str) -> str:

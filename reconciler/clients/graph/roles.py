@@ -9,12 +9,13 @@ transitive)" and "List users" of the Graph v1.0 reference; graph.md sections 2 a
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 import msgspec
 from msgspec import field
 
 from desired_state.model import GroupId, UserId
+from reconciler.clients.graph.batch import Part, read_parts
 from reconciler.clients.graph.dialect import SYSTEM
 from reconciler.clients.graph.groups import ADVANCED, IDS, Page, decoded, follow, ids_of, read_all
 from reconciler.clients.wire import Wire
@@ -48,9 +49,20 @@ _ASSIGNMENTS = msgspec.json.Decoder(_AssignmentList)
 _COUNT = msgspec.json.Decoder(_Counted)
 
 
+PARTS: Mapping[str, Part[_AssignmentList]] = {
+    path: Part(f"{path}?$expand=principal", _ASSIGNMENTS, operation)
+    for path, operation in ((ASSIGNED, "role_holders"), (ELIGIBLE, "eligible_role_holders"))
+}  # what holders are read from
+
+
 def role_holders(wire: Wire) -> frozenset[UserId]:
     """Everybody who holds a directory role or may take one up, directly or by a group. Raises as `Wire.get` does."""
-    rows = [*_assigned(wire, ASSIGNED, "role_holders"), *_eligible(wire)]
+    return holders(wire, read_parts(wire, PARTS, operation="role_holders"))
+
+
+def holders(wire: Wire, first: Mapping[str, _AssignmentList | RemoteError]) -> frozenset[UserId]:
+    """The same, of the first page of each of `PARTS`. Raises what was wrong with one, and as `Wire.get` does."""
+    rows = [*_assigned(wire, first, ASSIGNED), *_eligible(wire, first)]
     groups = {r.principal_id.lower() for r in rows if r.principal is not None and r.principal.kind == GROUP_TYPE}
     holders = {UserId(row.principal_id.lower()) for row in rows}
     urls = {g: f"/groups/{g}/transitiveMembers/microsoft.graph.user?$select=id&$top=999" for g in sorted(groups)}
@@ -61,15 +73,17 @@ def role_holders(wire: Wire) -> frozenset[UserId]:
     return frozenset(holders)
 
 
-def _assigned(wire: Wire, path: str, operation: str) -> list[_Assignment]:
-    first = wire.get(path, params={"$expand": "principal"}, operation=operation)
-    pages = follow(wire, decoded(_ASSIGNMENTS, first.body), _ASSIGNMENTS, operation, {})
+def _assigned(wire: Wire, first: Mapping[str, _AssignmentList | RemoteError], path: str) -> list[_Assignment]:
+    page = first[path]
+    if isinstance(page, RemoteError):
+        raise page
+    pages = follow(wire, page, _ASSIGNMENTS, PARTS[path].operation, {})
     return [row for page in pages for row in page.value]
 
 
-def _eligible(wire: Wire) -> list[_Assignment]:
+def _eligible(wire: Wire, first: Mapping[str, _AssignmentList | RemoteError]) -> list[_Assignment]:
     try:
-        return _assigned(wire, ELIGIBLE, "eligible_role_holders")
+        return _assigned(wire, first, ELIGIBLE)
     except Rejected as refused:
         if refused.code == NO_PIM:
             return []
