@@ -5,16 +5,21 @@ Whoever is heard of is kept in mind until a cycle has read them by name; a proce
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from desired_state.model import UserId
+from reconciler.clients.graph import Tracked, tracked
 from reconciler.errors import Forbidden, Rejected, RemoteError, StoreUnusable
 from reconciler.line import Ending
 from reconciler.loop.moved import Moves, News
 from reconciler.loop.reader import Reader
+from reconciler.model import ObservedUser
 from reconciler.store.database import Database
 from reconciler.wiring import App
+
+SEEN_MAX = 10_000  # accounts, some 300 bytes each; whoever is beyond that is read once more
+UNSEEN = Tracked(None, None, None)
 
 
 class Hearing:
@@ -25,6 +30,7 @@ class Hearing:
         self.sliced_s = now_s
         self.is_lost = False  # whether the directory had forgotten our link when it was asked within a cycle
         self._heard_at: datetime | None = None
+        self._seen: dict[UserId, Tracked] = {}  # how our cycles left whom they wrote to
 
     @property
     def people(self) -> frozenset[UserId]:
@@ -44,22 +50,42 @@ class Hearing:
 
         A directory that refuses the question is asked no less by scans. Raises RemoteError when it could not be asked.
         """
+        return self._ask(app, self._seen)
+
+    def _ask(self, app: App, seen: Mapping[UserId, Tracked]) -> bool:
         try:
-            return self._moves.ask(app.graph, app.systems.tenant_id)
+            return self._moves.ask(app.graph, app.systems.tenant_id, seen)
         except (Rejected, Forbidden):
             return True
 
-    def listen(self, app: App) -> None:
+    def listen(self, app: App, seen: Mapping[UserId, ObservedUser]) -> None:
         """Ask who moved while a cycle is about to look at what it changed: whom it reads from now on, nobody has to be
-        woken for. Those are mostly the people whom it has just written to. What cannot be asked is asked at the next
-        poll.
+        woken for, nor who is as they were `seen` a moment ago. Those are mostly the people whom it has just written to.
+        What cannot be asked is asked at the next poll. For a process whose next poll another one may do.
         """
         at = app.clock.now()
         try:
-            self.is_lost = not self.ask(app)
+            self.is_lost = not self._ask(app, {user: tracked(account) for user, account in seen.items()})
         except (RemoteError, StoreUnusable):
             return
         self._heard_at = at
+
+    def have_left(self, endings: Iterable[Ending]) -> None:
+        """Keep in mind how a cycle left the accounts that it wrote to, as all lines of theirs saw them last: that they
+        changed is no news.
+        """
+        written, ways = set[UserId](), dict[UserId, set[Tracked]]()
+        for ending in endings:
+            account, user = ending.finding.line.account, ending.finding.user
+            if account is not None:
+                ways.setdefault(account, set()).add(tracked(user) if user is not None else UNSEEN)
+                if ending.outcomes:
+                    written.add(account)
+        for account in ways.keys() & {*written, *self._seen.keys()}:
+            (way, *others) = ways[account]
+            self._seen.pop(account, None)
+            if not others and len(self._seen) < SEEN_MAX:
+                self._seen[account] = way
 
     def settled(self, endings: Iterable[Ending]) -> frozenset[UserId]:
         """Those who moved and whose lines were all looked at after that was heard of; said once."""

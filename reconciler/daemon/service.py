@@ -182,7 +182,8 @@ class Service:
         at, began_s, began = self.app.clock.now(), self._now_s(), self.wall.monotonic()
         self._pulse.state(words.CYCLE, at)
         fresh = self._fresh()
-        fresh.hear = lambda: self.hearing.listen(fresh)
+        if self.hold is not None:  # the next poll may be another worker's, who has not seen whom this one wrote to
+            fresh.hear = lambda seen: self.hearing.listen(fresh, seen)
         next_in_s = self.app.settings.schedule.every.total_seconds()
         moved = self.hearing.people
         try:
@@ -207,6 +208,7 @@ class Service:
             return None
         self.app.own_meter.cycle_ended(cycle_result(report), self.wall.monotonic() - began)
         self._answers, self._last = answers, fresh
+        self.hearing.have_left(report.endings)
         read = moved | self.hearing.settled(report.endings)
         self.hearing.have_read(read, self.app.clock.now(), is_full=duty is Duty.FULL)
         self._ended(duty, report, at, self._now_s() - began_s)

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from sqlmodel import Session
 
-from desired_state.model import LineKey, SkuId
+from desired_state.model import LineKey, SkuId, UserId
 from reconciler.errors import ClockWrong, RemoteError
 from reconciler.line import (
     Decision,
@@ -55,7 +55,7 @@ from reconciler.loop.stops import tell_clock, tell_outside
 from reconciler.loop.subject import Naming
 from reconciler.loop.verify import overtaken, verify
 from reconciler.metrics import counting
-from reconciler.model import Outcome, Result
+from reconciler.model import ObservedUser, Outcome, Result
 from reconciler.report import CycleReport
 from reconciler.seats.book import Book, Books, elsewhere, with_places_of
 from reconciler.seats.queue import steps_aside
@@ -101,12 +101,14 @@ def cycle(d: Deps, run: Run) -> CycleReport:
         gates, books = _decide(d, run, findings, seen, post, belonging, books, at)
     sender = choke_point(d, run, post, gates)
     ahead = _overtaking(d, run, post, seen, books)
-    outcomes = _execute(d, run, sender, post, seen, gates, ahead)
+    after: dict[UserId, ObservedUser] = {}  # accounts as they were read since they were changed
+    outcomes = _execute(d, run, sender, post, seen, gates, ahead, after)
     learn(outcomes, d.database, d.tenant, cycle=run.cycle, at=d.clock.now())
     if ahead is not None and ahead.reports:  # what they recorded is not recorded again by what was known before
         gates, findings, outcomes = ahead.others(gates), ahead.other_findings(findings), ahead.other_outcomes(outcomes)
         books = with_places_of(books, d.seating.load(), ahead.tickets)
-    last = {} if run.is_dry else _verify(d, seen, findings, outcomes)
+        after.clear()  # they may have written to the same people since
+    last = {} if run.is_dry else _verify(d, seen, findings, outcomes, after)
     endings = _endings(d, gates, outcomes, last)
     if not run.is_dry:
         conclude(round_, endings, d.clock.now())
@@ -136,7 +138,8 @@ def _overtaking(d: Deps, run: Run, post: Post, seen: Seen, books: Mapping[SkuId,
     def serve(numbers: frozenset[str], n: int) -> CycleReport:
         name = f"{run.cycle}-urgent{n}"
         d.progress(f"serving {len(numbers)} urgent tickets ahead of the rest")
-        quick = replace(d, watch=timedelta(0), hear=lambda: None)  # what takes longer to show is looked at again later
+        # what takes longer to show is looked at again later
+        quick = replace(d, watch=timedelta(0), hear=lambda _: None)
         with about(cycle=name), d.tracer.span("cycle", tenant=d.tenant, cycle=name, is_dry=False):
             return cycle(quick, Run(name, Scope(tickets=numbers), is_dry=False, guard=run.guard, interrupts=post))
 
@@ -228,14 +231,21 @@ def choke_point(d: Deps, run: Run, post: Guards, gates: Gates) -> Sender:
 
 
 def _execute(
-    d: Deps, run: Run, sender: Sender, post: Post, seen: Seen, gates: Gates, ahead: Overtaking | None
+    d: Deps,
+    run: Run,
+    sender: Sender,
+    post: Post,
+    seen: Seen,
+    gates: Gates,
+    ahead: Overtaking | None,
+    after: dict[UserId, ObservedUser],
 ) -> dict[LineKey, tuple[Outcome, ...]]:
     if run.is_dry:
         return {}
     keep_rules(d.database, d.rules, gates, d.clock.now())
     post.begin(gates)
     begin(gates, d.desk, cycle=run.cycle, at=d.clock.now())
-    hands = Hands(d.eyes, sender, d.clock, d.windows, d.plan_names, post, d.slice_requests, d.beside)
+    hands = Hands(d.eyes, sender, d.clock, d.windows, d.plan_names, post, d.slice_requests, d.beside, after)
     digest = gates.plan_digest
     return execute(gates.gated, seen.observed, hands, plan_digest=digest, progress=d.progress, between=ahead)
 
@@ -264,13 +274,17 @@ def _with_given(line: Line, outcomes: tuple[Outcome, ...]) -> Line:
 
 
 def _verify(
-    d: Deps, seen: Seen, findings: tuple[Finding, ...], outcomes: Mapping[LineKey, tuple[Outcome, ...]]
+    d: Deps,
+    seen: Seen,
+    findings: tuple[Finding, ...],
+    outcomes: Mapping[LineKey, tuple[Outcome, ...]],
+    after: Mapping[UserId, ObservedUser],
 ) -> dict[LineKey, Finding]:
     acted = acted_on(outcomes) | _still_arriving(d, findings)
     doubted = overtaken(findings, outcomes)
     if not acted:
         return doubted
-    d.hear()
+    d.hear(after)
     return doubted | verify(
         tuple(_with_given(line, outcomes.get(line.key, ())) for line in seen.lines),
         acted,
@@ -281,6 +295,7 @@ def _verify(
         windows=d.windows,
         watch=d.watch,
         progress=d.progress,
+        seen=after,
     )
 
 

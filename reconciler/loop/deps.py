@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from sqlmodel import Session
 
-from desired_state.model import PlanId
+from desired_state.model import PlanId, UserId
 from desired_state.rules import Rules
 from reconciler.clock import Clock
 from reconciler.loop.approving import Asking
@@ -29,11 +29,13 @@ from reconciler.loop.rereading import Beside, when_asked
 from reconciler.loop.seating import Seating
 from reconciler.loop.send import Again, Write
 from reconciler.metrics import UNCOUNTED, Meter
+from reconciler.model import ObservedUser
 from reconciler.promotion.values import WATCHING, Watching
 from reconciler.store.database import Database
 from reconciler.traces import UNTRACED, Tracer
 
 Progress = Callable[[str], None]
+Hear = Callable[[Mapping[UserId, ObservedUser]], None]  # told of accounts as they were read since they were changed
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +61,7 @@ class Deps:
     rng: random.Random
     progress: Progress
     requests: Callable[[], Mapping[str, int]]
-    hear: Callable[
-        [], None
-    ]  # called once what was changed is about to be looked at: who moved until now is read after it
+    hear: Hear  # called once what was changed is about to be looked at: who moved until now is read after it
     seating: Seating
     guarding: Guarding
     asking: Asking

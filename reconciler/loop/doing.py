@@ -6,7 +6,7 @@ A reply is a hint; `verify` decides what is true.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from desired_state.model import Given, GivenKind, PlanId, UserId
@@ -44,6 +44,7 @@ class Hands:
     post: Post
     slice_requests: int = SLICE
     beside: Beside = when_asked
+    seen: dict[UserId, ObservedUser] = field(default_factory=dict)  # accounts read by id since they were written to
 
     @property
     def graph(self) -> Graph:

@@ -53,7 +53,16 @@ def execute(
     if not cleared:
         return {}
     sender = hands.sender
-    batch = Batch(hands.graph, hands.clock, sender.database, sender.tenant, sender.cycle, hands.post, canaries(cleared))
+    batch = Batch(
+        hands.graph,
+        hands.clock,
+        sender.database,
+        sender.tenant,
+        sender.cycle,
+        hands.post,
+        canaries(cleared),
+        seen=hands.seen,
+    )
     run = _Run(hands, plan_digest, progress, batch)
     pieces = slices(cleared, hands.slice_requests)
     interrupted = between if len(pieces) > 1 else None
@@ -167,6 +176,7 @@ class _Run:
                     sent.append((one, outcome))
                 else:
                     self.located[one.proposal.finding.key] = outcome
+                    self.batch.went((outcome,))
         self._see(sent)
 
     def _see(self, sent: Sequence[tuple[Gated, Outcome]]) -> None:

@@ -7,11 +7,13 @@ that is kept too early would lose them, one that is kept late tells of them twic
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from types import MappingProxyType
 
 from desired_state.model import UserId
-from reconciler.clients.graph import Graph
+from reconciler.clients.graph import Graph, Tracked
 from reconciler.clients.servicenow.touched import Touched
 from reconciler.errors import Forbidden, Rejected
 from reconciler.loop.pull import has_news
@@ -77,8 +79,8 @@ class Moves:
     _kept: str | None = field(default=None, init=False)
     _is_lost: bool = field(default=False, init=False)  # anybody may have moved, and nobody was scanned since
 
-    def ask(self, graph: Graph, tenant_id: str) -> bool:
-        """Ask who moved, and keep in mind who of them a line is about.
+    def ask(self, graph: Graph, tenant_id: str, seen: Mapping[UserId, Tracked] = MappingProxyType({})) -> bool:
+        """Ask who moved, and keep in mind who of them a line is about. Who is as we last saw them has not moved.
 
         False: the directory does not know our link any more, so anybody may have moved, and only a full scan tells. It
         is asked from now on for what comes after that.
@@ -92,7 +94,7 @@ class Moves:
         if self._link is None:  # never asked before: what moved earlier, the first full scan has seen or the next will
             self._link = graph.latest_link()
             return True
-        moved = graph.moved_since(self._link)
+        moved = graph.moved_since(self._link, seen)
         if moved is None:
             self._link, self._is_lost = graph.latest_link(), True
             return False

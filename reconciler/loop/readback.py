@@ -34,7 +34,10 @@ _MEMBERSHIPS = (ActionKind.ADD_GROUP_MEMBER, ActionKind.REMOVE_GROUP_MEMBER)
 
 @dataclass(slots=True)
 class Batch:
-    """The changes of one cycle on their way out, lane by lane: one, then ten, then a tenth at a time."""
+    """The changes of one cycle on their way out, lane by lane: one, then ten, then a tenth at a time.
+
+    `seen` are the accounts as they were read by id after what was last sent for them; what is sent next drops them.
+    """
 
     graph: Graph
     clock: Clock
@@ -45,6 +48,7 @@ class Batch:
     canaries: dict[Lane, Canary]
     open: dict[int, Action] = field(default_factory=dict)  # by identity
     stopped: dict[Lane, str] = field(default_factory=dict)
+    seen: dict[UserId, ObservedUser] = field(default_factory=dict)
 
     def may_go(self, gated: Gated, plan_digest: str) -> str:
         """Why the next change may not go out, "" when it may. Looks at those before it where that is due."""
@@ -74,6 +78,8 @@ class Batch:
 
     def went(self, outcomes: Sequence[Outcome]) -> None:
         """The change of one line has gone out."""
+        for outcome in outcomes:
+            self.seen.pop(outcome.action.user, None)
         done = [o.action for o in outcomes if o.result is Result.APPLIED and _is_visible(o)]
         self.open |= {id(action): action for action in done}
         for lane in sorted({lane_of(a) for a in done} & set(self.canaries)):
@@ -91,7 +97,9 @@ class Batch:
             if not left:
                 break
             self.clock.sleep(wait_s)
-            seen |= {id(action): there for action, there in zip(left, are_there(self.graph, left), strict=True)}
+            seen |= {
+                id(action): there for action, there in zip(left, are_there(self.graph, left, self.seen), strict=True)
+            }
         known = [(action, seen[id(action)]) for action in actions if seen.get(id(action)) is not None]
         if known:
             with self.database.write() as session:
@@ -129,11 +137,13 @@ def canaries(cleared: Sequence[Gated]) -> dict[Lane, Canary]:
     return {lane: Canary(lanes.count(lane)) for lane in sorted(set(lanes))}
 
 
-def are_there(graph: Graph, actions: Sequence[Action]) -> list[bool | None]:
+def are_there(
+    graph: Graph, actions: Sequence[Action], found: dict[UserId, ObservedUser] | None = None
+) -> list[bool | None]:
     """Whether each change is there; None where that cannot be told.
 
     Of many, a filter is asked first, or the list of the group: what it shows to be there is there, however old the
-    answer is. Whatever it does not show is read by id.
+    answer is. Whatever it does not show is read by id, and put into `found`.
     """
     seen = _shown(graph, actions) if len(actions) >= MANY else [False] * len(actions)
     left = [action for action, there in zip(actions, seen, strict=True) if not there]
@@ -144,6 +154,8 @@ def are_there(graph: Graph, actions: Sequence[Action]) -> list[bool | None]:
         belongs: Mapping[UserId, frozenset[GroupId] | RemoteError] = graph.user_groups(members) if members else {}
     except RemoteError:
         return [True if there else None for there in seen]
+    if found is not None:
+        found |= {user: account for user, account in read.items() if isinstance(account, ObservedUser)}
     return [
         True if there else _is_there(a, read.get(a.user), belongs.get(a.user))
         for a, there in zip(actions, seen, strict=True)

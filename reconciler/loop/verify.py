@@ -1,16 +1,17 @@
 """Stage 6: observe again, and believe the directory instead of the reply.
 
 What was changed is watched for a short while, because a direct assignment is often provisioned within a minute; what
-takes longer is left to the next cycle. Only an account read after the write can prove anything (I5).
+takes longer is left to the next cycle. Only an account read after the write can prove anything (I5): it may be the one
+that was read before the next change left. Good news is believed of that, and anything else is looked at again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from desired_state.model import LineKey
+from desired_state.model import LineKey, UserId
 from reconciler.causes import Cause
 from reconciler.clock import Clock
 from reconciler.lifecycle import Phase
@@ -21,10 +22,11 @@ from reconciler.line import (
     Rest,
 )
 from reconciler.loop.diff import Windows, diff
-from reconciler.loop.look import Eyes, look
-from reconciler.model import ActionKind, Outcome, Result, Verdict
+from reconciler.loop.look import NOBODY, Eyes, look
+from reconciler.model import ActionKind, ObservedUser, Outcome, Result, Verdict
 
 FIRST_LOOK_S, LONGEST_S = 5.0, 40.0
+FRESH = timedelta(minutes=2)  # so long an account that was read after its change need not be read for the first look
 
 
 def _product(line: Line) -> str:
@@ -78,29 +80,40 @@ def verify(
     windows: Windows,
     watch: timedelta,
     progress: Callable[[str], None],
+    seen: Mapping[UserId, ObservedUser] = NOBODY,
 ) -> dict[LineKey, Finding]:
     """Watch the accounts that were changed until they are proven or `watch` is over.
 
-    Lines in `undoing` are watched until what was given for them is gone.
+    Lines in `undoing` are watched until what was given for them is gone. `seen` are accounts as they were read after
+    what was last sent for them.
     Returns the last finding of every line of that person and product, lines that merely share the change included.
     """
     every = tuple(lines)
     changed = {(line.binding.user, _product(line)) for line in every if line.key in acted}
     watched = tuple(line for line in every if (line.binding.user, _product(line)) in changed)
     last: dict[LineKey, Finding] = {}
-    open_ = watched
     until, wait_s = clock.now() + watch, FIRST_LOOK_S
-    while open_:
+
+    def see(some: tuple[Line, ...], known: Mapping[UserId, ObservedUser]) -> tuple[Line, ...]:
+        """Look at these lines; those whose change may still arrive."""
         at = clock.now()
-        again = replace(
-            look(eyes, open_, observed.skus.values(), at=at, groups=observed.groups), audits=observed.audits
-        )
-        last |= {f.key: f for f in diff(open_, again, at=at, windows=windows, among=every)}
-        open_ = tuple(line for line in open_ if _may_arrive(last[line.key], is_undoing=line.key in undoing))
-        left_s = (until - clock.now()).total_seconds()
-        if not open_ or left_s <= 0:
-            break
+        again = look(eyes, some, observed.skus.values(), at=at, groups=observed.groups, known=known)
+        found = diff(some, replace(again, audits=observed.audits), at=at, windows=windows, among=every)
+        last.update({f.key: f for f in found})
+        return tuple(line for line in some if _may_arrive(last[line.key], is_undoing=line.key in undoing))
+
+    known = _fresh(seen, clock.now()) if not undoing else NOBODY
+    open_ = see(watched, known)
+    again = tuple(line for line in watched if line.account in known and last[line.key].rest is not Rest.PROVEN)
+    if again and (watch <= timedelta(0) or not {line.key for line in again} <= {line.key for line in open_}):
+        open_ = (*(line for line in open_ if line not in again), *see(again, NOBODY))
+    while open_ and (left_s := (until - clock.now()).total_seconds()) > 0:
         progress(f"waiting for {len(open_)} of {len(acted)} to be provisioned")
         clock.sleep(min(wait_s, left_s))
         wait_s = min(wait_s * 2, LONGEST_S)
+        open_ = see(open_, NOBODY)
     return last
+
+
+def _fresh(seen: Mapping[UserId, ObservedUser], now: datetime) -> dict[UserId, ObservedUser]:
+    return {user: account for user, account in seen.items() if timedelta(0) <= now - account.read_at <= FRESH}

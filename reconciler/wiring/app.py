@@ -26,7 +26,7 @@ from reconciler.config.effective import Effective
 from reconciler.errors import UserError
 from reconciler.governance.standing import Standing
 from reconciler.loop.approving import Asking
-from reconciler.loop.deps import Deps, Progress
+from reconciler.loop.deps import Deps, Hear, Progress
 from reconciler.loop.desk import Desk
 from reconciler.loop.execute import SLICE
 from reconciler.loop.gate import Policy
@@ -84,7 +84,7 @@ class App:
     port: int | None = None  # that the pages are on, where it is not the configured one
     meter: Meter = UNCOUNTED  # of the process; counts nothing unless it serves
     tracer: Tracer = UNTRACED
-    hear: Callable[[], None] = lambda: None  # see `cycle.Deps`
+    hear: Hear = lambda _: None  # see `cycle.Deps`
     slice_requests: int = SLICE  # that leave before the people of the next ones are read again
 
     @property

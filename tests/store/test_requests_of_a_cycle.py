@@ -5,14 +5,20 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
+from datetime import timedelta
 
 import httpx
+import pytest
 
+from reconciler.daemon import Service
+from reconciler.daemon.timetable import Duty
 from reconciler.sandbox import hosts
+from tests.make_logs import into
 from tests.simulation.make_day import Day
-from tests.simulation.make_pilot import a_pilot
+from tests.simulation.make_pilot import a_pilot, holders, takes, ticket, tom
 
-PEOPLE = 6
+PEOPLE, A_REQUEST = 6, timedelta(seconds=0.1)
 KINDS = {
     "%40": "name",
     "/licenseDetails": "plans",
@@ -21,6 +27,7 @@ KINDS = {
     "/roleManagement": "roles",
     "/assignLicense": "write",
     "/users/delta": "moved",
+    "/auditLogs": "log",
     "/users?": "filter",
     "/users/": "account",
 }
@@ -40,6 +47,7 @@ def graph(day: Day) -> list[list[str]]:
     asked: list[list[str]] = []
 
     def meddle(request: httpx.Request) -> None:
+        day.world.clock.advance(A_REQUEST)
         if request.url.host == hosts.GRAPH_HOST:
             asked.append(kinds(request))
 
@@ -63,3 +71,98 @@ def test_before_a_write_people_are_read_by_name_and_once_more_by_id_and_seats_co
         {"mailbox": PEOPLE},
         {"account": PEOPLE},
     ]
+
+
+def test_after_a_write_an_account_is_read_once_for_whoever_comes_next_and_for_the_proof(tmp_path):
+    with a_pilot(tmp_path, "enforce", "full", people=PEOPLE) as day:
+        day.world.switches.provisioning_s = 0.0
+        asked = graph(day)
+        day.cycle()
+        assert holders(day) == set(range(PEOPLE))
+        assert set(day.phases().values()) == {"granted"}
+
+    first = next(n for n, parts in enumerate(asked) if "write" in parts)
+    assert Counter(kind for parts in asked[first:] for kind in parts) == {
+        "write": PEOPLE,
+        "account": PEOPLE,
+        "plans": PEOPLE,
+    }
+    assert asked[-1] == ["plans"] * PEOPLE
+
+
+@pytest.mark.parametrize("provisioning_s", [0.0, 20.0], ids=["at once", "later"])
+def test_what_somebody_takes_back_before_the_proof_is_not_granted(tmp_path, provisioning_s: float):
+    with a_pilot(tmp_path, "enforce", "full", people=PEOPLE) as day:
+        day.world.switches.provisioning_s = provisioning_s
+        asked: list[list[str]] = []
+
+        def meddle(request: httpx.Request) -> None:
+            if request.url.host == hosts.GRAPH_HOST:
+                asked.append(kinds(request))
+                written = [parts for parts in asked if "write" in parts]
+                if len(written) == PEOPLE and "plans" in asked[-1] and 3 in holders(day):
+                    takes(day, 3)
+
+        day.watch.meddle = meddle
+        day.cycle()
+
+        assert {n for n in range(PEOPLE) if day.phase(ticket(n)) == "granted"} == set(range(PEOPLE)) - {3}
+        assert [task["state"] for task in day.tasks(ticket(3))] == ["1"]
+
+
+# --- between cycles
+
+
+def a_service(day: Day) -> tuple[Service, list[str]]:
+    """A service that does nothing but polls from now on, and what they call for."""
+    day.world.switches.delta_duplicates = day.world.switches.delta_replays = 0.0
+    said: list[str] = []
+    service = Service(day.app, into(said))
+    service.turn()
+    poll(service)
+    return service, said
+
+
+def poll(service: Service) -> None:
+    """Only a poll is due, and what it calls for."""
+    later = dict.fromkeys(service.table.next_s, 1e12)
+    service.table = replace(service.table, next_s=later, alarm_at=None).wanted(Duty.PULL, 0.0)
+    service.turn()
+
+
+def cycles(said: list[str]) -> int:
+    return sum(line.startswith("cycle ended ") for line in said)
+
+
+def test_whom_a_cycle_wrote_to_is_no_news_and_whoever_moves_afterwards_is(tmp_path):
+    with a_pilot(tmp_path, "enforce", "full", people=PEOPLE) as day:
+        service, said = a_service(day)
+        before = cycles(said)
+        asked = graph(day)
+        day.wait(2)
+        poll(service)
+        assert (alike(asked), cycles(said)) == ([{"moved": 1}], before)
+
+        takes(day, 3)
+        day.wait(2)
+        poll(service)
+
+        assert cycles(said) == before + 1
+        assert {"account", "plans"} <= {kind for parts in asked for kind in parts}
+
+
+def test_a_change_that_is_turned_back_before_anybody_asks_is_none_and_one_beside_ours_is(tmp_path):
+    with a_pilot(tmp_path, "enforce", "full", people=PEOPLE) as day:
+        service, said = a_service(day)
+        before, directory = cycles(said), day.world.directory
+        user = directory.user("p2@contoso.example")
+        for country in ("FR", "DE"):
+            directory.changes.set_usage_location(user.user_id, country, actor=tom(day))
+        day.wait(2)
+        poll(service)
+        assert cycles(said) == before
+
+        directory.grant(user.user_id, "SPE_E3", actor=tom(day))
+        day.wait(2)
+        poll(service)
+        assert cycles(said) == before + 1

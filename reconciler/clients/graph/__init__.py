@@ -1,6 +1,7 @@
 """Microsoft Graph: people, seats, licences, groups. Start with `client.Graph`."""
 
 from reconciler.clients.graph.client import GUID, Graph
+from reconciler.clients.graph.delta import Tracked, tracked
 from reconciler.clients.graph.dialect import GRAPH_DIALECT, SYSTEM, GraphDialect
 from reconciler.clients.graph.glance import Glance
 from reconciler.clients.graph.permissions import ENFORCE, EVIDENCE, OBSERVE, PERMISSIONS, missing
@@ -23,8 +24,10 @@ __all__ = [
     "RefusalReason",
     "ScanRow",
     "ScanState",
+    "Tracked",
     "UserPage",
     "Voice",
     "missing",
     "read_refusal",
+    "tracked",
 ]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 from typing import TypeVar
 from urllib.parse import quote
 
@@ -18,7 +19,7 @@ import msgspec
 from desired_state.model import GroupId, SkuId, UserId
 from reconciler.clients.graph import audits, delta, groups, mailboxes, roles, shapes
 from reconciler.clients.graph.batch import read_many, write_together
-from reconciler.clients.graph.delta import Moved
+from reconciler.clients.graph.delta import Moved, Tracked
 from reconciler.clients.graph.dialect import SYSTEM
 from reconciler.clients.graph.glance import SEATS, SEATS_UNITS, SKUS, USER, Glance, glance, skus_of, user_of
 from reconciler.clients.graph.hints import Hinted, hinted, shown
@@ -152,9 +153,12 @@ class Graph:
         """The link that tells, from now on, whose account changed; see `delta`."""
         return delta.latest(self.wire)
 
-    def moved_since(self, link: str) -> Moved | None:
-        """Whose account changed since the link was given: a hint. None: the directory does not know it any more."""
-        return delta.moved_since(self.wire, link)
+    def moved_since(self, link: str, seen: Mapping[UserId, Tracked] = MappingProxyType({})) -> Moved | None:
+        """Whose account changed since the link was given, but for who is shown as they were last `seen`: a hint.
+
+        None: the directory does not know the link any more.
+        """
+        return delta.moved_since(self.wire, link, seen)
 
     def hinted(self, ids: Collection[UserId]) -> Hinted:
         """What a filter shows of users by object id, 300 a request: says whom to read, and verifies nothing."""

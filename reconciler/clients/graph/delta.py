@@ -2,22 +2,25 @@
 
 It tracks neither licenseAssignmentStates nor, for sure, anything about licences that groups give, a fresh change may be
 missing from a round and come with the next one, an object may come twice or without having changed (graph.md section
-4). So it says who, a read by id says what, and a full scan stays the truth. What a row says is not read.
+4). So it says who, a read by id says what, and a full scan stays the truth. What a row shows decides nothing but
+whether it is news: of an account that was read since and showed the same, it is none.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import msgspec
-from msgspec import field
+from msgspec import UNSET, UnsetType, field
 
-from desired_state.model import UserId
+from desired_state.model import SkuId, UserId
 from reconciler.clients.graph.dialect import SYSTEM
 from reconciler.clients.wire import Answer, Wire
 from reconciler.clients.wire.links import leads_home
 from reconciler.clients.wire.words import cut
 from reconciler.errors import Malformed, Rejected
+from reconciler.model import ObservedUser
 
 DELTA_SELECT = "id,accountEnabled,usageLocation,assignedLicenses"
 OPERATION = "users_delta"
@@ -28,6 +31,20 @@ _GONE = 410
 
 
 @dataclass(frozen=True, slots=True)
+class Tracked:
+    """What of an account a row tells, as it was read by id; None was not shown."""
+
+    is_enabled: bool | None
+    usage_location: str | None
+    skus: frozenset[SkuId] | None
+
+
+def tracked(account: ObservedUser) -> Tracked:
+    """What a row would tell of the account as it was read."""
+    return Tracked(account.is_enabled, account.usage_location, account.skus)
+
+
+@dataclass(frozen=True, slots=True)
 class Moved:
     """Who changed, was deleted or came back, and the link to ask with the next time."""
 
@@ -35,8 +52,16 @@ class Moved:
     link: str
 
 
-class _Row(msgspec.Struct, gc=False):
+class _Held(msgspec.Struct, gc=False, rename="camel"):
+    sku_id: str
+
+
+class _Row(msgspec.Struct, gc=False, rename="camel"):
     id: str
+    account_enabled: bool | None = None
+    usage_location: str | None = None
+    assigned_licenses: list[_Held] | None = None
+    removed: msgspec.Raw | UnsetType = field(name="@removed", default=UNSET)
 
 
 class _Round(msgspec.Struct, gc=False):
@@ -62,8 +87,10 @@ def latest(wire: Wire) -> str:
     return _kept(link, answer)
 
 
-def moved_since(wire: Wire, link: str) -> Moved | None:
+def moved_since(wire: Wire, link: str, seen: Mapping[UserId, Tracked]) -> Moved | None:
     """Who moved since the link was given. None: it is not known any more, and anybody may have.
+
+    Who is told of as they were last `seen` has not moved since: a later change comes with a later row.
 
     A link that leads elsewhere than to the configured directory is one that is not known: it gets no token.
 
@@ -83,7 +110,8 @@ def moved_since(wire: Wire, link: str) -> Moved | None:
                 return None
             raise
         page = _read(answer)
-        users.update(UserId(row.id.lower()) for row in page.value)
+        told = ((UserId(row.id.lower()), row) for row in page.value)
+        users.update(user for user, row in told if user not in seen or not _is_as(seen[user], row))
         if page.next_link is None:
             if page.delta_link is None:
                 raise Malformed(SYSTEM, "a round of users/delta ended without a link", request_id=answer.request_id)
@@ -91,6 +119,15 @@ def moved_since(wire: Wire, link: str) -> Moved | None:
         link = page.next_link
         if link in followed:
             raise Malformed(SYSTEM, "the pages of users/delta run in a circle", request_id=answer.request_id)
+
+
+def _is_as(seen: Tracked, row: _Row) -> bool:
+    """Whether a row shows an account as it was seen. A property that was never set is absent, as is one that is not
+    shown (graph.md section 4): both are unknown, and unknown is news."""
+    held = row.assigned_licenses
+    if row.removed is not UNSET or held is None or row.account_enabled is None or row.usage_location is None:
+        return False
+    return seen == Tracked(row.account_enabled, row.usage_location, frozenset(SkuId(h.sku_id.lower()) for h in held))
 
 
 def _kept(link: str, answer: Answer) -> str:
