@@ -5,7 +5,7 @@ Whoever is heard of is kept in mind until a cycle has read them by name; a proce
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
 from desired_state.model import UserId
@@ -13,6 +13,7 @@ from reconciler.clients.graph import Tracked, tracked
 from reconciler.errors import Forbidden, Rejected, RemoteError, StoreUnusable
 from reconciler.line import Ending
 from reconciler.loop.moved import Moves, News
+from reconciler.loop.pull import has_news
 from reconciler.loop.reader import Reader
 from reconciler.model import ObservedUser
 from reconciler.store.database import Database
@@ -41,9 +42,16 @@ class Hearing:
         """Go on with another connection to the store."""
         self._moves.database = database
 
-    def is_news(self, reader: Reader) -> bool:
-        """Whether a cycle has tickets to read. Raises RemoteError when it could not be asked."""
-        return self._news.ask(reader)
+    def is_news(self, reader: Reader, anew: Callable[[], Reader | None]) -> bool:
+        """Whether a cycle has tickets to read. Raises RemoteError when it could not be asked.
+
+        Something that is none of ours may be an order of an item that was made anew under its name: `anew` is a reader
+        that has asked for the names again, None while that was done lately.
+        """
+        if self._news.ask(reader):
+            return True
+        again = anew() if self._news.is_strange else None
+        return again is not None and has_news(again)
 
     def ask(self, app: App) -> bool:
         """Who moved since the last time. False when only a full scan can tell.

@@ -28,6 +28,7 @@ from reconciler.health import Health, condition_of
 from reconciler.holding import Hold, NotDue, TenantBusy
 from reconciler.logs import Log
 from reconciler.loop.observe import Pace, Scope
+from reconciler.loop.reader import Reader
 from reconciler.metrics.counting import cycle_result
 from reconciler.once import CycleLost, once
 from reconciler.report import CycleReport
@@ -41,6 +42,9 @@ BUSY_S = 20.0  # after which a tenant that somebody else has is asked for again
 BY_NAME_EVERY = 4  # full scans: the first one after a start, and each so many later, read everybody by name
 PARTLY_FROM = 3  # lines that a system fails for; fewer are about those lines, and told there
 STANDS_FROM_S = 120.0  # by the machine's stopwatch, and longer than any clock is slewed: it does not go any more
+NAMES_AGAIN_S = (
+    3600.0  # what the configuration names is asked for again so soon, where a poll meets what it cannot explain
+)
 SLOW_FROM_S = 60.0  # a cycle that takes no longer is never slow, however often cycles come
 
 
@@ -296,7 +300,7 @@ class Service:
         """Whether a ticket or a person has moved. What they say now, the cycle reads."""
         app = self._last or self._fresh()
         try:
-            is_news = self.hearing.is_news(app.deps().reader)
+            is_news = self.hearing.is_news(app.deps().reader, self._anew)
             is_known = self.hearing.ask(app)
         except Stopping:
             raise
@@ -309,6 +313,13 @@ class Service:
             self._scan_all()
         elif is_news or self.hearing.people:
             self.table = self.table.called()
+
+    def _anew(self) -> Reader | None:
+        """A reader that has asked for the names of the configuration again; None where that was done of late."""
+        if not self.app.kept.ids.forget(self.app.clock.monotonic(), older_than_s=NAMES_AGAIN_S):
+            return None
+        self._last = self._fresh()
+        return self._last.deps().reader
 
     def _scan_all(self) -> None:
         self.hearing.is_lost = False

@@ -28,6 +28,7 @@ LINK = "users.delta"
 class News:
     """Whether a ticket reads otherwise than its copy, asked with one request as long as nothing was written to any."""
 
+    is_strange: bool = field(default=False, init=False)  # whether something was written to that was no news of ours
     _quiet: Touched = field(default=frozenset(), init=False)  # what had been touched when nothing was news
     _is_refused: bool = field(default=False, init=False)
 
@@ -37,13 +38,13 @@ class News:
         Raises:
             RemoteError: it could not be asked.
         """
-        now = self._touched(reader)
+        now, self.is_strange = self._touched(reader), False
         if now is not None and all(row in self._quiet or _is_ours(row, reader) for row in now):
             self._quiet = now
             return False
         is_news = has_news(reader)
         if not is_news:
-            self._quiet = now or frozenset()
+            self._quiet, self.is_strange = now or frozenset(), True
         return is_news
 
     def _touched(self, reader: Reader) -> Touched | None:

@@ -227,14 +227,22 @@ class App:
         return load_plan_rules()
 
     @cached_property
+    def _named(self) -> forms.Named:
+        """Records by name: asked for again once they are as old as the time between two full scans."""
+        self.kept.ids.forget(
+            self.clock.monotonic(), older_than_s=self.settings.schedule.full_scan_every.total_seconds()
+        )
+        return forms.Named(lambda: self.servicenow, self.kept.ids)
+
+    @cached_property
     def items(self) -> Mapping[str, Item]:
         """The configured catalogue items by sys_id. Raises UserError for one that the instance does not have."""
-        return forms.items(self.settings, self.name, lambda: self.servicenow)
+        return forms.items(self.settings, self.name, self._named)
 
     @cached_property
     def groups(self) -> Mapping[str, str]:
         """sys_ids of the ServiceNow groups that the configuration names, by name. Raises UserError."""
-        return forms.groups(self.settings, self.tenant, self.items.values(), self.servicenow)
+        return forms.groups(self.settings, self.tenant, self.items.values(), self._named)
 
     def eyes(self) -> Eyes:
         """The directory and the workload probes. Raises UserError for a product whose probe nobody brought."""
@@ -251,10 +259,10 @@ class App:
     @cached_property
     def reviews(self) -> Mapping[str, str]:
         """sys_ids of the catalogue items for manual review, by name. Raises UserError."""
-        return forms.reviews(self.settings, self.items.values(), self.servicenow)
+        return forms.reviews(self.settings, self.items.values(), self._named)
 
     def deps(self) -> Deps:
-        """Everything a cycle works with. Asks ServiceNow for the ids of items and groups once."""
+        """Everything a cycle works with. Asks ServiceNow for the ids of items and groups that are not known yet."""
         guards = self.tenant.guards
         our_groups = frozenset(self.groups[name] for name in self.tenant.servicenow.our_groups)
         reader = Reader(

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 
 from desired_state.items import Item
 from desired_state.model import ProductKey, Ticket
@@ -12,46 +13,70 @@ from reconciler.answers import Manners
 from reconciler.clients.servicenow import ServiceNow
 from reconciler.config import Settings, Tenant
 from reconciler.errors import UserError
+from reconciler.wiring.kept import Ids
 
 _SYS_ID = re.compile(r"[0-9a-f]{32}")
 
 
-def items(settings: Settings, name: str, servicenow: Callable[[], ServiceNow]) -> dict[str, Item]:
+@dataclass(frozen=True)
+class Named:
+    """What ServiceNow calls the items and groups of these names: asked for once, and then known by `ids`."""
+
+    servicenow: Callable[[], ServiceNow]
+    ids: Ids
+
+    def items(self, names: Iterable[str]) -> dict[str, str]:
+        """sys_ids of the items that have one of these names alone."""
+        wanted = set(names)
+        missing = sorted(wanted - self.ids.items.keys())
+        found = self.servicenow().items(missing) if missing else {}
+        self.ids.items.update({name: sys_id for name, sys_id in found.items() if isinstance(sys_id, str)})
+        return {name: self.ids.items[name] for name in wanted & self.ids.items.keys()}
+
+    def group(self, name: str) -> str | None:
+        """sys_id of the group of that exact name, None for none. Raises Rejected when it means several."""
+        if name not in self.ids.groups and (found := self.servicenow().group(name)) is not None:
+            self.ids.groups[name] = found
+        return self.ids.groups.get(name)
+
+
+def items(settings: Settings, name: str, known: Named) -> dict[str, Item]:
     """The configured catalogue items by sys_id. Raises UserError for one that the instance does not have."""
     configured = settings.items_for(name)
     named = [item.name for item in configured if item.sys_id is None]
-    found = servicenow().items(named) if named else {}
-    known: dict[str, Item] = {}
+    ids = known.items(named)
+    found: dict[str, Item] = {}
     for item in configured:
-        sys_id = item.sys_id or found.get(item.name)
-        if not isinstance(sys_id, str):
+        sys_id = item.sys_id or ids.get(item.name)
+        if sys_id is None:
             raise UserError(
                 f"{settings.source}: ServiceNow has no single catalogue item named '{item.name}'; "
                 "correct the name in [[items]], or give the item's sys_id"
             )
-        known[sys_id] = item
-    return known
+        found[sys_id] = item
+    return found
 
 
-def groups(settings: Settings, tenant: Tenant, known: Iterable[Item], servicenow: ServiceNow) -> dict[str, str]:
+def groups(settings: Settings, tenant: Tenant, configured: Iterable[Item], known: Named) -> dict[str, str]:
     """sys_ids of the ServiceNow groups that the configuration names, by name. Raises UserError."""
     own = tenant.servicenow
-    named = {*own.our_groups, *own.queues.values(), *(i.follow_up_group for i in known)} - {""}
-    found = {name: servicenow.group(name) for name in sorted(named)}
+    named = {*own.our_groups, *own.queues.values(), *(i.follow_up_group for i in configured)} - {""}
+    found = {name: known.group(name) for name in sorted(named)}
     for name, sys_id in found.items():
         if not isinstance(sys_id, str):
             raise UserError(f"{settings.source}: ServiceNow has no single group named '{name}'")
     return {name: sys_id for name, sys_id in found.items() if isinstance(sys_id, str)}
 
 
-def reviews(settings: Settings, known: Iterable[Item], servicenow: ServiceNow) -> dict[str, str]:
+def reviews(settings: Settings, configured: Iterable[Item], known: Named) -> dict[str, str]:
     """sys_ids of the catalogue items for manual review, by name. Raises UserError."""
-    named = {i.review_item for i in known} - {""}
-    found = servicenow.items(sorted(n for n in named if not _SYS_ID.fullmatch(n)))
-    for name in sorted(named):
-        if not _SYS_ID.fullmatch(name) and not isinstance(found.get(name), str):
+    named = {i.review_item for i in configured} - {""}
+    words = sorted(n for n in named if not _SYS_ID.fullmatch(n))
+    found = known.items(words)
+    for name in words:
+        if name not in found:
             raise UserError(f"{settings.source}: ServiceNow has no single catalogue item named '{name}'")
-    return {name: sys_id for name, sys_id in found.items() if isinstance(sys_id, str)}
+    return found
 
 
 def manners(

@@ -14,9 +14,11 @@ import pytest
 from reconciler.daemon import Service
 from reconciler.daemon.timetable import Duty
 from reconciler.sandbox import hosts
+from reconciler.sandbox.stories.forms import FORMS, LICENCE
+from reconciler.store import tickets
 from tests.make_logs import into
-from tests.simulation.make_day import Day
-from tests.simulation.make_pilot import a_pilot, holders, takes, ticket, tom
+from tests.simulation.make_day import TENANT, Day
+from tests.simulation.make_pilot import QUEUE, a_pilot, holders, takes, ticket, tom
 
 PEOPLE, A_REQUEST = 6, timedelta(seconds=0.1)
 KINDS = {
@@ -50,6 +52,18 @@ def graph(day: Day) -> list[list[str]]:
         day.world.clock.advance(A_REQUEST)
         if request.url.host == hosts.GRAPH_HOST:
             asked.append(kinds(request))
+
+    day.watch.meddle = meddle
+    return asked
+
+
+def desk(day: Day) -> list[str]:
+    """The tables that ServiceNow is asked for from now on."""
+    asked: list[str] = []
+
+    def meddle(request: httpx.Request) -> None:
+        if request.method == "GET" and "/api/now/table/" in request.url.path:
+            asked.append(request.url.path.split("/")[4])
 
     day.watch.meddle = meddle
     return asked
@@ -166,3 +180,54 @@ def test_a_change_that_is_turned_back_before_anybody_asks_is_none_and_one_beside
         day.wait(2)
         poll(service)
         assert cycles(said) == before + 1
+
+
+# --- tickets
+
+
+def order(day: Day, number: int, item: str) -> None:
+    """Somebody orders again."""
+    instance = day.world.instance
+    person = instance.truth.user_id(f"p{number}")
+    (queue,) = instance.records("sys_user_group", name=QUEUE)
+    instance.order(
+        ticket(number + 100),
+        item=item,
+        requested_for=person,
+        variables={"user": person, "product": "Visio Plan 2", "justification": "For drawings."},
+        opened_at=day.world.clock.now(),
+        state="2",
+        stage="fulfillment",
+        task={"state": "1", "assignment_group": queue["sys_id"]},
+        price="14.10",
+    )
+
+
+def item_of(day: Day, number: int) -> str:
+    return day.ticket(ticket(number))["cat_item"]
+
+
+def test_names_that_are_known_are_not_asked_for_again(tmp_path):
+    with a_pilot(tmp_path, "enforce", "full", people=PEOPLE) as day:
+        service, said = a_service(day)
+        before, asked = cycles(said), desk(day)
+        day.wait(10)
+        order(day, 1, item_of(day, 0))
+        poll(service)
+
+        assert cycles(said) == before + 1
+        assert not {"sc_cat_item", "sys_user_group"} & set(asked)
+
+
+def test_an_item_that_was_made_anew_under_its_name_is_found_within_the_hour_of_its_first_order(tmp_path):
+    with a_pilot(tmp_path, "enforce", "full", people=PEOPLE) as day:
+        service, said = a_service(day)
+        before, instance = cycles(said), day.world.instance
+        day.wait(61)
+        instance.change("sc_cat_item", item_of(day, 0), active="false")
+        order(day, 1, instance.add_item(LICENCE, **FORMS[LICENCE]))
+        poll(service)
+
+        assert cycles(said) == before + 1
+        with day.app.database.read() as session:
+            assert ticket(101) in tickets.load(session, TENANT)
