@@ -127,10 +127,11 @@ def _round(queues: Mapping[str, deque[outbox.Owed]], giver: Giver, desk: Desk, t
                 break
         else:
             if given.is_seen:
+                told.ours.is_all = told.ours.is_all and not given.kinds
                 _given(item, given, queues[ticket], desk, told)
             else:
                 sent.append((item, given))
-    wrong = giver.look_back([(item.answer, given) for item, given in sent]) if sent else {}
+    wrong, tasks = giver.look_back([(item.answer, given) for item, given in sent]) if sent else ({}, {})
     for item, given in sent:
         unseen = wrong.get(item.answer.key)
         if unseen is not None:
@@ -138,6 +139,9 @@ def _round(queues: Mapping[str, deque[outbox.Owed]], giver: Giver, desk: Desk, t
             queues[item.answer.ticket].clear()
             goes_on = goes_on and unseen.then is not Next.STOP
         else:
+            if item.answer.key in tasks:
+                of_ticket = told.ours.tasks.get(item.answer.ticket, ())
+                told.ours.tasks[item.answer.ticket] = (*of_ticket, tasks[item.answer.key])
             _given(item, given, queues[item.answer.ticket], desk, told)
     return goes_on
 
@@ -159,6 +163,7 @@ def _given(item: outbox.Owed, given: Given, queue: deque[outbox.Owed], desk: Des
 
 
 def _failed(item: outbox.Owed, error: RemoteError, desk: Desk, told: Told) -> None:
+    told.ours.is_all = False  # it may have been written all the same
     _count(desk, item.answer.kind, "failed")
     told.problems.append(f"{item.answer.ticket} was not answered yet: {error}")
     _postpone(desk, item)

@@ -55,15 +55,16 @@ class Giver:
         closings = (o.answer for o in items if o.answer.kind is AnswerKind.CLOSED and o.answer.title != ITEM)
         self.looks.expect([answer.target for answer in closings])
 
-    def look_back(self, sent: Sequence[tuple[Answer, Given]]) -> dict[str, RemoteError]:
+    def look_back(self, sent: Sequence[tuple[Answer, Given]]) -> tuple[dict[str, RemoteError], dict[str, Task]]:
         """Look at answers that were accepted: keys of those that are not there, or cannot be seen, with what is wrong.
 
-        The others are confirmed.
+        The others are confirmed; of those that closed a task it is said how that reads now.
         """
         notes = [a for a, _ in sent if a.kind in NOTES]
         wrong = missing_notes(self.desk.servicenow, notes) if notes else {}
         closed = [a for a, _ in sent if a.kind not in NOTES]
-        wrong |= open_tasks(self.desk.servicenow, closed) if closed else {}
+        still_open, tasks = open_tasks(self.desk.servicenow, closed)
+        wrong |= still_open
         at = self.desk.clock.now()
         with self.desk.database.write() as session:
             for answer, given in sent:
@@ -81,7 +82,7 @@ class Giver:
                     at=at,
                     cycle=self.sender.cycle,
                 )
-        return wrong
+        return wrong, tasks
 
     def give(self, item: outbox.Owed) -> Given:
         """Give one answer, or find that the ticket has it.

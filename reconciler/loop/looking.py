@@ -54,23 +54,28 @@ def missing_notes(servicenow: ServiceNow, notes: Collection[Answer]) -> dict[str
     return {a.key: OutcomeUnknown(SYSTEM, "the note was accepted and is not on the ticket") for a in gone}
 
 
-def open_tasks(servicenow: ServiceNow, closed: Collection[Answer]) -> dict[str, RemoteError]:
-    """Those of the answers (keys) whose task was told to close and does not read closed, each with what is wrong."""
+def open_tasks(servicenow: ServiceNow, closed: Collection[Answer]) -> tuple[dict[str, RemoteError], dict[str, Task]]:
+    """Those of the answers (keys) whose task was told to close and does not read closed, each with what is wrong; and
+    the tasks of the others, as they read now."""
     try:
         shown: Mapping[str, Task] = servicenow.tasks([a.target for a in closed]) if len(closed) > 1 else {}
     except RemoteError as error:
-        return {a.key: _unseen(error) for a in closed}
-    left = [a for a in closed if a.target not in shown or shown[a.target].is_active is not False]
+        return {a.key: _unseen(error) for a in closed}, {}
     wrong: dict[str, RemoteError] = {}
-    for answer in left:
-        try:
-            task = servicenow.task(answer.target)
-        except RemoteError as error:
-            wrong[answer.key] = _unseen(error)
-            continue
+    seen: dict[str, Task] = {}
+    for answer in closed:
+        task = shown.get(answer.target)
+        if task is None or task.is_active is not False:
+            try:
+                task = servicenow.task(answer.target)
+            except RemoteError as error:
+                wrong[answer.key] = _unseen(error)
+                continue
         if task.is_active is not False:
             wrong[answer.key] = OutcomeUnknown(SYSTEM, f"task {task.number} reads open after it was closed")
-    return wrong
+        else:
+            seen[answer.key] = task
+    return wrong, seen
 
 
 def _unseen(error: RemoteError) -> RemoteError:

@@ -22,10 +22,16 @@ SETTLES = timedelta(minutes=10)  # after a change, by our clock, which may be mi
 
 @dataclass(slots=True)
 class Ours:
-    """What our answers wrote in a cycle: how many notes on each ticket (number), and which tasks (sys_ids) closed."""
+    """What our answers wrote in a cycle: how many notes on each ticket (number), and which tasks (sys_ids) closed.
+
+    `tasks` are those by the number of their ticket, as they were read afterwards. `is_all`: nothing else was written,
+    so no other task needs a look for our sake.
+    """
 
     notes: Counter[str] = field(default_factory=Counter)
     closed: set[str] = field(default_factory=set)
+    tasks: dict[str, tuple[Task, ...]] = field(default_factory=dict)
+    is_all: bool = True
 
 
 @dataclass(frozen=True, slots=True)

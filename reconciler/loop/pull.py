@@ -92,31 +92,19 @@ def pull(
             reading = begun(session, reader.tenant, marks, SOURCE, reader.meaning, now)
     until = marks.get(TASKS, mark if reading is None or reading.since is None else None)
     may_ask = mark is not None and until is not None and (meant is None or is_same)
-    moved = _tasks_moved(reader, until) if may_ask and until is not None else Moved(frozenset(), None)
+    around = _Around(reader, known, until if may_ask else None, unseen, at, ours, is_whole=reading is not None)
     if ours is not None:
         reader.written.clear()  # what was written before has been read since
-    copies = _known(reader, known, unseen, at, ours) if reading is None else None
-    told = _told_by_us(moved, copies) if copies is not None else {}
-    moved = replace(moved, numbers=moved.numbers - told.keys())
-    if copies is not None:
-        copies = replace(copies, copies=ChainMap(told, known.copies))
-    passed = {*unseen, *moved.numbers}
     since = reading.since if reading is not None else Watermark(mark.at, mark.sys_id) if mark is not None else None
     pages = reader.servicenow.tickets(
-        items=tuple(sorted(reader.items)),
-        watermark=since,
-        page_size=reader.page_size,
-        numbers=sorted(passed),
-        copies=copies,
+        items=tuple(sorted(reader.items)), watermark=since, page_size=reader.page_size, also=around.also
     )
-    found_again: tuple[Ticket, ...] = ()
+    shown: set[str] = set()
     for page in pages:
-        if passed:
+        if page.named:  # they come with the first page
             # The ticket may be as it was, and what it points to readable now: a person, an answer, a task.
             named = page.named
             _take_in(reader, named, cycle, known, watermark=None, is_reread=True, people=page.people, read_at=read_at)
-            found_again = page.named
-            passed = set()  # they came with the first page
         reading = _take_in(
             reader,
             page.tickets,
@@ -128,16 +116,52 @@ def pull(
             read_at=read_at,
             kept=page.kept,
         )
-        told = {n: t for n, t in told.items() if n not in {one.number for one in page.tickets}}
+        shown.update(one.number for one in (*page.named, *page.tickets))
         count += len(page.tickets)
-    still = [t for n, t in told.items() if known.copies[n] != t]  # the tasks alone were written to
+    told = around.told
+    still = [t for n, t in told.items() if n not in shown and known.copies[n] != t]  # the tasks alone were written to
     if still:
         _take_in(reader, still, cycle, known, watermark=None, kept=frozenset(t.sys_id for t in still))
-    _keep_moved(reader, moved, found_again, marks.get(TASKS))
+    _keep_moved(reader, around.moved, shown, marks.get(TASKS))
     if reading is not None:  # only now: a crash before this goes on behind the last page
         with reader.database.write() as session:
             reading.end(session, reader.tenant, watermarks.load_all(session, reader.tenant))
     return count
+
+
+@dataclass(slots=True)
+class _Around:
+    """What is read besides the tickets that changed: asked for once it is known which those are, so that a ticket whose
+    task moved, too, is not read twice. `until`: up to when changes of tasks are known, None: they are not asked for.
+
+    `told` are tickets (by number) with their tasks as we left them.
+    """
+
+    reader: Reader
+    known: Memory
+    until: watermarks.Watermark | None
+    unseen: Collection[str]
+    at: datetime
+    ours: Ours | None
+    is_whole: bool
+    moved: Moved = field(default=Moved(frozenset(), None))
+    told: dict[str, Ticket] = field(default_factory=dict)
+
+    def also(self, shown: frozenset[str]) -> tuple[Collection[str], Known | None]:
+        """The numbers of the tickets to read besides those `shown`, and the copies that hold."""
+        if self.ours is not None and self.ours.is_all:
+            self.moved = Moved(frozenset(self.ours.tasks), None, self.ours.tasks)
+        elif self.until is not None:
+            self.moved = _tasks_moved(self.reader, self.until)
+        if self.is_whole:
+            return sorted({*self.unseen, *(self.moved.numbers - shown)}), None
+        copies = _known(self.reader, self.known, self.unseen, self.at, self.ours)
+        self.told = _told_by_us(self.moved, copies)
+        self.moved = replace(self.moved, numbers=self.moved.numbers - self.told.keys())
+        copies = replace(
+            copies, copies=ChainMap(self.told, self.known.copies), open_={*copies.open_, *self.moved.numbers}
+        )
+        return sorted({*self.unseen, *(self.moved.numbers - shown)}), copies
 
 
 def _known(reader: Reader, known: Memory, unseen: Iterable[str], at: datetime, ours: Ours | None) -> Known:
@@ -194,9 +218,9 @@ def _tasks_moved(reader: Reader, known: watermarks.Watermark) -> Moved:
     return reader.servicenow.tickets_with_changed_tasks(items=tuple(sorted(reader.items)), since=since)
 
 
-def _keep_moved(reader: Reader, moved: Moved, found: Iterable[Ticket], known: watermarks.Watermark | None) -> None:
+def _keep_moved(reader: Reader, moved: Moved, found: Collection[str], known: watermarks.Watermark | None) -> None:
     """Only once every one of them was read: what is not shown now is asked for again."""
-    if moved.until is None or moved.numbers - {t.number for t in found} or _is_at(known, moved.until):
+    if moved.until is None or not moved.numbers <= set(found) or _is_at(known, moved.until):
         return
     with reader.database.write() as session:
         watermarks.save(session, reader.tenant, TASKS, moved.until)

@@ -219,6 +219,20 @@ def test_names_that_are_known_are_not_asked_for_again(tmp_path):
         assert not {"sc_cat_item", "sys_user_group"} & set(asked)
 
 
+def test_a_new_ticket_is_read_once_and_its_task_is_not_looked_at_again_after_it_was_seen_closed(tmp_path):
+    with a_pilot(tmp_path, "enforce", "full", people=PEOPLE) as day:
+        service, said = a_service(day)
+        before, asked = cycles(said), desk(day)
+        order(day, 1, item_of(day, 0))
+        day.wait(11)
+        poll(service)
+
+        assert cycles(said) == before + 1
+        found = Counter(asked)
+        assert found["sc_req_item"] == 3  # whether it is of ours, what it says, and how our answers left it
+        assert found["sc_task"] == 4  # those that moved, the ticket's, and around the closing
+
+
 def test_an_item_that_was_made_anew_under_its_name_is_found_within_the_hour_of_its_first_order(tmp_path):
     with a_pilot(tmp_path, "enforce", "full", people=PEOPLE) as day:
         service, said = a_service(day)
@@ -231,3 +245,20 @@ def test_an_item_that_was_made_anew_under_its_name_is_found_within_the_hour_of_i
         assert cycles(said) == before + 1
         with day.app.database.read() as session:
             assert ticket(101) in tickets.load(session, TENANT)
+
+
+def test_a_ticket_whose_task_alone_moved_a_moment_ago_is_read(tmp_path):
+    with a_pilot(tmp_path, "enforce", "silent", people=PEOPLE) as day:
+        day.cycle()
+        record = day.ticket(ticket(2))["sys_id"]
+        day.world.instance.change("sc_req_item", record, by="tom.weber", description="soon")
+        day.cycle()
+        day.wait(1)
+        (task,) = day.tasks(ticket(2))
+        person = day.world.instance.user("tom.weber")["sys_id"]
+        day.world.instance.change("sc_task", task["sys_id"], by="tom.weber", assigned_to=person)
+        day.cycle()
+
+        with day.app.database.read() as session:
+            copies = tickets.load(session, TENANT)
+        assert [t.assigned_to for t in copies[ticket(2)].tasks] == [person]

@@ -16,7 +16,7 @@ from reconciler.clients.servicenow.answers import ItemState
 from reconciler.clients.servicenow.approving import Asked, Change, Impersonation, StandsIn
 from reconciler.clients.servicenow.keys import Watermark
 from reconciler.clients.servicenow.probes import Probe
-from reconciler.clients.servicenow.reading import Copies, Moved, TicketPage
+from reconciler.clients.servicenow.reading import Also, Copies, Moved, TicketPage
 from reconciler.clients.servicenow.records import (
     ITEM_TABLE,
     REQUEST_TABLE,
@@ -54,12 +54,13 @@ class ServiceNow:
         page_size: int = 200,
         numbers: Collection[str] = (),
         copies: Copies | None = None,
+        also: Also | None = None,
     ) -> Iterator[TicketPage]:
         """Tickets of the catalogue items (sys_ids) that changed since the watermark, oldest change first, hydrated.
 
         Starts 120 s before the watermark, so some come again: upsert by sys_id and mod_count. Keep a page's watermark
         only once its tickets are stored. The tickets of `numbers`, whatever their item, come with the first page. What
-        hangs on a ticket whose copy holds is not read again.
+        hangs on a ticket whose copy holds is not read again. `also` says both once it knows what the first page has.
         """
         if not items:
             return iter(())
@@ -72,6 +73,7 @@ class ServiceNow:
             page_size=page_size,
             numbers=numbers,
             copies=copies,
+            also=also,
         )
 
     def stamps(self, *, items: Collection[str], since: Watermark) -> tuple[Stamp, ...]:

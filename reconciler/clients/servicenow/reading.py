@@ -7,7 +7,7 @@ upserts. A watermark is safe to keep once the page's tickets are stored. Source:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -54,6 +54,9 @@ class Copies(Protocol):
         """Whether `now`, the copy with what the ticket's own row says now, is all that reading it would show."""
 
 
+Also = Callable[[frozenset[str]], tuple[Collection[str], "Copies | None"]]
+
+
 def changed(
     tables: Tables,
     clock: Clock,
@@ -64,11 +67,13 @@ def changed(
     page_size: int,
     numbers: Collection[str] = (),
     copies: Copies | None = None,
+    also: Also | None = None,
 ) -> Iterator[TicketPage]:
     """Pages of tickets of the catalogue items (sys_ids), oldest change first; at least one page, perhaps empty.
 
     Tickets of these `numbers` come with the first page, and what hangs on them is read together with what hangs on it.
-    What hangs on a ticket whose copy holds is not read.
+    What hangs on a ticket whose copy holds is not read. `also` is told which numbers the first page has, before
+    anything that hangs on them is read, and says both.
 
     Raises:
         Malformed: the server ignored a part of the query, or the order.
@@ -80,11 +85,14 @@ def changed(
     key: Watermark | None = None
     began_at: datetime | None = None
     mark = watermark
-    named, walks = _numbered(tables, numbers), True
+    named, walks = _numbered(tables, numbers) if also is None else [], True
     for _ in range(PAGES_MAX):
         page = _page(tables, f"{base}{_after(key, since)}", page_size)
         served_at = page.served_at or clock.now()
         began_at = began_at or served_at
+        if also is not None:
+            numbers, copies = also(frozenset(row.text("number") or "" for row in page.rows))
+            named, also = _numbered(tables, numbers), None
         until = _settled(served_at)
         kept = _known(page.rows, copies)
         is_news = not kept or len(page.rows) - len(kept) > tables.sizes.few
