@@ -46,6 +46,7 @@ RATIO_MAX = 1.02
 LOOKS = 6  # of the service at its timetable, an hour
 LATENCY = timedelta(milliseconds=100)
 PAGE, BATCH, FILTER, LISTED = 999, 20, 15, 200
+SEATED, SEATED_UNITS = 3, 7  # reads of the seats and of who is an administrator, and what they cost
 LOOSE = {
     "grants_per_cycle": 20_000,
     "grants_per_day": 200_000,
@@ -275,24 +276,28 @@ def _judged(script: Script, counted: Counted) -> list[str]:
 def _safe(script: Script) -> dict[str, tuple[int, int]]:
     """Requests and units more of an oracle that obeys the rules which it has no need of.
 
-    Accounts are read again just before a write, each group of canaries is looked at before the next one leaves. A cycle
-    asks for the ids of its items and groups, and what seats there are and who is an administrator before it judges by
-    them, whatever comes of it. Tasks are looked at before they are closed; notes and closed tasks afterwards.
+    Mailboxes are asked for once it is judged who is written to, accounts again just before a write, and each group of
+    canaries is looked at before the next one leaves, all in requests of their own. A cycle that only reads people reads
+    seats, and who is an administrator, with them. Tasks are looked at before they are closed; notes and closed tasks
+    afterwards.
     """
     graph = units = servicenow = 0
     for count in script.orders.values():
-        graph += -(-count // BATCH)
-        units += count
+        graph += _batches(count + SEATED) + 3 * _batches(count) - _batches(3 * count + SEATED) - _batches(2 * count)
         canary, left = Canary(count), count
         while left:
             group = min(canary.size, left)
-            graph += -(-group // BATCH)
-            units += group
+            graph += _batches(group)
             canary, left = replace(canary, open=group).looked(), left - group
         servicenow += 3 * -(-count // LISTED)
-    cycles = len(script.orders.keys() | script.moves.keys()) + 1
-    idle = cycles - len(script.orders)
-    return {"graph": (graph + 3 * idle, units + 7 * idle), "servicenow": (servicenow + 2 * cycles, 0)}
+    for count in script.moves.values():
+        graph += _batches(2 * count + SEATED) - _batches(2 * count) if count < MANY else 1
+        units += SEATED_UNITS
+    return {"graph": (graph + 1, units + 3), "servicenow": (servicenow, 0)}  # the first cycle has seats to look at
+
+
+def _batches(reads: int) -> int:
+    return -(-reads // BATCH)
 
 
 def _oracle(script: Script, polls: int) -> dict[str, tuple[int, int, int]]:
@@ -300,7 +305,8 @@ def _oracle(script: Script, polls: int) -> dict[str, tuple[int, int, int]]:
 
     Facts have to be had by the read that decides (docs/adr/0038): accounts, plans and mailboxes by id in batches of 20,
     once before a write and once after it, who moved by filters where they are many. Seats and roles are read for a
-    decision, not for a look. A ticket is read from its six tables, and answered with a note and a closed task.
+    decision, not for a look, and travel with it. A ticket is read from its six tables, and answered with a note and a
+    closed task.
     """
     requests, units = Counter[str](), Counter[str]()
 
@@ -308,18 +314,16 @@ def _oracle(script: Script, polls: int) -> dict[str, tuple[int, int, int]]:
         requests[what] += times
         units[what] += times * cost
 
-    def batch(reads: int) -> None:
-        requests["graph"] += -(-reads // BATCH)
-        units["graph"] += reads
+    def batch(reads: int, cost: int | None = None) -> None:
+        requests["graph"] += _batches(reads)
+        units["graph"] += reads if cost is None else cost
 
     ask("graph", -(-script.users // PAGE))
     ask("graph", polls)
     ask("servicenow", polls, 0)
     for count in script.orders.values():
         batch(count)  # names to object ids
-        ask("graph", 1, 3)  # seats
-        ask("graph", 2, 2)  # who is an administrator
-        batch(3 * count)  # account, plans, mailbox
+        batch(3 * count + SEATED, 3 * count + SEATED_UNITS)  # account, plans, mailbox; seats, who is an administrator
         ask("graph", count)
         batch(2 * count)  # account and plans, as they are then
         ask("servicenow", 6 + 2 * count, 0)
