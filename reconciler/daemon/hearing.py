@@ -16,6 +16,7 @@ from reconciler.loop.moved import Moves, News
 from reconciler.loop.pull import has_news
 from reconciler.loop.reader import Reader
 from reconciler.model import ObservedUser
+from reconciler.store import heartbeat
 from reconciler.store.database import Database
 from reconciler.wiring import App
 
@@ -31,7 +32,10 @@ class Hearing:
         self.sliced_s = now_s
         self.is_lost = False  # whether the directory had forgotten our link when it was asked within a cycle
         self._heard_at: datetime | None = None
-        self._seen: dict[UserId, Tracked] = {}  # how our cycles left whom they wrote to
+        self._seen: dict[
+            UserId, Tracked
+        ] = {}  # how our cycles, the last one of the tenant too, left whom they wrote to
+        self._cycles = 0  # how many the tenant had by then
 
     @property
     def people(self) -> frozenset[UserId]:
@@ -58,7 +62,7 @@ class Hearing:
 
         A directory that refuses the question is asked no less by scans. Raises RemoteError when it could not be asked.
         """
-        return self._ask(app, self._seen)
+        return self._ask(app, self._seen if self._seen and self._count() == self._cycles else {})
 
     def _ask(self, app: App, seen: Mapping[UserId, Tracked]) -> bool:
         try:
@@ -82,6 +86,12 @@ class Hearing:
         """Keep in mind how a cycle left the accounts that it wrote to, as all lines of theirs saw them last: that they
         changed is no news.
         """
+        try:
+            before, self._cycles = self._cycles, self._count()
+        except StoreUnusable:  # the next cycle says so
+            before = -1
+        if self._cycles != before + 1:  # somebody else's was in between, and may have seen them otherwise
+            self._seen.clear()
         written, ways = set[UserId](), dict[UserId, set[Tracked]]()
         for ending in endings:
             account, user = ending.finding.line.account, ending.finding.user
@@ -94,6 +104,11 @@ class Hearing:
             self._seen.pop(account, None)
             if not others and len(self._seen) < SEEN_MAX:
                 self._seen[account] = way
+
+    def _count(self) -> int:
+        with self._moves.database.read() as session:
+            beat = heartbeat.last(session, self._moves.tenant)
+        return beat.number if beat is not None else 0
 
     def settled(self, endings: Iterable[Ending]) -> frozenset[UserId]:
         """Those who moved and whose lines were all looked at after that was heard of; said once."""

@@ -182,6 +182,20 @@ def test_a_change_that_is_turned_back_before_anybody_asks_is_none_and_one_beside
         assert cycles(said) == before + 1
 
 
+def test_what_a_cycle_of_somebody_else_saw_in_between_is_not_taken_for_what_ours_left(tmp_path):
+    with a_pilot(tmp_path, "enforce", "full", people=PEOPLE) as day:
+        service, said = a_service(day)
+        before, directory = cycles(said), day.world.directory
+        user = directory.user("p2@contoso.example")
+        directory.changes.set_usage_location(user.user_id, "FR", actor=tom(day))
+        day.cycle()
+        directory.changes.set_usage_location(user.user_id, "DE", actor=tom(day))
+        day.wait(2)
+        poll(service)
+
+        assert cycles(said) == before + 1
+
+
 # --- tickets
 
 
