@@ -79,6 +79,7 @@ class Moves:
     _of: str = field(default="", init=False)  # the directory that the link is of
     _kept: str | None = field(default=None, init=False)
     _is_lost: bool = field(default=False, init=False)  # anybody may have moved, and nobody was scanned since
+    _is_further: bool = field(default=False, init=False)  # whether the link is past what the kept one tells of again
 
     def ask(self, graph: Graph, tenant_id: str, seen: Mapping[UserId, Tracked] = MappingProxyType({})) -> bool:
         """Ask who moved, and keep in mind who of them a line is about. Who is as we last saw them has not moved.
@@ -99,7 +100,7 @@ class Moves:
         if moved is None:
             self._link, self._is_lost = graph.latest_link(), True
             return False
-        self._link = moved.link
+        self._link, self._is_further = moved.link, self._is_further or moved.is_known
         self.add(moved.users)
         return True
 
@@ -122,11 +123,12 @@ class Moves:
         self._is_lost = self._is_lost and not is_full
         if self._is_lost:
             return
-        if self._link is None or self.people or self._link == self._kept or not (people or is_full):
+        is_worth_it = bool(people) or is_full or self._is_further
+        if self._link is None or self.people or self._link == self._kept or not is_worth_it:
             return
         with self.database.write() as session:
             guards.remember(session, self.tenant, LINK, {"tenant_id": self._of, "link": self._link}, at)
-        self._kept = self._link
+        self._kept, self._is_further = self._link, False
 
     def _load(self, tenant_id: str) -> str | None:
         with self.database.read() as session:

@@ -2,7 +2,8 @@
 
 What was changed is watched for a short while, because a direct assignment is often provisioned within a minute; what
 takes longer is left to the next cycle. Only an account read after the write can prove anything (I5): it may be the one
-that was read before the next change left. Good news is believed of that, and anything else is looked at again.
+that was read before the next change left. Of that it is believed that all is well or on its way, and anything else is
+looked at again.
 """
 
 from __future__ import annotations
@@ -104,9 +105,10 @@ def verify(
 
     known = _fresh(seen, clock.now()) if not undoing else NOBODY
     open_ = see(watched, known)
-    again = tuple(line for line in watched if line.account in known and last[line.key].rest is not Rest.PROVEN)
-    if again and (watch <= timedelta(0) or not {line.key for line in again} <= {line.key for line in open_}):
-        open_ = (*(line for line in open_ if line not in again), *see(again, NOBODY))
+    arriving = {line.key for line in open_}
+    doubted = (line for line in watched if line.account in known and line.key not in arriving)
+    if again := tuple(line for line in doubted if last[line.key].rest is not Rest.PROVEN):
+        open_ = (*open_, *see(again, NOBODY))
     while open_ and (left_s := (until - clock.now()).total_seconds()) > 0:
         progress(f"waiting for {len(open_)} of {len(acted)} to be provisioned")
         clock.sleep(min(wait_s, left_s))

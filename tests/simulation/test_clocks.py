@@ -106,7 +106,7 @@ def test_a_clock_that_jumps_while_a_cycle_runs_lets_no_write_out(day):
 
     def meddle(request) -> None:
         nonlocal done
-        if not done and "role" in request.url.path.lower():  # read for the guards, once the lines are known
+        if not done and b"userPurpose" in request.content:  # read for the guards, once the lines are judged
             done = True
             jump(day, timedelta(hours=2))
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from desired_state.model import LineKey, UserId
+from reconciler.clients.graph import tracked
 from reconciler.errors import Unavailable
 from reconciler.lifecycle import Phase
 from reconciler.line import LineState
@@ -82,6 +84,31 @@ def test_a_process_that_dies_before_they_were_read_hears_of_them_again_in_the_ne
     third = moves(database)
     third.ask(graph, TENANT_ID)
     assert third.people == frozenset()
+
+
+def test_who_is_shown_as_they_were_seen_has_not_moved_and_is_not_told_of_again_in_another_process(database, t):
+    ada, bob = t.person("ada"), t.person("bob")
+    about(database, ada, bob)
+    graph, first = a_client(t), moves(database)
+    first.ask(graph, TENANT_ID)
+    first.read(frozenset(), MONDAY, is_full=True)
+    for user in (ada, bob):
+        t.graph.patch(f"/users/{user}", json={"usageLocation": "FR"})
+    read = graph.users([ada, bob])
+    seen = {ada: tracked(read[ada]), bob: replace(tracked(read[bob]), usage_location="DE")}
+
+    first.ask(graph, TENANT_ID, seen)
+    assert first.people == {bob}
+    first.read(first.people, MONDAY, is_full=False)
+    t.graph.patch(f"/users/{ada}", json={"usageLocation": "DE"})
+    t.graph.patch(f"/users/{ada}", json={"usageLocation": "FR"})
+    first.ask(graph, TENANT_ID, seen)
+    assert first.people == frozenset()
+    first.read(frozenset(), MONDAY, is_full=False)
+
+    second = moves(database)
+    second.ask(graph, TENANT_ID)
+    assert second.people == frozenset()
 
 
 def test_a_link_that_is_forgotten_is_said_and_replaced(database, t):

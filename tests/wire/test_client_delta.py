@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from desired_state.model import UserId
-from reconciler.clients.graph import Graph
+from reconciler.clients.graph import Graph, Tracked
 from reconciler.errors import Malformed, Rejected
 from reconciler.sandbox import hosts
 from tests.make_graph import MINUTE, Tenant
@@ -54,6 +54,28 @@ def test_who_moved_was_deleted_or_came_twice_is_named_once_over_all_pages():
 
     assert moved is not None
     assert moved.users == {ADA, BOB}
+
+
+@pytest.mark.parametrize(
+    ("row", "is_news"),
+    [
+        ({"accountEnabled": True, "usageLocation": "DE", "assignedLicenses": []}, False),
+        ({"accountEnabled": False, "usageLocation": "DE", "assignedLicenses": []}, True),
+        ({"accountEnabled": True, "usageLocation": "FR", "assignedLicenses": []}, True),
+        ({"accountEnabled": True, "usageLocation": "DE", "assignedLicenses": [{"skuId": guid(300)}]}, True),
+        ({"accountEnabled": True, "usageLocation": "DE"}, True),
+        ({"accountEnabled": True, "assignedLicenses": []}, True),
+        ({"@removed": {"reason": "changed"}}, True),
+    ],
+)
+def test_who_is_shown_as_they_were_seen_has_not_moved_and_what_is_not_shown_is_news(row, is_news):
+    seen = {ADA: Tracked(is_enabled=True, usage_location="DE", skus=frozenset())}
+    remote = Remote(a_round({"id": ADA.upper(), **row}, {"id": BOB, **row}, token="two"))
+
+    moved = a_graph(remote).moved_since(LINK, seen)
+
+    assert moved is not None
+    assert (moved.users, moved.is_known) == ({ADA, BOB} if is_news else {BOB}, not is_news)
 
 
 @pytest.mark.parametrize(

@@ -46,10 +46,14 @@ def tracked(account: ObservedUser) -> Tracked:
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """Who changed, was deleted or came back, and the link to ask with the next time."""
+    """Who changed, was deleted or came back, and the link to ask with the next time.
+
+    `is_known`: somebody else was told of as they had been seen.
+    """
 
     users: frozenset[UserId]
     link: str
+    is_known: bool = False
 
 
 class _Held(msgspec.Struct, gc=False, rename="camel"):
@@ -99,7 +103,7 @@ def moved_since(wire: Wire, link: str, seen: Mapping[UserId, Tracked]) -> Moved 
     """
     if len(link) > LINK_MAX or not leads_home(link, wire.base_url, under=UNDER):
         return None
-    users: set[UserId] = set()
+    users, known = set[UserId](), set[UserId]()
     followed: set[str] = set()
     while True:
         followed.add(link)
@@ -110,12 +114,13 @@ def moved_since(wire: Wire, link: str, seen: Mapping[UserId, Tracked]) -> Moved 
                 return None
             raise
         page = _read(answer)
-        told = ((UserId(row.id.lower()), row) for row in page.value)
-        users.update(user for user, row in told if user not in seen or not _is_as(seen[user], row))
+        for row in page.value:
+            user = UserId(row.id.lower())
+            (known if user in seen and _is_as(seen[user], row) else users).add(user)
         if page.next_link is None:
             if page.delta_link is None:
                 raise Malformed(SYSTEM, "a round of users/delta ended without a link", request_id=answer.request_id)
-            return Moved(frozenset(users), _kept(page.delta_link, answer))
+            return Moved(frozenset(users), _kept(page.delta_link, answer), bool(known))
         link = page.next_link
         if link in followed:
             raise Malformed(SYSTEM, "the pages of users/delta run in a circle", request_id=answer.request_id)
