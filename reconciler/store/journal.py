@@ -30,6 +30,7 @@ from reconciler.audit.veil import revealed
 from reconciler.digest import canonical
 from reconciler.store import persons
 from reconciler.store.fit import fit, redact
+from reconciler.store.prepared import Prepared
 from reconciler.store.rows.audit import AuditAbout, AuditRecord
 from reconciler.store.server import lock_chain
 from reconciler.store.tables import EVERYONE
@@ -62,7 +63,7 @@ _NAMES = ("tenant", "seq", "at", "kind", "subject", "actor", "cycle", "body", "p
 _C = _TABLE.c
 _OF_TENANT = _C.tenant == bindparam("tenant")
 _ROWS = select(*(_C[name] for name in _NAMES)).order_by(_C.tenant, _C.seq)
-_LAST = select(_C.seq, _C.hash, _C.at).where(_OF_TENANT).order_by(_C.seq.desc()).limit(1)
+_LAST = Prepared(select(_C.seq, _C.hash, _C.at).where(_OF_TENANT).order_by(_C.seq.desc()).limit(1))
 SIZE = select(func.max(_C.seq)).where(_OF_TENANT)  # how many rows were ever written: they are numbered from 1
 _HASHES = select(_C.hash).where(_OF_TENANT).order_by(_C.seq)
 _ALL = _ROWS.where(_OF_TENANT)
@@ -89,7 +90,7 @@ _TOLD_OF_SOME = _TOLD_OF.where(_ABOUT.c.seq.in_(bindparam("seqs", expanding=True
 _TOLD_OF_SOME_IN_A_FILE = text(
     "SELECT seq, subject FROM audit_about INDEXED BY ix_audit_about_tenant_seq WHERE tenant = :tenant AND seq IN :seqs"
 ).bindparams(bindparam("seqs", expanding=True))
-_ADD, _ADD_ABOUT = insert(_TABLE).inline(), insert(_ABOUT).inline()
+_ADD, _ADD_ABOUT = (Prepared(insert(table).inline(), table.columns.keys()) for table in (_TABLE, _ABOUT))
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +161,7 @@ def append_all(
     head, last_at = _last(session, tenant)
     is_back = last_at != "" and datetime.fromisoformat(last_at) - at > STEP_BACK
     told_of = _told_of(session, tenant, sorted({_intent_of(e.body) for e in entries} - {0}))
-    chained: list[dict[str, Any]] = []
+    written_at, chained = _written(at), list[dict[str, Any]]()
     rows: list[dict[str, Any]] = []
     further: list[dict[str, Any]] = []
     for n, entry in enumerate(entries):
@@ -173,7 +174,7 @@ def append_all(
         row: dict[str, Any] = {
             "tenant": tenant,
             "seq": head.size + 1,
-            "at": _written(at),
+            "at": written_at,
             "kind": entry.kind,
             "subject": subject,
             "actor": actor,
@@ -187,9 +188,9 @@ def append_all(
         names = _further(subject, kept, (*about, *told_of.get(_intent_of(kept), ())))
         told_of[row["seq"]] = names
         further.extend({"tenant": tenant, "seq": row["seq"], "subject": name} for name in names)
-    session.connection().execute(_ADD, rows)
+    _ADD.run(session.connection(), rows)
     if further:
-        session.connection().execute(_ADD_ABOUT, further)
+        _ADD_ABOUT.run(session.connection(), further)
     return [_frozen(row) for row in chained]
 
 
@@ -214,7 +215,7 @@ def head(session: Session, tenant: str) -> Head:
 
 def _last(session: Session, tenant: str) -> tuple[Head, str]:
     """The end of the chain, and the instant of its last row, "" when there is none."""
-    last = session.connection().execute(_LAST, {"tenant": tenant}).first()
+    last = _LAST.first(session.connection(), {"tenant": tenant})
     return (Head(tenant, last[0], last[1]), last[2]) if last is not None else (Head(tenant, 0, GENESIS), "")
 
 

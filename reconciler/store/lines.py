@@ -6,13 +6,15 @@ transaction, so a phase and the account of how it came about are kept together o
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import fields, replace
 from datetime import datetime
+from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, bindparam, insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 from sqlmodel import Session
 
 from desired_state.ledger import CHUNK
@@ -21,11 +23,12 @@ from desired_state.rows import is_row, table_of
 from reconciler.lifecycle import FINAL, Phase, move
 from reconciler.line import LineState
 from reconciler.model import Verdict
+from reconciler.store.prepared import Prepared
 from reconciler.store.rows.tickets import LineRow
 
 _TABLE = table_of(LineRow)
 _STATE = select(*(column for column in _TABLE.c if column.name not in ("tenant", "first_seen_at", "changed_at")))
-_ONE = _STATE.where(is_row(_TABLE))
+_ONE = Prepared(_STATE.where(is_row(_TABLE)))
 _OF_TENANT = _STATE.where(_TABLE.c.tenant == bindparam("tenant"))
 _NAMED = _OF_TENANT.where(_TABLE.c.ticket.in_(bindparam("tickets", expanding=True)))
 _ENDING = _OF_TENANT.where(
@@ -38,6 +41,14 @@ _ACCOUNTS = (
     .distinct()
 )
 _ADD, _CHANGE = insert(_TABLE).inline(), update(_TABLE).where(is_row(_TABLE))
+# How each field of a state is written into the column of its name, where it is not as it stands.
+_FIELDS = tuple(field.name for field in fields(LineState) if field.name != "key")
+_WRITTEN: dict[str, Callable[[Any], Any]] = {
+    "phase": attrgetter("value"),
+    **dict.fromkeys(("verdict", "first_verdict"), lambda verdict: verdict.value if verdict is not None else None),
+    **dict.fromkeys(("cause", "tier"), lambda word: str(word) if word is not None else None),
+    "given": lambda given: msgspec.json.encode(given).decode(),
+}
 _GIVEN = msgspec.json.Decoder(tuple[Given, ...]).decode
 
 
@@ -93,11 +104,7 @@ def save_all(session: Session, tenant: str, states: Sequence[LineState], at: dat
         state = told if told.since is not None else replace(told, since=old.since if old and is_same_phase else at)
         if old == state:
             continue
-        values = _values(state)
-        if old is not None:
-            before = _values(old)
-            values = {name: value for name, value in values.items() if value != before[name]}
-        rows.setdefault(state.key, {"changed_at": at}).update(values)
+        rows.setdefault(state.key, {"changed_at": at}).update(_values(state, old))
         known[state.key] = state
     _write(session, tenant, rows, there, at)
     return frozenset(rows)
@@ -117,45 +124,35 @@ def _write(
             added.append({"tenant": tenant, "ticket": key.ticket, "line": key.line, "first_seen_at": at} | values)
     if added:
         session.connection().execute(_ADD, added)
-    for some in changed.values():
-        session.connection().execute(_CHANGE, some)
+    for names, some in changed.items():
+        _change(names).run(session.connection(), some)
+
+
+@lru_cache(maxsize=256)  # what changes together is a few dozen sets of columns
+def _change(names: tuple[str, ...]) -> Prepared:
+    return Prepared(_CHANGE, names)
 
 
 def _known(session: Session, tenant: str, keys: Sequence[LineKey]) -> dict[LineKey, LineState]:
-    if len(keys) != 1:
+    connection = session.connection()
+    if len(keys) > 1 and connection.dialect.name != "sqlite":  # in a file a statement more costs less than a long one
         return load(session, tenant, {key.ticket for key in keys})
-    row = session.connection().execute(_ONE, _key(tenant, keys[0])).first()
-    return {keys[0]: _state(row)} if row is not None else {}
+    return {state.key: state for state in map(_state, _ONE.each(connection, [_key(tenant, key) for key in keys]))}
 
 
 def _key(tenant: str, key: LineKey) -> dict[str, Any]:
     return {"of_tenant": tenant, "of_ticket": key.ticket, "of_line": key.line}
 
 
-def _values(state: LineState) -> dict[str, Any]:
-    return {
-        "phase": state.phase.value,
-        "verdict": state.verdict.value if state.verdict is not None else None,
-        "first_verdict": state.first_verdict.value if state.first_verdict is not None else None,
-        "cause": str(state.cause) if state.cause is not None else None,
-        "tier": str(state.tier) if state.tier is not None else None,
-        "user": state.user,
-        "attempts": state.attempts,
-        "next_at": state.next_at,
-        "since": state.since,
-        "granted_at": state.granted_at,
-        "ends_at": state.ends_at,
-        "episode": state.episode,
-        "note": state.note,
-        "given": msgspec.json.encode(state.given).decode(),
-        "reversals": state.reversals,
-        "told": state.told,
-        "product": state.product,
-        "person": state.person,
+def _values(state: LineState, old: LineState | None = None) -> dict[str, Any]:
+    """The columns of a state, or those in which it differs from an older one."""
+    found = {
+        name: getattr(state, name) for name in _FIELDS if old is None or getattr(state, name) != getattr(old, name)
     }
+    return {name: _WRITTEN[name](value) if name in _WRITTEN else value for name, value in found.items()}
 
 
-def _state(row: Row[Any]) -> LineState:
+def _state(row: Any) -> LineState:
     return LineState(
         key=LineKey(row.ticket, row.line),
         phase=Phase(row.phase),
