@@ -18,7 +18,7 @@ from reconciler.store.tables import METADATA
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0029"  # the newest file in migrations/versions; a test compares the two
+HEAD = "0030"  # the newest file in migrations/versions; a test compares the two
 _VERSION_TABLE = "alembic_version"
 
 

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Index, UniqueConstraint
+from sqlalchemy import Index, UniqueConstraint, text
 from sqlmodel import Field
 
 from desired_state.rows import Row, RowId, UtcDateTime
+
+
+def _sparse(name: str, *columns: str) -> Index:
+    """An index of the rows that have a value in a column. A question for a value of it is answered from there."""
+    is_there = text(f"{name} IS NOT NULL")
+    return Index(None, *columns, sqlite_where=is_there, postgresql_where=is_there)
 
 
 class WatermarkRow(Row, table=True):
@@ -41,14 +47,14 @@ class LineRow(Row, table=True):
     __tablename__ = "line"
     __table_args__ = (
         Index(None, "tenant", "phase", "since", "ticket", "line"),
-        Index(None, "tenant", "cause", "since", "ticket", "line"),
+        _sparse("cause", "tenant", "cause", "since", "ticket", "line"),
         Index(None, "tenant", "product", "since", "ticket", "line"),
         Index(None, "tenant", "verdict", "since", "ticket", "line"),
         Index(None, "tenant", "person"),
         Index(None, "tenant", "user"),
-        Index(None, "tenant", "phase", "ends_at"),
-        Index(None, "tenant", "next_at"),
-        Index(None, "tenant", "ends_at"),
+        _sparse("ends_at", "tenant", "phase", "ends_at"),
+        _sparse("next_at", "tenant", "next_at"),
+        _sparse("ends_at", "tenant", "ends_at"),
     )
 
     tenant: str = Field(primary_key=True)
