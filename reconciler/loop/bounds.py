@@ -57,4 +57,4 @@ class Taken:
     locations: dict[UserId, LineKey] = field(default_factory=dict)
     holdings: dict[UserId, Holding] = field(default_factory=dict)
     last: dict[UserId, LineKey] = field(default_factory=dict)  # the line whose change of a person was planned last
-    brought: dict[tuple[UserId, SkuId], LineKey] = field(default_factory=dict)  # the line that changes this licence
+    brought: dict[UserId, dict[SkuId, LineKey]] = field(default_factory=dict)  # the line that changes this licence

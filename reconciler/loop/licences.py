@@ -91,7 +91,7 @@ def switch_on(
     wanted = drift.disabled_before - drift.disabled_after
     grant = Grant(drift.sku, switched_on(off, wanted))
     if grant.disabled_plans == off:
-        return Proposal(finding, with_=taken.brought.get((user.id, drift.sku)))
+        return Proposal(finding, with_=taken.brought.get(user.id, {}).get(drift.sku))
     after = held.changed(add=(grant,))
     against = clash(held, after, bounds)
     if against is not None:
@@ -236,7 +236,7 @@ def _builds(
         return False
     now = holding(user, observed)
     after = now.changed(add=(grant,), remove=remove)
-    is_same = (user.id, grant.sku) in taken.brought
+    is_same = grant.sku in taken.brought.get(user.id, {})
     needs = product.prerequisite_plans if product is not None else ()
     mode = product.prerequisite_mode if product is not None else "any"
     unmet = lacking(needs, mode, "", after, _working(user, observed), bounds)
@@ -245,14 +245,14 @@ def _builds(
 
 def _remember(finding: Finding, user: ObservedUser, after: Holding, sku: SkuId, taken: Taken) -> None:
     taken.holdings[user.id] = after
-    taken.brought[(user.id, sku)] = finding.key
+    taken.brought.setdefault(user.id, {})[sku] = finding.key
 
 
 def _brought_by(product: Product, user: ObservedUser, held: Holding, taken: Taken) -> LineKey | None:
     """The line of this plan whose licence brings the product too, None when there is none."""
-    for (who, sku), key in taken.brought.items():
+    for sku, key in taken.brought.get(user.id, {}).items():
         skus = product.candidate_skus if product.proof_mode == "all+sku" else (sku,)
-        if who == user.id and sku in skus and is_proven_by(product, held.on(sku)):
+        if sku in skus and is_proven_by(product, held.on(sku)):
             return key
     return None
 

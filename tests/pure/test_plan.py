@@ -186,3 +186,26 @@ def test_another_sku_stands_in_only_when_it_is_known_not_to_cost_more():
 
     assert (unknown.actions, dearer.actions) == ((), ())
     assert cheaper.actions[0].add[0].sku == E3
+
+
+class Told(str):
+    """An id that counts how often it was compared with another one."""
+
+    compared = 0
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        Told.compared += 1
+        return str.__eq__(self, other)
+
+
+def test_a_change_is_planned_without_looking_at_everybody_who_came_before():
+    people = [UserId(Told(f"{n:08x}-0000-4000-8000-000000000000")) for n in range(300)]
+    lines = [a_line(f"RITM{n:07d}", user=user) for n, user in enumerate(people)]
+    observed = seen(*map(a_user, people), skus=[a_sku(enabled=500, consumed=0)])
+    findings = diff(lines, observed, at=MONDAY, windows=Windows())
+    Told.compared = 0
+
+    assert len(plan(findings, observed, Bounds()).actions) == 300
+
+    assert Told.compared < 20 * 300
