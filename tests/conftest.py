@@ -17,10 +17,12 @@ if named := os.environ.pop("RECONCILER_TEST_PG_BIN", ""):
     os.environ["TEST_PG_BIN"] = named
 
 # The stores of tests are where a commit waits for no disk: nobody needs them after a crash. What waits for one, how
-# often and when, is the store's own business and the same everywhere.
+# often and when, is the store's own business and the same everywhere. Some tests run what they put there.
 MEMORY, ROOM_BYTES = Path("/dev/shm"), 2**31
-if MEMORY.is_dir() and os.statvfs(MEMORY).f_bavail * os.statvfs(MEMORY).f_frsize >= ROOM_BYTES:
-    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))  # where pytest makes its folders
+if MEMORY.is_dir():
+    there = os.statvfs(MEMORY)
+    if there.f_bavail * there.f_frsize >= ROOM_BYTES and not there.f_flag & os.ST_NOEXEC:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))  # where pytest makes its folders
 
 # How fast this machine is today says nothing about the code; CI looks for the same examples every time.
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
