@@ -27,7 +27,7 @@ demo: install
 	@echo 'Let two days pass, start over: .venv/bin/reconciler sandbox advance 2d | reset'
 
 test: install
-	$(BIN)/python -m pytest tests -m "not long" -n 2 --dist worksteal --ignore=tests/browser --ignore=tests/service --ignore=tests/deploy
+	$(BIN)/python -m pytest tests -p no:schemathesis -m "not long" -n 2 --dist worksteal --ignore=tests/browser --ignore=tests/service --ignore=tests/deploy
 
 # The pages in Debian's Chromium (apt-get install chromium). Pictures of every page are left in var/browser.
 check-browser: install
@@ -71,7 +71,7 @@ check: install
 SHARE ?= 1
 FIRST ?= 1
 endure: install
-	EVERY_REQUEST=$(SHARE) FIRST_REQUEST=$(FIRST) EVERY_SEED=0 $(BIN)/python -m pytest tests/simulation tests/fleet -m long -n 2 --dist worksteal
+	EVERY_REQUEST=$(SHARE) FIRST_REQUEST=$(FIRST) EVERY_SEED=0 $(BIN)/python -m pytest tests/simulation tests/fleet -p no:schemathesis -m long -n 2 --dist worksteal
 
 # The service as a process over the sandbox's TLS ports: virtual hours with faults, outages and kill -9. Two weeks take
 # about half an hour; CI takes HOURS=6 with two of them on one store. SPEED, KILLS and SEED may be set too.
