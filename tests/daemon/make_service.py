@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import json
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import httpx
 
 from reconciler.daemon import Service
 from reconciler.health import Health
 from reconciler.sandbox import hosts
-from reconciler.sandbox.stories import contoso
 from reconciler.sandbox.world import World
 from tests.make_database import Place
+from tests.make_folder import Folder, folder_of, put
 from tests.make_logs import into
-from tests.simulation.make_day import Day, a_day
+from tests.simulation.make_day import Day, a_day, contoso_with
 
 SERVICENOW, GRAPH, LOGIN = hosts.SERVICENOW_HOST, hosts.GRAPH_HOST, hosts.LOGIN_HOST
 STORIES = {f"RITM00100{n:02d}" for n in (1, 4, 9, 12, 17, 18, 21, 27)}
@@ -86,20 +90,34 @@ class Served:
         return [line for line in self.said if not line.startswith("cycle ended ")]
 
 
-def a_few_stories() -> World:
-    """Contoso with a handful of its tickets: each cycle costs a fraction."""
-    world = contoso()
-    for row in list(world.instance.records("sc_req_item")):
-        if row["number"] not in STORIES:
-            world.instance.truth.delete("sc_req_item", row["sys_id"])
-    return world
-
-
 @contextmanager
-def a_service(state: Path, *, busy_timeout_s: float = 10.0, place: Place | None = None) -> Iterator[Served]:
-    with a_day(state, a_few_stories(), busy_timeout_s=busy_timeout_s, place=place) as day:
+def a_service(
+    state: Path, *, busy_timeout_s: float = 10.0, place: Place | None = None, world: World | None = None
+) -> Iterator[Served]:
+    """A service over Contoso with a handful of its tickets, or over another world."""
+    with a_day(state, world or contoso_with(*STORIES), busy_timeout_s=busy_timeout_s, place=place) as day:
         network = Network()
         for http in (day.app.systems.graph_http, day.app.systems.servicenow_http):
             http._transport = network.wrap(http._transport)  # the outermost edge of our process
         said: list[str] = []
         yield Served(day, Service(day.app, into(said)), network, said)
+
+
+@cache
+def _settled() -> tuple[str, Folder]:
+    with tempfile.TemporaryDirectory() as name:
+        with a_service(Path(name)) as served:
+            served.go(40)
+            world = json.dumps(served.day.world.to_json())
+        return world, folder_of(Path(name))
+
+
+@contextmanager
+def a_settled_service(state: Path, **how: Any) -> Iterator[Served]:
+    """A service that is started again where another one had served for forty minutes, which is played once in each
+    test process. It has looked at nothing yet, and its first cycle finds little to do.
+    """
+    world, folder = _settled()
+    put(folder, state)
+    with a_service(state, world=World.from_json(json.loads(world)), **how) as served:
+        yield served

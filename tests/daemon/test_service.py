@@ -20,14 +20,22 @@ from reconciler.metrics import Meter
 from reconciler.metrics import series as s
 from reconciler.store import heartbeat, journal, leases, lines
 from reconciler.wiring.measuring import registry
-from tests.daemon.make_service import GRAPH, LOGIN, SERVICENOW, Served, a_service
+from tests.daemon.make_service import GRAPH, LOGIN, SERVICENOW, Served, a_service, a_settled_service
 from tests.make import MONDAY
 from tests.make_logs import into
 
 
 @pytest.fixture
-def served(tmp_path):
+def fresh(tmp_path):
+    """A service that nobody has run before."""
     with a_service(tmp_path, busy_timeout_s=0.05) as found:
+        yield found
+
+
+@pytest.fixture
+def served(tmp_path):
+    """A service that is started where another one has served for a while."""
+    with a_settled_service(tmp_path, busy_timeout_s=0.05) as found:
         yield found
 
 
@@ -47,29 +55,29 @@ def is_verified(served: Served) -> bool:
         return journal.verify(journal.export(session)).ok
 
 
-def test_a_start_runs_a_cycle_at_once_and_the_next_after_the_interval(served):
-    served.service.turn()
-    assert len(served.of_cycles()) == 1
+def test_a_start_runs_a_cycle_at_once_and_the_next_after_the_interval(fresh):
+    fresh.service.turn()
+    assert len(fresh.of_cycles()) == 1
 
-    served.go(4)
-    assert len(served.of_cycles()) >= 1
-    served.go(2)
-    assert len(served.of_cycles()) >= 2
-    assert served.conditions() == []
+    fresh.go(4)
+    assert len(fresh.of_cycles()) >= 1
+    fresh.go(2)
+    assert len(fresh.of_cycles()) >= 2
+    assert fresh.conditions() == []
 
 
-def test_a_start_that_shall_wait_asks_nobody_until_then(served):
-    settings = served.day.app.settings
+def test_a_start_that_shall_wait_asks_nobody_until_then(fresh):
+    settings = fresh.day.app.settings
     schedule = settings.schedule.model_copy(update={"first_cycle_after": timedelta(seconds=60)})
-    app = replace(served.day.app, settings=settings.model_copy(update={"schedule": schedule}))
-    served.service = Service(app, into(served.said))
+    app = replace(fresh.day.app, settings=settings.model_copy(update={"schedule": schedule}))
+    fresh.service = Service(app, into(fresh.said))
     a_minute = settings.sandbox.speed  # in minutes of the tenant's clock
 
-    served.go(0.9 * a_minute)
-    assert served.network.asked == {}
+    fresh.go(0.9 * a_minute)
+    assert fresh.network.asked == {}
 
-    served.go(0.2 * a_minute)
-    assert len(served.of_cycles()) == 1
+    fresh.go(0.2 * a_minute)
+    assert len(fresh.of_cycles()) == 1
 
 
 def only_polls(served: Served) -> None:
@@ -156,22 +164,22 @@ def test_a_link_that_the_directory_forgot_is_said_once_and_everybody_is_scanned(
 
 
 @pytest.mark.parametrize("host", [SERVICENOW, GRAPH, LOGIN])
-def test_a_system_that_is_down_at_the_start_and_for_hours_is_two_lines(served, host):
-    served.network.down(host)
-    served.go(120, step_s=60)
+def test_a_system_that_is_down_at_the_start_and_for_hours_is_two_lines(fresh, host):
+    fresh.network.down(host)
+    fresh.go(120, step_s=60)
 
-    assert served.of_cycles() == []
-    assert len(served.said) == 1, served.said
-    assert "is tried again" in served.said[0]
-    assert len(served.conditions()) == 1
-    assert served.day.watch.writes == []
+    assert fresh.of_cycles() == []
+    assert len(fresh.said) == 1, fresh.said
+    assert "is tried again" in fresh.said[0]
+    assert len(fresh.conditions()) == 1
+    assert fresh.day.watch.writes == []
 
-    served.network.back()
-    served.go(6)
+    fresh.network.back()
+    fresh.go(6)
 
-    assert len(served.of_cycles()) >= 1
-    assert [line for line in served.said if " again condition=" in line]
-    assert served.conditions() == []
+    assert len(fresh.of_cycles()) >= 1
+    assert [line for line in fresh.said if " again condition=" in line]
+    assert fresh.conditions() == []
 
 
 def test_a_system_that_goes_down_between_cycles_costs_no_answer_twice(served):
@@ -221,14 +229,14 @@ def test_whoever_wants_to_be_left_alone_for_an_hour_is(served, host):
     assert served.conditions() == []
 
 
-def test_a_token_that_ends_in_the_middle_of_a_cycle_is_renewed(served):
-    served.day.world.switches.token_lifetime_s = 20.0  # less than the waits of the first cycle
+def test_a_token_that_ends_in_the_middle_of_a_cycle_is_renewed(fresh):
+    fresh.day.world.switches.token_lifetime_s = 20.0  # less than the waits of the first cycle
 
-    served.service.turn()
+    fresh.service.turn()
 
-    assert served.network.asked[LOGIN] > 2
-    assert len(served.of_cycles()) == 1
-    assert served.conditions() == []
+    assert fresh.network.asked[LOGIN] > 2
+    assert len(fresh.of_cycles()) == 1
+    assert fresh.conditions() == []
 
 
 def test_a_secret_that_was_wrong_is_read_again(served):
@@ -342,9 +350,9 @@ def test_a_clock_that_both_systems_contradict_stops_the_cycles_until_it_is_right
     assert len(notes(served)) == len(set(notes(served)))
 
 
-def test_a_full_disk_stops_writes_and_the_service_goes_on_when_there_is_room_again(served):
-    engine = served.day.app.database._engine
-    with served.day.app.database.read() as session:
+def test_a_full_disk_stops_writes_and_the_service_goes_on_when_there_is_room_again(fresh):
+    engine = fresh.day.app.database._engine
+    with fresh.day.app.database.read() as session:
         pages = session.connection().exec_driver_sql("PRAGMA page_count").scalar_one()
     room = [pages + 12]
 
@@ -352,18 +360,18 @@ def test_a_full_disk_stops_writes_and_the_service_goes_on_when_there_is_room_aga
     def quota(connection) -> None:
         connection.exec_driver_sql(f"PRAGMA max_page_count = {room[0]}")
 
-    served.go(30, step_s=60)
-    writes = len(served.day.watch.writes)
-    served.go(30, step_s=60)
+    fresh.go(30, step_s=60)
+    writes = len(fresh.day.watch.writes)
+    fresh.go(30, step_s=60)
 
-    assert served.conditions() == ["store"]
-    assert len([line for line in served.said if "no room left" in line]) == 1
-    assert len(served.day.watch.writes) == writes
+    assert fresh.conditions() == ["store"]
+    assert len([line for line in fresh.said if "no room left" in line]) == 1
+    assert len(fresh.day.watch.writes) == writes
     room[0] = 1_000_000
-    served.go(6)
-    assert served.conditions() == []
-    assert served.day.watch.unannounced == []
-    assert is_verified(served)
+    fresh.go(6)
+    assert fresh.conditions() == []
+    assert fresh.day.watch.unannounced == []
+    assert is_verified(fresh)
 
 
 def test_a_store_that_is_locked_is_waited_for(served, tmp_path):
@@ -425,23 +433,23 @@ def test_a_service_stands_by_while_another_one_has_the_tenant_and_names_it(serve
     assert len(served.of_cycles()) == 1
 
 
-def test_a_lease_that_is_lost_in_a_cycle_ends_it_before_the_next_write(served):
+def test_a_lease_that_is_lost_in_a_cycle_ends_it_before_the_next_write(fresh):
     taken = []
 
     def take_over(request: httpx.Request) -> None:
         if request.method in ("POST", "PATCH") and "assignLicense" in request.url.path and not taken:
-            with served.day.app.database.write() as session:
+            with fresh.day.app.database.write() as session:
                 leases.abandon(session, "contoso", leases.holder(session, "contoso").by)
                 taken.append(leases.claim(session, "contoso", "elsewhere:1:2:abc", ttl_s=90.0))
 
-    served.day.watch.meddle = take_over
-    served.service.turn()
+    fresh.day.watch.meddle = take_over
+    fresh.service.turn()
 
     assert taken
-    writes = served.day.watch.writes
+    writes = fresh.day.watch.writes
     assert "assignLicense" in writes[-1]
     assert sum("assignLicense" in write for write in writes) == 1
-    assert served.conditions() == ["lease"]
+    assert fresh.conditions() == ["lease"]
 
 
 def beat(served: Served) -> heartbeat.Heartbeat:

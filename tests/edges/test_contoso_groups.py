@@ -10,12 +10,15 @@ import pytest
 
 from reconciler.cli.main import run
 from reconciler.sandbox.state import SandboxState
+from reconciler.sandbox.world_file import keep_world
 from reconciler.store import journal
 from reconciler.store.database import open_database
 from tests.edges.make_contoso import after_a_first_cycle
+from tests.simulation.make_day import contoso_with
 
 BRAM, CHLOE, EMMA = "bram.devries", "chloe.martin", "emma.larsson"
 WILLIAM, ZOE, CARL = "william.clarke", "zoe.bakker", "carl.johansson"
+ULRICHS = ("RITM0010021", "RITM0010022")
 
 
 class Contoso:
@@ -207,6 +210,9 @@ def test_doctor_lists_the_licence_groups_and_why_one_is_not_joined(contoso):
 
 @pytest.mark.parametrize("who", ["olga.ivanova", "ulrich.baum"])  # whom no ticket names, and whom one names for another
 def test_a_member_for_whom_no_ticket_asks_it_keeps_the_seat_that_the_group_is_about_to_give(contoso, who):
+    (contoso.state / "sandbox").mkdir(mode=0o700, parents=True)
+    world = contoso_with("RITM0010002", "RITM0010003", *ULRICHS)
+    keep_world(contoso.state / "sandbox" / "world.json", world, "contoso")
     with SandboxState(contoso.state / "sandbox").open() as owned:
         directory = owned.world.directory
         sku = directory.store.skus[directory.sku("VISIOCLIENT")]
