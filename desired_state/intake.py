@@ -14,6 +14,7 @@ from datetime import UTC, datetime, tzinfo
 from decimal import ROUND_DOWN, Decimal
 
 from desired_state.catalogue import Catalogue, Unclear
+from desired_state.hiding import unread
 from desired_state.items import Item
 from desired_state.model import OUR_MARK, Claim, LineKey, Person, Refusal, Request, Says, Task, Ticket, Why
 from desired_state.reading import PeriodNames, Unreadable, read_period, read_person, read_price, user_name
@@ -129,6 +130,8 @@ class _Reader:
                 "so it is not known what was asked for."
             )
             return (self._refusal(1, Unreadable(Why.UNKNOWN, sentence)),)
+        if hidden := unread(self.ticket, self.item):
+            return (self._refusal(1, Unreadable(Why.UNKNOWN, hidden)),)
         if self.item.rows is not None:
             return self._from_rows(answers)
         return self._from_persons(answers)

@@ -86,6 +86,10 @@ class Item(BaseModel):
             raise ValueError('needs product = "KEY", or variables.product = the form\'s variable')
         return self
 
+    def questions(self) -> tuple[str, ...]:
+        """Every variable of the form whose answer is read, in the order of this class."""
+        return tuple(dict.fromkeys(name for name in vars(self.variables).values() if name))
+
     def product_keys(self) -> tuple[str, ...]:
         """Every product that this entry names, for checks at load."""
         keys: list[str] = [self.product] if self.product else []

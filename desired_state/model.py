@@ -125,6 +125,9 @@ class Ticket:
     approvals: tuple[Approval, ...] = ()
     tasks: tuple[Task, ...] = ()
     priority: str = ""  # as the instance writes it ("1" is critical where nobody changed that); "" when it is not shown
+    hidden_answers: int = 0  # rows of its form that are there and are not shown to us: nobody knows of which question
+    hidden_cells: int = 0  # the same of its multi-row variable sets
+    unshown: tuple[str, ...] = ()  # questions that its form asks and of which no row is shown, as far as that is known
 
 
 class Says(StrEnum):

@@ -17,7 +17,10 @@ LOT_MAX = 50
 AHEAD_MAX = timedelta(hours=2)  # no two clocks that may write are further apart
 # Operations of the client that read tickets and whoever they mention: they can wait.
 PULLED = frozenset(
-    {"tickets", "variables", "multi_rows", "tasks", "approvals", "people", "touched", "changed_tasks", "people_named"}
+    {
+        *("tickets", "variables", "multi_rows", "tasks", "approvals", "people", "touched", "changed_tasks"),
+        *("people_named", "questions"),
+    }
 )
 
 

@@ -12,6 +12,7 @@ from datetime import datetime
 from sqlmodel import Session
 
 from desired_state import ledger
+from desired_state.hiding import is_open
 from desired_state.intake import Intake, called_off, intake
 from desired_state.model import OUR_MARK, LineKey, Person, Refusal, Request, Says, Ticket, Why
 from reconciler.digest import digest, plain
@@ -54,7 +55,8 @@ def declare(
     news: list[Request | Refusal] = []
     is_renewed = False
     is_ours = _is_our_reopening(taken.says, known) and _was_reopened(reader, session, ticket)
-    for line in tuple(_as_known(ticket, taken, before)):
+    is_hidden = is_open(ticket, reader.items[ticket.item])
+    for line in tuple(_as_known(ticket, taken, before, is_hidden=is_hidden)):
         standing = before.get(line.key)
         if is_ours and standing is not None and not _asks_something_else(standing, line):
             continue
@@ -71,9 +73,10 @@ def declare(
     return is_renewed
 
 
-def _as_known(ticket: Ticket, taken: Intake, before: Mapping[LineKey, ledger.Standing]) -> Iterator[Request | Refusal]:
+def _as_known(
+    ticket: Ticket, taken: Intake, before: Mapping[LineKey, ledger.Standing], *, is_hidden: bool
+) -> Iterator[Request | Refusal]:
     """The lines as they are declared: what was read once stands until it is read again (I4), or is called off."""
-    is_hidden = None in (ticket.variables, ticket.opened_by, ticket.requested_for)
     unread = {line.key for line in taken.lines if is_hidden or _is_unread(line)}
     stood = {key: standing for key, standing in before.items() if key.ticket == ticket.number}
     yield from (line for line in taken.lines if line.key not in unread or not _says_more(stood.get(line.key), line))

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from desired_state import ledger
+from desired_state.hiding import is_open
 from desired_state.intake import user_names
 from desired_state.model import LineKey, Person, Refusal, Says, SkuId, Ticket, Why
 from desired_state.proposals import is_number
@@ -23,6 +24,8 @@ from reconciler.line import LineState
 from reconciler.loop.declare import declare
 from reconciler.loop.mentions import mentions
 from reconciler.loop.ours import Known, Ours, counts, with_tasks
+from reconciler.loop.questions import Forms
+from reconciler.loop.questions import load as load_forms
 from reconciler.loop.reader import LOOKED, SOURCE, Reader
 from reconciler.loop.whole import MEANING, TASKS, WHOLE, Whole, begun
 from reconciler.store import lines, sold, tickets, watermarks
@@ -43,6 +46,7 @@ class Memory:
     copies: dict[str, Ticket]
     marks: dict[str, watermarks.Watermark]
     sold: dict[SkuId, Sold]  # what licences contain, and since when
+    forms: Forms | None = None  # what forms ask; None: not needed so far
     by_ticket: dict[str, dict[LineKey, LineState]] = field(init=False)  # the states again, by number
 
     def __post_init__(self) -> None:
@@ -205,7 +209,12 @@ def has_news(reader: Reader) -> bool:
         copies = tickets.load(session, reader.tenant, moved.numbers)
     known = {n for n, rows in moved.tasks.items() if n in copies and with_tasks(copies[n], rows, ()) is not None}
     read = reader.servicenow.tickets_by_number(sorted(moved.numbers - known)) if moved.numbers - known else ()
-    return any(copies.get(t.number) != t for t in read if t.item in reader.items)
+    return any(not _is_as(copies.get(t.number), t) for t in read if t.item in reader.items)
+
+
+def _is_as(copy: Ticket | None, now: Ticket) -> bool:
+    """Whether a ticket reads as its copy, apart from what is known of the copy's form beside what it shows."""
+    return copy is not None and copy == replace(now, unshown=copy.unshown)
 
 
 def _is_at_stamp(copy: Ticket | None, one: Stamp) -> bool:
@@ -238,7 +247,7 @@ def _passed(reader: Reader, known: Memory) -> list[str]:
     read before its ticket was approved, because its person was hidden then: showing them again touches no ticket.
     """
     unread = {key.ticket for key, s in known.standings.items() if s.held or _may_change_unseen(s.declaration)}
-    hidden = {n for n, t in known.copies.items() if None in (t.variables, t.opened_by, t.requested_for)}
+    hidden = {n for n, t in known.copies.items() if is_open(t, reader.items.get(t.item))}
     lost = {key.ticket for key, s in known.states.items() if s.cause == Cause.USER_MISSING and s.phase in _SOUGHT}
     behind = {key.ticket for key, s in known.standings.items() if _is_behind(reader, s, known.copies.get(key.ticket))}
     return sorted(n for n in unread | hidden | lost | behind if not is_number(n))  # a proposal is read from nowhere
@@ -285,6 +294,7 @@ def _take_in(
     more = _count(found, reading)
     read = tuple(t for t in found if t.item in reader.items and not is_number(t.number))
     states, copies = known.by_ticket, {t.number: known.copies[t.number] for t in read if t.number in known.copies}
+    read = _completed(reader, read, copies, known)
     fresh = tuple(t for t in read if is_reread or t.number not in states or copies.get(t.number) != t)
     if not fresh and (watermark is None or _is_at(known.marks.get(SOURCE), watermark)):
         return replace(reading, count=reading.count + more) if reading is not None else None
@@ -309,6 +319,8 @@ def _take_in(
         if watermark is not None:
             watermarks.save(session, reader.tenant, SOURCE, watermark)
             reading = reading.with_page(session, reader.tenant, more) if reading is not None else None
+        if known.forms is not None:
+            known.forms.keep(session, reader.tenant, at)
         moved = lines.load(session, reader.tenant, renewed) if renewed else {}
     known.standings |= before
     known.states |= moved
@@ -317,6 +329,25 @@ def _take_in(
     if watermark is not None:
         known.marks[SOURCE] = watermarks.Watermark(watermark.at, watermark.sys_id)
     return reading
+
+
+def _completed(
+    reader: Reader, read: tuple[Ticket, ...], copies: Mapping[str, Ticket], known: Memory
+) -> tuple[Ticket, ...]:
+    """The tickets, with what of their forms is there and not shown; what they show of their forms is learnt first."""
+    news = [t for t in read if copies.get(t.number) != t]
+    if not news:
+        return read
+    if known.forms is None:
+        with reader.database.read() as session:
+            known.forms = load_forms(session, reader.tenant)
+    forms, at = known.forms, reader.clock.now()
+    for ticket in news:
+        forms.learn(ticket, reader.items[ticket.item])
+    done = {
+        t.number: forms.complete(t, reader.items[t.item], copies.get(t.number), reader.servicenow, at) for t in news
+    }
+    return tuple(done.get(t.number, t) for t in read)
 
 
 def _people(known: Memory, kept: Iterable[Ticket]) -> dict[str, Person]:

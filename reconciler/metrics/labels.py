@@ -85,6 +85,7 @@ _OPERATIONS: dict[str, tuple[str, ...]] = {
     "reprocess": ("reprocess_user",),
     "tickets": (
         "tickets", "touched", "task", "tasks", "changed_tasks", "variables", "multi_rows", "asked", "approvals",
+        "questions",
     ),
     "people": ("people", "person_by", "people_named", "managers", "cost_center_owner", "delegates"),
     "lookup": (

@@ -21,7 +21,7 @@ from reconciler.store.database import Database
 from tests.make import MONDAY
 from tests.make_database import an_empty_database
 from tests.make_tickets import an_item
-from tests.wire.make_replies import Instance, Remote, Reply, Rows, a_row, a_servicenow, listed, query, sys_id
+from tests.wire.make_replies import Instance, Remote, Reply, Rows, a_row, a_servicenow, listed, query, reply, sys_id
 from tests.wire.test_client_tickets import ADA, FLOW, ITEM, option
 
 TENANT = "contoso"
@@ -48,6 +48,8 @@ class People(Instance):
         self.hidden = hidden
 
     def __call__(self, request: httpx.Request) -> Reply:
+        if "/servicecatalog/" in request.url.path:
+            return reply(404)  # this account sees no form
         table, asked = request.url.path.rpartition("/")[2], query(request)["sysparm_query"]
         if table == "sc_req_item":
             return super().__call__(request)

@@ -34,7 +34,8 @@ class CannotWalk(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """Rows that were read ahead for some tickets. Of `unsure` tickets (sys_ids) a task may be hidden from us.
+    """Rows that were read ahead for some tickets. Of `unsure` tickets (sys_ids) a task may be hidden from us, of
+    `unsure_forms` a row of their form.
 
     `tasks` is None where none came in the order of their tickets although there are some: they have to be asked for.
     """
@@ -42,6 +43,7 @@ class Ready:
     options: Sequence[Row]
     tasks: Sequence[Row] | None
     unsure: frozenset[str]
+    unsure_forms: frozenset[str] = frozenset()
 
 
 def in_bulk(tables: Tables, span: Span, page_size: int) -> Iterator[tuple[tuple[Row, ...], Ready]]:
@@ -65,17 +67,20 @@ def in_bulk(tables: Tables, span: Span, page_size: int) -> Iterator[tuple[tuple[
             key = here
         is_cut = page.has_more and bool(page.rows)
         through, before = (key, None) if is_cut else (None, bound)
-        unsure = frozenset(
-            row.need("sys_id")
-            for row in page.rows
-            if tasks.may_hide(Watermark(records.updated(row), row.need("sys_id")))
-        )
+        unsure, unsure_forms = _unsure(tasks, page), _unsure(options, page)
         if may_lack_tasks is None:
             may_lack_tasks = tasks.is_done and tasks.reached is None and _has_any(tables, span)
         shown = tasks.take(through=through, before=before)
-        yield page.rows, Ready(options.take(through=through, before=before), None if may_lack_tasks else shown, unsure)
+        answers = options.take(through=through, before=before)
+        yield page.rows, Ready(answers, None if may_lack_tasks else shown, unsure, unsure_forms)
         if bound is None and not is_cut:
             return
+
+
+def _unsure(stream: Linked, page: Page) -> frozenset[str]:
+    """Tickets (sys_ids) of which a row may be hidden."""
+    keys = (Watermark(records.updated(row), row.need("sys_id")) for row in page.rows)
+    return frozenset(key.sys_id for key in keys if stream.may_hide(key))
 
 
 def _read_ahead(streams: Sequence[Linked], page_size: int) -> Watermark | None:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 
 from desired_state.model import Person, Task, Ticket
-from reconciler.clients.servicenow import answers, approving, hydrate, names, probes, reading, records
+from reconciler.clients.servicenow import answers, approving, form, hydrate, names, probes, reading, records
 from reconciler.clients.servicenow.answers import ItemState
 from reconciler.clients.servicenow.approving import Asked, Change, Impersonation, StandsIn
 from reconciler.clients.servicenow.keys import Watermark
@@ -75,6 +75,11 @@ class ServiceNow:
             copies=copies,
             also=also,
         )
+
+    def questions(self, item: str) -> dict[str, bool] | None:
+        """What the form of a catalogue item (sys_id) asks now, and which questions have to be answered; None: the
+        catalogue does not show us that form."""
+        return form.questions(self._tables, item)
 
     def stamps(self, *, items: Collection[str], since: Watermark) -> tuple[Stamp, ...]:
         """Which tickets changed since a mark, 120 s before it included, without what hangs on them."""

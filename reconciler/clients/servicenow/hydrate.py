@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from desired_state.model import Person, Task, Ticket
 from reconciler.clients.servicenow import records
 from reconciler.clients.servicenow.bulk import OPTION_TABLE, CannotWalk, Ready
+from reconciler.clients.servicenow.counts import counted_by
 from reconciler.clients.servicenow.dialect import SYSTEM
 from reconciler.clients.servicenow.queries import among, chunks, is_sys_id
 from reconciler.clients.servicenow.records import TASK_TABLE, USER_TABLE, TicketFields
@@ -37,14 +39,13 @@ def hydrate(
     """The rows as tickets, and everybody they mention, by sys_id. What is `ready` is not asked for again."""
     items = [row.need("sys_id") for row in rows]
     subjects = [*items, *(row.text("request") or "" for row in rows)]
-    options = _options(tables, items, ready)
-    cells = _grouped(
-        _linked(tables, records.MULTI_ROW, ("parent_id",), items, records.CELL_FIELDS, "multi_rows"), "parent_id"
-    )
+    options, hidden = _options(tables, items, ready)
+    cells, hidden_cells = _counted(tables, records.MULTI_ROW, "parent_id", items, records.CELL_FIELDS, "multi_rows")
     shown, unread = _tasks_of(tables, items, ready)
     by_item = _grouped(shown, "request_item")
     asked = _approvals(tables, subjects)
     read = {item: records.variables(options.get(item, ())) for item in items}
+    read = {item: replace(said, hidden=said.hidden + hidden.get(item, 0)) for item, said in read.items()}
     lines = {item: records.multi_rows(cells.get(item, ())) for item in items}
     known = people(tables, _mentioned(rows, read, lines.values()), fields)
     return tuple(
@@ -55,23 +56,47 @@ def hydrate(
             rows=None if item in unread else lines[item][0],
             approvals=tuple(records.approval(a) for a in _of(asked, item, row.text("request") or "")),
             tasks=tuple(records.task(t) for t in sorted(by_item.get(item, ()), key=_created)),
+            hidden_cells=hidden_cells.get(item, 0),
         )
         for item, row in zip(items, rows, strict=True)
     ), known
 
 
-def _options(tables: Tables, items: Sequence[str], ready: Ready | None) -> dict[str, list[Row]]:
-    """Rows of forms by ticket. Tickets that seem to have none are asked about by their ids.
+def _options(tables: Tables, items: Sequence[str], ready: Ready | None) -> tuple[dict[str, list[Row]], dict[str, int]]:
+    """Rows of forms by ticket, and how many of each are hidden. Tickets that seem to have none are asked about by
+    their ids, and of those of which some may be hidden the rows are counted.
 
     Raises CannotWalk where that shows rows and walking showed none at all: a column that may not be sorted by makes a
     list empty, without a word (servicenow.md section 2, query ACLs).
     """
     found = _grouped(ready.options, "request_item") if ready is not None else {}
     missing = [item for item in items if item not in found]
-    asked = _linked(tables, OPTION_TABLE, ("request_item",), missing, records.VARIABLE_FIELDS, "variables")
+    asked, hidden = _counted(tables, OPTION_TABLE, "request_item", missing, records.VARIABLE_FIELDS, "variables")
     if asked and ready is not None and not found:
         raise CannotWalk(Malformed(SYSTEM, "the rows of forms are there and not shown in the order of their tickets"))
-    return found | _grouped(asked, "request_item")
+    unsure = [item for item in items if ready is not None and item in ready.unsure_forms and item in found]
+    return found | asked, hidden | _hidden(tables, OPTION_TABLE, "request_item", unsure, found, "variables")
+
+
+def _counted(
+    tables: Tables, table: str, link: str, items: Sequence[str], fields: Sequence[str], operation: str
+) -> tuple[dict[str, list[Row]], dict[str, int]]:
+    """The rows that point at the tickets, by ticket, and how many more of each are there and not shown (I4)."""
+    totals: list[int] = []
+    rows = _linked(tables, table, (link,), items, fields, operation, counted=totals.append)
+    found = _grouped(rows, link)
+    return found, _hidden(tables, table, link, items, found, operation) if sum(totals) > len(rows) else {}
+
+
+def _hidden(
+    tables: Tables, table: str, link: str, items: Sequence[str], shown: Mapping[str, Sequence[Row]], operation: str
+) -> dict[str, int]:
+    """How many rows of which tickets are there and not shown, by the instance's own count."""
+    wanted = sorted({one for one in items if is_sys_id(one)})
+    counts: Counter[str] = Counter()
+    for chunk in chunks(wanted, IDS_MAX):
+        counts.update(counted_by(tables, table, link, chunk, operation=operation))
+    return {item: more for item in wanted if (more := counts[item] - len(shown.get(item, ()))) > 0}
 
 
 def _tasks_of(tables: Tables, items: Sequence[str], ready: Ready | None) -> tuple[list[Row], frozenset[str]]:

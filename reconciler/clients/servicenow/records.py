@@ -32,7 +32,11 @@ TASK_FIELDS = (
     *("correlation_id", "short_description", "sys_created_on", "sys_mod_count"),
 )
 APPROVAL_FIELDS = ("state", "approver", "sysapproval", "document_id", "sys_created_on", "sys_updated_on")
-VARIABLE_FIELDS = ["request_item", "sc_item_option.value", *(f"{OPTION}.{f}" for f in ("name", "type", "reference"))]
+COUNT = "sc_item_option.sys_mod_count"  # every record has one: where it is empty, the record is not shown to us
+VARIABLE_FIELDS = [
+    *("request_item", "sc_item_option.value", COUNT),
+    *(f"{OPTION}.{f}" for f in ("name", "type", "reference")),
+]
 CELL_FIELDS = ["parent_id", "row_index", "variable_set", "value"] + [
     f"item_option_new.{f}" for f in ("name", "type", "reference")
 ]
@@ -57,10 +61,14 @@ class TicketFields:
 
 @dataclass(frozen=True, slots=True)
 class Variables:
-    """What one ticket's form says. `people` are sys_ids of sys_user that it refers to."""
+    """What one ticket's form says. `people` are sys_ids of sys_user that it refers to.
+
+    `hidden` are rows whose answer, or whose question, is a record that is not shown to us.
+    """
 
     named: Mapping[str, str] | None
     people: frozenset[str] = frozenset()
+    hidden: int = 0
 
 
 def person(row: Row, fields: TicketFields) -> Person:
@@ -129,17 +137,23 @@ def variables(rows: Sequence[Row]) -> Variables:
     """
     named: dict[str, str] = {}
     people: set[str] = set()
+    hidden = 0
     for row in rows:
-        if row.text(f"{OPTION}.type") in LAYOUT_TYPES:
+        kind = row.text(f"{OPTION}.type")
+        if kind in LAYOUT_TYPES:
             continue
         name, value = row.text(f"{OPTION}.name"), row.text("sc_item_option.value")
         if name is None or value is None:
             return Variables(None)
+        if not value and row.text(COUNT) == "":
+            hidden += 1
+            continue
         if not name:
+            hidden += not kind  # every question is of a kind
             continue
         named[name] = named.get(name) or value
         people |= _people(row.text(f"{OPTION}.type"), row.text(f"{OPTION}.reference"), value)
-    return Variables(named or None, frozenset(people))
+    return Variables(named or None, frozenset(people), hidden)
 
 
 def multi_rows(cells: Sequence[Row]) -> tuple[tuple[Mapping[str, str], ...] | None, frozenset[str]]:
@@ -178,6 +192,7 @@ def ticket(
     rows: tuple[Mapping[str, str], ...] | None,
     approvals: tuple[Approval, ...],
     tasks: tuple[Task, ...],
+    hidden_cells: int = 0,
 ) -> Ticket:
     """One requested item with everything that hangs on it; unreadable rows make its variables unread too.
 
@@ -217,14 +232,20 @@ def ticket(
         approvals=approvals,
         tasks=tasks,
         priority=row.text("priority") or "",
+        hidden_answers=read.hidden,
+        hidden_cells=hidden_cells,
     )
 
 
 def again(row: Row, copy: Ticket) -> Ticket:
     """A ticket by its copy, with what its own row says now: what hangs on it is as copied. Raises Malformed."""
     people = {p.sys_id: p for p in (copy.opened_by, copy.requested_for) if p is not None}
-    read = Variables(copy.variables)
-    now = ticket(row, people=people, read=read, rows=copy.rows, approvals=copy.approvals, tasks=copy.tasks)
+    read, hidden = Variables(copy.variables, hidden=copy.hidden_answers), copy.hidden_cells
+    tasks = copy.tasks
+    now = ticket(
+        row, people=people, read=read, rows=copy.rows, approvals=copy.approvals, tasks=tasks, hidden_cells=hidden
+    )
+    now = replace(now, unshown=copy.unshown)
     return replace(now, closed_by=copy.closed_by) if now.closed_at == copy.closed_at else now
 
 

@@ -1,7 +1,7 @@
 """One page of rows: query, limit, rights, counts and links, in this order.
 
 Source: servicenow.md section 4. The limit is applied before access rules drop rows, so a page can be short or empty
-while more rows follow; counts are taken before access rules too (section 19).
+while more rows follow; counts are taken before access rules too, unless a switch says otherwise (section 19).
 """
 
 from __future__ import annotations
@@ -74,12 +74,19 @@ def page_of(instance: Instance, call: Call, found: Found, *, limit_default: int 
     headers: dict[str, str] = {}
     counted = not call.flag("sysparm_no_count")
     if counted:
-        headers["X-Total-Count"] = str(len(found))
+        headers["X-Total-Count"] = str(len(counted_of(instance, call, found)))
     if not call.flag("sysparm_suppress_pagination_header") and limit:
         link = _link(instance, call, total=len(found), limit=limit, offset=offset, counted=counted)
         if link:
             headers["Link"] = link
     return Page(rows, len(found), headers)
+
+
+def counted_of(instance: Instance, call: Call, found: Found) -> Found:
+    """The rows that a count is of."""
+    if instance.switches.counts_hidden_rows:
+        return found
+    return [(name, row) for name, row in found if instance.access.can_read(call.caller, name, row)]
 
 
 def _link(instance: Instance, call: Call, *, total: int, limit: int, offset: int, counted: bool) -> str:

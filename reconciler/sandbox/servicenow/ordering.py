@@ -118,6 +118,9 @@ def write_answers(
         raise KeyError(f"the item has no variable named {', '.join(unknown)}")
     for question in asked:
         is_container = question.get("type", "") in CONTAINER_TYPES or bool(question.get("variable_set"))
+        is_left_out = not is_container and not variables.get(question.get("name", ""))
+        if is_left_out and not records.switches.unanswered_has_row:
+            continue
         answer = {
             "item_option_new": question["sys_id"],
             "value": "" if is_container else variables.get(question.get("name", ""), ""),

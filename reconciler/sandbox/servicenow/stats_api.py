@@ -14,7 +14,7 @@ import httpx
 
 from reconciler.sandbox.servicenow.answers import ApiError, Call, answer, invalid_table
 from reconciler.sandbox.servicenow.instance import Instance
-from reconciler.sandbox.servicenow.listing import matching
+from reconciler.sandbox.servicenow.listing import counted_of, matching
 from reconciler.sandbox.servicenow.paths import resolve
 from reconciler.sandbox.servicenow.selecting import Found, Selector
 
@@ -44,7 +44,7 @@ class StatsApi:
         if len(call.path) != 1 or not self._instance.schema.has(call.path[0]):
             raise invalid_table("/".join(call.path))
         table = call.path[0]
-        found = matching(self._selector, self._instance, table, call)
+        found = counted_of(self._instance, call, matching(self._selector, self._instance, table, call))
         names = [name.strip() for name in call.param("sysparm_group_by").split(",") if name.strip()]
         paths = [path for name in names if (path := resolve(self._instance.truth, table, name)) is not None]
         if not paths:

@@ -24,6 +24,9 @@ class InstanceSwitches(msgspec.Struct):
     first_page_prev: bool = False
     """The first page carries rel="prev" with offset -1."""
 
+    counts_hidden_rows: bool = True
+    """`X-Total-Count` and the Aggregate API count rows before access rules take some away; off, afterwards."""
+
     # --- shapes (sections 3, 19)
     display_format: str = "%Y-%m-%d %H:%M:%S"
     """How date-times are displayed (strftime)."""
@@ -53,6 +56,9 @@ class InstanceSwitches(msgspec.Struct):
     """An execution plan closes the item after its tasks and the request after its items (section 8)."""
     approval_rolls_up: bool = True
     """Approver rows settle the approval of their task."""
+
+    unanswered_has_row: bool = True
+    """A question that nobody answered has a row on the ticket all the same (section 7)."""
 
     approval_asks_next: bool = True
     """Once an approver has approved, the next one of the item who was not asked yet is asked."""
