@@ -66,12 +66,12 @@ check: install
 	@! grep -n '://' requirements-*.lock || (echo 'a lock file names a host' >&2; exit 1)
 
 # What needs many days of Contoso: hostile texts, bad days, a cycle killed at every request; 160 simulated customers more
-# than the 40 of `make test`; and workers of a fleet that are killed and cut off. Many minutes. CI takes every eighth request, to stay within its time, and another eighth with
-# each commit: SHARE=8 FIRST=1 to 8.
+# than the 40 of `make test`; workers of a fleet that are killed and cut off; a million rows on PostgreSQL. Many minutes. CI
+# takes every eighth request, to stay within its time, and another eighth with each commit: SHARE=8 FIRST=1 to 8.
 SHARE ?= 1
 FIRST ?= 1
 endure: install
-	EVERY_REQUEST=$(SHARE) FIRST_REQUEST=$(FIRST) EVERY_SEED=0 $(BIN)/python -m pytest tests/simulation tests/fleet -p no:schemathesis -m long -n 2 --dist worksteal
+	EVERY_REQUEST=$(SHARE) FIRST_REQUEST=$(FIRST) EVERY_SEED=0 $(BIN)/python -m pytest tests/simulation tests/fleet tests/stories tests/store tests/daemon -p no:schemathesis -m long -n 2 --dist worksteal
 
 # The service as a process over the sandbox's TLS ports: virtual hours with faults, outages and kill -9. Two weeks take
 # about half an hour; CI takes HOURS=6 with two of them on one store. SPEED, KILLS and SEED may be set too.
