@@ -13,6 +13,7 @@ from desired_state.model import Claim, Person, Request, Ticket, UserId
 from reconciler.clients.graph import Graph
 from reconciler.errors import NotFound, RemoteError
 from reconciler.line import Binding, Known
+from reconciler.loop.pauses import PIECE, Pause, uninterrupted
 from reconciler.model import ObservedUser
 
 NAME_MAX = 113  # characters of a userPrincipalName
@@ -40,10 +41,16 @@ def _is_name(text: str) -> bool:
     return "@" in text and len(text) <= NAME_MAX and text.isprintable() and " " not in text
 
 
-def look_up(graph: Graph, requests: Iterable[Request]) -> dict[str, ObservedUser | RemoteError]:
+def look_up(
+    graph: Graph, requests: Iterable[Request], pause: Pause = uninterrupted
+) -> dict[str, ObservedUser | RemoteError]:
     """The accounts of all names that the requests may mean, by name in lower case."""
     names = sorted({name for request in requests for name in names_of(request.claim)})
-    return dict(graph.users_by_upn(names)) if names else {}
+    found: dict[str, ObservedUser | RemoteError] = {}
+    for n in range(0, len(names), PIECE):
+        found |= graph.users_by_upn(names[n : n + PIECE])
+        pause()
+    return found
 
 
 def bind(

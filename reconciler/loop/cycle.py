@@ -43,6 +43,7 @@ from reconciler.loop.learn import learn, taught
 from reconciler.loop.look import look, look_back
 from reconciler.loop.observe import Pace, Scope, Seen, mark_looked, observe
 from reconciler.loop.overtaking import Overtaking, spare
+from reconciler.loop.pauses import Pause, uninterrupted
 from reconciler.loop.permits import permits
 from reconciler.loop.plan import plan
 from reconciler.loop.pull import pull
@@ -69,9 +70,12 @@ def cycle(d: Deps, run: Run) -> CycleReport:
         ClockWrong: by the clocks of both systems; nothing was judged or written.
         RemoteError: a system could not be read at all; nothing was written.
     """
-    at, was_owed = d.clock.now(), _owes_answers(d)
+    began_at, was_owed = d.clock.now(), _owes_answers(d)
     d.progress("reading tickets and accounts")
-    seen = observe(d.reader, d.eyes, scope=run.scope, tenant_id=d.tenant_id, cycle=run.cycle, at=at)
+    ahead = _overtaking(d, run, began_at)
+    pause = ahead.pause if ahead is not None else uninterrupted
+    seen = observe(d.reader, d.eyes, scope=run.scope, tenant_id=d.tenant_id, cycle=run.cycle, at=began_at, pause=pause)
+    at = seen.observed.at
     _believe_the_clock(d, run)
     seen = with_later(seen, d.database, d.tenant, cycle=run.cycle, at=at, is_dry=run.is_dry)
     if not run.is_dry:
@@ -100,39 +104,40 @@ def cycle(d: Deps, run: Run) -> CycleReport:
     while post.ask_purposes(gates.gated):  # whoever comes in for one who is left out is asked about as well
         gates, books = _decide(d, run, findings, seen, post, belonging, books, at)
     sender = choke_point(d, run, post, gates)
-    ahead = _overtaking(d, run, post, seen, books)
+    if ahead is not None:
+        ahead.plan(post, seen.observed, spare(books))
     after: dict[UserId, ObservedUser] = {}  # accounts as they were read since they were changed
     outcomes = _execute(d, run, sender, post, seen, gates, ahead, after)
     learn(outcomes, d.database, d.tenant, cycle=run.cycle, at=d.clock.now())
-    if ahead is not None and ahead.reports:  # what they recorded is not recorded again by what was known before
-        gates, findings, outcomes = ahead.others(gates), ahead.other_findings(findings), ahead.other_outcomes(outcomes)
+    last = {} if run.is_dry else _watched(d, seen, findings, outcomes, after, ahead)
+    if ahead is not None and ahead.tickets:  # what they recorded is not recorded again by what was known before
+        gates, outcomes = ahead.others(gates), ahead.other_outcomes(outcomes)
         books = with_places_of(books, d.seating.load(), ahead.tickets)
-        after.clear()  # they may have written to the same people since
-    last = {} if run.is_dry else _verify(d, seen, findings, outcomes, after)
     endings = _endings(d, gates, outcomes, last)
     if not run.is_dry:
         conclude(round_, endings, d.clock.now())
     if shadowing is not None:
         shadowing.expect(endings, seen.observed, d.clock.now())
-    endings, told = _record(d, run, at, sender, post, gates, endings, (before, books), shadowing)
+    endings, told = _record(d, run, began_at, sender, post, gates, endings, (before, books), shadowing, pause)
     told.problems.extend(round_.problems)
     if run.interrupts is not None:
         run.interrupts.count_in(post)
     reports = ahead.reports if ahead is not None else []
     if ahead is not None:
         told.problems.extend(ahead.problems)
-        endings = tuple(sorted((*endings, *ahead.endings), key=lambda e: e.state.key))
+        endings = ahead.with_theirs(endings)
     if not run.is_dry and not run.scope.is_named:
-        mark_looked(d.reader, at)
+        mark_looked(d.reader, began_at)
         writes = sender.sent.graph + sender.sent.servicenow + sum(sum(r.writes.values()) for r in reports)
         prices = d.bounds.sku_prices if run.scope == Scope() else {}  # what everybody costs takes a look at everybody
         counting.whole_cycle(d.meter, endings, books, prices, writes=writes, was_owed=was_owed)
-    return with_urgent(report(d, run, at, gates, endings, told, sender, post), reports)
+    return with_urgent(report(d, run, began_at, gates, endings, told, sender, post), reports)
 
 
-def _overtaking(d: Deps, run: Run, post: Post, seen: Seen, books: Mapping[SkuId, Book]) -> Overtaking | None:
-    """What serves urgent tickets between the slices of this cycle's plan; None where none can be urgent."""
-    if d.lookout is None or run.is_dry or run.scope.is_named:  # a cycle about some tickets touches no others
+def _overtaking(d: Deps, run: Run, at: datetime) -> Overtaking | None:
+    """What serves urgent tickets between the requests of this cycle; None where none can be urgent."""
+    lookout = d.lookout
+    if lookout is None or run.is_dry or run.scope.is_named:  # a cycle about some tickets touches no others
         return None
 
     def serve(numbers: frozenset[str], n: int) -> CycleReport:
@@ -141,9 +146,11 @@ def _overtaking(d: Deps, run: Run, post: Post, seen: Seen, books: Mapping[SkuId,
         # what takes longer to show is looked at again later
         quick = replace(d, watch=timedelta(0), hear=lambda _: None)
         with about(cycle=name), d.tracer.span("cycle", tenant=d.tenant, cycle=name, is_dry=False):
-            return cycle(quick, Run(name, Scope(tickets=numbers), is_dry=False, guard=run.guard, interrupts=post))
+            within = Run(name, Scope(tickets=numbers), False, run.guard, interrupts=ahead.post, is_within=True)
+            return cycle(quick, within)
 
-    return Overtaking(d.lookout.ask, serve, d.clock, seen.observed, spare(books))
+    ahead = Overtaking(lambda: lookout.ask(at), serve, d.clock, lambda: sum(d.requests().values()), d.asks_every)
+    return ahead
 
 
 def _believe_the_clock(d: Deps, run: Run) -> None:
@@ -273,6 +280,24 @@ def _with_given(line: Line, outcomes: tuple[Outcome, ...]) -> Line:
     return replace(line, given=(*line.given, *now)) if now else line
 
 
+def _watched(
+    d: Deps,
+    seen: Seen,
+    findings: tuple[Finding, ...],
+    outcomes: Mapping[LineKey, tuple[Outcome, ...]],
+    after: dict[UserId, ObservedUser],
+    ahead: Overtaking | None,
+) -> dict[LineKey, Finding]:
+    """What is found of the lines that were changed, or that a look from before a change says are proven."""
+    if ahead is None:
+        return _verify(d, seen, findings, outcomes, after)
+    if ahead.tickets:
+        after.clear()  # they may have written to the same people since
+    patient = replace(d, eyes=replace(d.eyes, pause=ahead.pause))
+    last = _verify(patient, seen, ahead.other_findings(findings), ahead.other_outcomes(outcomes), after)
+    return last | overtaken((last.get(f.key, f) for f in findings), ahead.outcomes)
+
+
 def _verify(
     d: Deps,
     seen: Seen,
@@ -327,6 +352,7 @@ def _record(
     endings: tuple[Ending, ...],
     books: tuple[Mapping[SkuId, Book], Mapping[SkuId, Book]],
     shadowing: Shadowing | None,
+    pause: Pause,
 ) -> tuple[tuple[Ending, ...], Told]:
     if run.is_dry:
         return endings, Told()
@@ -340,13 +366,13 @@ def _record(
         is_whole = run.scope.pace is Pace.EVERY
         settle(shadowing, d.meter, (e.state.key for e in endings), at, is_whole=is_whole)
     void = keep(d.database, d.tenant, endings, cycle=run.cycle, at=d.clock.now())
-    told = deliver(d.desk, sender, post, plan_digest=gates.plan_digest, only=_tickets(run, endings))
+    told = deliver(d.desk, sender, post, plan_digest=gates.plan_digest, only=_tickets(run, endings), pause=pause)
     told.problems.extend(void)
     if told.given:
         try:
-            numbers = run.scope.tickets if run.interrupts is not None else ()
+            numbers = run.scope.tickets if run.is_within else ()
             # Our own updates are no news later (I6, I10).
-            pull(d.reader, cycle=run.cycle, at=began_at, numbers=numbers, ours=told.ours)
+            pull(d.reader, cycle=run.cycle, at=began_at, numbers=numbers, ours=told.ours, pause=pause)
         except RemoteError as error:
             told.problems.append(f"the answered tickets could not be read again: {error}")
     return endings, told

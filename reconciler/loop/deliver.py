@@ -22,6 +22,7 @@ from reconciler.loop.guarding import Post
 from reconciler.loop.guards import Limits, within
 from reconciler.loop.guards.judge import CIRCUIT, FREEZE, KILL
 from reconciler.loop.looking import Looks
+from reconciler.loop.pauses import Pause, uninterrupted
 from reconciler.loop.send import Sender, Stopped
 from reconciler.model import AnswerKind
 from reconciler.store import lines, outbox
@@ -31,7 +32,15 @@ NOTES = (AnswerKind.NOTE, AnswerKind.QUESTION)
 TICKETS_MAX = 200  # answered side by side: what was sent is looked at by lists of as many ids as an address holds
 
 
-def deliver(desk: Desk, sender: Sender, post: Post, *, plan_digest: str, only: frozenset[str]) -> Told:
+def deliver(
+    desk: Desk,
+    sender: Sender,
+    post: Post,
+    *,
+    plan_digest: str,
+    only: frozenset[str],
+    pause: Pause = uninterrupted,
+) -> Told:
     """Send what the outbox owes, oldest first; `only` names the tickets in scope, empty means all."""
     told = Told()
     at = desk.clock.now()
@@ -58,7 +67,7 @@ def deliver(desk: Desk, sender: Sender, post: Post, *, plan_digest: str, only: f
         told.trips = (*told.trips, trip)
         post.keep([trip], [_shown(o) for o in owed])
         return told
-    _give_all(owed, Giver(desk, sender, plan_digest, Looks(desk.servicenow, desk.clock)), desk, told)
+    _give_all(owed, Giver(desk, sender, plan_digest, Looks(desk.servicenow, desk.clock)), desk, told, pause)
     return told
 
 
@@ -77,18 +86,23 @@ def _outdated(owed: Sequence[outbox.Owed], stands: Mapping[LineKey, LineState]) 
     return frozenset(o.answer.key for o in owed if (o.answer.ticket, o.intended_at) in undone)
 
 
-def _give_all(owed: Sequence[outbox.Owed], giver: Giver, desk: Desk, told: Told) -> None:
-    """Some tickets at a time, in rounds of one answer each: what a round sent is looked at before the next one."""
+def _give_all(owed: Sequence[outbox.Owed], giver: Giver, desk: Desk, told: Told, pause: Pause) -> None:
+    """Some tickets at a time, in rounds of one answer each: what a round sent is looked at before the next one.
+
+    What is owed to a ticket that another cycle answers between two rounds is that one's to give.
+    """
+    answered: set[str] = set()
     queues: dict[str, deque[outbox.Owed]] = {}
     for item in owed:
         queues.setdefault(item.answer.ticket, deque()).append(item)
     tickets = list(queues)
     for n in range(0, len(tickets), TICKETS_MAX):
-        open_ = {ticket: queues[ticket] for ticket in tickets[n : n + TICKETS_MAX]}
+        open_ = {ticket: queues[ticket] for ticket in tickets[n : n + TICKETS_MAX] if ticket not in answered}
         while open_:
             if not _round(open_, giver, desk, told):
                 return
-            open_ = {ticket: queue for ticket, queue in open_.items() if queue}
+            answered |= pause()
+            open_ = {ticket: queue for ticket, queue in open_.items() if queue and ticket not in answered}
 
 
 def _round(queues: Mapping[str, deque[outbox.Owed]], giver: Giver, desk: Desk, told: Told) -> bool:

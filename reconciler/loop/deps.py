@@ -70,6 +70,7 @@ class Deps:
     fence: Again | None = None
     lookout: Lookout | None = None  # for urgent tickets, while a long plan is carried out
     slice_requests: int = SLICE
+    asks_every: int = SLICE  # requests, where no plan is carried out, for urgent tickets
     beside: Beside = when_asked  # how the people of the next slice are read
     meter: Meter = UNCOUNTED
     tracer: Tracer = UNTRACED
@@ -80,7 +81,8 @@ class Deps:
 class Run:
     """One cycle: its name, what it is about, and the check that its lease still holds.
 
-    `interrupts`: the guards of another one, between whose writes it runs, and which reads all other tickets.
+    `is_within`: it runs between the requests of another one, which reads all other tickets. `interrupts` are that
+    one's guards, once it has some.
     """
 
     cycle: str
@@ -88,3 +90,4 @@ class Run:
     is_dry: bool
     guard: Callable[[Session, Write], None]
     interrupts: Post | None = None
+    is_within: bool = False

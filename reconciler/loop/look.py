@@ -16,6 +16,7 @@ from reconciler.clients.graph import Glance, Graph
 from reconciler.errors import NotFound, RemoteError
 from reconciler.line import Access, Gone, Line, Look, Observed, Unread
 from reconciler.loop.memberships import Groups, named_groups, read_groups, read_members, read_waiting, switching_groups
+from reconciler.loop.pauses import PIECE, Pause, uninterrupted
 from reconciler.loop.proof import prove
 from reconciler.loop.rolling import Rolling
 from reconciler.model import AuditTrail, ObservedUser, Probed, SkuDetail, SubscribedSku
@@ -31,7 +32,7 @@ class Eyes:
     """What looking takes: the directory, the workload probes by name, and which application we are ourselves.
 
     `rolling` is the scan of all users in slices, and keeps what the last one showed; None keeps nothing. `sees_roles`:
-    a first look shows who holds an administrator role, too.
+    a first look shows who holds an administrator role, too. `pause` is called between batches of reads.
     """
 
     graph: Graph
@@ -39,6 +40,7 @@ class Eyes:
     our_app: str = ""
     rolling: Rolling | None = None
     sees_roles: bool = False
+    pause: Pause = uninterrupted
 
 
 NOBODY: Mapping[UserId, ObservedUser] = MappingProxyType({})
@@ -64,15 +66,22 @@ def look(
     """
     every = tuple(lines)
     wanted = sorted(subjects(every))
-    asked = [user for user in wanted if user not in known]
     with_seats, with_roles = skus is None, groups is None and eyes.sees_roles and bool(wanted)
     seen = Glance({}, {})
-    if wanted or with_seats:
-        seen = eyes.graph.look(asked, wanted, with_seats=with_seats, with_roles=with_roles)
-    read = {user: known[user] if user in known else seen.users.get(user) for user in wanted}
-    present = [user for user in wanted if isinstance(read[user], ObservedUser)]
-    details = {user: _details(seen.details.get(user)) for user in present}
-    users = {user: value_of(read[user]) for user in wanted}
+    users: dict[UserId, ObservedUser | Gone | Unread] = {}
+    details: dict[UserId, tuple[SkuDetail, ...] | Unread] = {}
+    for n in range(0, len(wanted), PIECE) or ((0,) if with_seats else ()):
+        piece = wanted[n : n + PIECE]
+        asked = [user for user in piece if user not in known]
+        is_first = n == 0
+        part = eyes.graph.look(asked, piece, with_seats=with_seats and is_first, with_roles=with_roles and is_first)
+        seen = part if is_first else seen
+        read = {user: known[user] if user in known else part.users.get(user) for user in piece}
+        present = [user for user in piece if isinstance(read[user], ObservedUser)]
+        details |= {user: _details(part.details.get(user)) for user in present}
+        users |= {user: value_of(read[user]) for user in piece}
+        if n + PIECE < len(wanted) or is_first:
+            eyes.pause()
     is_first = groups is None
     if groups is None:
         named = {name for line in every for name in named_groups(line)}

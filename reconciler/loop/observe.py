@@ -5,7 +5,7 @@ Nothing is decided here. What cannot be read becomes a value that says so; a cyc
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -28,7 +28,7 @@ from desired_state.periods import zone_of
 from desired_state.resolve import OVER, resolve
 from reconciler.approvals.machine import OPEN
 from reconciler.approvals.values import Approval, State
-from reconciler.clients.graph import Graph
+from reconciler.clients.graph import Graph, UserPage
 from reconciler.errors import RemoteError
 from reconciler.lifecycle import FINAL, Phase
 from reconciler.line import (
@@ -42,13 +42,15 @@ from reconciler.loop.bind import bind, look_up
 from reconciler.loop.deciding import with_answers
 from reconciler.loop.ending import renewed
 from reconciler.loop.look import Eyes, look
-from reconciler.loop.pull import pull, remembered
+from reconciler.loop.pauses import Pause, uninterrupted
+from reconciler.loop.pull import Memory, pull, remembered, renew
 from reconciler.loop.reader import LOOKED, Reader
 from reconciler.loop.resting import at_rest, sweep_pays, unless
 from reconciler.loop.shared import handed_on, others_of
 from reconciler.loop.sweep import Desired, SweepResult, sweep, sweep_again
 from reconciler.loop.waking import to_read
 from reconciler.model import ObservedUser, SubscribedSku
+from reconciler.observed import Listing
 from reconciler.store import approvals, guards, journal, outbox, tickets, watermarks
 from reconciler.store.sold import Sold
 
@@ -103,14 +105,70 @@ class _Seats:
         return self.found
 
 
-def observe(reader: Reader, eyes: Eyes, *, scope: Scope, tenant_id: str, cycle: str, at: datetime) -> Seen:
-    """Read everything that this cycle needs.
+def observe(
+    reader: Reader,
+    eyes: Eyes,
+    *,
+    scope: Scope,
+    tenant_id: str,
+    cycle: str,
+    at: datetime,
+    pause: Pause = uninterrupted,
+) -> Seen:
+    """Read everything that this cycle needs. What others did at a `pause` is read again, as if it came before: what is
+    observed is as of then (`Observed.at`), else of `at`.
 
     Raises:
         RemoteError: the tickets, the seats or the sign-in could not be read at all.
     """
-    memory = remembered(reader, scope.tickets)
-    count = pull(reader, cycle=cycle, at=at, numbers=scope.tickets, memory=memory)
+    memory, served = remembered(reader, scope.tickets), set[str]()
+
+    def between() -> frozenset[str]:
+        now = pause()
+        if now:
+            served.update(now)
+            renew(reader, memory, now)
+        return now
+
+    count = pull(reader, cycle=cycle, at=at, numbers=scope.tickets, memory=memory, pause=pause)
+    patient = replace(eyes, pause=between)
+    found, desired, known = _lines(reader, patient, memory, scope, tenant_id, cycle, at)
+    seats = _Seats(eyes.graph)
+    resting: frozenset[LineKey] = frozenset()
+    if scope.pace is not Pace.EVERY and not scope.is_named:
+        resting = _resting(reader, patient, found, desired, seats, scope, at)
+        found = tuple(line for line in found if line.key not in resting)
+    known = {} if scope.pace is Pace.SCAN else known
+    observed = look(patient, (line for line in found if not _is_over(line)), seats.found, at=at, known=known)
+    if served:
+        at = reader.clock.now()  # or what was kept for them would lie ahead
+        found, *_ = _lines(reader, eyes, memory, scope, tenant_id, cycle, at)
+        found = tuple(line for line in found if line.key not in resting)
+        observed = _again(eyes, found, served, observed, at)
+    return Seen(_in_scope(found, observed, scope), observed, count, memory.sold)
+
+
+def _again(eyes: Eyes, found: tuple[Line, ...], served: Collection[str], observed: Observed, at: datetime) -> Observed:
+    """What is seen, with the people of some tickets and all seats as they are now."""
+    people = {line.account for line in found if line.key.ticket in served} - {None}
+    theirs = [line for line in found if line.account in people and not _is_over(line)]
+    again = look(eyes, theirs, eyes.graph.subscribed_skus(), at=at)
+    return replace(
+        again,
+        users={**observed.users, **again.users},
+        details={**observed.details, **again.details},
+        groups={**observed.groups, **again.groups},
+        members={**observed.members, **again.members},
+        probed={**observed.probed, **again.probed},
+        role_holders=observed.role_holders if again.role_holders is None else again.role_holders,
+    )
+
+
+def _lines(
+    reader: Reader, eyes: Eyes, memory: Memory, scope: Scope, tenant_id: str, cycle: str, at: datetime
+) -> tuple[tuple[Line, ...], DesiredState, dict[UserId, ObservedUser]]:
+    """The lines of the tickets that are remembered, each with its account, what is desired of all of them, and the
+    accounts that were read for that."""
     standings, states, copies = memory.standings, memory.states, memory.copies
     wanted = {k: s for k, s in standings.items() if s.declaration is not None and s.key.ticket in copies}
     unbound = {
@@ -118,14 +176,17 @@ def observe(reader: Reader, eyes: Eyes, *, scope: Scope, tenant_id: str, cycle: 
         for key, standing in wanted.items()
         if isinstance(standing.declaration, Request) and _needs_account(standing.declaration, states.get(key))
     }
-    names = look_up(eyes.graph, (r for r in unbound.values() if r is not None))
+    names = look_up(eyes.graph, (r for r in unbound.values() if r is not None), eyes.pause)
+    unbound = {
+        key: request for key, request in unbound.items() if standings[key].declaration is wanted[key].declaration
+    }
     before = {s.entitlement.upn.lower(): s.entitlement.user for s in standings.values() if s.entitlement is not None}
     bindings: dict[LineKey, Binding] = {}
     for key, request in unbound.items():
         assert request is not None
         bindings[key] = bind(request, copies[key.ticket], names, taken=before)
     if _keep_bindings(reader, unbound, bindings, names, tenant_id, cycle, at):
-        standings = remembered(reader, scope.tickets).standings
+        standings = memory.standings = remembered(reader, scope.tickets).standings
         wanted = {k: standings[k] for k in wanted}
     entitlements = [s.entitlement for s in wanted.values() if s.entitlement is not None]
     granted = {k: s.granted_at for k, s in standings.items() if s.granted_at is not None}
@@ -148,13 +209,8 @@ def observe(reader: Reader, eyes: Eyes, *, scope: Scope, tenant_id: str, cycle: 
             memory = remembered(reader)
             standings, states = memory.standings, memory.states
         found = _with_company(reader, found, standings, states, at)
-    seats = _Seats(eyes.graph)
-    if scope.pace is not Pace.EVERY and not scope.is_named:
-        resting = _resting(reader, eyes, found, desired, seats, scope, at)
-        found = tuple(line for line in found if line.key not in resting)
-    known = {u.id: u for u in names.values() if isinstance(u, ObservedUser) and scope.pace is not Pace.SCAN}
-    observed = look(eyes, (line for line in found if not _is_over(line)), seats.found, at=at, known=known)
-    return Seen(_in_scope(found, observed, scope), observed, count, memory.sold)
+    known = {u.id: u for u in names.values() if isinstance(u, ObservedUser)}
+    return found, desired, known
 
 
 def mark_looked(reader: Reader, at: datetime) -> None:
@@ -217,10 +273,21 @@ def _swept(eyes: Eyes, desired: DesiredState, skus: Iterable[SubscribedSku]) -> 
     plans = {sku.sku: sku.plans for sku in skus}
     rolling = eyes.rolling
     if rolling is None:
-        return sweep(eyes.graph.scan(), Desired.compile(desired.wants, plans))
+        return sweep(_with_pauses(eyes.graph.scan(), eyes), Desired.compile(desired.wants, plans))
     like = rolling.memory.key if isinstance(rolling.memory.key, Desired) and not rolling.memory.key.is_worn else None
     compiled = Desired.compile(desired.wants, plans, like=like)
-    return rolling.take(compiled) or sweep_again(lambda begin: eyes.graph.scan(begin=begin), compiled, rolling.memory)
+
+    def scan(begin: Callable[[], Listing]) -> Iterator[UserPage]:
+        return _with_pauses(eyes.graph.scan(begin=begin), eyes)
+
+    return rolling.take(compiled) or sweep_again(scan, compiled, rolling.memory)
+
+
+def _with_pauses(pages: Iterator[UserPage], eyes: Eyes) -> Iterator[UserPage]:
+    for page in pages:
+        yield page
+        del page  # and with it its rows, before the next page is built
+        eyes.pause()
 
 
 _BEGUN = (State.EXECUTING, State.DONE, State.FAILED, State.PARTLY)

@@ -1,9 +1,11 @@
-"""Urgent tickets overtake a long plan: between two slices they are asked for, and served by a small cycle of their own.
+"""Urgent tickets overtake a long cycle: between its requests they are asked for, and a small one of their own serves
+them.
 
 That cycle takes the whole path (pull, look, diff, plan, gate, execute, verify, record, answer) about these tickets
 alone, under the lease of the cycle that it interrupts, with a name, guards and a plan of its own (ADR 45). What it did
-is nothing that the rest of the plan may build on: whoever it wrote to and whatever seats it took are left out of the
-rest, and its tickets are recorded by it alone.
+before the other one has a plan, that one reads again, as if it had been done before it began (ADR 50). What it did
+later is nothing that the rest of the plan may build on: whoever it wrote to and whatever seats it took are left out of
+the rest, and its tickets are recorded by it alone.
 """
 
 from __future__ import annotations
@@ -12,13 +14,16 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import chain
 
 from desired_state.model import LineKey, SkuId, UserId
 from reconciler.clock import Clock
 from reconciler.errors import ClockWrong, RemoteError
 from reconciler.lifecycle import Phase
 from reconciler.line import Decision, Ending, Finding, Gated, Observed
+from reconciler.loop.doing import SLICE
 from reconciler.loop.gate import Gates
+from reconciler.loop.guarding import Post
 from reconciler.loop.reader import SOURCE, Reader
 from reconciler.model import ActionKind, Outcome, Result
 from reconciler.report import CycleReport
@@ -26,6 +31,9 @@ from reconciler.seats.book import Books, seats_of
 from reconciler.store import tickets, watermarks
 
 AGAIN = timedelta(minutes=2)  # after which what was given to an urgent ticket and is not proven yet is looked at again
+RECENT = timedelta(
+    minutes=10
+)  # before a cycle began: what changed earlier it reads itself. More than clocks may differ
 SERVED = "An urgent ticket of the same person was served first; what this one needs is planned anew."
 NO_SEAT = "Its seat went to an urgent ticket; it is planned anew."
 
@@ -40,8 +48,8 @@ class Lookout:
     reader: Reader
     _since: datetime | None = None
 
-    def ask(self) -> frozenset[str]:
-        """Numbers of urgent tickets that nobody has read as they are now.
+    def ask(self, began_at: datetime) -> frozenset[str]:
+        """Numbers of urgent tickets that nobody has read as they are now, of those that changed about since `began_at`.
 
         Raises:
             RemoteError: it could not be asked.
@@ -49,9 +57,10 @@ class Lookout:
         reader, urgency = self.reader, self.reader.urgency
         with reader.database.read() as session:
             mark = watermarks.load(session, reader.tenant, SOURCE)
-        since = self._since or (mark.at if mark is not None else None)
-        if since is None or not urgency:
+        if not urgency:
             return frozenset()
+        recent = began_at - RECENT
+        since = self._since or (max(mark.at, recent) if mark is not None else recent)
         stamps = reader.servicenow.urgent(
             items=tuple(sorted(reader.items)), since=since, priorities=urgency.priorities, numbers=urgency.named
         )
@@ -65,30 +74,62 @@ class Lookout:
 
 @dataclass(slots=True)
 class Overtaking:
-    """What overtakes one plan. `serve` runs a cycle about the tickets that it is handed.
+    """What overtakes one cycle. `serve` runs a small one about the tickets that it is handed.
 
-    `spare` are the seats that the plan leaves free by SKU; one that it does not name is not owned.
+    `sent` says how many requests have left so far. Where no plan is carried out, it is asked once in `every` so many.
     """
 
     ask: Callable[[], frozenset[str]]
     serve: Callable[[frozenset[str], int], CycleReport]
     clock: Clock
-    observed: Observed
-    spare: Counter[SkuId]
+    sent: Callable[[], int] = lambda: 0
+    every: int = SLICE
     reports: list[CycleReport] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    post: Post | None = None  # the guards of the cycle that is interrupted, once it has some
+    observed: Observed | None = None
+    spare: Counter[SkuId] = field(default_factory=Counter)
+    _early: int = 0  # so many reports are older than the plan
+    _asked_at: int = field(init=False)  # requests that had left by then
     _arriving: dict[str, datetime] = field(default_factory=dict)  # tickets that wait to be proven, and since when
+
+    def __post_init__(self) -> None:
+        self._asked_at = self.sent()
+
+    def plan(self, post: Post | None, observed: Observed, spare: Counter[SkuId]) -> None:
+        """A plan was made from what is observed; `spare` are the seats that it leaves free by SKU, without those that
+        are not owned."""
+        self.post, self.observed, self.spare, self._early = post, observed, spare, len(self.reports)
+
+    def pause(self) -> frozenset[str]:
+        """Between requests that carry out no plan: serve what is urgent now, and say which tickets that was."""
+        if self.sent() - self._asked_at < self.every:
+            return frozenset()
+        numbers, report = self._served()
+        return numbers if report is not None else frozenset()
 
     def __call__(self, rest: Iterable[Gated]) -> dict[LineKey, str]:
         """Serve what is urgent now before the rest of the plan; which of the rest it is left out of, and why."""
-        numbers = self._due()
-        if not numbers:
+        numbers, report = self._served()
+        if report is None or self.observed is None:
             return {}
+        acted = [e for e in report.endings if _has_acted(e)]
+        self.spare.subtract(Counter(sku for e in acted for sku in _took(e, self.observed)))
+        return left_out(rest, numbers, {e.state.user for e in acted} - {None}, self.spare, self.observed)
+
+    def _served(self) -> tuple[frozenset[str], CycleReport | None]:
+        """Which tickets are urgent now, and the report of the cycle that served them; None where none did."""
+        numbers = self._due()
+        report = self._report_of(numbers) if numbers else None
+        self._asked_at = self.sent()
+        return numbers, report
+
+    def _report_of(self, numbers: frozenset[str]) -> CycleReport | None:
         try:
             report = self.serve(numbers, len(self.reports) + 1)
         except (RemoteError, ClockWrong) as error:  # before anything was written; they are told of again
             self._trouble(f"urgent tickets could not be served ahead of the rest: {error}")
-            return {}
+            return None
         self.reports.append(report)
         at = self.clock.now()
         arriving = {e.state.key.ticket for e in report.endings if e.state.phase is Phase.VERIFYING}
@@ -96,9 +137,7 @@ class Overtaking:
             **{n: t for n, t in self._arriving.items() if n not in numbers},
             **dict.fromkeys(arriving, at),
         }
-        acted = [e for e in report.endings if _has_acted(e)]
-        self.spare.subtract(Counter(sku for e in acted for sku in _took(e, self.observed)))
-        return left_out(rest, numbers, {e.state.user for e in acted} - {None}, self.spare, self.observed)
+        return report
 
     def _due(self) -> frozenset[str]:
         at = self.clock.now()
@@ -116,15 +155,28 @@ class Overtaking:
     # --- what is left to the cycle that was interrupted
 
     @property
-    def tickets(self) -> frozenset[str]:
-        """The tickets that were recorded by cycles of their own."""
-        return frozenset(e.state.key.ticket for report in self.reports for e in report.endings)
+    def _late(self) -> list[CycleReport]:
+        return self.reports[self._early :]
 
     @property
-    def endings(self) -> tuple[Ending, ...]:
-        """How their lines ended, each as it was looked at last."""
-        last = {e.state.key: e for report in self.reports for e in report.endings}
-        return tuple(last.values())
+    def tickets(self) -> frozenset[str]:
+        """The tickets that were recorded by cycles of their own since the plan was made."""
+        return frozenset(e.state.key.ticket for report in self._late for e in report.endings)
+
+    @property
+    def outcomes(self) -> dict[LineKey, tuple[Outcome, ...]]:
+        """What was done for their lines since the plan was made."""
+        found: dict[LineKey, tuple[Outcome, ...]] = {}
+        for ending in chain.from_iterable(report.endings for report in self._late):
+            found[ending.state.key] = (*found.get(ending.state.key, ()), *ending.outcomes)
+        return found
+
+    def with_theirs(self, own: Iterable[Ending]) -> tuple[Ending, ...]:
+        """How all lines ended, each as it was looked at last."""
+        early = chain.from_iterable(report.endings for report in self.reports[: self._early])
+        late = chain.from_iterable(report.endings for report in self._late)
+        last = {e.state.key: e for e in chain(early, own, late)}
+        return tuple(last[key] for key in sorted(last))
 
     def others(self, gates: Gates) -> Gates:
         """The lines of all other tickets."""

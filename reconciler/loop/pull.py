@@ -24,6 +24,7 @@ from reconciler.line import LineState
 from reconciler.loop.declare import declare
 from reconciler.loop.mentions import mentions
 from reconciler.loop.ours import Known, Ours, counts, with_tasks
+from reconciler.loop.pauses import Pause, uninterrupted
 from reconciler.loop.questions import Forms
 from reconciler.loop.questions import load as load_forms
 from reconciler.loop.reader import LOOKED, SOURCE, Reader
@@ -66,6 +67,16 @@ def remembered(reader: Reader, numbers: Collection[str] = ()) -> Memory:
         )
 
 
+def renew(reader: Reader, known: Memory, numbers: Collection[str]) -> None:
+    """Another cycle has worked on these tickets: what is remembered of them is read again."""
+    now = remembered(reader, numbers)
+    known.standings |= now.standings
+    known.states |= now.states
+    known.by_ticket |= now.by_ticket
+    known.copies |= now.copies
+    known.sold, known.forms = now.sold, None
+
+
 def pull(
     reader: Reader,
     *,
@@ -74,6 +85,7 @@ def pull(
     numbers: Collection[str] = (),
     memory: Memory | None = None,
     ours: Ours | None = None,
+    pause: Pause = uninterrupted,
 ) -> int:
     """Read what changed since the watermark, or the named tickets; returns how many tickets were read.
 
@@ -122,6 +134,9 @@ def pull(
         )
         shown.update(one.number for one in (*page.named, *page.tickets))
         count += len(page.tickets)
+        if served := pause():
+            renew(reader, known, served)
+            shown |= served  # read by another cycle since
     told = around.told
     still = [t for n, t in told.items() if n not in shown and known.copies[n] != t]  # the tasks alone were written to
     if still:

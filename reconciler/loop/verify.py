@@ -109,9 +109,10 @@ def verify(
     doubted = (line for line in watched if line.account in known and line.key not in arriving)
     if again := tuple(line for line in doubted if last[line.key].rest is not Rest.PROVEN):
         open_ = (*open_, *see(again, NOBODY))
-    while open_ and (left_s := (until - clock.now()).total_seconds()) > 0:
+    while open_ and clock.now() < until:
         progress(f"waiting for {len(open_)} of {len(acted)} to be provisioned")
-        clock.sleep(min(wait_s, left_s))
+        eyes.pause()
+        clock.sleep(max(0.0, min(wait_s, (until - clock.now()).total_seconds())))
         wait_s = min(wait_s * 2, LONGEST_S)
         open_ = see(open_, NOBODY)
     return last

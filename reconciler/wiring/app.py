@@ -86,6 +86,7 @@ class App:
     tracer: Tracer = UNTRACED
     hear: Hear = lambda _: None  # see `cycle.Deps`
     slice_requests: int = SLICE  # that leave before the people of the next ones are read again
+    asks_every: int = SLICE  # requests, where no plan is carried out, for urgent tickets
 
     @property
     def clock(self) -> Clock:
@@ -315,6 +316,7 @@ class App:
             fence=self.fence,
             lookout=Lookout(reader) if reader.urgency else None,
             slice_requests=self.slice_requests,
+            asks_every=self.asks_every,
             beside=when_asked if self.tenant.sandbox else in_a_thread,  # whose clock is turned by what waits
             meter=meter,
             tracer=self.tracer,

@@ -29,6 +29,7 @@ class Backlog:
     day: Day
     given: list[str] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)  # requests to ServiceNow for what is urgent
+    asked_when: list[int] = field(default_factory=list)  # how many had been given something by then
     at: dict[int, Callable[[], None]] = field(default_factory=dict)  # after so many assignments, what happens
     meanwhile: Callable[[httpx.Request], None] = lambda _: None
 
@@ -37,6 +38,7 @@ class Backlog:
         query = str(request.url.params.get("sysparm_query", ""))
         if request.url.path.endswith("/sc_req_item") and "priorityIN" in query:
             self.asked.append(query)
+            self.asked_when.append(len(self.given))
         if request.url.path.endswith("/assignLicense"):
             user = self.day.world.directory.user(request.url.path.split("/")[-2])
             self.given.append(user.upn.partition("@")[0])
