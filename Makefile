@@ -109,7 +109,7 @@ bench: install
 
 # The sizes that the figures of docs/performance.md are about: a million users, a thousand tenants. Hours; 8 GiB of memory.
 bench-full: install
-	-SCALE=10 $(BIN)/python -m tests.bench observe month writes
+	-SCALE=10 $(BIN)/python -m tests.bench observe month writes urgent
 	-SCALE=50 $(BIN)/python -m tests.bench tickets
 	KILLS=1000 $(BIN)/python -m tests.bench full-pass board store kills fleet
 
