@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 
 from desired_state.model import GivenKind, SkuId, UserId
 from reconciler.lifecycle import Phase
@@ -17,6 +18,7 @@ from reconciler.model import ObservedGroup, ObservedUser, SubscribedSku
 
 Promise = tuple[UserId, SkuId]
 _ASSIGNABLE = frozenset({"enabled", "warning"})
+WORKED_OUT = timedelta(hours=24)  # for a group; what takes longer is a support case (graph.md section 8)
 _UNDER_WAY = frozenset({Phase.CONVERGING, Phase.VERIFYING})
 
 
@@ -71,9 +73,19 @@ def promised(lines: Iterable[Line], observed: Observed) -> frozenset[Promise]:
 
 
 def _is_under_way(state: LineState, observed: Observed) -> bool:
-    """Whether what was sent may still take effect; also while the line is held because nobody can read the account."""
-    is_unread = state.user is not None and isinstance(observed.users.get(state.user), Unread)
-    return state.phase in _UNDER_WAY or (state.phase is Phase.HELD and is_unread)
+    """Whether what was sent may still take effect; also while the line is held and nobody can read the account or its
+    membership, or nobody looks at it, because a person has taken the task: then it has its effect, or none, in a day.
+    """
+    if state.phase in _UNDER_WAY:
+        return True
+    if state.phase is not Phase.HELD or state.user is None:
+        return False
+    found = observed.users.get(state.user)
+    if found is None:
+        return any(observed.at - given.at < WORKED_OUT for given in state.given)
+    groups = [observed.groups.get(given.group) for given in state.given if given.group is not None]
+    seen = [observed.members.get((group.id, state.user)) for group in groups if isinstance(group, ObservedGroup)]
+    return isinstance(found, Unread) or any(isinstance(is_member, Unread) for is_member in seen)
 
 
 def _holds(observed: Observed, user: UserId, sku: SkuId) -> bool:

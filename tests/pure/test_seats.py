@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -182,6 +182,22 @@ def test_a_member_whom_nobody_can_read_may_still_use_the_seat_that_the_group_giv
     assert promised([sent], hidden) == {(BOB, VISIO)}
     assert promised([sent], replace(hidden, members={(VISIO_GROUP, BOB): False})) == frozenset()
     assert queued(given_seats([sent, a_line("RITM0000002")], hidden)) == ["RITM0000002"]
+
+
+def test_a_member_whom_nobody_looks_at_because_a_person_took_the_task_keeps_their_seat_for_a_day():
+    group = ObservedGroup(VISIO_GROUP, "Visio", False, True, False, False, False, False, (Grant(VISIO),), "Queued")
+    observed = replace(seen(a_user(), skus=[a_sku(free=1)]), groups={VISIO_GROUP: group})
+    line = a_line("RITM0000001", user=BOB)
+
+    def held(since: timedelta) -> Line:
+        joined = Given(GivenKind.MEMBER, MONDAY - since, group=VISIO_GROUP)
+        return replace(line, state=a_state(line.key, Phase.HELD, user=BOB, given=(joined,), attempts=1))
+
+    assert promised([held(HOUR)], observed) == {(BOB, VISIO)}
+    shown = replace(observed, users={**observed.users, BOB: a_user(BOB)})
+    unread = replace(shown, members={(VISIO_GROUP, BOB): Unread("status 504")})
+    assert promised([held(2 * DAY)], unread) == {(BOB, VISIO)}
+    assert promised([held(DAY)], observed) == frozenset()
 
 
 def test_whoever_was_promised_a_seat_gets_that_one_and_no_second():
