@@ -73,6 +73,8 @@ def bind(
         return Binding(Known.UNREAD, why=str(unread[0]))
     if any(n not in found for n in names):
         return Binding(Known.UNREAD, why="the directory left it out of its answer")
+    if not accounts and _is_hidden(request, ticket):
+        return Binding(Known.UNREAD, why="ServiceNow does not show the person now, who may have another name by now")
     if not accounts:
         return Binding(Known.MISSING, why=f"There is no account {' or '.join(names)} in the directory.")
     if len(accounts) > 1:
@@ -80,6 +82,14 @@ def bind(
     name, user = next(iter(accounts.values()))
     doubt = _doubt(request, ticket, user, name, taken)
     return Binding(Known.MISMATCH, why=doubt) if doubt else Binding(Known.BOUND, user.id)
+
+
+def _is_hidden(request: Request, ticket: Ticket) -> bool:
+    """Whether the names are those that the person had when the ticket was last shown whole (I4)."""
+    person, shown = request.claim.person, (ticket.requested_for, ticket.opened_by)
+    if person is None or any(p is not None and p.sys_id == person.sys_id for p in shown):
+        return False
+    return ticket.variables is None or None in shown
 
 
 def _doubt(request: Request, ticket: Ticket, user: ObservedUser, name: str, taken: Mapping[str, UserId]) -> str:
