@@ -317,9 +317,11 @@ def test_a_next_link_that_leads_elsewhere_is_not_followed(link, tmp_path):
             def handle_request(self, request: httpx.Request) -> httpx.Response:
                 reply = inner.handle_request(request)
                 body = json.loads(reply.read() or b"{}")
-                if not isinstance(body, dict) or "value" not in body:
-                    return reply
-                return httpx.Response(reply.status_code, json=body | {"@odata.nextLink": link}, request=request)
+                within = body.get("responses", []) if isinstance(body, dict) else []  # of a batch
+                lists = [b for b in (body, *(part.get("body") for part in within)) if isinstance(b, dict)]
+                for shown in (b for b in lists if "value" in b):
+                    shown["@odata.nextLink"] = link
+                return httpx.Response(reply.status_code, json=body, request=request) if body else reply
 
         day.app.systems.graph_http._transport = Lying()
         before = Before.of(day)
