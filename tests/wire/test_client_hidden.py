@@ -48,10 +48,10 @@ def test_rows_that_are_counted_and_not_shown_are_hidden_of_their_ticket_and_no_o
     }
 
 
-def test_where_nobody_groups_counts_each_ticket_is_counted_alone():
+def test_where_nobody_groups_counts_the_tickets_are_found_by_halves():
     desk = Desk()
-    ids = put(desk, 5)
-    hide(desk, MTOM, 1, request_item=ids[4])
+    ids = put(desk, 64)
+    hide(desk, MTOM, 1, request_item=ids[40])
 
     served = desk.service
 
@@ -60,9 +60,11 @@ def test_where_nobody_groups_counts_each_ticket_is_counted_alone():
         return httpx.Response(403, json=error("User Not Authorized", None)) if is_closed else served(request)
 
     desk.service = without_stats
-    found, _ = read(desk)
+    found, line = read(desk)
 
-    assert {i: t.hidden_answers for i, t in found.items() if t.hidden_answers} == {ids[4]: 1}
+    assert {i: t.hidden_answers for i, t in found.items() if t.hidden_answers} == {ids[40]: 1}
+    asked = sum(table == MTOM for table, _ in line.asked)
+    assert asked <= 3 + 1 + 2 * 6  # the pages of the rows, how many there are, and two halves six times
 
 
 def test_nothing_is_counted_where_everything_is_shown():

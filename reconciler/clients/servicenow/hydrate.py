@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from desired_state.model import Person, Task, Ticket
 from reconciler.clients.servicenow import records
 from reconciler.clients.servicenow.bulk import OPTION_TABLE, CannotWalk, Ready
-from reconciler.clients.servicenow.counts import counted_by
+from reconciler.clients.servicenow.counts import hidden_rows
 from reconciler.clients.servicenow.dialect import SYSTEM
 from reconciler.clients.servicenow.queries import among, chunks, is_sys_id
 from reconciler.clients.servicenow.records import TASK_TABLE, USER_TABLE, TicketFields
@@ -92,11 +92,11 @@ def _hidden(
     tables: Tables, table: str, link: str, items: Sequence[str], shown: Mapping[str, Sequence[Row]], operation: str
 ) -> dict[str, int]:
     """How many rows of which tickets are there and not shown, by the instance's own count."""
-    wanted = sorted({one for one in items if is_sys_id(one)})
-    counts: Counter[str] = Counter()
-    for chunk in chunks(wanted, IDS_MAX):
-        counts.update(counted_by(tables, table, link, chunk, operation=operation))
-    return {item: more for item in wanted if (more := counts[item] - len(shown.get(item, ()))) > 0}
+    found: dict[str, int] = {}
+    for chunk in chunks(sorted({one for one in items if is_sys_id(one)}), IDS_MAX):
+        theirs = {item: len(shown.get(item, ())) for item in chunk}
+        found |= hidden_rows(tables, table, link, theirs, operation=operation)
+    return found
 
 
 def _tasks_of(tables: Tables, items: Sequence[str], ready: Ready | None) -> tuple[list[Row], frozenset[str]]:
