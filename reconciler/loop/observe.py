@@ -5,7 +5,7 @@ Nothing is decided here. What cannot be read becomes a value that says so; a cyc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -28,7 +28,6 @@ from desired_state.periods import zone_of
 from desired_state.resolve import OVER, resolve
 from reconciler.approvals.machine import OPEN
 from reconciler.approvals.values import Approval, State
-from reconciler.clients.graph import Graph, UserPage
 from reconciler.errors import RemoteError
 from reconciler.lifecycle import FINAL, Phase
 from reconciler.line import (
@@ -45,16 +44,12 @@ from reconciler.loop.look import Eyes, look
 from reconciler.loop.pauses import Pause, uninterrupted
 from reconciler.loop.pull import Memory, pull, remembered, renew
 from reconciler.loop.reader import LOOKED, Reader
-from reconciler.loop.resting import at_rest, sweep_pays, unless
+from reconciler.loop.resting import is_over
+from reconciler.loop.scanning import Seats, passed_over
 from reconciler.loop.shared import handed_on, others_of
-from reconciler.loop.sweep import Desired, SweepResult, sweep, sweep_again
-from reconciler.loop.waking import to_read
-from reconciler.model import ObservedUser, SubscribedSku
-from reconciler.observed import Listing
-from reconciler.store import approvals, guards, journal, outbox, tickets, watermarks
+from reconciler.model import ObservedUser
+from reconciler.store import approvals, journal, watermarks
 from reconciler.store.sold import Sold
-
-SCANS = "scans"  # the guards' fact: how many users the last one showed
 
 
 class Pace(StrEnum):
@@ -92,19 +87,6 @@ class Seen:
     sold: Mapping[SkuId, Sold] = field(default_factory=dict)  # what licences contain, as it was known before
 
 
-@dataclass(slots=True)
-class _Seats:
-    """The seats of one cycle: read with the accounts, unless something before them needs to know what licences hold."""
-
-    graph: Graph
-    found: tuple[SubscribedSku, ...] | None = None
-
-    def read(self) -> tuple[SubscribedSku, ...]:
-        if self.found is None:
-            self.found = self.graph.subscribed_skus()
-        return self.found
-
-
 def observe(
     reader: Reader,
     eyes: Eyes,
@@ -133,13 +115,15 @@ def observe(
     count = pull(reader, cycle=cycle, at=at, numbers=scope.tickets, memory=memory, pause=pause)
     patient = replace(eyes, pause=between)
     found, desired, known = _lines(reader, patient, memory, scope, tenant_id, cycle, at)
-    seats = _Seats(eyes.graph)
+    seats = Seats(eyes.graph)
     resting: frozenset[LineKey] = frozenset()
     if scope.pace is not Pace.EVERY and not scope.is_named:
-        resting = _resting(reader, patient, found, desired, seats, scope, at)
+        resting = passed_over(
+            reader, patient, found, desired, seats, scope.moved, is_quick=scope.pace is Pace.QUICK, at=at
+        )
         found = tuple(line for line in found if line.key not in resting)
     known = {} if scope.pace is Pace.SCAN else known
-    observed = look(patient, (line for line in found if not _is_over(line)), seats.found, at=at, known=known)
+    observed = look(patient, (line for line in found if not is_over(line)), seats.found, at=at, known=known)
     if served:
         at = reader.clock.now()  # or what was kept for them would lie ahead
         found, *_ = _lines(reader, eyes, memory, scope, tenant_id, cycle, at)
@@ -151,7 +135,7 @@ def observe(
 def _again(eyes: Eyes, found: tuple[Line, ...], served: Collection[str], observed: Observed, at: datetime) -> Observed:
     """What is seen, with the people of some tickets and all seats as they are now."""
     people = {line.account for line in found if line.key.ticket in served} - {None}
-    theirs = [line for line in found if line.account in people and not _is_over(line)]
+    theirs = [line for line in found if line.account in people and not is_over(line)]
     again = look(eyes, theirs, eyes.graph.subscribed_skus(), at=at)
     return replace(
         again,
@@ -219,77 +203,6 @@ def mark_looked(reader: Reader, at: datetime) -> None:
         watermarks.save(session, reader.tenant, LOOKED, watermarks.Watermark(at, ""))
 
 
-def _resting(
-    reader: Reader,
-    eyes: Eyes,
-    found: tuple[Line, ...],
-    desired: DesiredState,
-    seats: _Seats,
-    scope: Scope,
-    at: datetime,
-) -> frozenset[LineKey]:
-    """The lines that this cycle need not look at by name."""
-    with reader.database.read() as session:
-        mark = watermarks.load(session, reader.tenant, LOOKED)
-        if mark is None or mark.at > at:  # never, or by a clock that was ahead: what moved since is not known
-            return frozenset()
-        touched = tickets.read_since(session, reader.tenant, mark.at)
-        touched |= outbox.due_tickets(session, reader.tenant, at)  # whoever is told something is looked at first
-    resting = at_rest(found, touched=touched, at=at)
-    resting = unless(resting, found, to_read(eyes, found, resting, desired.wants, seats.read, scope.moved, at))
-    return resting if scope.pace is Pace.QUICK else _scanned(reader, eyes, found, resting, desired, seats, at)
-
-
-def _scanned(
-    reader: Reader,
-    eyes: Eyes,
-    found: tuple[Line, ...],
-    resting: frozenset[LineKey],
-    desired: DesiredState,
-    seats: _Seats,
-    at: datetime,
-) -> frozenset[LineKey]:
-    """Those at rest whom a scan of all users shows as they should be."""
-    people = {line.account for line in found if line.key in resting and not _is_over(line)} - {None}
-    over = frozenset(line.key for line in found if line.key in resting and _is_over(line))  # nobody has to look at them
-    with reader.database.read() as session:
-        kept = guards.fact(session, reader.tenant, SCANS)
-    try:
-        size = int(kept[0]["rows"]) if kept is not None else eyes.graph.licensed_people()
-    except RemoteError:
-        return over
-    if not sweep_pays(len(people), size):
-        return over
-    seen = _swept(eyes, desired, seats.read())
-    if not seen.is_complete:  # a listing that was cut shows nobody to be well
-        return over
-    with reader.database.write() as session:
-        guards.remember(session, reader.tenant, SCANS, {"rows": seen.rows}, at)
-    return unless(resting, found, seen.candidates)
-
-
-def _swept(eyes: Eyes, desired: DesiredState, skus: Iterable[SubscribedSku]) -> SweepResult:
-    """Every user in pages: in slices since the last time, or all of them now, of which only what is new is decoded."""
-    plans = {sku.sku: sku.plans for sku in skus}
-    rolling = eyes.rolling
-    if rolling is None:
-        return sweep(_with_pauses(eyes.graph.scan(), eyes), Desired.compile(desired.wants, plans))
-    like = rolling.memory.key if isinstance(rolling.memory.key, Desired) and not rolling.memory.key.is_worn else None
-    compiled = Desired.compile(desired.wants, plans, like=like)
-
-    def scan(begin: Callable[[], Listing]) -> Iterator[UserPage]:
-        return _with_pauses(eyes.graph.scan(begin=begin), eyes)
-
-    return rolling.take(compiled) or sweep_again(scan, compiled, rolling.memory)
-
-
-def _with_pauses(pages: Iterator[UserPage], eyes: Eyes) -> Iterator[UserPage]:
-    for page in pages:
-        yield page
-        del page  # and with it its rows, before the next page is built
-        eyes.pause()
-
-
 _BEGUN = (State.EXECUTING, State.DONE, State.FAILED, State.PARTLY)
 
 
@@ -330,10 +243,6 @@ def _needs_account(request: Request, state: LineState | None) -> bool:
     return request.says in (Says.WAITING, Says.APPROVED, Says.FULFILLED)
 
 
-def _is_over(line: Line) -> bool:
-    return line.state is not None and line.state.phase in FINAL
-
-
 def _keep_bindings(
     reader: Reader,
     unbound: Mapping[LineKey, Request | None],
@@ -369,7 +278,7 @@ def _keep_bindings(
 def _may_end(line: Line) -> bool:
     """Whether something may be taken back for it one day, or because what it was given is not proven yet."""
     state = line.state
-    if line.replaced and not _is_over(line):  # whose licence it takes the place of is another line's
+    if line.replaced and not is_over(line):  # whose licence it takes the place of is another line's
         return True
     if line.product is not None and line.product.new_plans == "off" and line.is_by_us:
         return True

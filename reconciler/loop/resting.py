@@ -21,6 +21,11 @@ BY_NAME = 10  # people read by one request: batches of 20, one for accounts and 
 A_PAGE = 999
 
 
+def is_over(line: Line) -> bool:
+    """Whether nothing comes of the line any more."""
+    return line.state is not None and line.state.phase in FINAL
+
+
 def at_rest(found: Iterable[Line], *, touched: Collection[str], at: datetime) -> frozenset[LineKey]:
     """The lines that nothing calls for. `touched`: numbers of tickets that read otherwise since the last cycle."""
     every = tuple(found)
