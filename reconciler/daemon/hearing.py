@@ -32,9 +32,8 @@ class Hearing:
         self.sliced_s = now_s
         self.is_lost = False  # whether the directory had forgotten our link when it was asked within a cycle
         self._heard_at: datetime | None = None
-        self._seen: dict[
-            UserId, Tracked
-        ] = {}  # how our cycles, the last one of the tenant too, left whom they wrote to
+        # how our cycles, the last one of the tenant too, left whom they wrote to
+        self._seen: dict[UserId, Tracked] = {}
         self._cycles = 0  # how many the tenant had by then
 
     @property

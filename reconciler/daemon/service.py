@@ -18,19 +18,21 @@ import schedule
 from reconciler import health as words
 from reconciler.clients.wire import Counts
 from reconciler.clock import Clock, SystemClock
+from reconciler.daemon.clockwatch import ClockWatch
 from reconciler.daemon.hearing import Hearing
 from reconciler.daemon.memory import Memory
-from reconciler.daemon.timetable import Duty, Timetable, stepped
+from reconciler.daemon.timetable import Duty, Timetable
+from reconciler.daemon.troubles import defect, trouble
 from reconciler.daemon.waits import Stoppable
 from reconciler.daemon.wishes import Stopping, Wishes
-from reconciler.errors import ClockWrong, RemoteError, StoreUnusable, UserError
-from reconciler.health import Health, condition_of
+from reconciler.errors import Next, RemoteError, StoreUnusable, UserError
+from reconciler.health import Health
 from reconciler.holding import Hold, NotDue, TenantBusy
 from reconciler.logs import Log
 from reconciler.loop.observe import Pace, Scope
 from reconciler.loop.reader import Reader
 from reconciler.metrics.counting import cycle_result
-from reconciler.once import CycleLost, once
+from reconciler.once import once
 from reconciler.report import CycleReport
 from reconciler.store import agenda, approvals, leases, questions
 from reconciler.wiring import App
@@ -41,10 +43,7 @@ LOOK_MIN_S = 0.02
 BUSY_S = 20.0  # after which a tenant that somebody else has is asked for again
 BY_NAME_EVERY = 4  # full scans: the first one after a start, and each so many later, read everybody by name
 PARTLY_FROM = 3  # lines that a system fails for; fewer are about those lines, and told there
-STANDS_FROM_S = 120.0  # by the machine's stopwatch, and longer than any clock is slewed: it does not go any more
-NAMES_AGAIN_S = (
-    3600.0  # what the configuration names is asked for again so soon, where a poll meets what it cannot explain
-)
+NAMES_AGAIN_S = 3600.0  # so soon names are asked for again where a poll meets what it cannot explain
 SLOW_FROM_S = 60.0  # a cycle that takes no longer is never slow, however often cycles come
 
 
@@ -66,8 +65,7 @@ class Service:
     hearing: Hearing = field(init=False)
     _answers: str = field(default="", init=False)  # of people, when the last cycle began
     _scans: int = field(default=0, init=False)
-    _seen: tuple[datetime, float] = field(init=False)  # clock and stopwatch at the last look
-    _moved: tuple[datetime, float] = field(init=False)  # the clock when it was last seen to go, and when that was
+    _clockwatch: ClockWatch = field(init=False)
     _last: App | None = field(default=None, init=False)  # of the last cycle, with the ids that it asked for
 
     def __post_init__(self) -> None:
@@ -77,8 +75,7 @@ class Service:
         first_after_s = after.total_seconds() * self._pace() if after is not None else 0.0
         self.table = Timetable.starting(self._intervals(), self._now_s(), first_after_s=first_after_s)
         self.hearing = Hearing(self.app.database, self.app.name, self._now_s())
-        self._seen = self.app.clock.now(), self._now_s()
-        self._moved = self._seen[0], self.wall.monotonic()
+        self._clockwatch = ClockWatch((self._at(), self._now_s()), (self._at(), self.wall.monotonic()))
         self.tell_conditions()
 
     # --- the loop -------------------------------------------------------------------------------------------------
@@ -250,21 +247,9 @@ class Service:
         self._pulse.failed()
         self._pulse.state(words.WAITING, now)
         wait_s = self.table.closed_until_s - self._now_s()
-        match error:
-            case RemoteError():
-                if error.then.value == "stop":  # a secret may have been replaced: read it anew
-                    self.app.kept.tokens.clear()
-                name, why = condition_of(error.system), str(error)
-            case StoreUnusable():
-                name, why = words.STORE, str(error)
-            case ClockWrong():
-                name, why = words.CLOCK, str(error)
-            case CycleLost():
-                name, why = words.LEASE, str(error)
-            case UserError():
-                name, why = words.CONFIGURATION, str(error)
-            case _:
-                name, why = words.DEFECT, f"a defect of the reconciler ({type(error).__name__})"
+        if isinstance(error, RemoteError) and error.then is Next.STOP:  # a secret may have been replaced: read it anew
+            self.app.kept.tokens.clear()
+        name, why = trouble(error)
         self._pulse.bad(
             name, "the cycle failed and is tried again until it works", now, why=why, next_in_s=round(wait_s)
         )
@@ -364,7 +349,7 @@ class Service:
         except (UserError, RemoteError) as error:
             why = str(error)
         except Exception as error:
-            why = f"a defect of the reconciler ({type(error).__name__})"
+            why = defect(error)
         self._is(words.NOTICES, bool(why), "notices could not be told", why=why)
 
     def _answered(self) -> str:
@@ -409,21 +394,14 @@ class Service:
         """A clock that is set moves no interval; what is due by its new time is looked for at once."""
         if self._is_sandbox() and not self._runs_by_itself():
             return  # that clock goes by waits, and stands still by intention; the stopwatch is the machine's
-        self._heed_a_standstill()
-        now = self._at(), self._now_s()
-        by = stepped(self._seen[0], now[0], self._seen[1], now[1])
-        self._seen = now
+        at = self._at()
+        # What is due by a clock that does not go is never due, and in a sandbox that runs by itself no cycle is.
+        is_standing = self._clockwatch.stands(at, self.wall.monotonic())
+        self._is(words.STANDSTILL, is_standing, "the clock stands still", stands_at=at)
+        by = self._clockwatch.set_by(at, self._now_s())
         if by is not None:
-            self._pulse.bad(words.CLOCK, "the clock was set", now[0], by_s=round(by.total_seconds()))
+            self._pulse.bad(words.CLOCK, "the clock was set", at, by_s=round(by.total_seconds()))
             self.table = self.table.called()
-
-    def _heed_a_standstill(self) -> None:
-        """What is due by a clock that does not go is never due, and in a sandbox that runs by itself no cycle is."""
-        at, wall_s = self._at(), self.wall.monotonic()
-        if at != self._moved[0]:
-            self._moved = at, wall_s
-        stands_s = wall_s - self._moved[1]
-        self._is(words.STANDSTILL, stands_s >= STANDS_FROM_S, "the clock stands still", stands_at=at)
 
     def tell_conditions(self) -> None:
         """Have the gauges say what is wrong now."""
