@@ -108,7 +108,8 @@ def test_a_tenant_that_waits_already_is_not_queued_again_by_whoever_ticks(url):
     }
 
 
-def test_what_was_cut_off_is_served_before_those_who_wait_longer(url):
+def worked_off(url: str, *ticks: list[Look]) -> list[str]:
+    """The tenants of these ticks in the order in which one place serves them."""
     taken: list[str] = []
 
     def take(tenant: str) -> str:
@@ -118,35 +119,26 @@ def test_what_was_cut_off_is_served_before_those_who_wait_longer(url):
     async def work() -> None:
         app = build(conninfo_of(url), Crew(take, lambda: ()))
         async with app.open_async():
-            await defer(app, lambda: [look("t0"), look("t1")])
-            await defer(app, lambda: [replace(look("cut"), is_cut=True)])
+            for due in ticks:
+                await defer(app, due.copy)
             await app.run_worker_async(queues=[PROMPT], wait=False, install_signal_handlers=False, concurrency=1)
+            await bury_dead(app)
 
     asyncio.run(work())
+    return taken
 
-    assert taken == ["cut", "t0", "t1"]
+
+def test_what_was_cut_off_is_served_before_those_who_wait_longer(url):
+    cut = replace(look("cut"), is_cut=True)
+
+    assert worked_off(url, [look("t0"), look("t1")], [cut]) == ["cut", "t0", "t1"]
 
 
 def test_an_account_that_does_not_own_the_queue_works_with_it_once_it_is_granted(url, server, database):
     server.run("CREATE ROLE hand LOGIN")
     database.grants("hand", apply=True)
-    mine = url.replace("//postgres@", "//hand@")
-    taken: list[str] = []
 
-    def take(tenant: str) -> str:
-        taken.append(tenant)
-        return "done"
-
-    async def work() -> None:
-        app = build(conninfo_of(mine), Crew(take, lambda: ()))
-        async with app.open_async():
-            await defer(app, lambda: [look("t0")])
-            await app.run_worker_async(queues=[PROMPT], wait=False, install_signal_handlers=False)
-            await bury_dead(app)
-
-    asyncio.run(work())
-
-    assert taken == ["t0"]
+    assert worked_off(url.replace("//postgres@", "//hand@"), [look("t0")]) == ["t0"]
 
 
 def test_what_a_newer_version_calls_its_duties_is_done_all_the_same():

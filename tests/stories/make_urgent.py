@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import httpx
+import pytest
 
 from reconciler.sandbox.stories.forms import LICENCE
 from reconciler.store import journal
@@ -16,10 +17,15 @@ from tests.simulation.make_day import TENANT, Day, a_day
 from tests.simulation.make_pilot import config, pilot, ticket
 from tests.simulation.make_products import QUEUE
 
-PEOPLE, SLICE = 9, 3
+PEOPLE, SLICE, SEATS, GRANTS = 9, 3, 500, 400
 LATE = 8  # the person whose ticket comes last in the plan
 CRITICAL, LOW = "1", "4"
 NEW = "RITM0090001"
+EVERYBODY = [f"p{n}" for n in range(9)]
+
+
+class Killed(BaseException):
+    """The process is gone."""
 
 
 @dataclass
@@ -82,14 +88,14 @@ def a_backlog(
     *,
     urgent: str = 'urgent_priorities = ["1"]',
     slice_requests: int = SLICE,
-    seats: int = 500,
-    grants_per_day: int = 400,
+    seats: int = SEATS,
+    grants_per_day: int = GRANTS,
 ) -> Iterator[Backlog]:
     """The day before its first cycle. `urgent` is a key of the guards."""
     world = pilot(PEOPLE)
     world.directory.store.skus[world.directory.sku("VISIOCLIENT")].enabled = seats
     text = config("enforce", "full").replace('allow_domains = ["*"]\n', f'allow_domains = ["*"]\n{urgent}\n')
-    text = text.replace("grants_per_day = 400", f"grants_per_day = {grants_per_day}")
+    text = text.replace(f"grants_per_day = {GRANTS}", f"grants_per_day = {grants_per_day}")
     state.mkdir(parents=True, exist_ok=True)
     (state / "urgent.toml").write_text(text, encoding="utf-8")
     with a_day(state, world, config=state / "urgent.toml") as day:
@@ -101,3 +107,34 @@ def a_backlog(
         backlog = Backlog(day)
         day.watch.meddle = backlog.meddle
         yield backlog
+
+
+def spare_person(backlog: Backlog) -> None:
+    """The last one of the backlog has no ticket there: nobody has asked for them yet."""
+    task = backlog.day.tasks(ticket(LATE))[0]
+    backlog.day.world.instance.change("sc_task", task["sys_id"], state="4", active="false")
+    backlog.day.world.instance.change(
+        "sc_req_item", backlog.day.ticket(ticket(LATE))["sys_id"], state="4", stage="Request Cancelled", active="false"
+    )
+
+
+def intents(backlog: Backlog, user: str) -> list[dict]:
+    who = backlog.day.world.directory.user(f"{user}@contoso.example").user_id
+    return [row for row in backlog.rows("intent") if row["subject"] == who]
+
+
+def dies_and_goes_on(backlog: Backlog) -> None:
+    """The cycle dies where `meanwhile` lets it, and others follow."""
+    with pytest.raises(Killed):
+        backlog.day.cycle()
+    backlog.meanwhile = lambda _: None
+    for _ in range(4):
+        backlog.day.wait(20)
+        backlog.day.cycle()
+
+
+def all_are_served(backlog: Backlog) -> bool:
+    """Whether the new ticket and all others are granted and were told so once."""
+    numbers = (NEW, *map(ticket, range(LATE)))
+    is_granted = all(backlog.day.phase(number) == "granted" for number in numbers)
+    return is_granted and all(len(backlog.day.notes(number)) == 1 for number in numbers)

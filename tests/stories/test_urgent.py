@@ -14,23 +14,18 @@ from reconciler.store import leases, switches
 from tests.bench.writes_urgent import BEFORE
 from tests.simulation.make_day import MARK, TENANT
 from tests.simulation.make_pilot import SKU, ticket
-from tests.stories.make_urgent import LATE, LOW, NEW, Backlog, a_backlog
-
-EVERYBODY = [f"p{n}" for n in range(9)]
-
-
-def spare_person(backlog: Backlog) -> None:
-    """The last one of the backlog has no ticket there: nobody has asked for them yet."""
-    task = backlog.day.tasks(ticket(LATE))[0]
-    backlog.day.world.instance.change("sc_task", task["sys_id"], state="4", active="false")
-    backlog.day.world.instance.change(
-        "sc_req_item", backlog.day.ticket(ticket(LATE))["sys_id"], state="4", stage="Request Cancelled", active="false"
-    )
-
-
-def intents(backlog: Backlog, user: str) -> list[dict]:
-    who = backlog.day.world.directory.user(f"{user}@contoso.example").user_id
-    return [row for row in backlog.rows("intent") if row["subject"] == who]
+from tests.stories.make_urgent import (
+    EVERYBODY,
+    LATE,
+    LOW,
+    NEW,
+    Killed,
+    a_backlog,
+    all_are_served,
+    dies_and_goes_on,
+    intents,
+    spare_person,
+)
 
 
 def test_an_urgent_ticket_that_arrives_is_served_before_the_rest_of_the_plan(tmp_path):
@@ -252,10 +247,6 @@ def test_a_question_that_fails_between_slices_loses_neither_record_nor_rest(tmp_
         assert backlog.given[8:] == ["p8"]  # asked for again after the last slice
 
 
-class Killed(BaseException):
-    """The process is gone."""
-
-
 LATER = [pytest.param(n, marks=pytest.mark.long) for n in range(2, 12, 3)]
 
 
@@ -273,14 +264,8 @@ def test_a_process_that_dies_while_an_urgent_ticket_is_served_leaves_nothing_dou
                 raise Killed
 
         backlog.meanwhile = die
-        with pytest.raises(Killed):
-            backlog.day.cycle()
-        backlog.meanwhile = lambda _: None
-        for _ in range(4):
-            backlog.day.wait(20)
-            backlog.day.cycle()
+        dies_and_goes_on(backlog)
 
         assert sorted(backlog.given) == EVERYBODY
-        assert {backlog.day.phase(number) for number in (NEW, *map(ticket, range(8)))} == {"granted"}
-        assert {len(backlog.day.notes(number)) for number in (NEW, *map(ticket, range(8)))} == {1}
+        assert all_are_served(backlog)
         assert backlog.day.watch.unannounced == []

@@ -17,8 +17,21 @@ from reconciler.sandbox.faults import FaultRule
 from reconciler.store import leases, switches
 from tests.simulation.make_day import MARK, TENANT
 from tests.simulation.make_pilot import SKU, ticket
-from tests.stories.make_urgent import LATE, NEW, SLICE, Backlog, a_backlog
-from tests.stories.test_urgent import EVERYBODY, Killed, intents, spare_person
+from tests.stories.make_urgent import (
+    EVERYBODY,
+    GRANTS,
+    LATE,
+    NEW,
+    SEATS,
+    SLICE,
+    Backlog,
+    Killed,
+    a_backlog,
+    all_are_served,
+    dies_and_goes_on,
+    intents,
+    spare_person,
+)
 
 TABLES = "/api/now/table"
 
@@ -51,9 +64,11 @@ Stretch = Callable[[Backlog, httpx.Request], bool]
 
 
 @contextmanager
-def a_cycle(folder: Path, *, every: int = 1, slices: int = SLICE, **more: object) -> Iterator[Backlog]:
+def a_cycle(
+    folder: Path, *, every: int = 1, slices: int = SLICE, seats: int = SEATS, grants_per_day: int = GRANTS
+) -> Iterator[Backlog]:
     """A backlog of which the cycle asks for urgent tickets after so many requests."""
-    with a_backlog(folder, slice_requests=slices, **more) as backlog:  # type: ignore[arg-type]
+    with a_backlog(folder, slice_requests=slices, seats=seats, grants_per_day=grants_per_day) as backlog:
         backlog.day.app = replace(backlog.day.app, asks_every=every)
         yield backlog
 
@@ -247,16 +262,10 @@ def test_a_process_that_dies_in_it_leaves_nothing_doubled_or_lost(tmp_path, stre
                 raise Killed
 
         backlog.meanwhile = die
-        with pytest.raises(Killed):
-            backlog.day.cycle()
-        backlog.meanwhile = lambda _: None
-        for _ in range(4):
-            backlog.day.wait(20)
-            backlog.day.cycle()
+        dies_and_goes_on(backlog)
 
         assert sorted(backlog.given) == EVERYBODY
-        assert {backlog.day.phase(number) for number in (NEW, *map(ticket, range(LATE)))} == {"granted"}
-        assert {len(backlog.day.notes(number)) for number in (NEW, *map(ticket, range(LATE)))} == {1}
+        assert all_are_served(backlog)
 
 
 def test_at_most_one_question_is_asked_in_so_many_requests(tmp_path):
