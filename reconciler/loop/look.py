@@ -73,14 +73,14 @@ def look(
     for n in range(0, len(wanted), PIECE) or ((0,) if with_seats else ()):
         piece = wanted[n : n + PIECE]
         asked = [user for user in piece if user not in known]
-        is_first = n == 0
-        part = eyes.graph.look(asked, piece, with_seats=with_seats and is_first, with_roles=with_roles and is_first)
-        seen = part if is_first else seen
+        is_begin = n == 0
+        part = eyes.graph.look(asked, piece, with_seats=with_seats and is_begin, with_roles=with_roles and is_begin)
+        seen = part if is_begin else seen
         read = {user: known[user] if user in known else part.users.get(user) for user in piece}
         present = [user for user in piece if isinstance(read[user], ObservedUser)]
         details |= {user: _details(part.details.get(user)) for user in present}
         users |= {user: value_of(read[user]) for user in piece}
-        if n + PIECE < len(wanted) or is_first:
+        if n + PIECE < len(wanted) or is_begin:
             eyes.pause()
     is_first = groups is None
     if groups is None:
@@ -97,7 +97,7 @@ def look(
         {**waiting, **members},
         probed=_probed(eyes, every, details),
         our_app=eyes.our_app,
-        role_holders=_holders(seen.role_holders),
+        role_holders=unread_roles(holders) if isinstance(holders := seen.role_holders, RemoteError) else holders,
     )
 
 
@@ -134,10 +134,9 @@ def _probed(
     return answers
 
 
-def _holders(found: frozenset[UserId] | RemoteError | None) -> frozenset[UserId] | Unread | None:
-    if isinstance(found, RemoteError):
-        return Unread(f"who holds an administrator role could not be read: {found}")
-    return found
+def unread_roles(error: RemoteError) -> Unread:
+    """Why nobody can say who holds an administrator role."""
+    return Unread(f"who holds an administrator role could not be read: {error}")
 
 
 def _details(found: tuple[SkuDetail, ...] | RemoteError | None) -> tuple[SkuDetail, ...] | Unread:

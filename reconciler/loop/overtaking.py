@@ -31,9 +31,7 @@ from reconciler.seats.book import Books, seats_of
 from reconciler.store import tickets, watermarks
 
 AGAIN = timedelta(minutes=2)  # after which what was given to an urgent ticket and is not proven yet is looked at again
-RECENT = timedelta(
-    minutes=10
-)  # before a cycle began: what changed earlier it reads itself. More than clocks may differ
+RECENT = timedelta(minutes=10)  # before a cycle began, more than clocks differ: it reads what changed earlier itself
 SERVED = "An urgent ticket of the same person was served first; what this one needs is planned anew."
 NO_SEAT = "Its seat went to an urgent ticket; it is planned anew."
 

@@ -14,6 +14,7 @@ from reconciler.errors import RemoteError
 from reconciler.line import Unread
 from reconciler.loop.belonging import Belonging
 from reconciler.loop.guards.scope import Register, Scope
+from reconciler.loop.look import unread_roles
 
 
 def register(
@@ -48,7 +49,7 @@ def _role_holders(graph: Graph) -> frozenset[UserId] | Unread:
     try:
         return graph.role_holders()
     except RemoteError as error:
-        return Unread(f"who holds an administrator role could not be read: {error}")
+        return unread_roles(error)
 
 
 def _named(groups: Belonging, names: Collection[str]) -> dict[str, GroupId | Unread]:
