@@ -62,6 +62,7 @@ def execute(
         hands.post,
         canaries(cleared),
         seen=hands.seen,
+        beside=hands.beside,
     )
     run = _Run(hands, plan_digest, progress, batch)
     pieces = slices(cleared, hands.slice_requests)

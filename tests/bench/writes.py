@@ -36,7 +36,7 @@ from reconciler.loop.send import Sender
 from reconciler.model import Outcome, Result, SubscribedSku
 from reconciler.store.database import Database
 from tests.bench.measure import cpu_s, machine
-from tests.bench.writes_directory import GROUP, WINDOW_S, WRITES, Directory, TwoLanes
+from tests.bench.writes_directory import GROUP, WINDOW_S, WRITES, Directory, Lanes
 from tests.make import MONDAY, VISIO, a_line, a_product, a_sku
 from tests.make_database import a_database
 
@@ -68,7 +68,7 @@ class Drain:
     @property
     def bare(self) -> float:
         """The ratio without the reads that happened in between."""
-        waited_s = self.directory.clock.waited_s if isinstance(self.directory.clock, TwoLanes) else 0.0
+        waited_s = self.directory.clock.waited_s if isinstance(self.directory.clock, Lanes) else 0.0
         return (self.seconds - self.directory.read_s - waited_s) / self.limit_s
 
 
@@ -140,7 +140,7 @@ class Site:
         gated = [Gated(p, Decision.CLEARED, weights=(Weight(gains=1),) * len(p.actions)) for p in proposals]
         post = _post(self.database, clock, eyes.graph)
         sender = Sender(self.database, TENANT, cycle, clock, lambda *_: None, lambda _: "", post, pace=pacer)
-        beside = clock.beside if isinstance(clock, TwoLanes) else self.beside
+        beside = clock.beside if isinstance(clock, Lanes) else self.beside
         hands = Hands(eyes, sender, clock, Windows(), {}, post, self.slice_requests, beside)
         interrupts = between(observed) if between is not None else None
         done = execute(gated, observed, hands, plan_digest="d", progress=lambda _: None, between=interrupts)
@@ -155,7 +155,7 @@ def people(count: int) -> list[UserId]:
 def drained(name: str, product: Product, count: int, latency_s: float) -> Drain:
     """Plan and carry out one change for each of so many people."""
     users = people(count)
-    directory = Directory(TwoLanes(MONDAY), latency_s, str(VISIO), {user: set() for user in users})
+    directory = Directory(Lanes(MONDAY), latency_s, str(VISIO), {user: set() for user in users})
     lines = [a_line(f"RITM{n:07d}", user=user, product=product) for n, user in enumerate(users)]
     before = cpu_s()
     with a_store() as database:

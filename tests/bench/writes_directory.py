@@ -28,9 +28,9 @@ _ID = re.compile(r"'([0-9a-f-]{36})'")
 _USER = re.compile(r"/users/([0-9a-f-]{36})(/\w+)?")
 
 
-class TwoLanes(ManualClock):
-    """A clock of two connections: what is done beside begins when it is begun and takes its own time, and whoever asks
-    for its result waits until that has gone by. `waited_s` is how long that was.
+class Lanes(ManualClock):
+    """A clock of several connections: what is done beside begins when it is begun and takes its own time, and whoever
+    asks for its result waits until that has gone by. `waited_s` is how long that was.
 
     What is read beside is served as it stands when it begins.
     """
@@ -121,7 +121,7 @@ class Directory(httpx.BaseTransport):
             self.last_write_at = self.clock.now()
             self.read_s += self._reads_since_write_s
             self._reads_since_write_s = 0.0
-        elif self.first_write_at is not None and not (isinstance(self.clock, TwoLanes) and self.clock.is_beside):
+        elif self.first_write_at is not None and not (isinstance(self.clock, Lanes) and self.clock.is_beside):
             self._reads_since_write_s += self.latency_s
 
     # --- one call

@@ -31,7 +31,7 @@ from reconciler.model import Outcome
 from reconciler.report import CycleReport
 from tests.bench.measure import cpu_s
 from tests.bench.writes import DIRECT, TENANT, Site, a_store, graph_of, people
-from tests.bench.writes_directory import Directory, TwoLanes
+from tests.bench.writes_directory import Directory, Lanes
 from tests.make import DAY, MONDAY, VISIO, a_line, a_sku
 
 BACKLOG, ARRIVALS, LATENCY_S = 10_000, 200, 0.08
@@ -98,7 +98,7 @@ def run(scale: float) -> list[str]:
     """Measure, and say in sentences which figures were missed."""
     backlog, arrivals = max(2 * SLICE, round(BACKLOG * scale)), max(20, round(ARRIVALS * scale))
     users = people(backlog + arrivals)
-    site_of = Directory(TwoLanes(MONDAY), LATENCY_S, str(VISIO), {user: set() for user in users})
+    site_of = Directory(Lanes(MONDAY), LATENCY_S, str(VISIO), {user: set() for user in users})
     lines = [a_line(f"RITM{n:07d}", user=user, product=DIRECT) for n, user in enumerate(users)]
     chance, urgent = random.Random(9), {line.key.ticket: line for line in lines[backlog:]}
     after_s = {number: chance.uniform(0, backlog * LATENCY_S) for number in urgent}
@@ -158,7 +158,7 @@ def _stretch(name: str, backlog: int, arrivals: int) -> list[str]:
     goes_on, requests = STRETCHES[name]
     size = max(round(4 * SLICE / requests), backlog)  # so that it takes a few batches
     users = people(size + arrivals)
-    directory = Directory(TwoLanes(MONDAY), LATENCY_S, str(VISIO), {user: set() for user in users})
+    directory = Directory(Lanes(MONDAY), LATENCY_S, str(VISIO), {user: set() for user in users})
     lines = [a_line(f"RITM{n:07d}", user=user, product=DIRECT) for n, user in enumerate(users)]
     chance, urgent = random.Random(9), {line.key.ticket: line for line in lines[size:]}
     after_s = {number: chance.uniform(0, 0.7 * size * requests * LATENCY_S) for number in urgent}

@@ -21,6 +21,7 @@ from reconciler.loop.execute import SLICE
 from reconciler.loop.pacer import Pacer
 from reconciler.loop.plan import Bounds, plan
 from reconciler.loop.readback import are_there
+from reconciler.loop.rereading import Beside, in_a_thread, when_asked
 from reconciler.model import Result
 from reconciler.pacing import WRITES
 from reconciler.store import journal, quota, switches
@@ -305,3 +306,43 @@ def test_of_many_changes_a_filter_shows_what_is_there_and_the_rest_is_read_by_id
 
     assert [n for n, is_there in enumerate(there) if not is_there] == [7]
     assert directory.calls["read"] == (2 if kind is Directory else 7)
+
+
+class Forgetful(Directory):
+    """Accepts every licence, and gives none any more once so many people have one."""
+
+    remembered = 0
+
+    def _answer(self, method: str, url: str, body: Any, meets: bool) -> tuple[int, Any, dict[str, str]]:
+        answer = super()._answer(method, url, body, meets)
+        held = [user for user, skus in self.held.items() if skus]
+        for user in held[self.remembered :]:
+            self.held[user].clear()
+        return answer
+
+
+@pytest.mark.parametrize(
+    ("remembered", "sent", "beside"),
+    [
+        pytest.param(0, 1, when_asked, id="the first"),
+        pytest.param(10, 11, when_asked, id="the next ten"),
+        pytest.param(110, 111, when_asked, id="the first tenth, which is waited for"),
+        pytest.param(111, 311, in_a_thread, id="a later one, looked at beside the next"),
+        pytest.param(310, 411, when_asked, id="the last of one"),
+    ],
+)
+def test_of_a_long_plan_never_more_than_two_tenths_are_out_unseen(
+    store: Database, remembered: int, sent: int, beside: Beside
+):
+    directory = Forgetful(ManualClock(MONDAY), 0.08, str(VISIO), {str(user): set() for user in people(1000)})
+    directory.remembered = remembered
+    lines = [a_line(f"RITM{n:07d}", user=user, product=DIRECT) for n, user in enumerate(people(1000))]
+
+    outcomes = Site(directory, store, beside=beside).carry_out(lines, 1000)
+
+    told = Counter(done[-1].result.value for done in outcomes.values())
+    assert told == {"applied": sent, "skipped": 1000 - sent}
+    assert sum(1 for skus in directory.held.values() if skus) == remembered
+    with store.read() as session:
+        looked = [row["body"]["present"] for row in journal.export(session, TENANT) if row["kind"] == "readback"]
+    assert Counter(looked) == Counter({True: remembered, False: sent - remembered})

@@ -17,7 +17,7 @@ from reconciler.loop.rereading import in_a_thread, when_asked
 from reconciler.model import Result
 from reconciler.store.database import Database
 from tests.bench.writes import BY_GROUP, DIRECT, Site, people
-from tests.bench.writes_directory import Directory, TwoLanes
+from tests.bench.writes_directory import Directory, Lanes
 from tests.make import MONDAY, VISIO, a_line
 from tests.make_database import a_database
 
@@ -82,7 +82,7 @@ def test_the_next_slice_is_read_in_a_thread_while_this_one_leaves(store):
 
 @pytest.mark.parametrize("early", [False, True])
 def test_who_moved_by_the_time_the_slice_before_began_is_not_written_to(store, early: bool):
-    directory = a_directory(TwoLanes(MONDAY) if early else None)
+    directory = a_directory(Lanes(MONDAY) if early else None)
     last = str(people(COUNT)[COUNT - 1])
     directory.moves = {15: last}  # while the first slice leaves; the last is read when the second begins to leave
 
@@ -111,7 +111,7 @@ def test_what_could_not_be_read_beside_is_read_when_it_is_needed(store):
 
 
 def test_a_person_whom_this_slice_writes_to_is_read_after_it(store):
-    directory = a_directory(TwoLanes(MONDAY))
+    directory = a_directory(Lanes(MONDAY))
     users = people(COUNT)
     lines = [a_line(f"RITM{n:07d}", user=user, product=DIRECT) for n, user in enumerate(users[:30])]
     lines.append(a_line("RITM0000099", user=users[5], product=BY_GROUP))
