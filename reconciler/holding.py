@@ -24,7 +24,9 @@ from reconciler.store.database import Database
 from reconciler.wiring import App
 from reconciler.wiring.kept import nothing
 
-TTL_S = 90.0
+FREE_AFTER_S = 90.0  # of a holder's silence another machine goes on with the tenant
+SEEN_S = 3.0  # until somebody sees that a lease is over (a worker's tick) and has a place for it (its poll)
+TTL_S = FREE_AFTER_S - SEEN_S
 RENEW_S = 15.0
 NEED_S = WRITE_DEADLINE_S + 5.0  # what has to be left of a lease before a write is begun
 

@@ -29,7 +29,7 @@ from typing import Any
 
 from reconciler.config import Settings
 from reconciler.fleet.schema import conninfo_of, make_queue
-from reconciler.holding import TTL_S
+from reconciler.holding import FREE_AFTER_S
 from reconciler.sandbox.world import World
 from reconciler.store import leases, looks
 from reconciler.store.database import connect
@@ -42,7 +42,7 @@ from tests.simulation.play import Game, begun, play
 TENANTS, TENANTS_MIN, LATENCY_S, SEED = 1000, 12, 0.03, 12
 GROWS = 1.3  # at least, from one worker to two, unless something binds
 BOUND_FROM = 0.85  # of all cores' time, whoever takes it
-LATER_S = 15.0  # after a lease, or a death that is seen: until somebody asks whose time has come, and has a place free
+SEEN_AFTER_S = 15.0  # of a death on the own machine: until somebody asks whose time has come, and has a place free
 ELSEWHERE = "elsewhere"  # a machine whose processes nobody else sees: their leases have to run out
 PATIENCE_S = 900.0
 LATER = timedelta(hours=6)
@@ -250,7 +250,7 @@ def _drain(
     drain.workers_s = crew.end()
     drain.resumed_s = tuple(resumed)
     drain.killed = (f", one on {first_on or 'this machine'} killed") if kills else ""
-    most_s = LATER_S + (TTL_S if first_on else 0.0)
+    most_s = FREE_AFTER_S if first_on else SEEN_AFTER_S
     if kills and not resumed:
         drain.wrong.append("no worker died while it had a tenant that another one could go on with")
     drain.wrong += [f"two workers had {tenant} at once" for tenant, found in turns.items() if _overlap(found)]
