@@ -53,6 +53,8 @@ LOOSE = {
     "answers_per_cycle": 20_000,
     "answers_per_day": 200_000,
     "answers_per_group": 200_000,
+    "cost_per_cycle": 1_000_000,
+    "cost_per_day": 10_000_000,
 }
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{32}")
 
@@ -192,10 +194,13 @@ def _load_all(app: App) -> None:
 def _config() -> str:
     """A site that sells one product and stops at no budget; it is asked and asks every hour."""
     text = Site((PRODUCT,), ()).toml().replace('window = "2h"', 'window = "2h"\ntier = "V2"')
-    for name, value in LOOSE.items():
-        text = re.sub(rf"^{name} = .*$", f"{name} = {value}", text, flags=re.MULTILINE)
+    named = "\n[tenants.contoso.guards]\n"
+    before, _, rest = text.partition(named)
+    own, rest = rest.split("\n\n", 1)
+    kept = [row for row in own.splitlines() if row.partition(" ")[0] not in LOOSE]
+    loose = [f"{name} = {value}" for name, value in LOOSE.items()]
     often = 'every = "30d"\npull_every = "1h"\nfull_scan_every = "365d"'
-    return f"[schedule]\n{often}\n{text}"
+    return f"[schedule]\n{often}\n{before}{named}" + "\n".join([*kept, *loose]) + f"\n\n{rest}"
 
 
 def _world(users: int) -> tuple[World, list[str], list[str]]:
