@@ -31,7 +31,7 @@ from reconciler.loop.belonging import Belonging
 from reconciler.loop.confirm import SECOND_LOOK_S, confirmed, doubtful
 from reconciler.loop.deciding import keep
 from reconciler.loop.deliver import deliver
-from reconciler.loop.deps import Deps, Run
+from reconciler.loop.deps import Deps, Progress, Run
 from reconciler.loop.desk import Told
 from reconciler.loop.diff import diff
 from reconciler.loop.ending import end
@@ -109,7 +109,8 @@ def cycle(d: Deps, run: Run) -> CycleReport:
     after: dict[UserId, ObservedUser] = {}  # accounts as they were read since they were changed
     outcomes = _execute(d, run, sender, post, seen, gates, ahead, after)
     learn(outcomes, d.database, d.tenant, cycle=run.cycle, at=d.clock.now())
-    last = {} if run.is_dry else _watched(d, seen, findings, outcomes, after, ahead)
+    troubles: list[str] = []
+    last = {} if run.is_dry else _watched(d, seen, findings, outcomes, after, ahead, troubles.append)
     if ahead is not None and ahead.tickets:  # what they recorded is not recorded again by what was known before
         gates, outcomes = ahead.others(gates), ahead.other_outcomes(outcomes)
         books = with_places_of(books, d.seating.load(), ahead.tickets)
@@ -119,7 +120,7 @@ def cycle(d: Deps, run: Run) -> CycleReport:
     if shadowing is not None:
         shadowing.expect(endings, seen.observed, d.clock.now())
     endings, told = _record(d, run, began_at, sender, post, gates, endings, (before, books), shadowing, pause)
-    told.problems.extend(round_.problems)
+    told.problems.extend((*round_.problems, *troubles))
     if run.interrupts is not None:
         run.interrupts.count_in(post)
     reports = ahead.reports if ahead is not None else []
@@ -287,14 +288,15 @@ def _watched(
     outcomes: Mapping[LineKey, tuple[Outcome, ...]],
     after: dict[UserId, ObservedUser],
     ahead: Overtaking | None,
+    trouble: Progress,
 ) -> dict[LineKey, Finding]:
     """What is found of the lines that were changed, or that a look from before a change says are proven."""
     if ahead is None:
-        return _verify(d, seen, findings, outcomes, after)
+        return _verify(d, seen, findings, outcomes, after, trouble)
     if ahead.tickets:
         after.clear()  # they may have written to the same people since
     patient = replace(d, eyes=replace(d.eyes, pause=ahead.pause))
-    last = _verify(patient, seen, ahead.other_findings(findings), ahead.other_outcomes(outcomes), after)
+    last = _verify(patient, seen, ahead.other_findings(findings), ahead.other_outcomes(outcomes), after, trouble)
     return last | overtaken((last.get(f.key, f) for f in findings), ahead.outcomes)
 
 
@@ -304,6 +306,7 @@ def _verify(
     findings: tuple[Finding, ...],
     outcomes: Mapping[LineKey, tuple[Outcome, ...]],
     after: Mapping[UserId, ObservedUser],
+    trouble: Progress,
 ) -> dict[LineKey, Finding]:
     acted = acted_on(outcomes) | _still_arriving(d, findings)
     doubted = overtaken(findings, outcomes)
@@ -320,6 +323,7 @@ def _verify(
         windows=d.windows,
         watch=d.watch,
         progress=d.progress,
+        trouble=trouble,
         seen=after,
     )
 

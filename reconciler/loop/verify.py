@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from desired_state.model import LineKey, UserId
 from reconciler.causes import Cause
 from reconciler.clock import Clock
+from reconciler.errors import RemoteError
 from reconciler.lifecycle import Phase
 from reconciler.line import (
     Finding,
@@ -81,13 +82,16 @@ def verify(
     windows: Windows,
     watch: timedelta,
     progress: Callable[[str], None],
+    trouble: Callable[[str], None],
     seen: Mapping[UserId, ObservedUser] = NOBODY,
 ) -> dict[LineKey, Finding]:
     """Watch the accounts that were changed until they are proven or `watch` is over.
 
     Lines in `undoing` are watched until what was given for them is gone. `seen` are accounts as they were read after
-    what was last sent for them.
-    Returns the last finding of every line of that person and product, lines that merely share the change included.
+    what was last sent for them. Where the directory cannot be read, `trouble` is told why and nothing is raised: what
+    was sent has to be recorded all the same, and the next cycle looks again.
+    Returns the last finding of every line of that person and product that was looked at, lines that merely share the
+    change included.
     """
     every = tuple(lines)
     changed = {(line.binding.user, _product(line)) for line in every if line.key in acted}
@@ -104,17 +108,22 @@ def verify(
         return tuple(line for line in some if _may_arrive(last[line.key], is_undoing=line.key in undoing))
 
     known = _fresh(seen, clock.now()) if not undoing else NOBODY
-    open_ = see(watched, known)
-    arriving = {line.key for line in open_}
-    doubted = (line for line in watched if line.account in known and line.key not in arriving)
-    if again := tuple(line for line in doubted if last[line.key].rest is not Rest.PROVEN):
-        open_ = (*open_, *see(again, NOBODY))
-    while open_ and clock.now() < until:
-        progress(f"waiting for {len(open_)} of {len(acted)} to be provisioned")
-        eyes.pause()
-        clock.sleep(max(0.0, min(wait_s, (until - clock.now()).total_seconds())))
-        wait_s = min(wait_s * 2, LONGEST_S)
-        open_ = see(open_, NOBODY)
+    try:
+        open_ = see(watched, known)
+        arriving = {line.key for line in open_}
+        doubted = (line for line in watched if line.account in known and line.key not in arriving)
+        if again := tuple(line for line in doubted if last[line.key].rest is not Rest.PROVEN):
+            for line in again:  # if it cannot be looked at again, nothing is known of it
+                del last[line.key]
+            open_ = (*open_, *see(again, NOBODY))
+        while open_ and clock.now() < until:
+            progress(f"waiting for {len(open_)} of {len(acted)} to be provisioned")
+            eyes.pause()
+            clock.sleep(max(0.0, min(wait_s, (until - clock.now()).total_seconds())))
+            wait_s = min(wait_s * 2, LONGEST_S)
+            open_ = see(open_, NOBODY)
+    except RemoteError as error:
+        trouble(f"what was changed could not be looked at: {error}")
     return last
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import httpx
 import pytest
 
@@ -11,6 +13,7 @@ from reconciler.model import AnswerKind
 from reconciler.once import CycleLost, once
 from reconciler.sandbox.faults import FaultRule
 from reconciler.store import leases, switches
+from reconciler.wiring.app import PATIENCE
 from tests.bench.writes_urgent import BEFORE
 from tests.simulation.make_day import MARK, TENANT
 from tests.simulation.make_pilot import SKU, ticket
@@ -19,6 +22,7 @@ from tests.stories.make_urgent import (
     LATE,
     LOW,
     NEW,
+    Backlog,
     Killed,
     a_backlog,
     all_are_served,
@@ -229,6 +233,19 @@ def test_a_lost_lease_ends_both_before_the_next_write(tmp_path):
         assert backlog.given == ["p0", "p1", "p2"]
 
 
+def looks_that_fail(backlog: Backlog, given: int) -> Callable[[httpx.Request], None]:
+    """The plans of people cannot be read for a while, once so many were given something."""
+    left = PATIENCE.attempts
+
+    def fail(request: httpx.Request) -> None:
+        nonlocal left
+        if left and len(backlog.given) == given and b"licenseDetails" in request.content:
+            left -= 1
+            raise httpx.ReadTimeout("the network is gone", request=request)
+
+    return fail
+
+
 def test_a_question_that_fails_between_slices_loses_neither_record_nor_rest(tmp_path):
     with a_backlog(tmp_path) as backlog:
         spare_person(backlog)
@@ -245,6 +262,36 @@ def test_a_question_that_fails_between_slices_loses_neither_record_nor_rest(tmp_
         assert any("urgent" in problem for problem in report.problems)
         assert {backlog.day.phase(ticket(n)) for n in range(8)} == {"granted"}
         assert backlog.given[8:] == ["p8"]  # asked for again after the last slice
+
+
+def test_what_was_given_to_an_urgent_ticket_counts_where_it_cannot_be_looked_at_then(tmp_path):
+    with a_backlog(tmp_path, grants_per_day=8) as backlog:
+        spare_person(backlog)
+        backlog.at[2] = lambda: backlog.orders(LATE)
+        backlog.meanwhile = looks_that_fail(backlog, 4)
+        report = backlog.day.cycle()
+
+        assert backlog.given == ["p0", "p1", "p2", "p8", "p3", "p4", "p5", "p6"]  # the day has room for eight
+        assert backlog.day.phase(NEW) == "verifying"
+        assert any("could not be looked at" in problem for problem in report.problems)
+        backlog.day.wait(20)
+        backlog.day.cycle()
+        assert backlog.day.phase(NEW) == "granted"
+        assert len(backlog.day.notes(NEW)) == 1
+
+
+def test_what_was_sent_is_recorded_where_nobody_can_be_looked_at_after_it(tmp_path):
+    with a_backlog(tmp_path, slice_requests=SHIPPED) as backlog:
+        backlog.meanwhile = looks_that_fail(backlog, 9)
+        report = backlog.day.cycle()
+
+        assert backlog.given == EVERYBODY
+        assert {backlog.day.phase(ticket(n)) for n in range(9)} == {"verifying"}
+        assert any("could not be looked at" in problem for problem in report.problems)
+        backlog.day.wait(20)
+        backlog.day.cycle()
+        assert {backlog.day.phase(ticket(n)) for n in range(9)} == {"granted"}
+        assert backlog.given == EVERYBODY
 
 
 LATER = [pytest.param(n, marks=pytest.mark.long) for n in range(2, 12, 3)]
