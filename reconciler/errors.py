@@ -133,12 +133,12 @@ class SignInFailed(RemoteError):
 
 
 class Withheld(RemoteError):
-    """A write was to be sent again, and may not leave any more. Nothing was done: it was refused for that moment."""
+    """A write had to wait, and may not leave any more. Nothing was done: no try before it was served."""
 
     then = Next.STOP
 
     def __init__(self, system: str, why: str) -> None:
-        super().__init__(f"it was not sent to {system} again: {why}", system=system)
+        super().__init__(f"it had to wait, and was not sent to {system} any more: {why}", system=system)
         self.why = why
 
 

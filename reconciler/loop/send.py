@@ -98,7 +98,7 @@ class Witness(Protocol):
 
 
 class Again(Protocol):
-    """Where clients ask before they send a write a second time."""
+    """Where clients ask before they send a write that had to wait: a second time, or held back by a budget."""
 
     def asking(self, why_not: Callable[[], str]) -> AbstractContextManager[None]:
         """Have them ask this for a block: why it may not leave, "" when it may."""

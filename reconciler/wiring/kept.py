@@ -23,7 +23,7 @@ def nothing() -> None:
 class Fence:
     """Asked before each attempt to send a write; raises to stop it. Set while a cycle holds its tenant.
 
-    Before each attempt of a write but the first it is asked why not, by what `asking` was given.
+    Before each attempt of a write that had to wait it is asked why not, by what `asking` was given.
     """
 
     check: Callable[[], None] = nothing
@@ -33,7 +33,7 @@ class Fence:
         self.check()
 
     def why_not_again(self) -> str:
-        """Why the write that is being sent may not leave a second time, "" when it may."""
+        """Why the write that is being sent and had to wait may not leave any more, "" when it may."""
         return self._again() if self._again is not None else ""
 
     @contextmanager

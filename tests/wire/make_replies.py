@@ -16,7 +16,7 @@ import httpx
 
 from reconciler.clients.graph import GRAPH_DIALECT, Graph
 from reconciler.clients.servicenow import SERVICENOW_DIALECT, ServiceNow
-from reconciler.clients.wire import Dialect, Exchange, Patience, Wire, make_http
+from reconciler.clients.wire import Budget, Dialect, Exchange, Patience, Wire, make_http
 from reconciler.clients.wire.exchange import Heard
 from reconciler.clock import ManualClock
 
@@ -97,6 +97,7 @@ def a_wire(
     size_max: int = 1_000_000,
     heard: Heard | None = None,
     why_not_again: Callable[[], str] = lambda: "",
+    budget: Budget | None = None,
 ) -> Wire:
     signed = keys or Keys()
     return Wire(
@@ -107,6 +108,7 @@ def a_wire(
         signed.fresh,
         clock or ManualClock(MONDAY),
         random.Random(7),
+        budget,
         dialect=dialect,
         patience=patience or Patience(),
         on_exchange=None if exchanges is None else exchanges.append,

@@ -5,12 +5,13 @@ from __future__ import annotations
 import socket
 import threading
 import traceback
+from collections.abc import Callable
 from datetime import timedelta
 
 import httpx
 import pytest
 
-from reconciler.clients.wire import WRITE_DEADLINE_S, Budget, Exchange, Patience, make_http
+from reconciler.clients.wire import WRITE_DEADLINE_S, Budget, Exchange, Patience, Wire, make_http
 from reconciler.clients.wire.links import leads_home
 from reconciler.clients.wire.words import cut, retry_after_s
 from reconciler.clock import ManualClock
@@ -26,6 +27,7 @@ from reconciler.errors import (
     SignInFailed,
     Throttled,
     Unavailable,
+    Withheld,
 )
 from reconciler.holding import TTL_S
 from tests.wire.make_replies import GRAPH, MONDAY, TOKEN, Keys, Remote, a_wire, refused, reply
@@ -367,6 +369,33 @@ def test_a_budget_shrinks_when_throttled_and_grows_back():
     assert at_once == 30.0
     assert after == pytest.approx(0.7)
     assert budget.remaining_ratio() == 1.0
+
+
+def held_back_by(seconds: float, why: Callable[[], str]) -> tuple[Remote, Wire]:
+    """A server that wants to be left alone for so long, and what says why a write may not leave."""
+    clock, remote = ManualClock(MONDAY), Remote(reply(204))
+    budget = Budget(100, 10, clock)
+    budget.throttled(seconds)
+    return remote, a_wire(remote, clock=clock, budget=budget, why_not_again=why)
+
+
+def test_a_write_that_had_to_wait_for_its_turn_leaves_only_if_it_still_may():
+    remote, wire = held_back_by(60, lambda: "the kill switch")
+
+    with pytest.raises(Withheld, match="the kill switch"):
+        wire.patch("/users/x", json={}, operation="write")
+
+    assert remote.seen == []
+    held_back_by(60, lambda: "")[1].patch("/users/x", json={}, operation="write")
+
+
+def test_who_waits_for_a_moment_or_reads_is_not_asked_again():
+    for seconds, send in ((0.5, Wire.patch), (60, Wire.ask)):
+        remote, wire = held_back_by(seconds, lambda: pytest.fail("nobody has to be asked"))
+
+        send(wire, "/users/x", json={}, operation="one")
+
+        assert len(remote.seen) == 1
 
 
 def test_a_server_that_drips_its_reply_is_cut_at_the_limit_of_the_whole_request():

@@ -41,6 +41,7 @@ BUSY_BASE_S = 6.0  # the first wait is 3 to 6 s: graph.md section 9 asks for "fr
 CLOSED_MAX_S = 86_400.0  # however long a server wants to be left alone, it is asked again after a day
 BATCH = "/$batch"  # its items are the writes
 SIZE_MAX = 32 * 1024 * 1024
+HELD_S = 1.0  # a write that was announced so long before it may leave is asked about again
 WRITE_DEADLINE_S = 45.0  # of one attempt: whoever sends it must hold the tenant for longer (I16)
 NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 
@@ -70,10 +71,10 @@ class Wire:
 
     `authorize` gives the headers of sign-in; `refresh` renews them after a 401, told which ones were refused, and
     returns False when there is nothing to renew (asking again would only count towards a lock-out). `before_write` is
-    called before each attempt of a write and raises when it must not be sent any more; `why_not_again` before each but
-    the first, and says why a write that was waited with may not leave now, "" when it may. `heard` is told of the
-    headers of each answer to a write, and for how long it asks to wait, in seconds. `spend` is asked before each
-    attempt; where it names a wait nothing is sent and Spent, which is a Throttled, is raised.
+    called before each attempt of a write and raises when it must not be sent any more; `why_not_again` before each that
+    had to wait, a second try or one that the budget held back, and says why it may not leave now, "" when it may.
+    `heard` is told of the headers of each answer to a write, and for how long it asks to wait, in seconds. `spend` is
+    asked before each attempt; where it names a wait nothing is sent and Spent, which is a Throttled, is raised.
     """
 
     def __init__(
@@ -153,7 +154,7 @@ class Wire:
             self._heard(headers, retry_after_s=retry_after_s)
 
     def ask_again(self) -> None:
-        """Before a write is sent a second time. Raises Withheld when it may not leave any more."""
+        """Before a write leaves that had to wait. Raises Withheld when it may not leave any more."""
         if why := self._why_not_again():
             raise Withheld(self.dialect.system, why)
 
@@ -187,12 +188,13 @@ class Wire:
     ) -> Answer:
         waited, has_renewed, where = 0.0, False, address(url, params, is_kept=method == "POST" and not is_write)
         for attempt in range(1, self.patience.attempts + 2):  # one more for a renewed token
+            held_s = 0.0
             if self.budget is not None:
                 self._respect(self.budget)
-                wait_s = self.budget.take(cost)
+                held_s = self.budget.take(cost)
                 # A clock may end a cycle where it is asked to wait: an announced write that need not wait goes out.
-                if wait_s > 0 or not is_write:
-                    self.clock.sleep(wait_s)
+                if held_s > 0 or not is_write:
+                    self.clock.sleep(held_s)
             if self._spend is not None and (left_s := self._spend(operation, is_write=is_write)) > 0:
                 raise Spent(self.dialect.system, retry_after_s=left_s)
             signed = self._authorize()
@@ -201,7 +203,7 @@ class Wire:
                 sent["Content-Type"] = content_type
             request = self._requests.build(method, where, sent, content=content, extensions=self._limits(is_write))
             if is_write:
-                if attempt > 1:
+                if attempt > 1 or held_s >= HELD_S:
                     self.ask_again()
                 self._before_write()
             try:
