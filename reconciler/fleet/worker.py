@@ -27,6 +27,7 @@ from reconciler.store.looks import Look
 LOOK_S = 0.2  # how soon a stop is seen
 HAND_OVER_S = 15.0  # how long two workers may say different things of a tenant
 STALLED_AFTER_S = 60.0
+TELL_MAX_S = 60.0  # how long a notice waits that is still owed after its tenant was asked for again and again
 SHARE = 4  # of so many places, one is for tenants that are slow or failing
 
 
@@ -70,6 +71,7 @@ class Fleet:
     reload: Callable[[], None] = lambda: None  # have turns and tenants by the configuration as it is now
     _beat: float | None = field(default=None, init=False)
     _hand_over_s: float = field(default=0.0, init=False)  # when to look again whose tenants others have had
+    _asked: dict[str, tuple[int, float]] = field(default_factory=dict, init=False)  # to tell: how often, when again
     _is_up: bool = field(default=False, init=False)  # the queue was reached since it was last lost
 
     @property
@@ -90,7 +92,19 @@ class Fleet:
             owing = looks.to_tell(session, tenants, self.clock.now())
         yield from (replace(look, is_cut=look.is_cut or look.tenant in freed) for look in found)
         here = {look.tenant for look in found}
-        yield from (Look(tenant, NOTICES, is_troubled=False) for tenant in sorted(owing - here))
+        yield from (Look(tenant, NOTICES, is_troubled=False) for tenant in self._to_tell(owing) if tenant not in here)
+
+    def _to_tell(self, owing: Collection[str]) -> list[str]:
+        """Who is asked for to tell what they owe: less and less often for as long as they owe it, since a tenant that
+        cannot be opened, or tells nobody any more, owes it at every tick."""
+        now_s = self.clock.monotonic()
+        before = {tenant: self._asked.get(tenant, (0, now_s)) for tenant in sorted(owing)}
+        chosen = [tenant for tenant, (_, next_s) in before.items() if now_s >= next_s]
+        for tenant in chosen:
+            times = before[tenant][0]
+            before[tenant] = times + 1, now_s + min(TELL_MAX_S, self.tick_every_s * 2.0 ** min(times, 10))
+        self._asked = before
+        return chosen
 
     def _know(self) -> None:
         with self.database.write() as session:
