@@ -45,10 +45,14 @@ class Places:
         return cls(max(1, concurrency) - troubled, troubled)
 
     def queues(self) -> tuple[tuple[tuple[str, ...], int], ...]:
-        """Which queues are served together, and by how many places."""
+        """Which queues are served together, and by how many places.
+
+        Who looks whose time has come has a place of their own: where long cycles had all others, nobody would be queued
+        for a place that is free.
+        """
         if not self.troubled:
-            return (((CONTROL, PROMPT, TROUBLED), self.prompt),)
-        return ((CONTROL, PROMPT), self.prompt), ((TROUBLED,), self.troubled)
+            return ((CONTROL,), 1), ((PROMPT, TROUBLED), self.prompt)
+        return ((CONTROL,), 1), ((PROMPT,), self.prompt), ((TROUBLED,), self.troubled)
 
 
 class NoQueue(Exception):

@@ -17,7 +17,9 @@ from procrastinate.jobs import Status
 from sqlalchemy import create_engine
 
 from reconciler import holders
-from reconciler.clock import SystemClock
+from reconciler.cards.telling import DESK
+from reconciler.cards.values import Channel, Kind, Notice
+from reconciler.clock import ManualClock, SystemClock
 from reconciler.config import load
 from reconciler.daemon import Stopping, Wishes
 from reconciler.errors import StoreUnusable, UserError
@@ -28,15 +30,18 @@ from reconciler.fleet.turns import Turns
 from reconciler.fleet.worker import Fleet, Places
 from reconciler.health import Health
 from reconciler.store import leases, looks
+from reconciler.store import notices as outbox
 from reconciler.store.database import Database, open_database
 from reconciler.store.looks import Look
 from reconciler.store.server import LINK
+from tests.make import MONDAY
 from tests.make_database import a_database
 from tests.make_logs import into
 from tests.make_postgres import Server, an_own_server
 
 PATIENCE_S = 60.0
 NOBODY = 999_999_999  # no process has such an id
+NOTICE = Notice(Kind.REQUEST, "approval.request/manager", "LR-1", DESK, Channel.TEAMS, "d" * 64, {}, "a line", "R/1")
 
 
 @pytest.fixture(scope="module")
@@ -165,8 +170,30 @@ def test_what_a_dead_worker_had_begun_is_put_down_and_its_tenant_queued_again(ur
 
 
 def test_places_for_those_in_trouble_are_few_and_never_all():
-    assert Places.of(1).queues() == ((("control", "prompt", "troubled"), 1),)
+    assert Places.of(1).queues() == ((("control",), 1), (("prompt", "troubled"), 1))
     assert [(Places.of(n).prompt, Places.of(n).troubled) for n in (2, 4, 8)] == [(1, 1), (3, 1), (6, 2)]
+
+
+def test_a_tenant_that_goes_on_owing_a_notice_is_asked_for_less_and_less_often(tmp_path):
+    clock, asked = ManualClock(MONDAY), []
+    with a_database(tmp_path / "reconciler.db") as database:
+        wishes = Wishes()
+        turns = Turns(lambda _: pytest.fail("nothing is opened here"), into([]), wishes)
+        health = Health(into([]), clock.monotonic)
+        fleet = Fleet("", database, turns, lambda: ["t0"], clock, health, wishes)
+        with database.write() as session:
+            looks.know(session, ["t0"])
+            looks.put_off(session, "t0", for_s=600)  # it cannot be opened
+            outbox.queue(session, "t0", NOTICE, MONDAY)
+
+        for _ in range(300):  # ten minutes
+            asked += [clock.monotonic() for look in fleet.due() if look.tenant == "t0"]
+            clock.sleep(2)
+        wishes.close()
+
+    assert len([s for s in asked if s < 20]) >= 3  # its notices may not be due there for a moment
+    assert len(asked) <= 15
+    assert asked[-1] > 500
 
 
 # --- the process ----------------------------------------------------------------------------------------------------
@@ -278,6 +305,20 @@ def test_tenants_in_trouble_do_not_keep_others_from_their_turn(url, database):
         assert sum(1 for tenant in hands.taken if tenant.startswith("slow")) == 1
         hands.gate.set()
         hands.wait_for(lambda: set(tenants) <= set(hands.taken))
+
+
+def test_long_cycles_of_others_do_not_keep_a_tenant_in_trouble_from_the_place_that_is_kept_for_it(url, database):
+    hands, tenants = Hands(database), ["slow0", "slow1", "slow2"]
+    hands.gate.clear()
+
+    with a_worker(url, database, hands, tenants, [], concurrency=4):
+        hands.wait_for(lambda: len(hands.taken) == 3)
+        with database.write() as session:
+            looks.know(session, ["t0"])
+            looks.put_off(session, "t0", for_s=1)
+        tenants.append("t0")
+
+        hands.wait_for(lambda: "t0" in hands.taken)
 
 
 def test_a_worker_whose_database_was_restarted_goes_on_and_says_so_once(server, url, database):
