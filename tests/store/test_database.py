@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import sqlite3
 import stat
@@ -19,8 +18,8 @@ from reconciler.store import journal, watermarks
 from reconciler.store.database import Database, connect, open_database, row_counts
 from reconciler.store.watermarks import Watermark
 from tests.make import HOUR, MONDAY
-from tests.make_database import Place
 from tests.make_store import TENANT
+from tests.store.make_processes import append_rows, others
 
 
 def mode(path: Path) -> int:
@@ -344,18 +343,9 @@ def test_a_url_that_cannot_be_read_does_not_show_its_password():
 # --- several processes ----------------------------------------------------------------------------------------
 
 
-def append_rows(place: Place, count: int, start: multiprocessing.synchronize.Event) -> None:
-    start.wait(30)
-    with open_database(place, busy_timeout_s=60) as database:
-        for i in range(count):
-            with database.write() as session:
-                journal.append(session, TENANT, kind="config", subject=str(os.getpid()), body={"i": i}, at=MONDAY)
-
-
 def test_two_processes_that_open_a_fresh_store_at_once_share_one_unbroken_chain(path):
-    context = multiprocessing.get_context("spawn")
-    start = context.Event()
-    processes = [context.Process(target=append_rows, args=(path, 20, start)) for _ in range(2)]
+    start = others.Event()
+    processes = [others.Process(target=append_rows, args=(path, 20, start)) for _ in range(2)]
 
     for process in processes:
         process.start()

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 from contextlib import ExitStack
 from datetime import UTC, datetime
-from multiprocessing.synchronize import Event
-from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -16,12 +13,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from reconciler.store import journal, leases, watermarks
-from reconciler.store.database import Database, open_database, row_counts
+from reconciler.store.database import Database, row_counts
 from reconciler.store.leases import Held, Lease, LeaseLost
 from reconciler.store.watermarks import Watermark
 from tests.make import MONDAY
-from tests.make_database import EMBEDDED, SERVER, Place, an_empty_database
+from tests.make_database import EMBEDDED, SERVER, an_empty_database
 from tests.make_store import TENANT
+from tests.store.make_processes import hold, others, race
 
 NOON = 1_800_000_000.0
 TTL = 60.0
@@ -238,17 +236,9 @@ TestClaimsOnTheServer.settings = settings(max_examples=6, stateful_step_count=15
 # --- real processes -----------------------------------------------------------------------------------------
 
 
-def hold(place: Place, taken: Event, ttl_s: float) -> None:
-    with open_database(place) as database:
-        won(database, "first", at=None, ttl=ttl_s)
-        taken.set()
-        signal.pause()
-
-
 def test_a_killed_process_keeps_the_tenant_only_until_its_lease_runs_out(database, place):
-    context = multiprocessing.get_context("spawn")
-    taken = context.Event()
-    process = context.Process(target=hold, args=(place, taken, 5.0))
+    taken = others.Event()
+    process = others.Process(target=hold, args=(place, taken, 5.0))
     process.start()
     assert taken.wait(60)
 
@@ -262,16 +252,9 @@ def test_a_killed_process_keeps_the_tenant_only_until_its_lease_runs_out(databas
     assert claim(database, "second", at=found.until.timestamp() + 0.01) == Lease(TENANT, "second", 2)
 
 
-def race(path: Path, owner: str, start: Event, wins: multiprocessing.Queue) -> None:  # type: ignore[type-arg]
-    with open_database(path, busy_timeout_s=60) as database:
-        start.wait(60)
-        wins.put((owner, isinstance(claim(database, owner, at=None), Lease)))
-
-
 def test_of_processes_that_claim_at_once_exactly_one_wins(embedded, path):
-    context = multiprocessing.get_context("spawn")
-    start, wins = context.Event(), context.Queue()
-    processes = [context.Process(target=race, args=(path, f"p{i}", start, wins)) for i in range(3)]
+    start, wins = others.Event(), others.Queue()
+    processes = [others.Process(target=race, args=(path, f"p{i}", start, wins)) for i in range(3)]
     for process in processes:
         process.start()
 
