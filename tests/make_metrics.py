@@ -40,6 +40,12 @@ def samples(registry: Registry) -> Samples:
     return {(s.name, frozenset(s.labels.items())): s.value for family in families for s in family.samples}
 
 
+def series_of(registry: Registry) -> frozenset[tuple[str, frozenset[tuple[str, str]]]]:
+    """The names and labels that a scrape shows, not written out and read again: a fifth of the time."""
+    families = registry.collectors.collect()
+    return frozenset((s.name, frozenset(s.labels.items())) for family in families for s in family.samples)
+
+
 def total(found: Samples, name: str, **labels: str) -> float:
     """The sum over all series of a name that have these labels; a name that is absent has none, which fails."""
     values = [value for (known, values), value in found.items() if known == name and set(labels.items()) <= values]

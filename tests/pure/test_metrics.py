@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from reconciler.causes import Cause
 from reconciler.inventory.lines import LineFact, backlog, sums
 from reconciler.lifecycle import Phase
 from reconciler.line import Decision, Ending, Finding, Gated, LineState, Proposal, Rest
-from reconciler.metrics import Offered, counting, facts
+from reconciler.metrics import Offered, Registry, counting, facts
 from reconciler.metrics import labels as lab
 from reconciler.metrics import series as s
 from reconciler.metrics.facts import Move
@@ -23,7 +24,7 @@ from reconciler.metrics.series import SERIES, Kind
 from reconciler.metrics.zeros import zeros
 from reconciler.model import Verdict
 from tests.make import DAY, HOUR, MONDAY, a_line, a_product, a_ticket, a_user
-from tests.make_metrics import OFFERED, a_meter, a_registry, samples, total
+from tests.make_metrics import OFFERED, a_meter, a_registry, samples, series_of, total
 
 
 def no_grace(product: str) -> timedelta:
@@ -209,8 +210,7 @@ def test_no_gauge_is_there_before_it_was_observed():
 
 @given(st.lists(st.text(max_size=12), min_size=6, max_size=6))
 def test_whatever_comes_in_no_label_leaves_its_set(texts: list[str]):
-    registry = a_registry()
-    before = set(samples(registry))
+    registry, before = _served()  # one for all examples: what got in once would stay
     meter = a_meter(registry)
 
     meter.verdict(*texts[:5])
@@ -222,8 +222,14 @@ def test_whatever_comes_in_no_label_leaves_its_set(texts: list[str]):
     meter.proposed(*texts[:2])
     meter.cycle_ended(texts[0], 1.0)
 
-    shown = {value for _, labels in set(samples(registry)) - before for _, value in labels}
+    shown = {value for _, labels in series_of(registry) - before for _, value in labels}
     assert not shown & {text for text in texts if text not in _known()}
+
+
+@cache
+def _served() -> tuple[Registry, frozenset[tuple[str, frozenset[tuple[str, str]]]]]:
+    registry = a_registry()
+    return registry, series_of(registry)
 
 
 def _known() -> set[str]:
@@ -366,3 +372,10 @@ def test_the_page_about_metrics_lists_every_series_and_no_other():
         f"| {', '.join(label.name for label in known.labels) or '–'} | {known.help} |"
         for known in SERIES.values()
     ]
+
+
+def test_the_series_of_a_registry_are_those_of_its_text():
+    registry = a_registry()
+    a_meter(registry).cycle_ended("converged", 1.0)
+
+    assert series_of(registry) == set(samples(registry))
