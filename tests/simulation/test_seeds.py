@@ -1,5 +1,5 @@
 """Customers of all kinds, weeks of bad weather and other people's changes: always safe, and in the end nothing is left
-that could be done. Of 200, `make test` plays the first 40 and `make endure` the others; CI plays all with each commit.
+that could be done. Of 200, `make test` plays the first 20 and `make endure` the others; CI plays all with each commit.
 `make simulate SEED=N` plays one alone, `make simulate SEEDS=N` as many as you like.
 """
 
@@ -9,7 +9,7 @@ import pytest
 
 from tests.simulation.play import play
 
-FEW, SEEDS = 40, 200
+FEW, SEEDS = 20, 200
 MORE = (pytest.param(seed, marks=pytest.mark.long) for seed in range(FEW, SEEDS))
 
 
@@ -39,10 +39,3 @@ def test_a_customer_is_never_harmed_and_in_the_end_only_peoples_work_is_left(see
 )
 def test_a_seed_that_showed_a_defect_is_played_again(seed: int, showed: str) -> None:
     assert play(seed).wrong == [], showed
-
-
-def test_a_seed_is_played_the_same_way_each_time() -> None:
-    first, second = play(4), play(4)
-
-    assert first.told == second.told
-    assert (first.writes, first.phases, first.faults) == (second.writes, second.phases, second.faults)
