@@ -9,17 +9,17 @@ from typing import Any
 import pytest
 
 from reconciler.cli.main import run
+from tests.edges.make_contoso import after_a_first_cycle
 
 LOST, EXPIRED = "RITM0010017", "RITM0010027"
 
 
 @pytest.fixture
-def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Path:
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("RECONCILER_STATE_DIR", str(tmp_path / "var"))
     monkeypatch.delenv("RECONCILER_CONFIG", raising=False)
     monkeypatch.chdir(Path(__file__).parents[2])
-    run(["reconcile", "--output", "json"])
-    capsys.readouterr()
+    after_a_first_cycle(tmp_path / "var")
     return tmp_path / "var"
 
 
