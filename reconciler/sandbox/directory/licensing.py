@@ -180,8 +180,9 @@ class Licensing:
             user.plans[plan_id] = PlanState("Disabled", user.plans[plan_id].assigned_at, "Deleted")
         due: dict[float, list[str]] = {}
         states: dict[str, PlanState] = {}
+        pending = self._pending()
         for plan_id in sorted(after - before):
-            ending = self.ending_of(user.user_id, plan_id)
+            ending = self.ending_of(user.user_id, plan_id, pending)
             # A plan for the company is provisioned once for the tenant; a pending one waits for ever.
             walks = self._rules.plans[plan_id].applies_to == "User" and ending.status != "PendingProvisioning"
             status = "PendingInput" if walks and not provisioned else ending.status
@@ -192,20 +193,25 @@ class Licensing:
             event = {"kind": "provision", "user": user.user_id, "plans": plan_ids}
             self._schedule(self._store.clock.now() + timedelta(seconds=after_s), event)
 
-    def ending_of(self, user_id: str, plan_id: str) -> Ending:
-        """How the walk of this plan ends for this user: as set for the user, for all, for the tenant, else well."""
+    def _pending(self) -> set[str]:
+        """The plans that wait for somebody to set them up for the tenant."""
+        return {plan_id for sku in self._store.skus.values() for plan_id in sku.pending_plan_ids}
+
+    def ending_of(self, user_id: str, plan_id: str, pending: Collection[str]) -> Ending:
+        """How the walk of this plan ends for this user: as set for the user, for all, for the tenant (`pending`), else
+        well."""
         for key in (f"{user_id}/{plan_id}", f"*/{plan_id}"):
             if key in self.endings:
                 return self.endings[key]
-        pending = any(plan_id in sku.pending_plan_ids for sku in self._store.skus.values())
-        return Ending("PendingProvisioning" if pending else USUAL_ENDING, self._store.switches.provisioning_s)
+        status = "PendingProvisioning" if plan_id in pending else USUAL_ENDING
+        return Ending(status, self._store.switches.provisioning_s)
 
     def finish_provisioning(self, user_id: str, plan_ids: Collection[str]) -> None:
         """The walk of these plans is over; plans switched off meanwhile stay off."""
         user = self._store.users.get(user_id) or self._store.unborn.get(user_id)
         if user is None:
             return
-        moved = False
+        moved, pending = False, self._pending()
         shared: dict[tuple[str, datetime], PlanState] = {}
         for plan_id in plan_ids:
             state = user.plans.get(plan_id)
@@ -214,7 +220,7 @@ class Licensing:
             if not moved:
                 self._store.remember(user_id)
             moved = True
-            status = self.ending_of(user_id, plan_id).status
+            status = self.ending_of(user_id, plan_id, pending).status
             key = (status, state.assigned_at)
             user.plans[plan_id] = shared.setdefault(key, PlanState(status, state.assigned_at))
         if moved:
