@@ -19,7 +19,8 @@ from reconciler.daemon import Service
 from reconciler.health import Health
 from reconciler.sandbox import hosts
 from reconciler.sandbox.world import World
-from tests.make_database import Place
+from reconciler.sandbox.world_file import keep_world
+from tests.make_database import Place, a_database
 from tests.make_folder import Folder, folder_of, put
 from tests.make_logs import into
 from tests.simulation.make_day import Day, a_day, contoso_with
@@ -88,6 +89,16 @@ class Served:
 
     def of_trouble(self) -> list[str]:
         return [line for line in self.said if not line.startswith("cycle ended ")]
+
+
+def a_small_customer(state: Path, *numbers: str) -> Path:
+    """Leave a few tickets of Contoso and an empty store in a state folder: who begins there begins with its work, which
+    is short. The store's file.
+    """
+    (state / "sandbox").mkdir(parents=True)
+    keep_world(state / "sandbox" / "world.json", contoso_with(*(numbers or STORIES)), "contoso")
+    a_database(state / "reconciler.db").close()
+    return state / "reconciler.db"
 
 
 @contextmanager

@@ -18,10 +18,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from reconciler.sandbox.world_file import keep_world
-from tests.daemon.make_service import STORIES
-from tests.make_database import a_database
-from tests.simulation.make_day import contoso_with
+from tests.daemon.make_service import a_small_customer
 
 pytestmark = pytest.mark.tls
 TOKEN = "a-token-that-opens-nothing-else"
@@ -59,15 +56,6 @@ class Running:
             return http.request(method, self.url + path, headers=headers)
 
 
-def a_small_customer(state: Path) -> Path:
-    """Leave a few of Contoso's tickets and an empty store there, so that a process begins with its work and the work is
-    short; `edges/test_run.py` begins with nothing. The store's file."""
-    (state / "var" / "sandbox").mkdir(parents=True)
-    keep_world(state / "var" / "sandbox" / "world.json", contoso_with(*STORIES), "contoso")
-    a_database(state / "var" / "reconciler.db").close()
-    return state / "var" / "reconciler.db"
-
-
 @contextmanager
 def running(state: Path, *, awaits: str = "Pages", **more: str) -> Iterator[Running]:
     place = state / "notify"
@@ -103,7 +91,7 @@ def test_a_service_is_watched_woken_told_to_read_again_and_killed_and_goes_on(tm
     token.write_text(TOKEN, "utf-8")
     with_token = shipped.replace('# wake_token_file = "secrets/wake-token"', f'wake_token_file = "{token}"')
     config.write_text(shipped, "utf-8")
-    a_small_customer(tmp_path)
+    a_small_customer(tmp_path / "var")
 
     with running(tmp_path) as service:
         service.told("READY=1")
@@ -148,7 +136,7 @@ def test_a_service_is_watched_woken_told_to_read_again_and_killed_and_goes_on(tm
 
 
 def test_a_store_that_is_locked_at_the_start_is_waited_for_and_said_once(tmp_path):
-    with closing(sqlite3.connect(a_small_customer(tmp_path), isolation_level=None)) as other:
+    with closing(sqlite3.connect(a_small_customer(tmp_path / "var"), isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with running(tmp_path, awaits="") as service:
             assert "locked" in service.hears("not started yet")

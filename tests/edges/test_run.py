@@ -28,6 +28,7 @@ from reconciler.store import approvals
 from reconciler.web.server import WebServer
 from reconciler.wiring.pages import site
 from reconciler.wiring.serving import serving
+from tests.daemon.make_service import a_small_customer
 from tests.make_logs import into
 
 QUIET = {"RECONCILER_WEB__PORT": "0", "RECONCILER_SANDBOX__SPEED": "0"}
@@ -104,6 +105,7 @@ def test_pages_over_tls_are_served_with_the_configured_certificate(tmp_path: Pat
 
 def test_an_answer_on_the_pages_opens_the_next_stage_at_once(tmp_path: Path):
     settings = load(None, {**QUIET, "RECONCILER_STATE_DIR": str(tmp_path), "RECONCILER_SCHEDULE__EVERY": "1h"})
+    a_small_customer(tmp_path, "RITM0010012")
     wishes, said = Wishes(), []
     late = threading.Timer(60.0, wishes.stop)
 
