@@ -1,5 +1,5 @@
 """Customers of all kinds, weeks of bad weather and other people's changes: always safe, and in the end nothing is left
-that could be done. Of 200, `make test` plays the first 20 and `make endure` the others; CI plays all with each commit.
+that could be done. Of 200, `make test` plays the first 16 and `make endure` the others; CI plays all with each commit.
 `make simulate SEED=N` plays one alone, `make simulate SEEDS=N` as many as you like.
 """
 
@@ -9,7 +9,7 @@ import pytest
 
 from tests.simulation.play import play
 
-FEW, SEEDS = 20, 200
+FEW, SEEDS = 16, 200
 MORE = (pytest.param(seed, marks=pytest.mark.long) for seed in range(FEW, SEEDS))
 
 
