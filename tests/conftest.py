@@ -24,7 +24,9 @@ if MEMORY.is_dir():
     if there.f_bavail * there.f_frsize >= ROOM_BYTES and not there.f_flag & os.ST_NOEXEC:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))  # where pytest makes its folders
 
-# How fast this machine is today says nothing about the code; CI looks for the same examples every time.
-settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# How fast this machine is today says nothing about the code; CI looks for the same examples every time. Each run looks
+# at fifty new ones of what does not say how many: EXAMPLES=1000 makes a night of it.
+EXAMPLES = int(os.environ.get("EXAMPLES", "50"))
+settings.register_profile("suite", max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("suite"), derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "suite")

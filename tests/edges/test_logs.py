@@ -193,7 +193,7 @@ places = st.sampled_from(
 )
 
 
-@settings(max_examples=150, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(secret=secrets, place=places, form=st.sampled_from(["json", "console"]), around=st.text(max_size=5))
 @example(secret='se"cr\\et\n', place="cause", form="json", around="")
 def test_a_secret_that_this_process_knows_is_in_no_line_wherever_it_was_put(

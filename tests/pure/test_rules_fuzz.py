@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from decimal import Decimal
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from desired_state.model import ProductKey, Says
@@ -97,7 +97,6 @@ all_facts = st.builds(
 UNKNOWN = {f.name: None for f in fields(RuleFacts) if "None" in str(f.type)} | {"groups": {}}
 
 
-@settings(max_examples=100)
 @given(rules=rule_sets, facts=all_facts)
 def test_any_rules_say_something_of_any_facts_and_each_of_them_is_accounted_for(rules, facts):
     ruling = judge(rules, facts)
@@ -109,7 +108,6 @@ def test_any_rules_say_something_of_any_facts_and_each_of_them_is_accounted_for(
     assert all("\n" not in hit.sentence and hit.sentence for hit in ruling.hits)
 
 
-@settings(max_examples=100)
 @given(rules=rule_sets, facts=all_facts)
 def test_a_rule_that_denies_wins_over_all_others(rules, facts):
     ruling = judge(rules, facts)
@@ -118,7 +116,6 @@ def test_a_rule_that_denies_wins_over_all_others(rules, facts):
     assert (ruling.says == "denied") is denies
 
 
-@settings(max_examples=100)
 @given(rules=rule_sets, facts=all_facts, hidden=st.sets(st.sampled_from(sorted(UNKNOWN)), min_size=1, max_size=4))
 def test_hiding_what_is_known_never_allows_more(rules, facts, hidden):
     shown, less = judge(rules, facts), judge(rules, replace(facts, **{name: UNKNOWN[name] for name in hidden}))
@@ -130,7 +127,6 @@ def test_hiding_what_is_known_never_allows_more(rules, facts, hidden):
         assert after.effect != "auto_approve" or after.outcome != "hit" or before.outcome == "hit"
 
 
-@settings(max_examples=100)
 @given(rules=rule_sets, facts=all_facts, deny=DENY)
 def test_one_more_rule_that_denies_never_allows_more(rules, facts, deny):
     more = Rules.model_validate({"rules": [*rules.model_dump()["rules"], deny | {"id": "more"}]})
@@ -141,7 +137,6 @@ def test_one_more_rule_that_denies_never_allows_more(rules, facts, deny):
     assert not after.approved_by or after.approved_by == before.approved_by
 
 
-@settings(max_examples=100)
 @given(rules=rule_sets, facts=all_facts, data=st.data())
 def test_the_order_of_the_rules_decides_nothing(rules, facts, data):
     turned = Rules(rules=tuple(data.draw(st.permutations(rules.rules))))
@@ -154,7 +149,6 @@ def test_the_order_of_the_rules_decides_nothing(rules, facts, data):
     assert sorted(a.hits, key=lambda h: h.rule) == sorted(b.hits, key=lambda h: h.rule)
 
 
-@settings(max_examples=100)
 @given(rules=rule_sets, facts=all_facts)
 def test_a_decision_judged_again_from_its_text_and_facts_is_the_same_one(rules, facts):
     ruling = judge(rules, facts)

@@ -239,7 +239,7 @@ def test_rows_that_are_never_served_in_order_are_read_by_lists_of_ids():
     assert line.listed(VARIABLES) == math.ceil(30 / 7)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=12)
 @given(st.integers(0, 2**32), st.integers(1, 60), st.integers(2, 40), st.integers(1, 40), st.floats(0, 0.5))
 def test_nothing_is_missed_doubled_or_mixed_up_while_tickets_move(seed, count, page, page_size, moves):
     desk, chance = Desk(), random.Random(seed)

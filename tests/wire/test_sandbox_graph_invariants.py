@@ -69,7 +69,7 @@ def do(t: Tenant, crowd: list[str], made: list[str], step: tuple[object, ...]) -
                 t.directory.changes.restore_user(crowd[who])
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 @given(steps)
 def test_no_order_of_requests_overspends_a_seat_or_breaks_a_rule(sequence: list[tuple[object, ...]]):
     t, crowd, made = a_tight_tenant()
@@ -92,7 +92,7 @@ def test_no_order_of_requests_overspends_a_seat_or_breaks_a_rule(sequence: list[
             assert violations(enabled, t.directory.catalogue, advisory=False) == set()
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 @given(st.lists(st.sets(st.integers(0, 50), max_size=12), min_size=1, max_size=4), st.booleans())
 def test_what_is_off_for_a_user_is_what_every_path_switches_off(paths: list[set[int]], has_direct: bool):
     t = Tenant(throttling=False)
