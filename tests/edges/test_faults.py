@@ -14,9 +14,9 @@ from reconciler import holders
 from reconciler.cli.main import run
 from reconciler.sandbox import hosts
 from reconciler.sandbox.server import Serving, serve
-from reconciler.sandbox.stories import contoso
 from reconciler.store import leases
 from reconciler.store.database import open_database
+from tests.make_world import contoso
 
 NOBODY = 999_999_999  # no process has such an id
 

@@ -17,10 +17,10 @@ from reconciler.metrics import Meter
 from reconciler.once import once
 from reconciler.sandbox import hosts
 from reconciler.sandbox.server import Serving, serve
-from reconciler.sandbox.stories import contoso
 from reconciler.sandbox.world import World
 from reconciler.wiring import open_app
 from tests.make_metrics import a_registry, samples, total
+from tests.make_world import contoso
 
 SHIPPED = (Path(__file__).parents[2] / "config.toml").read_text(encoding="utf-8")
 pytestmark = pytest.mark.tls

@@ -14,9 +14,9 @@ import pytest
 from reconciler.cli.main import run
 from reconciler.cli.table import show
 from reconciler.sandbox import hosts
-from reconciler.sandbox.stories import contoso
 from reconciler.sandbox.world import World
 from reconciler.store import journal
+from tests.make_world import contoso
 from tests.simulation.make_day import TENANT, Day, a_day, a_played_day
 from tests.simulation.make_weather import Before, final, unsafe
 

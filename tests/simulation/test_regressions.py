@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from reconciler.sandbox.faults import FaultRule
-from reconciler.sandbox.stories import contoso
 from reconciler.store import journal, requests, switches
+from tests.make_world import contoso
 from tests.simulation.make_day import TENANT, a_day, a_played_day
 from tests.simulation.test_endings import has, log, until
 from tests.simulation.test_hostile import TEXTS, screen, steering, type_everywhere

@@ -25,13 +25,13 @@ from reconciler.loop.notify import Quiet
 from reconciler.sandbox import hosts
 from reconciler.sandbox.mail.records import Mail
 from reconciler.sandbox.server import Serving, serve
-from reconciler.sandbox.stories import contoso
 from reconciler.sandbox.transport import SandboxTransport
 from reconciler.store import approvals
 from reconciler.store import notices as outbox
 from reconciler.store.database import Database
 from tests.make import MONDAY
 from tests.make_approvals import TENANT, an_answer
+from tests.make_world import contoso
 from tests.store.test_telling import FLOWS, LINKS, THOMAS, Office, a_notifier
 
 DESK, ADMIN = "desk@contoso.example", "admin@contoso.example"

@@ -28,7 +28,6 @@ from reconciler.loop.observe import Scope
 from reconciler.once import once
 from reconciler.sandbox import hosts
 from reconciler.sandbox.faults import FaultRule
-from reconciler.sandbox.stories import contoso
 from reconciler.sandbox.teams import flow_address
 from reconciler.sandbox.transport import SandboxTransport
 from reconciler.sandbox.world import World
@@ -39,6 +38,7 @@ from reconciler.wiring import open_app
 from tests.make import MONDAY
 from tests.make_approvals import EVE, LAURA, TENANT, a_draft, a_stage, an_answer
 from tests.make_cards import LINKS, told
+from tests.make_world import contoso
 
 THOMAS = Human(hosts.TENANT_ID, "oid-thomas", "Thomas Brandt", "thomas.brandt@contoso.example")
 FLOWS = {DESK: "desk", f"person:{THOMAS.upn}": "chat-thomas.brandt"}

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from reconciler.sandbox.server import serve
-from reconciler.sandbox.stories import contoso
 from reconciler.store import journal
 from tests.make_database import ENGINES, a_place, for_the_application
+from tests.make_world import contoso
 from tests.simulation.make_day import a_day
 from tests.stories.make_stories import STORIES, TO_DAY_FORTY, TWO_DAYS, Seen, seen
 

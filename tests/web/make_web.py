@@ -10,6 +10,7 @@ import json
 import random
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 import httpx
@@ -25,7 +26,6 @@ from reconciler.ladder import ladder
 from reconciler.promotion.advice import Position
 from reconciler.promotion.values import WATCHING
 from reconciler.sandbox import hosts, tokens
-from reconciler.sandbox.stories import contoso
 from reconciler.sandbox.transport import SandboxTransport
 from reconciler.sandbox.world import World
 from reconciler.store import approvals, journal
@@ -37,6 +37,7 @@ from reconciler.wiring.pages import Directory
 from tests.make_approvals import a_draft, a_stage
 from tests.make_logs import into
 from tests.make_sign_in import Form, answer_of, forms_of, pick
+from tests.make_world import contoso
 
 OURS = "https://localhost:8443"
 TENANT = "contoso"
@@ -127,10 +128,13 @@ class Pages:
 
     world: World
     site: Site
-    app: ASGIApp
     login: httpx.Client
     between: Between
     said: list[str] = field(default_factory=list)
+
+    @cached_property
+    def app(self) -> ASGIApp:
+        return create_app(self.site)
 
     @property
     def database(self) -> Database:
@@ -227,7 +231,7 @@ def pages_of(database: Database, **changes: Any) -> Pages:
     }
     directory = Directory(lambda: _graph(world, between), hosts.TENANT_ID)
     site = Site(tenant=TENANT, database=database, clock=world.clock, people=people, colleagues=directory, **settled)
-    return Pages(world, site, create_app(site), login, between, said)
+    return Pages(world, site, login, between, said)
 
 
 def _graph(world: World, between: Between) -> Graph:

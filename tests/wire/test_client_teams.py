@@ -28,11 +28,11 @@ from reconciler.errors import (
 )
 from reconciler.sandbox import hosts
 from reconciler.sandbox.faults import FaultRule
-from reconciler.sandbox.stories import contoso
 from reconciler.sandbox.teams import flow_address
 from reconciler.sandbox.transport import SandboxTransport
 from reconciler.sandbox.world import World
 from tests.make_cards import LINKS, a_told
+from tests.make_world import contoso
 
 ADDRESS = flow_address(hosts.TEAMS_URL, "desk")
 REAL = (

@@ -34,9 +34,9 @@ from reconciler.errors import (
 )
 from reconciler.sandbox import hosts, tokens
 from reconciler.sandbox.server import Serving, serve
-from reconciler.sandbox.stories import contoso
 from reconciler.sandbox.world import World
 from tests.make import MONDAY
+from tests.make_world import contoso
 
 LAURA = "laura.mcbride@contoso.example"
 pytestmark = pytest.mark.tls

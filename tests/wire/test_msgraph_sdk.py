@@ -33,9 +33,9 @@ from msgraph_core import APIVersion, GraphClientFactory
 from msgraph_core.tasks.page_iterator import PageIterator
 
 from reconciler.sandbox.server import Serving, serve
-from reconciler.sandbox.stories import contoso
 from reconciler.sandbox.tls import client_context
 from reconciler.sandbox.world import World
+from tests.make_world import contoso
 
 pytestmark = pytest.mark.tls
 

@@ -17,8 +17,8 @@ from requests.exceptions import HTTPError
 
 from reconciler.sandbox import hosts
 from reconciler.sandbox.server import Serving, serve
-from reconciler.sandbox.stories import contoso
 from reconciler.sandbox.world import World
+from tests.make_world import contoso
 
 pytestmark = pytest.mark.tls
 

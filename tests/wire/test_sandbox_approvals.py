@@ -12,8 +12,8 @@ import pytest
 from reconciler.sandbox import hosts
 from reconciler.sandbox.deciding import decide
 from reconciler.sandbox.servicenow import ServiceNowService
-from reconciler.sandbox.stories import contoso
 from reconciler.sandbox.world import World
+from tests.make_world import contoso
 
 LENAS = "RITM0010012"
 

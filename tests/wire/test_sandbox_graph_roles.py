@@ -9,9 +9,9 @@ import pytest
 
 from reconciler.sandbox import hosts, tokens
 from reconciler.sandbox.graph import GraphService
-from reconciler.sandbox.stories import contoso
 from reconciler.sandbox.world import World
 from reconciler.sandbox.world_file import keep_world, read_world
+from tests.make_world import contoso
 from tests.wire.openapi import Checked
 
 

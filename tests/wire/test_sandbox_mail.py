@@ -16,11 +16,11 @@ import pytest
 
 from reconciler.sandbox import hosts, tokens
 from reconciler.sandbox.server import Serving, serve
-from reconciler.sandbox.stories import contoso
 from reconciler.sandbox.tls import client_context
 from reconciler.sandbox.transport import SandboxTransport
 from reconciler.sandbox.world import World
 from reconciler.sandbox.world_file import keep_world, read_world
+from tests.make_world import contoso
 
 LAURA = "laura.mcbride@contoso.example"
 

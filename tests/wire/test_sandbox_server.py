@@ -17,9 +17,9 @@ from reconciler.sandbox.asgi import BODY_BYTES_MAX
 from reconciler.sandbox.faults import FaultRule
 from reconciler.sandbox.ports import Ports
 from reconciler.sandbox.server import Serving, serve
-from reconciler.sandbox.stories import contoso
 from reconciler.sandbox.tls import Authority, client_context
 from reconciler.sandbox.world import World
+from tests.make_world import contoso
 
 pytestmark = pytest.mark.tls
 

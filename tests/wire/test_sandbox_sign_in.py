@@ -16,12 +16,12 @@ import pytest
 
 from reconciler.sandbox import hosts
 from reconciler.sandbox.server import serve
-from reconciler.sandbox.stories import contoso
 from reconciler.sandbox.tls import client_context
 from reconciler.sandbox.transport import SandboxTransport
 from reconciler.sandbox.world import World
 from reconciler.sandbox.world_file import keep_world, read_world
 from tests.make_sign_in import answer_of, forms_of, pick, validated
+from tests.make_world import contoso
 
 CALLBACK = "https://localhost:8443/auth/callback"
 VERIFIER = "a-verifier-of-enough-characters-for-the-published-rules"

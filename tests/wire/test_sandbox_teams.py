@@ -14,12 +14,12 @@ import pytest
 from reconciler.sandbox import hosts
 from reconciler.sandbox.faults import FaultRule
 from reconciler.sandbox.server import serve
-from reconciler.sandbox.stories import contoso
 from reconciler.sandbox.teams import flow_address
 from reconciler.sandbox.tls import client_context
 from reconciler.sandbox.transport import SandboxTransport
 from reconciler.sandbox.world import World
 from reconciler.sandbox.world_file import keep_world, read_world
+from tests.make_world import contoso
 
 JSON = {"content-type": "application/json; charset=utf-8"}
 CARD = {
