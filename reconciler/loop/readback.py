@@ -68,6 +68,7 @@ class Batch:
     seen: dict[UserId, ObservedUser] = field(default_factory=dict)
     beside: Beside = when_asked
     early: dict[Lane, _Early] = field(default_factory=dict)
+    _newest: dict[tuple[str, str], Action] = field(default_factory=dict)  # by whom and what it sets: see `touches`
 
     def may_go(self, gated: Gated, plan_digest: str) -> str:
         """Why the next change may not go out, "" when it may. Looks at those before it where that is due."""
@@ -101,10 +102,23 @@ class Batch:
             self.seen.pop(outcome.action.user, None)
             for early in self.early.values():
                 early.moved.add(outcome.action.user)
+            if _has_changed(outcome):
+                self._follow(outcome.action)
         done = [o.action for o in outcomes if o.result is Result.APPLIED and _is_visible(o)]
-        self.open |= {id(action): action for action in done}
+        self.open |= {id(action): action for action in done if self._is_newest(action)}
         for lane in sorted({lane_of(a) for a in done} & set(self.canaries)):
             self.canaries[lane] = self.canaries[lane].sent()
+
+    def _follow(self, action: Action) -> None:
+        """What an earlier change set and this one sets anew is not looked for any more: it is there no longer."""
+        for touch in touches(action):
+            before = self._newest.get((touch.user, touch.thing))
+            if before is not None:
+                self.open.pop(id(before), None)
+            self._newest[touch.user, touch.thing] = action
+
+    def _is_newest(self, action: Action) -> bool:
+        return all(self._newest.get((touch.user, touch.thing)) is action for touch in touches(action))
 
     def end(self) -> None:
         """Look at those that nobody has looked at yet."""
@@ -129,7 +143,8 @@ class Batch:
             return 0
         found = early.told()
         self.seen |= {user: account for user, account in early.accounts.items() if user not in early.moved}
-        return self._look(early.actions, found)
+        still = [(action, there) for action, there in zip(early.actions, found, strict=True) if id(action) in self.open]
+        return self._look([action for action, _ in still], [there for _, there in still])
 
     def _look(self, actions: Sequence[Action], found: Sequence[bool | None] | None = None) -> int:
         """Look at changes until all are there or it has been waited long enough; how many could not be seen.
@@ -175,6 +190,11 @@ class Batch:
 def _is_visible(outcome: Outcome) -> bool:
     """Whether there is something to see: what was so already is not ours, and a reprocessing shows by itself later."""
     return not outcome.why and outcome.action.kind is not ActionKind.REPROCESS
+
+
+def _has_changed(outcome: Outcome) -> bool:
+    """Whether it may be otherwise than before because of this one."""
+    return outcome.is_unsure or (outcome.result is Result.APPLIED and not outcome.why)
 
 
 def canaries(cleared: Sequence[Gated]) -> dict[Lane, Canary]:

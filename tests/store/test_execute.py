@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from desired_state.model import Person
+from desired_state.model import Person, PlanId
 from reconciler.causes import Cause
 from reconciler.clock import ManualClock
 from reconciler.lifecycle import Phase
@@ -346,3 +346,67 @@ def test_of_a_long_plan_never_more_than_two_tenths_are_out_unseen(
     with store.read() as session:
         looked = [row["body"]["present"] for row in journal.export(session, TENANT) if row["kind"] == "readback"]
     assert Counter(looked) == Counter({True: remembered, False: sent - remembered})
+
+
+TEAMS, SWAY = (PlanId(f"cccccccc-0000-4000-8000-00000000000{n}") for n in "ab")
+
+
+class Plans(Directory):
+    """Everybody has a licence with two plans, of which those in `off` are off."""
+
+    off: dict[str, set[str]]
+
+    def _answer(self, method: str, url: str, body: Any, meets: bool) -> tuple[int, Any, dict[str, str]]:
+        if url.endswith("/assignLicense?"):
+            (grant,) = body["addLicenses"]
+            self.off[url.split("/")[2]] = set(grant["disabledPlans"])
+        return super()._answer(method, url, body, meets)
+
+    def _read(self, url: str) -> Any:
+        if not url.endswith("/licenseDetails?$select=skuId,skuPartNumber,servicePlans"):
+            return super()._read(url)
+        off = self.off[url.split("/")[2]]
+        states = {plan: "Disabled" if plan in off else "Success" for plan in (TEAMS, SWAY)}
+        plans = [
+            {"servicePlanId": p, "servicePlanName": p, "provisioningStatus": s, "appliesTo": "User"}
+            for p, s in states.items()
+        ]
+        return {"value": [{"skuId": str(E3), "skuPartNumber": "E3", "servicePlans": plans}]}
+
+    def _user(self, user: str) -> Any:
+        found = super()._user(user)
+        for row in (*found["assignedLicenses"], *found["licenseAssignmentStates"]):
+            row["disabledPlans"] = sorted(self.off[user])
+        return found
+
+
+@pytest.mark.parametrize(
+    ("count", "later"),
+    [
+        pytest.param(30, 0, id="in one group"),
+        pytest.param(500, 30, marks=pytest.mark.long, id="in two tenths, of which one is looked at beside the other"),
+    ],
+)
+def test_what_a_later_change_of_the_plan_sets_anew_is_no_trouble(store: Database, count: int, later: int):
+    users = people(count)
+    directory = Plans(ManualClock(MONDAY), 0.08, str(E3), {str(user): {str(E3)} for user in users})
+    directory.off = {str(user): {str(TEAMS), str(SWAY)} for user in users}
+    products = [
+        a_product(plan, name=name, candidate_skus=(E3,), proof_plans=(plan,))
+        for name, plan in (("Teams", TEAMS), ("Sway", SWAY))
+    ]
+    lines = [
+        a_line(f"RITM{n + half * later:06d}{half}", user=user, product=product)
+        for n, user in enumerate(users)
+        for half, product in enumerate(products)
+    ]
+
+    outcomes = Site(directory, store, 10**6).carry_out(lines, count, [a_sku(E3, plans=(TEAMS, SWAY))])
+
+    assert {done[-1].result for done in outcomes.values()} == {Result.APPLIED}
+    assert not any(directory.off.values())
+    with store.read() as session:
+        looked = [row["body"] for row in journal.export(session, TENANT) if row["kind"] == "readback"]
+    assert {row["present"] for row in looked} == {True}
+    last = {str(key) for key in outcomes if outcomes[key][-1].action.product == SWAY}
+    assert last <= {line for row in looked for line in row["lines"]}
