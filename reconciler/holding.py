@@ -29,6 +29,7 @@ SEEN_S = 3.0  # until somebody sees that a lease is over (a worker's tick) and h
 TTL_S = FREE_AFTER_S - SEEN_S
 RENEW_S = 15.0
 NEED_S = WRITE_DEADLINE_S + 5.0  # what has to be left of a lease before a write is begun
+MACHINE = SystemClock()
 
 
 class TenantBusy(UserError):
@@ -53,17 +54,19 @@ class NotDue(Exception):
 
 @dataclass
 class Hold:
-    """A claim that was won. `stop` raises to end the cycle before its next write."""
+    """A claim that was won, not before `asked_s` on the stopwatch. `stop` raises to end the cycle before its next
+    write."""
 
     lease: leases.Lease
     database: Database
     stop: Callable[[], None]
-    stopwatch: Clock = field(default_factory=SystemClock)
+    stopwatch: Clock
+    asked_s: float
     next_in_s: float | None = None
-    _until: float = 0.0
+    _until: float = field(init=False)
 
     def __post_init__(self) -> None:
-        self._until = self.stopwatch.monotonic() + TTL_S
+        self._until = self.asked_s + TTL_S
 
     def guard(self, session: Session) -> None:
         """In the transaction of an intent. Raises LeaseLost, and whatever `stop` raises."""
@@ -87,14 +90,22 @@ class Hold:
 
 
 @contextmanager
-def held(app: App, *, stop: Callable[[], None], only_due: bool, next_in_s: float | None) -> Iterator[Hold]:
+def held(
+    app: App,
+    *,
+    stop: Callable[[], None],
+    only_due: bool,
+    next_in_s: float | None,
+    stopwatch: Clock = MACHINE,
+) -> Iterator[Hold]:
     """Hold the tenant for a block. `next_in_s`: when the cycle after this one is due, once this one came to its end.
 
     Raises:
         TenantBusy: another cycle runs; it is named, and since when.
         NotDue: only what is due was asked for, and nothing is.
     """
-    hold = Hold(_claim(app, holders.name_of(os.getpid()), only_due), app.database, stop)
+    asked_s = stopwatch.monotonic()  # a reply that is late makes the lease no longer
+    hold = Hold(_claim(app, holders.name_of(os.getpid()), only_due), app.database, stop, stopwatch, asked_s)
     ended = threading.Event()
 
     def prolong() -> None:
