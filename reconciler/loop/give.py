@@ -17,7 +17,16 @@ from desired_state.model import Task, Ticket
 from reconciler.answers import ITEM, REQUEST, Answer, Manners
 from reconciler.clients.servicenow import ServiceNow
 from reconciler.digest import digest
-from reconciler.errors import Forbidden, Next, OutcomeUnknown, RemoteError, SignInFailed, Throttled, Unavailable
+from reconciler.errors import (
+    Forbidden,
+    Next,
+    OutcomeUnknown,
+    RemoteError,
+    SignInFailed,
+    Throttled,
+    Unavailable,
+    Withheld,
+)
 from reconciler.line import Lane
 from reconciler.loop import handback
 from reconciler.loop.desk import Desk
@@ -146,7 +155,12 @@ class Giver:
 
         def marked() -> Reply:  # once the intent is kept and every check has passed
             self._mark(answer.key, outbox.State.SENT, ORDERED if more.get("way") == handback.ORDER else "")
-            return call()
+            try:
+                return call()
+            except Withheld:  # it may not leave any more, and did not
+                if not self.sender.is_over:  # else it may be somebody else's by now
+                    self._unsend(answer.key)
+                raise
 
         return self.sender.send(self._write(answer, **more), marked)
 

@@ -268,6 +268,11 @@ class Sender:
                 found.append(None)
         return tuple(found)
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the cycle ends once the results of what has left are kept: the tenant may be somebody else's."""
+        return self._over is not None
+
     def _went(self, write: Write) -> None:
         if write.system == "graph":
             self.sent.graph += 1
