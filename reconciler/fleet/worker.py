@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
@@ -28,6 +29,7 @@ LOOK_S = 0.2  # how soon a stop is seen
 HAND_OVER_S = 15.0  # how long two workers may say different things of a tenant
 STALLED_AFTER_S = 60.0
 TELL_MAX_S = 60.0  # how long a notice waits that is still owed after its tenant was asked for again and again
+OWN_THREADS = 4  # beside those of turns: whose time has come, whom others have had, the configuration
 SHARE = 4  # of so many places, one is for tenants that are slow or failing
 
 
@@ -115,6 +117,10 @@ class Fleet:
             looks.know(session, self.tenants())
 
     async def _run(self) -> None:
+        # By itself a loop has four threads more than there are processors: turns that take long would keep all of them,
+        # also from what shows that the loop moves.
+        threads = ThreadPoolExecutor(max_workers=self.concurrency + OWN_THREADS, thread_name_prefix="worker")
+        asyncio.get_running_loop().set_default_executor(threads)
         attempt = 0
         while not self.wishes.is_stopping:
             try:

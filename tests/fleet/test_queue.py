@@ -321,6 +321,16 @@ def test_long_cycles_of_others_do_not_keep_a_tenant_in_trouble_from_the_place_th
         hands.wait_for(lambda: "t0" in hands.taken)
 
 
+def test_a_worker_does_as_many_turns_at_once_as_it_was_told_however_few_processors_there_are(url, database):
+    concurrency = 44
+    slow = [f"slow{n}" for n in range(Places.of(concurrency).prompt)]
+    hands, tenants = Hands(database), list(slow)
+    hands.gate.clear()
+
+    with a_worker(url, database, hands, tenants, [], concurrency=concurrency):
+        hands.wait_for(lambda: set(hands.taken) == set(slow))
+
+
 def test_a_worker_whose_database_was_restarted_goes_on_and_says_so_once(server, url, database):
     hands, said, tenants = Hands(database), [], ["t0"]
 
