@@ -14,22 +14,30 @@ from types import MappingProxyType
 
 from desired_state.model import UserId
 from reconciler.clients.graph import Graph, Tracked
+from reconciler.clients.servicenow import Watermark
 from reconciler.clients.servicenow.touched import Touched
 from reconciler.errors import Forbidden, Rejected
+from reconciler.loop.ours import SETTLES
 from reconciler.loop.pull import has_news
 from reconciler.loop.reader import SOURCE, Reader
 from reconciler.store import guards, lines, watermarks
 from reconciler.store.database import Database
 
 LINK = "users.delta"
+UNTOLD = Touched(None, "", None)
 
 
 @dataclass
 class News:
-    """Whether a ticket reads otherwise than its copy, asked with one request as long as nothing was written to any."""
+    """Whether a ticket reads otherwise than its copy, asked with one request as long as nothing was written to any.
+
+    What was no news is not asked for again: once it is told, only what was written to since is, by the instance's
+    clock and `SETTLES` earlier, so a poll does not cost what the last busy hour left.
+    """
 
     is_strange: bool = field(default=False, init=False)  # whether something was written to that was no news of ours
-    _quiet: Touched = field(default=frozenset(), init=False)  # what had been touched when nothing was news
+    _quiet: frozenset[tuple[str, str, str]] = field(default=frozenset(), init=False)  # touched when nothing was news
+    _told: Watermark | None = field(default=None, init=False)  # until when, by the instance, and a record of those
     _is_refused: bool = field(default=False, init=False)
 
     def ask(self, reader: Reader) -> bool:
@@ -39,24 +47,27 @@ class News:
             RemoteError: it could not be asked.
         """
         now, self.is_strange = self._touched(reader), False
-        if now is not None and all(row in self._quiet or _is_ours(row, reader) for row in now):
-            self._quiet = now
-            return False
-        is_news = has_news(reader)
-        if not is_news:
-            self._quiet, self.is_strange = now or frozenset(), True
-        return is_news
+        is_known = now.rows is not None and all(row in self._quiet or _is_ours(row, reader) for row in now.rows)
+        if not is_known and has_news(reader):
+            return True
+        self._quiet, self._told, self.is_strange = now.rows or frozenset(), _told(now), not is_known
+        return False
 
-    def _touched(self, reader: Reader) -> Touched | None:
+    def _touched(self, reader: Reader) -> Touched:
         with reader.database.read() as session:
             mark = watermarks.load(session, reader.tenant, SOURCE)
         if mark is None or self._is_refused:
-            return None
+            return UNTOLD
         try:
-            return reader.servicenow.touched(mark.at)
+            return reader.servicenow.touched(mark.at, self._told)
         except (Rejected, Forbidden):  # an integration user who may not read the parent table; not asked again
             self._is_refused = True
-            return None
+            return UNTOLD
+
+
+def _told(now: Touched) -> Watermark | None:
+    """Where the next question begins; None where nothing was shown that it could name, or no instant."""
+    return Watermark(now.served_at - SETTLES, now.shown) if now.shown and now.served_at is not None else None
 
 
 def _is_ours(row: tuple[str, str, str], reader: Reader) -> bool:

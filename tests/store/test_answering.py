@@ -202,3 +202,28 @@ def test_a_colleague_who_takes_up_a_closed_task_again_is_news(tmp_path):
         take(day, 5)
 
         assert news.ask(reader)
+
+
+def test_a_poll_costs_what_moved_lately_and_not_what_the_last_busy_hour_left(tmp_path):
+    with a_pilot(tmp_path, "enforce", "full", people=PEOPLE) as day:
+        day.cycle()
+        news, reader = News(), day.app.deps().reader
+        since: list[str] = []
+
+        def note(request: httpx.Request) -> None:
+            if request.url.path.endswith("/table/task"):
+                since.append(request.url.params["sysparm_query"].partition("sys_updated_on>=")[2][:19])
+
+        day.watch.meddle = note
+        for _ in range(2):
+            day.wait(30)
+            assert not news.ask(reader)
+        written = [
+            row["sys_updated_on"] for n in range(PEOPLE) for row in (day.ticket(ticket(n)), *day.tasks(ticket(n)))
+        ]
+        assert len(written) == 2 * PEOPLE
+        assert since[0] < min(written) <= max(written) < since[1]
+
+        day.wait(30)
+        take(day, 5)
+        assert news.ask(reader)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
+from reconciler.clients.servicenow import Watermark
 from reconciler.errors import Forbidden
 from tests.wire.make_replies import MONDAY, Remote, a_servicenow, query, reply
 
@@ -19,7 +22,7 @@ def test_equal_answers_are_equal_and_a_change_in_the_same_second_is_not():
     remote = Remote(rows(ROW), rows(ROW), rows(ROW | {"sys_mod_count": "4"}))
     client = a_servicenow(remote)
 
-    first, second, third = (client.touched(MONDAY) for _ in range(3))
+    first, second, third = (client.touched(MONDAY).rows for _ in range(3))
 
     assert first == second != third
     assert first is not None
@@ -29,7 +32,21 @@ def test_equal_answers_are_equal_and_a_change_in_the_same_second_is_not():
 
 @pytest.mark.parametrize("answer", [rows(), rows(ROW, total=2)])
 def test_an_empty_or_partly_hidden_answer_tells_nothing(answer):
-    assert a_servicenow(Remote(answer)).touched(MONDAY) is None
+    assert a_servicenow(Remote(answer)).touched(MONDAY).rows is None
+
+
+def test_what_was_told_is_not_asked_for_again_and_a_record_that_was_shown_is_always_among_the_rows():
+    remote = Remote(rows(ROW), rows(ROW))
+    client = a_servicenow(remote)
+
+    for told_at in (MONDAY - timedelta(hours=1), MONDAY + timedelta(hours=1)):
+        client.touched(MONDAY, Watermark(told_at, ROW["sys_id"]))
+
+    classes = "sys_class_nameINsc_req_item,sc_task^sys_updated_on>="
+    assert [query(request)["sysparm_query"].removeprefix(classes) for request in remote.seen] == [
+        "2026-11-23 08:58:00^ORDERBYsys_id",
+        f"2026-11-23 09:58:00^ORsys_id={ROW['sys_id']}^ORDERBYsys_id",
+    ]
 
 
 def test_a_user_who_may_not_read_the_parent_table_is_told_so():

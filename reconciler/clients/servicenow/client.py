@@ -89,9 +89,9 @@ class ServiceNow:
         """Which tickets have a task that changed since a mark; see `reading.with_changed_tasks`."""
         return reading.with_changed_tasks(self._tables, self._clock, items=items, since=since)
 
-    def touched(self, since: datetime) -> Touched | None:
-        """What was written to any item or task since a mark: equal answers mean nothing was; see `touched`."""
-        return touched(self._tables, since=since)
+    def touched(self, since: datetime, told: Watermark | None = None) -> Touched:
+        """What was written to any item or task since a mark, and since it was `told` already; see `touched`."""
+        return touched(self._tables, since=since, told=told)
 
     def urgent(
         self, *, items: Collection[str], since: datetime, priorities: Collection[str], numbers: Collection[str]
