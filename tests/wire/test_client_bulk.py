@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import httpx
 import pytest
@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from desired_state.model import Ticket
 from reconciler.clients.servicenow import ServiceNow, Watermark
 from reconciler.clients.wire import make_http
+from reconciler.loop.ours import Known
 from reconciler.sandbox.faults import FaultRule
 from reconciler.sandbox.servicenow.access import AclRule
 from tests.make_desk_client import Line, a_client
@@ -26,7 +27,9 @@ from tests.make_instance import MONDAY, TABLE, USER, Desk
 VARIABLES, TASKS = "sc_item_option_mtom", "sc_task"
 
 
-def put(desk: Desk, count: int, *, chance: random.Random | None = None) -> list[str]:
+def put(
+    desk: Desk, count: int, *, chance: random.Random | None = None, first: int = 1, at: datetime = MONDAY
+) -> list[str]:
     """So many tickets, some of them in the same second, some with a task; every form says who it is of."""
     chance = chance or random.Random(3)
     return [
@@ -34,11 +37,11 @@ def put(desk: Desk, count: int, *, chance: random.Random | None = None) -> list[
             f"RITM{n:07d}",
             variables={"user": desk.ana, "product": f"product-{n}"},
             opened_at=MONDAY - timedelta(days=3),
-            closed_at=MONDAY - timedelta(seconds=chance.randrange(30, 30 + 2 * count)),
+            closed_at=at - timedelta(seconds=chance.randrange(30, 30 + 2 * count)),
             approvers=[(desk.ben, "approved", MONDAY - timedelta(days=2))] if chance.random() < 0.3 else (),
             task={"short_description": f"task {n}"} if chance.random() < 0.3 else None,
         )
-        for n in range(1, count + 1)
+        for n in range(first, first + count)
     ]
 
 
@@ -91,6 +94,31 @@ def test_a_few_tickets_are_read_by_their_ids():
         ("sc_req_item", VARIABLES, "sc_multi_row_question_answer", "sysapproval_approver", TASKS, "sys_user"), 1
     )
     assert line.listed(VARIABLES) == 1
+
+
+def test_behind_tickets_that_are_known_only_the_forms_of_others_are_read():
+    desk = Desk()
+    put(desk, 40)
+    client, line = a_client(desk, page=50)
+    pages = list(client.tickets(items=[desk.item], page_size=1000))
+    known = {ticket.number: ticket for page in pages for ticket in page.tickets}
+    forms = len(desk.instance.records(VARIABLES))
+    desk.world.clock.advance(timedelta(hours=1))
+    put(desk, 30, first=41, at=desk.world.clock.now())
+    line.asked.clear()
+
+    copies = Known(known, desk.world.clock.now())
+    again = list(client.tickets(items=[desk.item], watermark=pages[-1].watermark, page_size=1000, copies=copies))
+
+    kept = [number for page in again for number in (t.number for t in page.tickets if t.sys_id in page.kept)]
+    assert len(kept) > 20
+    assert set(kept) <= set(known)
+    found = [ticket for page in again for ticket in page.tickets]
+    assert {t.number: t for t in found if t.number not in known} == by_lists(
+        desk, [f"RITM{n:07d}" for n in range(41, 71)]
+    )
+    assert len(found) == len(kept) + 30
+    assert line.count(VARIABLES) == math.ceil((len(desk.instance.records(VARIABLES)) - forms) / 50)
 
 
 def test_tickets_that_are_named_come_first_and_once():
@@ -240,8 +268,10 @@ def test_rows_that_are_never_served_in_order_are_read_by_lists_of_ids():
 
 
 @settings(deadline=None, max_examples=12)
-@given(st.integers(0, 2**32), st.integers(1, 60), st.integers(2, 40), st.integers(1, 40), st.floats(0, 0.5))
-def test_nothing_is_missed_doubled_or_mixed_up_while_tickets_move(seed, count, page, page_size, moves):
+@given(
+    st.integers(0, 2**32), st.integers(1, 60), st.integers(2, 40), st.integers(1, 40), st.floats(0, 0.5), st.booleans()
+)
+def test_nothing_is_missed_doubled_or_mixed_up_while_tickets_move(seed, count, page, page_size, moves, knows):
     desk, chance = Desk(), random.Random(seed)
     ids = put(desk, count, chance=chance)
 
@@ -254,7 +284,10 @@ def test_nothing_is_missed_doubled_or_mixed_up_while_tickets_move(seed, count, p
     seen: list[Ticket] = []
     mark: Watermark | None = None
     for _run in range(2):
-        for found in client.tickets(items=[desk.item], watermark=mark, page_size=page_size):
+        known = (
+            Known({t.number: t for t in seen}, desk.world.clock.now() + timedelta(hours=1)) if knows and _run else None
+        )
+        for found in client.tickets(items=[desk.item], watermark=mark, page_size=page_size, copies=known):
             seen += found.tickets
             assert mark is None or found.watermark is None or found.watermark >= mark
             mark = found.watermark or mark

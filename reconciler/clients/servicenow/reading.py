@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import takewhile
 from typing import Protocol
 
 from desired_state.model import Person, Task, Ticket
@@ -97,9 +98,13 @@ def changed(
         kept = _known(page.rows, copies)
         is_news = not kept or len(page.rows) - len(kept) > tables.sizes.few
         if walks and is_news and _is_many(page, tables.sizes.few) and records.updated(page.rows[0]) <= until:
-            if named:
+            passed = list(takewhile(lambda row: _is_kept(row, kept, until), page.rows))  # noqa: B023
+            if named or passed:
+                key = _checked(passed, wanted, since, key)
+                mark = _advanced(mark, key, served_at)
                 read, known = hydrate(tables, named, fields)
-                yield TicketPage((), mark, known, _by_number(read))
+                behind = {row.need("sys_id"): kept[row.need("sys_id")] for row in passed}
+                yield TicketPage(tuple(behind.values()), mark, known, _by_number(read), frozenset(behind))
                 named = []
             try:
                 for rows, ready in in_bulk(tables, Span(tuple(sorted(wanted)), key, since, until), page_size):
@@ -113,11 +118,7 @@ def changed(
             if until >= began_at:
                 return
             continue
-        for row in page.rows:
-            here = Watermark(records.updated(row), row.need("sys_id"))
-            if row.need("cat_item") not in wanted or (since and here.at < since) or (key and here <= key):
-                raise Malformed(SYSTEM, "a ticket that was not asked for: a part of the query or its order is ignored")
-            key = here
+        key = _checked(page.rows, wanted, since, key)
         mark = _advanced(mark, key, served_at)
         fresh = [row for row in page.rows if row.need("sys_id") not in kept]
         read, known = hydrate(tables, _once([*named, *fresh]), fields)
@@ -130,6 +131,23 @@ def changed(
         if not page.has_more or not page.rows or (key and key.at > began_at):
             return
     raise Malformed(SYSTEM, "the list of tickets does not end")
+
+
+def _checked(
+    rows: Iterable[Row], wanted: Collection[str], since: datetime | None, key: Watermark | None
+) -> Watermark | None:
+    """The place behind these rows, which follow `key` in their order. Raises Malformed when they do not."""
+    for row in rows:
+        here = Watermark(records.updated(row), row.need("sys_id"))
+        if row.need("cat_item") not in wanted or (since and here.at < since) or (key and here <= key):
+            raise Malformed(SYSTEM, "a ticket that was not asked for: a part of the query or its order is ignored")
+        key = here
+    return key
+
+
+def _is_kept(row: Row, kept: Collection[str], until: datetime) -> bool:
+    """Whether the walk may begin behind it: nothing of it has to be read, and it is settled."""
+    return row.need("sys_id") in kept and records.updated(row) <= until
 
 
 def _known(rows: Iterable[Row], copies: Copies | None) -> dict[str, Ticket]:
