@@ -234,16 +234,17 @@ class Turns:
             self._opening.add(tenant)
             self._seats.pop(tenant, None)
             open, configured = self.open, self._configured
+        fresh: _Seat | None = None
         try:
             if seat is not None:
                 seat.held.close()
             fresh = self._opened(tenant, open, configured)
+            fresh.lock.acquire()
         finally:
-            with self._lock:
+            with self._lock:  # in one step: nobody comes in between and opens it a second time
                 self._opening.discard(tenant)
-        fresh.lock.acquire()
-        with self._lock:
-            self._seats[tenant] = fresh
+                if fresh is not None:
+                    self._seats[tenant] = fresh
         self._close_idle(self.kept_max)
         return fresh
 

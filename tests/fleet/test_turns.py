@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import tempfile
+import threading
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -201,6 +202,50 @@ def test_two_jobs_of_one_tenant_at_once_are_one_turn(database, tmp_path):
 
     assert met == [Turn.HELD, Turn.HELD]
     assert {worker for worker, _ in fleet.customers["t0"].writes} == {"a"}
+
+
+class Between:
+    """A lock of a worker; what comes in as soon as it is let go."""
+
+    def __init__(self, comes_in: Callable[[], None]) -> None:
+        self._lock, self._comes_in = threading.Lock(), comes_in
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+        self._comes_in()
+
+
+@pytest.mark.parametrize("engine", [EMBEDDED])
+def test_a_tenant_that_two_jobs_open_at_once_is_opened_once_and_closed(database, tmp_path):
+    with a_fleet(database, tmp_path, SEED) as fleet:
+        doors: list[str] = []
+        is_in = False
+
+        @contextmanager
+        def door(tenant: str) -> Iterator[App]:
+            doors.append("opened")
+            with fleet.open("a", tenant) as app:
+                yield app
+            doors.append("closed")
+
+        worker = replace(fleet.worker("a"), open=door)
+
+        def comes_in() -> None:
+            nonlocal is_in
+            if doors == ["opened"] and not is_in:
+                is_in = True
+                worker.take("t0")
+                is_in = False
+
+        worker._lock = Between(comes_in)  # type: ignore[assignment]
+        assert worker.take("t0") is Turn.DONE
+        worker._lock = threading.Lock()
+        worker.close()
+
+    assert doors == ["opened", "closed"]
 
 
 def test_what_was_left_by_another_version_makes_everything_due(database, tmp_path):
