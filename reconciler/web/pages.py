@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Collection
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 from fastapi.responses import HTMLResponse
@@ -16,18 +17,25 @@ from reconciler.web.visits import Visitor
 TYPED_MAX = 4000
 
 
+@cache
+def _templates() -> Environment:
+    """What was compiled once is compiled for every application of this process."""
+    found = Environment(
+        loader=PackageLoader("reconciler.web"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters |= {"typed": typed, "when": when, "words": words, "much": much, "address": address}
+    return found
+
+
 class Pages:
     """The templates of this package."""
 
     def __init__(self) -> None:
-        self._templates = Environment(
-            loader=PackageLoader("reconciler.web"),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        self._templates.filters |= {"typed": typed, "when": when, "words": words, "much": much, "address": address}
+        self._templates = _templates()
 
     def page(
         self,
