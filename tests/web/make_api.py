@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
+from weakref import finalize
 
 import httpx
+from starlette.types import ASGIApp
 
 from desired_state.catalogue import load_builtin
 from reconciler.proposing import Counter
@@ -15,7 +17,8 @@ from reconciler.store import agents
 from reconciler.store.agents import Agent
 from reconciler.web import api
 from reconciler.web.app import create_app
-from tests.web.make_web import OURS, TENANT, Pages
+from reconciler.web.site import Site
+from tests.web.make_web import OURS, TENANT, Lent, Pages
 
 TOKEN = "lra_" + "t" * 43
 KEY = "key-00000001"
@@ -26,7 +29,7 @@ GOOD = {
 }
 
 
-@dataclass
+@dataclass(eq=False)
 class Caller:
     """One program that calls the API."""
 
@@ -75,4 +78,17 @@ def caller(pages: Pages, *, token: str = TOKEN, admits: Any = lambda _: "", **ch
     with pages.database.write() as session:
         assert agents.add(session, agent, token, now)
     counter = Counter(TENANT, pages.database, load_builtin, admits)
-    return Caller(pages, create_app(pages.site, further=[api.routes(pages.site, counter)]), token)
+    site, counts, app = _FREE.pop() if _FREE else _an_app(pages)
+    site.of, counts.of = pages.site, counter
+    found = Caller(pages, app, token)
+    finalize(found, _FREE.append, (site, counts, app))  # whoever calls next calls the same application
+    return found
+
+
+_FREE: list[tuple[Lent, Lent, ASGIApp]] = []
+
+
+def _an_app(pages: Pages) -> tuple[Lent, Lent, ASGIApp]:
+    site, counts = Lent(), Lent()
+    site.of = pages.site
+    return site, counts, create_app(cast(Site, site), further=[api.routes(cast(Site, site), cast(Counter, counts))])

@@ -11,7 +11,8 @@ import random
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
+from weakref import finalize
 
 import httpx
 from starlette.types import ASGIApp
@@ -73,6 +74,7 @@ class Browser:
     def __init__(self, app: ASGIApp, login: httpx.Client, *, base: str = OURS, **headers: str) -> None:
         self._app, self._login, self._base = app, login, base
         self.cookies = httpx.Cookies()
+        self.pages: Pages | None = None  # keeps them to itself as long as it looks at them
         self.headers = {"user-agent": "Browser/1.0", **headers}
 
     def get(self, path: str, **headers: str) -> httpx.Response:
@@ -122,7 +124,28 @@ class Browser:
         return self.post(form.action, {**form.fields, "verdict": verdict, "reason": reason, **changes})
 
 
-@dataclass
+class Lent:
+    """What an application works with, of whoever has it at the moment. It keeps nothing itself, and making one takes
+    longer than most of what is asked of it.
+    """
+
+    def __init__(self) -> None:
+        self.of: Any = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.of, name)
+
+
+_FREE: list[tuple[Lent, ASGIApp]] = []
+
+
+def _an_app(site: Site) -> tuple[Lent, ASGIApp]:
+    lent = Lent()
+    lent.of = site
+    return lent, create_app(cast(Site, lent))
+
+
+@dataclass(eq=False)
 class Pages:
     """The pages of Contoso, its world and its store."""
 
@@ -134,14 +157,19 @@ class Pages:
 
     @cached_property
     def app(self) -> ASGIApp:
-        return create_app(self.site)
+        lent, app = _FREE.pop() if _FREE else _an_app(self.site)
+        lent.of = self.site
+        finalize(self, _FREE.append, (lent, app))  # whoever asks for pages next gets the same application
+        return app
 
     @property
     def database(self) -> Database:
         return self.site.database
 
     def browser(self, **headers: str) -> Browser:
-        return Browser(self.app, self.login, **headers)
+        browser = Browser(self.app, self.login, **headers)
+        browser.pages = self
+        return browser
 
     def signed_in(self, person: str = "Laura McBride", path: str = "/inbox") -> Browser:
         browser = self.browser()
