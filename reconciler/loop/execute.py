@@ -20,6 +20,7 @@ from reconciler.line import Decision, Finding, Gated, Lane, Observed
 from reconciler.loop.diff import diff
 from reconciler.loop.doing import SLICE, Hands, carry_out, do, outcome_of, seen_located, unseen
 from reconciler.loop.guards import lanes_of
+from reconciler.loop.overtaking import Meanwhile
 from reconciler.loop.readback import Batch, canaries
 from reconciler.loop.rereading import Rereading
 from reconciler.loop.send import Told
@@ -31,7 +32,7 @@ __all__ = ["SLICE", "Between", "Hands", "acted_on", "execute"]
 TOGETHER = 20  # items of a batch, members of a request (graph.md section 2)
 
 
-Between = Callable[[Iterable[Gated]], Mapping[LineKey, str]]  # see `overtaking`
+Between = Callable[[Iterable[Gated]], Meanwhile]  # see `overtaking`
 
 
 def execute(
@@ -46,7 +47,7 @@ def execute(
     """Carry out the cleared proposals, in turn; every action gets an outcome.
 
     `between` is called before each slice of a plan that is longer than one, and after the last, with what is left of
-    it. It does what cannot wait for that, and says which of the rest are not carried out, and why.
+    it. It does what cannot wait for that, and says which of the rest are not carried out.
     """
     every = tuple(gated)
     cleared = [g for g in every if g.decision is Decision.CLEARED and g.proposal.actions]
@@ -116,7 +117,9 @@ class _Run:
     def interrupt(self, between: Between | None, rest: Iterable[Gated]) -> None:
         """Let what cannot wait go before the rest, unless nothing may be sent any more."""
         if between is not None and not self.stop:
-            self.left |= between(g for g in rest if g.proposal.finding.key not in self.left)
+            meanwhile = between(g for g in rest if g.proposal.finding.key not in self.left)
+            self.left |= meanwhile.left
+            self.batch.changed(meanwhile.outcomes)
 
     def slice(self, cleared: Sequence[Gated], fresh: Mapping[LineKey, Finding]) -> None:
         self._locate([g for g in cleared if _begins_with_location(g)], fresh)

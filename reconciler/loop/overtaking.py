@@ -70,6 +70,14 @@ class Lookout:
         return frozenset(s.number for s in stamps if read.get(s.number) != (s.updated_at, s.mod_count or 0))
 
 
+@dataclass(frozen=True, slots=True)
+class Meanwhile:
+    """What was done before the rest of a plan: which of the rest are not carried out, and why; what was sent."""
+
+    left: Mapping[LineKey, str] = field(default_factory=dict)
+    outcomes: tuple[Outcome, ...] = ()
+
+
 @dataclass(slots=True)
 class Overtaking:
     """What overtakes one cycle. `serve` runs a small one about the tickets that it is handed.
@@ -106,14 +114,15 @@ class Overtaking:
         numbers, report = self._served()
         return numbers if report is not None else frozenset()
 
-    def __call__(self, rest: Iterable[Gated]) -> dict[LineKey, str]:
-        """Serve what is urgent now before the rest of the plan; which of the rest it is left out of, and why."""
+    def __call__(self, rest: Iterable[Gated]) -> Meanwhile:
+        """Serve what is urgent now before the rest of the plan."""
         numbers, report = self._served()
         if report is None or self.observed is None:
-            return {}
+            return Meanwhile()
         acted = [e for e in report.endings if _has_acted(e)]
         self.spare.subtract(Counter(sku for e in acted for sku in _took(e, self.observed)))
-        return left_out(rest, numbers, {e.state.user for e in acted} - {None}, self.spare, self.observed)
+        left = left_out(rest, numbers, {e.state.user for e in acted} - {None}, self.spare, self.observed)
+        return Meanwhile(left, tuple(chain.from_iterable(e.outcomes for e in acted)))
 
     def _served(self) -> tuple[frozenset[str], CycleReport | None]:
         """Which tickets are urgent now, and the report of the cycle that served them; None where none did."""

@@ -96,14 +96,18 @@ class Batch:
         known = [self.canaries[lane] for lane in lanes if lane in self.canaries]
         return min((canary.size - canary.open for canary in known), default=len(self.open) + 1)
 
-    def went(self, outcomes: Sequence[Outcome]) -> None:
-        """The change of one line has gone out."""
+    def changed(self, outcomes: Sequence[Outcome]) -> None:
+        """This has been sent, whoever looks at it: accounts were read before it, and what it sets anew is gone."""
         for outcome in outcomes:
             self.seen.pop(outcome.action.user, None)
             for early in self.early.values():
                 early.moved.add(outcome.action.user)
             if _has_changed(outcome):
                 self._follow(outcome.action)
+
+    def went(self, outcomes: Sequence[Outcome]) -> None:
+        """The change of one line has gone out."""
+        self.changed(outcomes)
         done = [o.action for o in outcomes if o.result is Result.APPLIED and _is_visible(o)]
         self.open |= {id(action): action for action in done if self._is_newest(action)}
         for lane in sorted({lane_of(a) for a in done} & set(self.canaries)):

@@ -21,7 +21,7 @@ def test_a_customer_is_never_harmed_and_in_the_end_only_peoples_work_is_left(see
     assert played.cycles <= 40
 
 
-# What each of them showed. Those of the first kind take a few seconds each, the others one: `make test` plays these.
+# What each of them showed. `make test` plays the short ones, of a second or two; `make endure` the long ones, too.
 _LONG = {
     7085: "a ticket was handed back for a conflict with a licence whose end was due in the same cycle",
     9034: "a line whose change was stopped with another's waited for it for ever and said nothing of it",

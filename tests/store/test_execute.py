@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,15 @@ from desired_state.model import Person, PlanId
 from reconciler.causes import Cause
 from reconciler.clock import ManualClock
 from reconciler.lifecycle import Phase
-from reconciler.line import LineState
+from reconciler.line import Gated, LineState, Observed
 from reconciler.loop.diff import Windows, diff
-from reconciler.loop.execute import SLICE
+from reconciler.loop.execute import SLICE, Between
+from reconciler.loop.overtaking import Meanwhile
 from reconciler.loop.pacer import Pacer
 from reconciler.loop.plan import Bounds, plan
 from reconciler.loop.readback import are_there
 from reconciler.loop.rereading import Beside, in_a_thread, when_asked
-from reconciler.model import Result
+from reconciler.model import Outcome, Result
 from reconciler.pacing import WRITES
 from reconciler.store import journal, quota, switches
 from reconciler.store.database import Database
@@ -380,6 +382,50 @@ class Plans(Directory):
         return found
 
 
+SWITCHED = [
+    a_product(plan, name=name, candidate_skus=(E3,), proof_plans=(plan,))
+    for name, plan in (("Teams", TEAMS), ("Sway", SWAY))
+]
+
+
+def all_off(count: int) -> Plans:
+    """So many people, each with the licence and both of its plans off."""
+    directory = Plans(ManualClock(MONDAY), 0.08, str(E3), {str(user): {str(E3)} for user in people(count)})
+    directory.off = {str(user): {str(TEAMS), str(SWAY)} for user in people(count)}
+    return directory
+
+
+def looked_at(store: Database) -> list[Any]:
+    with store.read() as session:
+        return [row["body"] for row in journal.export(session, TENANT) if row["kind"] == "readback"]
+
+
+def test_what_an_urgent_ticket_sets_anew_in_between_is_no_trouble(store: Database):
+    directory, sku = all_off(30), a_sku(E3, plans=(TEAMS, SWAY))
+    teams, sway = SWITCHED
+    lines = [a_line(f"RITM{n:07d}", user=user, product=teams) for n, user in enumerate(people(30))]
+    urgent = a_line("RITM0000099", user=people(30)[7], product=sway)
+    served: list[Outcome] = []
+
+    def between(_: Observed) -> Between:
+        def serve(rest: Iterable[Gated]) -> Meanwhile:
+            if served or urgent.account in {g.proposal.finding.line.account for g in rest}:
+                return Meanwhile()
+            done = Site(directory, store).plan_and_execute([urgent], "c1-urgent1", 10**6, [sku])[1]
+            served.extend(done[urgent.key])
+            return Meanwhile(outcomes=tuple(served))
+
+        return serve
+
+    site = Site(directory, store, slice_requests=5)
+    outcomes = site.plan_and_execute(lines, "c1", 10**6, [sku], between=between)[1]
+
+    assert [one.result for one in served] == [Result.APPLIED]
+    assert {done[-1].result for done in outcomes.values()} == {Result.APPLIED}
+    assert directory.off == {str(u): {str(SWAY)} if u != urgent.account else set() for u in people(30)}
+    assert {row["present"] for row in looked_at(store)} == {True}
+
+
 @pytest.mark.parametrize(
     ("count", "later"),
     [
@@ -388,25 +434,18 @@ class Plans(Directory):
     ],
 )
 def test_what_a_later_change_of_the_plan_sets_anew_is_no_trouble(store: Database, count: int, later: int):
-    users = people(count)
-    directory = Plans(ManualClock(MONDAY), 0.08, str(E3), {str(user): {str(E3)} for user in users})
-    directory.off = {str(user): {str(TEAMS), str(SWAY)} for user in users}
-    products = [
-        a_product(plan, name=name, candidate_skus=(E3,), proof_plans=(plan,))
-        for name, plan in (("Teams", TEAMS), ("Sway", SWAY))
-    ]
+    users, directory = people(count), all_off(count)
     lines = [
         a_line(f"RITM{n + half * later:06d}{half}", user=user, product=product)
         for n, user in enumerate(users)
-        for half, product in enumerate(products)
+        for half, product in enumerate(SWITCHED)
     ]
 
     outcomes = Site(directory, store, 10**6).carry_out(lines, count, [a_sku(E3, plans=(TEAMS, SWAY))])
 
     assert {done[-1].result for done in outcomes.values()} == {Result.APPLIED}
     assert not any(directory.off.values())
-    with store.read() as session:
-        looked = [row["body"] for row in journal.export(session, TENANT) if row["kind"] == "readback"]
+    looked = looked_at(store)
     assert {row["present"] for row in looked} == {True}
     last = {str(key) for key in outcomes if outcomes[key][-1].action.product == SWAY}
     assert last <= {line for row in looked for line in row["lines"]}
