@@ -11,6 +11,7 @@ import ssl
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,15 @@ def test_serve_prints_one_line_that_works_and_stops_well(tmp_path: Path):
     assert people > 20
 
 
+@pytest.fixture
+def keyboard() -> Iterator[None]:
+    """Ctrl-C reaches this process, also where it was started in the background by a shell, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("keyboard")
 @pytest.mark.parametrize(("more", "count"), [(["--empty"], 0), (["--users", "20"], 20)], ids=["empty", "generated"])
 def test_another_world_is_served_and_stopped_from_the_keyboard(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: list[str], count: int
