@@ -102,7 +102,7 @@ $(RENDERER)/markdown-it.js:
 	echo '433ba2a6946e8200c464d8845b98d826022a1836b4a713f01fa2830477c381e8  $(RENDERER)/markdown-it.part' | sha256sum -c --quiet
 	mv $(RENDERER)/markdown-it.part $@
 
-# Every benchmark at a tenth of its size: about half an hour, and no measurement where fixed costs weigh.
+# Every benchmark at a tenth of its size: some ten minutes, and no measurement where fixed costs weigh.
 SCALE ?= 0.1
 bench: install
 	SCALE=$(SCALE) $(BIN)/python -m tests.bench
