@@ -66,8 +66,9 @@ check: install
 	@! grep -n '://' requirements-*.lock || (echo 'a lock file names a host' >&2; exit 1)
 
 # What needs many days of Contoso: hostile texts, bad days, a cycle killed at every request; 184 simulated customers more
-# than the 16 of `make test`; workers of a fleet that are killed and cut off; a million rows on PostgreSQL. Many minutes. CI
-# takes every eighth request, to stay within its time, and another eighth with each commit: SHARE=8 FIRST=1 to 8.
+# than the 16 of `make test`; a service that is stopped in its first cycle; workers of a fleet that are killed and cut off;
+# a million rows on PostgreSQL. Many minutes. CI takes every eighth request, to stay within its time, and another eighth
+# with each commit: SHARE=8 FIRST=1 to 8.
 SHARE ?= 1
 FIRST ?= 1
 endure: install

@@ -135,6 +135,7 @@ def test_a_service_is_watched_woken_told_to_read_again_and_killed_and_goes_on(tm
     assert took_s < 15
 
 
+@pytest.mark.long
 def test_a_store_that_is_locked_at_the_start_is_waited_for_and_said_once(tmp_path):
     with closing(sqlite3.connect(a_small_customer(tmp_path / "var"), isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -146,6 +147,7 @@ def test_a_store_that_is_locked_at_the_start_is_waited_for_and_said_once(tmp_pat
             assert sum("locked" in line for line in service.said) == 1
 
 
+@pytest.mark.long
 def test_a_stop_in_the_middle_of_the_first_cycle_takes_seconds_and_the_next_start_takes_over_at_once(tmp_path):
     with running(tmp_path) as service:
         service.told("READY=1")
