@@ -81,8 +81,8 @@ class Turns:
     database: Database | None = None  # where a tenant that could not be served is put off
     ours: Collection[str] | None = None  # the tenants that are served here; None for whoever comes
     rng: random.Random = field(default_factory=random.SystemRandom)
+    lock: AbstractContextManager[object] = field(default_factory=threading.Lock)  # around who is open and being opened
     _seats: OrderedDict[str, _Seat] = field(default_factory=OrderedDict, init=False)
-    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
     _opening: set[str] = field(default_factory=set, init=False)
     _health: dict[str, Health] = field(default_factory=dict, init=False)  # outlives seats: what is wrong is said once
     _told: dict[str, _Told] = field(default_factory=dict, init=False)  # of what is wrong, in gauges of this process
@@ -91,7 +91,7 @@ class Turns:
 
     def use(self, open: Open, ours: Collection[str]) -> None:
         """Another configuration: every turn that begins from now on opens its tenant by it."""
-        with self._lock:
+        with self.lock:
             self.open, self.ours = open, ours
             self._configured += 1
         self.close()
@@ -214,7 +214,7 @@ class Turns:
                 was.meter.conditions(())
 
     def _has_turn(self, tenant: str) -> bool:
-        with self._lock:
+        with self.lock:
             seat = self._seats.get(tenant)
             return tenant in self._opening or (seat is not None and seat.lock.locked())
 
@@ -222,7 +222,7 @@ class Turns:
 
     def _seat(self, tenant: str) -> _Seat | None:
         """The tenant, opened where it is not, locked for this turn. None when it has one already. Raises UserError."""
-        with self._lock:
+        with self.lock:
             seat = self._seats.get(tenant)
             if seat is not None and not seat.lock.acquire(blocking=False):
                 return None
@@ -241,7 +241,7 @@ class Turns:
             fresh = self._opened(tenant, open, configured)
             fresh.lock.acquire()
         finally:
-            with self._lock:  # in one step: nobody comes in between and opens it a second time
+            with self.lock:  # in one step: nobody comes in between and opens it a second time
                 self._opening.discard(tenant)
                 if fresh is not None:
                     self._seats[tenant] = fresh
@@ -263,7 +263,7 @@ class Turns:
             return _Seat(service, stack.pop_all(), configured)
 
     def _health_of(self, tenant: str) -> Health:
-        with self._lock:
+        with self.lock:
             if tenant not in self._health:
                 self._health[tenant] = Health(_of(self.log, tenant), self.wall.monotonic)
             return self._health[tenant]
@@ -271,7 +271,7 @@ class Turns:
     def _close_idle(self, leave: int) -> None:
         """Close those that had no turn for longest, until so many are left. One that has a turn stays."""
         closing = []
-        with self._lock:
+        with self.lock:
             for tenant in list(self._seats):
                 if len(self._seats) <= leave:
                     break
