@@ -47,6 +47,8 @@ def touched(tables: Tables, *, since: datetime, told: Watermark | None = None) -
     query = f"{among('sys_class_name', (ITEM_TABLE, TASK_TABLE))}^sys_updated_on>={instant(from_at - OVERLAP)}{about}"
     fields = ("sys_id", "sys_updated_on", "sys_mod_count")
     page = tables.page(PARENT, f"{query}^ORDERBYsys_id", fields, limit=ROWS_MAX, operation="touched")
-    rows = [(row.need("sys_id"), row.need("sys_updated_on"), row.need("sys_mod_count")) for row in page.rows]
-    is_told = bool(rows) and not page.has_more and page.total == len(rows)
-    return Touched(frozenset(rows) if is_told else None, rows[-1][0] if rows else "", page.served_at)
+    shown = (page.rows[-1].text("sys_id") or "") if page.rows else ""
+    if page.has_more or not page.rows or page.total != len(page.rows):
+        return Touched(None, shown, page.served_at)
+    rows = ((row.need("sys_id"), row.need("sys_updated_on"), row.need("sys_mod_count")) for row in page.rows)
+    return Touched(frozenset(rows), shown, page.served_at)
