@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import takewhile
 from typing import Protocol
 
@@ -98,7 +99,7 @@ def changed(
         kept = _known(page.rows, copies)
         is_news = not kept or len(page.rows) - len(kept) > tables.sizes.few
         if walks and is_news and _is_many(page, tables.sizes.few) and records.updated(page.rows[0]) <= until:
-            passed = list(takewhile(lambda row: _is_kept(row, kept, until), page.rows))  # noqa: B023
+            passed = list(takewhile(partial(_is_kept, kept, until), page.rows))
             if named or passed:
                 key = _checked(passed, wanted, since, key)
                 mark = _advanced(mark, key, served_at)
@@ -145,7 +146,7 @@ def _checked(
     return key
 
 
-def _is_kept(row: Row, kept: Collection[str], until: datetime) -> bool:
+def _is_kept(kept: Collection[str], until: datetime, row: Row) -> bool:
     """Whether the walk may begin behind it: nothing of it has to be read, and it is settled."""
     return row.need("sys_id") in kept and records.updated(row) <= until
 
